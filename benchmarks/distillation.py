@@ -1,0 +1,238 @@
+"""A training step of ce, kd and exp_kd; the CAM loss against the broadcast product; our loop against a plain one.
+
+    python benchmarks/distillation.py --rounds 3
+
+ResNet-56 teaches ResNet-20, batch 64, 32x32, random images and weights: no time depends on them. Every round runs all
+contestants one after the other in another order; a ratio is the median over the rounds of the ratio within a round.
+Memory is the peak of what torch allocates over the inputs, by its profiler.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+import torch
+from race import race, ratio
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.data import DataLoader
+from torchvision import datasets, transforms
+
+from distill.assembly import Parts, assemble
+from distill.methods.exp_kd import exp_kd_loss
+from distill.methods.kd import kd_loss
+from distill.recipe_files import load_recipe
+from distill.run_directory import RunDirectory
+from distill.training import _Run
+from xkd_eval.cam import class_activation_maps
+from xkd_eval.classifiers import architectures
+
+BATCH = 64
+MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
+RECIPES = {
+    "ce": "ce/cifar100/resnet20",
+    "kd": "kd/cifar100/resnet56-resnet20",
+    "exp_kd": "exp-kd/cifar100/resnet56-resnet20",
+}
+PLAIN = "kd, plain loop"
+
+
+def main() -> None:
+    """Print Markdown tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=30)
+    arguments = parser.parse_args()
+    print(
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"{'GPU' if torch.cuda.is_available() else 'CPU'}\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        _compare_steps(Path(folder), arguments.steps, arguments.rounds)
+    _compare_cam_losses(arguments.rounds)
+
+
+def _compare_steps(folder: Path, steps: int, rounds: int) -> None:
+    data = _write_cifar100(folder, BATCH * (steps + 5))
+    torch.manual_seed(0)
+    teacher = architectures.build("resnet56", num_classes=100)
+    torch.save(teacher.state_dict(), folder / "resnet56.pth")
+    contestants: dict[str, Callable[[], float]] = {}
+    for name, recipe in RECIPES.items():
+        contestants[name] = _ours(recipe, data, folder, steps)
+    contestants[PLAIN] = _plain(data, teacher, steps)
+    times = race(contestants, rounds)
+    print("| step of ResNet-56 -> ResNet-20, batch 64 | images/s |\n|---|---:|")
+    for name, seconds in times.items():
+        print(f"| {name} | {BATCH * steps / statistics.median(seconds):.0f} |")
+    print(f"\nexp_kd: {ratio(times['kd'], times['exp_kd']):.3f} x the images/s of kd")
+    print(f"\nkd: {ratio(times[PLAIN], times['kd']):.2f} x the images/s of the plain loop\n")
+
+
+def _ours(name: str, data: Path, folder: Path, steps: int) -> Callable[[], float]:
+    overrides = [f'data.path="{data}"']
+    if name != RECIPES["ce"]:
+        overrides += ["teacher.model=xkd/resnet56", f'teacher.weights="{folder / "resnet56.pth"}"']
+    recipe = load_recipe(name, overrides)
+    parts: Parts = assemble(recipe, "auto", folder)
+    directory = RunDirectory(folder / "run" / name, recipe, resume=False, overwrite=False, write=False)
+    run = _Run(parts, directory, lambda done, total, where: None)
+
+    def measure() -> float:
+        parts.wrapped.train()
+        batches = parts.train.batches(0, 0)
+        return _timed(lambda: run._step(next(batches)), steps)
+
+    return measure
+
+
+def _plain(data: Path, teacher: nn.Module, steps: int) -> Callable[[], float]:
+    """Worker processes, PIL augmentation image by image, metrics brought to the CPU in every step."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    augment = transforms.Compose(
+        [
+            transforms.RandomCrop(32, padding=4),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+        ]
+    )
+    images = datasets.CIFAR100.__new__(datasets.CIFAR100)
+    content = pickle.loads((data / "train").read_bytes())
+    images.data = content["data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    images.targets, images.transform, images.target_transform = content["fine_labels"], augment, None
+    student = architectures.build("resnet20", num_classes=100).to(device)
+    teacher = teacher.to(device).eval()
+    optimiser = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    observed: list[float] = []
+
+    def measure() -> float:
+        student.train()
+        loader = iter(DataLoader(images, batch_size=BATCH, shuffle=True, num_workers=2))
+
+        def step() -> None:
+            pixels, labels = (values.to(device) for values in next(loader))
+            logits = student(pixels)
+            with torch.no_grad():
+                answers = teacher(pixels)
+            loss = 0.1 * F.cross_entropy(logits, labels) + 0.9 * kd_loss(logits, answers, 4.0)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            hits = logits.topk(5, dim=1).indices == labels[:, None]
+            observed.extend(
+                [loss.cpu().item(), hits[:, 0].float().mean().cpu().item(), hits.any(1).float().mean().cpu().item()]
+            )
+
+        return _timed(step, steps)
+
+    return measure
+
+
+def _timed(step: Callable[[], object], steps: int) -> float:
+    for _ in range(3):
+        step()
+    _wait()
+    start = time.perf_counter()
+    for _ in range(steps):
+        step()
+    _wait()
+    return time.perf_counter() - start
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _write_cifar100(folder: Path, n_images: int) -> Path:
+    """Noise in the layout of the published archive."""
+    data = folder / "cifar-100-python"
+    data.mkdir()
+    names = [f"class {number}" for number in range(100)]
+    (data / "meta").write_bytes(pickle.dumps({"fine_label_names": names, "coarse_label_names": names[:20]}))
+    generator = np.random.default_rng(0)
+    for split, count in (("train", n_images), ("test", 100)):
+        labels = [number % 100 for number in range(count)]
+        pixels = generator.integers(0, 256, (count, 3072), dtype=np.uint8)
+        content = {"data": pixels, "fine_labels": labels, "coarse_labels": [0] * count}
+        (data / split).write_bytes(pickle.dumps(content))
+    return data
+
+
+def _broadcast_cams(features: Tensor, weight: Tensor) -> Tensor:
+    """(B, C, h, w), (K, C) -> (B, K, h, w) by the product (B, K, C, h, w), as the published code has it."""
+    return (features[:, None] * weight[None, :, :, None, None]).sum(2)
+
+
+CAMS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "1x1 convolution (ours)": lambda features, weight: class_activation_maps(features, weight),
+    "broadcast product": _broadcast_cams,
+}
+
+
+def _cam_loss(cams: Callable[[Tensor, Tensor], Tensor], shape: tuple[int, int, int, int]) -> Callable[[], None]:
+    images, classes, channels, side = shape
+    student, teacher = (torch.randn(images, channels, side, side) for _ in range(2))
+    weight = torch.randn(classes, channels)
+    student.requires_grad_()
+
+    def run() -> None:
+        with torch.no_grad():
+            target = cams(teacher, weight).div(channels).clamp(min=0)
+        loss = exp_kd_loss(cams(student, weight).div(channels).clamp(min=0), target)
+        torch.autograd.grad(loss, student)
+
+    return run
+
+
+def _peak(name: str, shape: tuple[int, int, int, int]) -> float:
+    """MiB of tensors that torch allocates over the inputs at the worst moment."""
+    run = _cam_loss(CAMS[name], shape)
+    run()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run()
+    assert profiler.profiler is not None
+    assert profiler.profiler.kineto_results is not None
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    sizes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    return max(accumulate(sizes)) / 2**20
+
+
+def _compare_cam_losses(rounds: int) -> None:
+    cifar, imagenet = (64, 100, 256, 8), (256, 1000, 2048, 7)
+    contestants = {name: _repeated(_cam_loss(cams, cifar)) for name, cams in CAMS.items()}
+    times = race(contestants, rounds)
+    memory = {name: _peak(name, cifar) for name in CAMS}
+    print("| CAM loss, B=64, K=100, C=256, 8x8 | ms | peak memory over its inputs, MiB |\n|---|---:|---:|")
+    for name, seconds in times.items():
+        print(f"| {name} | {1000 * statistics.median(seconds):.1f} | {memory[name]:.0f} |")
+    ours, theirs = CAMS
+    print(
+        f"\nours: {ratio(times[theirs], times[ours]):.1f} x as fast, {memory[ours] / memory[theirs]:.1%} of the memory"
+    )
+    print(f"\nB=256, K=1000, C=2048, 7x7: ours takes {_peak(ours, imagenet):.0f} MiB over its inputs")
+
+
+def _repeated(run: Callable[[], None], times: int = 3) -> Callable[[], float]:
+    def measure() -> float:
+        run()
+        start = time.perf_counter()
+        for _ in range(times):
+            run()
+        return (time.perf_counter() - start) / times
+
+    return measure
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""distill: explainability-based knowledge distillation and the methods it is compared with."""

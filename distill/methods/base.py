@@ -1,0 +1,241 @@
+"""Method: one term of a training objective, from what a student and a teacher made of the same batch."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from xkd_eval.cam import class_activation_maps
+from xkd_eval.errors import XkdError
+
+Requirement = Literal["logits", "features", "taps", "input gradients", "indices"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one network made of a batch.
+
+    Attributes:
+        logits: (B, K).
+        features: (B, C, h, w), the last spatial map before the pool; where a method requires "features".
+        head_weight: (K, C), of the linear head on that map.
+        head_bias: (K,); None where the head has none.
+        taps: module path to that module's output (B, C_i, h_i, w_i), shallow to deep; where a method requires "taps".
+        images: (B, 3, H, W) normalised, part of the graph; where a method requires "input gradients".
+    """
+
+    logits: Tensor
+    features: Tensor | None = None
+    head_weight: Tensor | None = None
+    head_bias: Tensor | None = None
+    taps: Mapping[str, Tensor] = field(default_factory=dict)
+    images: Tensor | None = None
+
+    def last_map(self) -> Tensor:
+        """`features`, (B, C, h, w).
+
+        Raises:
+            XkdError: they are absent.
+        """
+        if self.features is None:
+            raise XkdError("features: the pass has none; this method needs a model whose CAM head is known")
+        return self.features
+
+    def embedding(self) -> Tensor:
+        """(B, C), the features' global average."""
+        return self.last_map().mean((2, 3))
+
+    def cams(self, classes: Tensor | None = None) -> Tensor:
+        """(B, K, h, w) class activation maps, or (B, k, h, w) for `classes` (B, k); see class_activation_maps."""
+        if self.head_weight is None:
+            raise XkdError("head_weight: the pass has none; this method needs a model whose CAM head is known")
+        return class_activation_maps(self.last_map(), self.head_weight, classes)
+
+    def input_images(self) -> Tensor:
+        """`images`, (B, 3, H, W).
+
+        Raises:
+            XkdError: they are absent.
+        """
+        if self.images is None:
+            raise XkdError("images: the pass has none; this method differentiates with respect to the input")
+        return self.images
+
+    def detached(self) -> Pass:
+        """The same values outside of any graph, as a teacher's are."""
+        return self._map(Tensor.detach)
+
+    def full_precision(self) -> Pass:
+        """float16 and bfloat16 as float32; wider tensors as they are."""
+        return self._map(full_precision)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Pass:
+        def optional(value: Tensor | None) -> Tensor | None:
+            return None if value is None else function(value)
+
+        return Pass(
+            logits=function(self.logits),
+            features=optional(self.features),
+            head_weight=optional(self.head_weight),
+            head_bias=optional(self.head_bias),
+            taps={path: function(tap) for path, tap in self.taps.items()},
+            images=optional(self.images),
+        )
+
+
+class Method(nn.Module, ABC):
+    """A distillation loss with its options, and its adapters where it trains any.
+
+    The training loop calls `setup` once with the passes of one batch, hands `parameters()` to the optimiser beside the
+    student's, and then calls the module on every batch. The options are the constructor's keyword arguments. With
+    several processes, averaging the adapters' gradients over them is the loop's task, as it is for the student's.
+
+    Attributes:
+        name: what a recipe calls it.
+        citation: authors, venue and year.
+        requires: what the passes must hold. A method that requires nothing needs no teacher. "input gradients" also
+            means that the teacher runs with gradients, its parameters frozen.
+        statistics: name to scalar, of the latest batch, to be logged and not trained on.
+    """
+
+    name: ClassVar[str]
+    citation: ClassVar[str]
+    requires: ClassVar[frozenset[Requirement]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.statistics: dict[str, Tensor] = {}
+
+    def setup(self, student: Pass, teacher: Pass, dataset_size: int) -> None:
+        """Build what depends on the two networks' shapes, on their device.
+
+        Args:
+            student, teacher: of one batch, on the device of the training.
+            dataset_size: training images, whose `indices` run from 0 to dataset_size - 1.
+
+        Raises:
+            XkdError: the two do not fit the method.
+        """
+        self._build(student.detached().full_precision(), teacher.detached().full_precision(), dataset_size)
+
+    def forward(
+        self, student: Pass, teacher: Pass | None, labels: Tensor, indices: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The loss, term by term: their sum is what the recipe's weight multiplies.
+
+        Computed in float32 under autocast too.
+
+        Args:
+            student: with gradient.
+            teacher: on the same images; None only for methods that require nothing.
+            labels: (B,) int64.
+            indices: (B,) int64, each image's place in the training set; where the method requires "indices".
+
+        Returns:
+            Term to scalar; a single term has the method's name.
+        """
+        if teacher is None:
+            if self.requires:
+                raise XkdError(f"teacher: none given; {self.name} distils from one")
+            teacher = student
+        self._check_classes(student, teacher)
+        with torch.autocast(student.logits.device.type, enabled=False):
+            if "input gradients" not in self.requires:
+                # A cast copy is no ancestor of the logits, so a method that differentiates does its own casting.
+                student, teacher = student.full_precision(), teacher.full_precision()
+            return self.losses(student, teacher, labels, indices)
+
+    @abstractmethod
+    def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
+        """What `forward` returns, on checked passes."""
+
+    def _build(self, student: Pass, teacher: Pass, dataset_size: int) -> None:
+        pass
+
+    def _check_classes(self, student: Pass, teacher: Pass) -> None:
+        if "logits" in self.requires and student.logits.shape != teacher.logits.shape:
+            raise XkdError(
+                f"{self.name}: the student's logits are {tuple(student.logits.shape)} and the teacher's "
+                f"{tuple(teacher.logits.shape)}; expected the same classes"
+            )
+
+
+_REGISTRY: dict[str, type[Method]] = {}
+_M = TypeVar("_M", bound=type[Method])
+
+
+def register(method: _M) -> _M:
+    """Class decorator: make the method known under its name."""
+    _REGISTRY[method.name] = method
+    return method
+
+
+def method_names() -> list[str]:
+    """All known methods, in the order of their registration."""
+    return list(_REGISTRY)
+
+
+def method_class(name: str) -> type[Method]:
+    """The method of that name.
+
+    Raises:
+        XkdError: there is none; the message names the nearest.
+    """
+    if name in _REGISTRY:
+        return _REGISTRY[name]
+    raise XkdError(f"method: {name!r} is unknown; {_nearest(name, _REGISTRY)}")
+
+
+def create_method(name: str, **options: Any) -> Method:
+    """The method `name` with its options.
+
+    Raises:
+        XkdError: unknown name, unknown option (the message names the nearest), or a value outside its range.
+    """
+    method = method_class(name)
+    known = inspect.signature(method.__init__).parameters
+    for option in options:
+        if option not in known or option == "self":
+            raise XkdError(f"{name}: unknown option {option!r}; {_nearest(option, [*known][1:])}")
+    return method(**options)
+
+
+def positive(option: str, value: float) -> float:
+    """`value`, if it is a number above zero.
+
+    Raises:
+        XkdError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise XkdError(f"{option}: {value!r} found; expected a number above 0")
+    return value
+
+
+def one_of(option: str, value: Any, allowed: tuple[Any, ...]) -> Any:
+    """`value`, if it is among `allowed`.
+
+    Raises:
+        XkdError: it is not.
+    """
+    if value not in allowed:
+        raise XkdError(f"{option}: {value!r} found; expected one of {', '.join(map(repr, allowed))}")
+    return value
+
+
+def full_precision(values: Tensor) -> Tensor:
+    """float16 and bfloat16 as float32; wider tensors as they are."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    if not known:
+        return "it takes none"
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"nearest: {', '.join(near)}" if near else f"expected one of {', '.join(known)}"

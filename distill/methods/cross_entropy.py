@@ -1,0 +1,32 @@
+"""Cross-entropy with the labels: the term that every student trains on."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from distill.methods.base import Method, Pass, register
+from xkd_eval.errors import XkdError
+
+
+@register
+class CrossEntropy(Method):
+    """Cross-entropy on the labels.
+
+    Args:
+        label_smoothing: share of the target spread over all classes, in [0, 1) (Szegedy et al., CVPR 2016).
+    """
+
+    name = "ce"
+    citation = "cross-entropy with the labels"
+    requires = frozenset()
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise XkdError(f"label_smoothing: {label_smoothing!r} found; expected a number from 0 to below 1")
+        self.label_smoothing = label_smoothing
+
+    def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
+        """See Method.forward."""
+        return {"ce": F.cross_entropy(student.logits, labels, label_smoothing=self.label_smoothing)}

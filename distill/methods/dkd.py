@@ -1,0 +1,71 @@
+"""DKD: decoupled knowledge distillation (Zhao et al., CVPR 2022)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from distill.methods.base import Method, Pass, positive, register
+from distill.methods.kd import kd_loss_per_row, prepare_logits
+
+
+def dkd_terms(
+    student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """The two parts of a KL divergence: target against the rest, and among the rest.
+
+    Args:
+        student_logits, teacher_logits: (B, K).
+        labels: (B,).
+        temperature: T; both parts are multiplied by its square.
+
+    Returns:
+        TCKD (B,) and NCKD (B,).
+    """
+    target = F.one_hot(labels, student_logits.shape[1]).bool()
+    student = _target_and_rest(student_logits / temperature, target)
+    teacher = _target_and_rest(teacher_logits / temperature, target)
+    tckd = F.kl_div(student, teacher, reduction="none", log_target=True).sum(1) * temperature**2
+    nckd = kd_loss_per_row(_others(student_logits, target), _others(teacher_logits, target), temperature)
+    return tckd, nckd
+
+
+@register
+class Dkd(Method):
+    """alpha TCKD + beta NCKD, each the mean over the batch.
+
+    Args:
+        alpha: weight of the target's part.
+        beta: weight of the other classes' part.
+        temperature: T.
+        standardise: z-score each row of logits first.
+    """
+
+    name = "dkd"
+    citation = "Zhao et al., CVPR 2022; standardise: Sun et al., CVPR 2024"
+    requires = frozenset({"logits"})
+
+    def __init__(
+        self, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0, standardise: bool = False
+    ) -> None:
+        super().__init__()
+        self.alpha = positive("alpha", alpha)
+        self.beta = positive("beta", beta)
+        self.temperature = positive("temperature", temperature)
+        self.standardise = standardise
+
+    def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
+        """See Method.forward."""
+        logits = prepare_logits(student, teacher, self.standardise)
+        tckd, nckd = dkd_terms(*logits, labels, self.temperature)
+        return {"dkd_target": self.alpha * tckd.mean(), "dkd_others": self.beta * nckd.mean()}
+
+
+def _target_and_rest(logits: Tensor, target: Tensor) -> Tensor:
+    log_probabilities = F.log_softmax(logits, dim=1)
+    return torch.stack((log_probabilities[target], _others(log_probabilities, target).logsumexp(1)), dim=1)
+
+
+def _others(values: Tensor, target: Tensor) -> Tensor:
+    return values[~target].reshape(len(values), -1)

@@ -1,0 +1,94 @@
+"""e2KD: explanation-enhanced knowledge distillation (Parchami-Araghi et al., ECCV 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from distill.methods.base import Method, Pass, full_precision, one_of, register
+from distill.methods.maps import to_larger
+
+Explanation = Literal["gradcam", "input_x_gradient"]
+
+
+def explanation_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """One minus the cosine similarity of two explanations.
+
+    Args:
+        student, teacher: (B, h, w) and (B, h', w'); the smaller is up-sampled to the larger.
+
+    Returns:
+        Scalar, the mean over the batch; 0 for explanations equal up to a positive factor.
+    """
+    student, teacher = to_larger(student[:, None], teacher[:, None])
+    return 1 - F.cosine_similarity(student.flatten(1), teacher.flatten(1), dim=1).mean()
+
+
+def grad_cam(network: Pass, classes: Tensor) -> Tensor:
+    """GradCAM on the last map (Selvaraju et al., ICCV 2017), differentiable.
+
+    Args:
+        network: features in the graph of the logits.
+        classes: (B,).
+
+    Returns:
+        (B, h, w), not negative.
+    """
+    features = network.last_map()
+    gradient = _class_gradient(network.logits, classes, features)
+    return F.relu((gradient.mean((2, 3), keepdim=True) * features).sum(1))
+
+
+def input_x_gradient(network: Pass, classes: Tensor) -> Tensor:
+    """Input times gradient (Shrikumar et al., 2016), summed over colours; differentiable by a double backward.
+
+    Args:
+        network: images in the graph of the logits.
+        classes: (B,).
+
+    Returns:
+        (B, H, W).
+    """
+    images = network.input_images()
+    return (_class_gradient(network.logits, classes, images) * images).sum(1)
+
+
+_EXPLANATIONS: dict[str, Callable[[Pass, Tensor], Tensor]] = {
+    "gradcam": grad_cam,
+    "input_x_gradient": input_x_gradient,
+}
+
+
+@register
+class E2Kd(Method):
+    """The student explains the teacher's predicted class as the teacher does.
+
+    The paper adds it to kd, which is a term of its own here.
+
+    Args:
+        explanation: what is compared; by "input_x_gradient" a step costs about a second backward pass.
+    """
+
+    name = "e2kd"
+    citation = "Parchami-Araghi et al., ECCV 2024"
+    requires = frozenset({"logits", "features", "input gradients"})
+
+    def __init__(self, explanation: Explanation = "gradcam") -> None:
+        super().__init__()
+        self.explanation = one_of("explanation", explanation, tuple(_EXPLANATIONS))
+
+    def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
+        """See Method.forward."""
+        explain = _EXPLANATIONS[self.explanation]
+        classes = teacher.logits.detach().argmax(1)
+        target = explain(teacher, classes).detach()
+        return {"e2kd": explanation_loss(full_precision(explain(student, classes)), full_precision(target))}
+
+
+def _class_gradient(logits: Tensor, classes: Tensor, inputs: Tensor) -> Tensor:
+    chosen = logits.gather(1, classes[:, None]).sum()
+    return torch.autograd.grad(chosen, inputs, create_graph=True)[0]

@@ -1,0 +1,41 @@
+"""NST: neuron selectivity transfer (Huang & Wang, 2017)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from distill.methods.base import Pass, register
+from distill.methods.maps import pool_to_smaller
+from distill.methods.taps import TapMethod
+
+
+def nst_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Squared maximum mean discrepancy between the channels' maps, by the polynomial kernel (x . y)^2.
+
+    Args:
+        student, teacher: (B, C_s, h, w) and (B, C_t, h', w'); the larger is averaged to the smaller's size.
+
+    Returns:
+        Scalar, the mean over the batch and the pairs of channels.
+    """
+    student, teacher = (F.normalize(maps.flatten(2), dim=2) for maps in pool_to_smaller(student, teacher))
+    return _kernel(teacher, teacher) + _kernel(student, student) - 2 * _kernel(student, teacher)
+
+
+@register
+class Nst(TapMethod):
+    """The sum of nst_loss over the paired taps."""
+
+    name = "nst"
+    citation = "Huang & Wang, 2017"
+
+    def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
+        """See Method.forward."""
+        terms = [nst_loss(*pair) for pair in self.pairs(student, teacher)]
+        return {"nst": torch.stack(terms).sum()}
+
+
+def _kernel(first: Tensor, second: Tensor) -> Tensor:
+    return (first @ second.transpose(1, 2)).square().mean()

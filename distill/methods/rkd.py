@@ -1,0 +1,73 @@
+"""RKD: relational knowledge distillation (Park et al., CVPR 2019)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from distill.methods.base import Method, Pass, positive, register
+from distill.methods.gather import gather_batch
+
+
+def rkd_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Huber loss between all pairwise distances, each divided by the batch's mean distance.
+
+    Args:
+        student, teacher: (B, C_s) and (B, C_t) embeddings.
+
+    Returns:
+        Scalar, the mean over the B x B pairs.
+    """
+    return F.smooth_l1_loss(_relative_distances(student), _relative_distances(teacher))
+
+
+def rkd_angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Huber loss between the cosines of the angles at each image between every two others.
+
+    Args:
+        student, teacher: (B, C_s) and (B, C_t) embeddings.
+
+    Returns:
+        Scalar, the mean over the B x B x B triplets.
+    """
+    return F.smooth_l1_loss(_angles(student), _angles(teacher))
+
+
+@register
+class Rkd(Method):
+    """Distances and angles of the pooled features, over the batch of all processes.
+
+    Args:
+        distance: weight of the distances.
+        angle: weight of the angles.
+    """
+
+    name = "rkd"
+    citation = "Park et al., CVPR 2019"
+    requires = frozenset({"features"})
+
+    def __init__(self, distance: float = 25.0, angle: float = 50.0) -> None:
+        super().__init__()
+        self.distance = positive("distance", distance)
+        self.angle = positive("angle", angle)
+
+    def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
+        """See Method.forward."""
+        embeddings = gather_batch(student.embedding()), gather_batch(teacher.embedding())
+        return {
+            "rkd_distance": self.distance * rkd_distance_loss(*embeddings),
+            "rkd_angle": self.angle * rkd_angle_loss(*embeddings),
+        }
+
+
+def _relative_distances(embeddings: Tensor) -> Tensor:
+    squared = (embeddings[:, None] - embeddings[None]).square().sum(2)
+    # Clamped before the root, whose gradient at the diagonal's zeros is infinite.
+    distances = squared.clamp(min=1e-12).sqrt() * ~torch.eye(len(embeddings), dtype=torch.bool, device=squared.device)
+    return distances / distances[distances > 0].mean()
+
+
+def _angles(embeddings: Tensor) -> Tensor:
+    directions = F.normalize(embeddings[None] - embeddings[:, None], dim=2)
+    return directions @ directions.transpose(1, 2)

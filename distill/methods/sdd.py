@@ -1,0 +1,85 @@
+"""SDD: scale decoupled distillation (Wei et al., CVPR 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from distill.methods.base import Method, Pass, one_of, positive, register
+from distill.methods.dkd import dkd_terms
+from distill.methods.kd import kd_loss_per_row
+from distill.methods.maps import pool_to
+from xkd_eval.errors import XkdError
+
+
+def region_logits(cams: Tensor, bias: Tensor | None, scales: Sequence[int]) -> Tensor:
+    """What the linear head makes of the features averaged over each region, rather than over the whole map.
+
+    Args:
+        cams: (B, K, h, w), the class activation maps; the head commutes with the average.
+        bias: (K,), or None.
+        scales: m for a grid of m x m regions each.
+
+    Returns:
+        (B, R, K), R the sum of m^2 over scales, in their order, row by row.
+    """
+    regions = torch.cat([pool_to(cams, (scale, scale)).flatten(2) for scale in scales], dim=2).transpose(1, 2)
+    return regions if bias is None else regions + bias
+
+
+def consistent_regions(teacher_regions: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Where the teacher sees in a region the class that it sees in the image: (B, R, K), (B, K) -> (B, R) bool."""
+    return teacher_regions.argmax(2) == teacher_logits.argmax(1)[:, None]
+
+
+@register
+class Sdd(Method):
+    """A logit distillation on every region, the complementary ones (another class than the image's) weighing more.
+
+    Args:
+        scales: m of the grids of m x m regions; 1 is the whole map.
+        complementary: beta, the weight of regions whose class is not the image's.
+        base: the loss of a region, "kd" or "dkd" (alpha 1, beta 8).
+        temperature: T.
+    """
+
+    name = "sdd"
+    citation = "Wei et al., CVPR 2024"
+    requires = frozenset({"logits", "features"})
+
+    def __init__(
+        self,
+        scales: Sequence[int] = (1, 2, 4),
+        complementary: float = 2.0,
+        base: str = "kd",
+        temperature: float = 4.0,
+    ) -> None:
+        super().__init__()
+        if not scales:
+            raise XkdError("scales: empty; expected grid sizes such as [1, 2, 4]")
+        self.scales = tuple(int(positive("scales", scale)) for scale in scales)
+        self.complementary = positive("complementary", complementary)
+        self.base = one_of("base", base, ("kd", "dkd"))
+        self.temperature = positive("temperature", temperature)
+
+    def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
+        """See Method.forward. Regions are added up, images averaged."""
+        student_regions = region_logits(student.cams(), student.head_bias, self.scales)
+        teacher_regions = region_logits(teacher.cams(), teacher.head_bias, self.scales)
+        losses = self._per_region(student_regions, teacher_regions, labels)
+        consistent = consistent_regions(teacher_regions, teacher.logits)
+        return {
+            "sdd_consistent": (losses * consistent).sum(1).mean(),
+            "sdd_complementary": self.complementary * (losses * ~consistent).sum(1).mean(),
+        }
+
+    def _per_region(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+        if self.base == "kd":
+            return kd_loss_per_row(student, teacher, self.temperature)
+        regions = student.shape[1]
+        tckd, nckd = dkd_terms(
+            student.flatten(0, 1), teacher.flatten(0, 1), labels.repeat_interleave(regions), self.temperature
+        )
+        return (tckd + 8.0 * nckd).unflatten(0, (-1, regions))

@@ -1,0 +1,39 @@
+"""SP: similarity-preserving distillation (Tung & Mori, ICCV 2019)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from distill.methods.base import Method, Pass, register
+from distill.methods.gather import gather_batch
+
+
+def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference of the row-normalised similarities between the images of a batch.
+
+    Args:
+        student, teacher: (B, ...), any two shapes.
+
+    Returns:
+        Scalar, the sum over the B x B similarities divided by B^2.
+    """
+    return F.mse_loss(_similarities(student), _similarities(teacher))
+
+
+@register
+class Sp(Method):
+    """sp_loss of the last maps, over the batch of all processes."""
+
+    name = "sp"
+    citation = "Tung & Mori, ICCV 2019"
+    requires = frozenset({"features"})
+
+    def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
+        """See Method.forward."""
+        return {"sp": sp_loss(gather_batch(student.last_map()), gather_batch(teacher.last_map()))}
+
+
+def _similarities(features: Tensor) -> Tensor:
+    rows = features.flatten(1)
+    return F.normalize(rows @ rows.T, dim=1)

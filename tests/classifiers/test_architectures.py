@@ -1,0 +1,196 @@
+"""The CIFAR families: published sizes, published weights, and a head that the CAM can rely on."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from xkd_eval.cam import class_activation_maps
+from xkd_eval.classifiers.architectures import arguments_for_state_dict, build, names
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.errors import XkdError
+
+# For 100 classes, as counted on the published implementations: RepDistiller's models/ (Tian et al., ICLR 2020), which
+# mdistiller shares. test_counts_by_hand derives some of them without building a network.
+PARAMETERS = {
+    "resnet8": 83_892,
+    "resnet14": 181_108,
+    "resnet20": 278_324,
+    "resnet32": 472_756,
+    "resnet44": 667_188,
+    "resnet56": 861_620,
+    "resnet110": 1_736_564,
+    "resnet8x4": 1_233_540,
+    "resnet32x4": 7_433_860,
+    "resnet18": 11_220_132,
+    "resnet34": 21_328_292,
+    "resnet50": 23_705_252,
+    "wrn_16_1": 180_916,
+    "wrn_16_2": 703_284,
+    "wrn_40_1": 569_780,
+    "wrn_40_2": 2_255_156,
+    "vgg8": 3_965_028,
+    "vgg13": 9_462_180,
+    "mobilenetv2": 812_836,
+    "shufflenetv1": 949_258,
+    "shufflenetv2": 1_355_528,
+}
+
+
+def test_every_name_has_a_published_count():
+    assert sorted(names()) == sorted(PARAMETERS)
+
+
+@pytest.mark.parametrize("name", names())
+def test_parameter_count_is_the_published_one(name):
+    with torch.device("meta"):
+        model = build(name, 100)
+    assert sum(parameter.numel() for parameter in model.parameters()) == PARAMETERS[name]
+
+
+def _conv_bn(inputs, outputs, kernel):
+    return inputs * outputs * kernel**2 + 2 * outputs
+
+
+def _resnet_by_hand(depth, widths):
+    total = _conv_bn(3, widths[0], 3)
+    for before, width in itertools.pairwise(widths):
+        total += _conv_bn(before, width, 3) + ((depth - 2) // 3 - 1) * _conv_bn(width, width, 3)
+        total += _conv_bn(before, width, 1) if before != width else 0
+    return total + widths[-1] * 100 + 100
+
+
+def _wide_resnet_by_hand(depth, factor):
+    total, before = 3 * 16 * 9, 16
+    for width in (16 * factor, 32 * factor, 64 * factor):
+        # The norms stand before the convolutions: the block's first counts the channels that come in.
+        total += before * width * 9 + ((depth - 4) // 3 - 1) * width**2 * 9
+        total += 2 * before + ((depth - 4) // 3 - 1) * 2 * width
+        total += before * width if before != width else 0
+        before = width
+    return total + 2 * before + before * 100 + 100
+
+
+def test_counts_by_hand():
+    narrow, times_four = (16, 16, 32, 64), (32, 64, 128, 256)
+    for depth in (8, 14, 20, 32, 44, 56, 110):
+        assert _resnet_by_hand(depth, narrow) == PARAMETERS[f"resnet{depth}"]
+    assert _resnet_by_hand(8, times_four) == PARAMETERS["resnet8x4"]
+    assert _resnet_by_hand(32, times_four) == PARAMETERS["resnet32x4"]
+    for depth, factor in ((16, 1), (16, 2), (40, 1), (40, 2)):
+        assert _wide_resnet_by_hand(depth, factor) == PARAMETERS[f"wrn_{depth}_{factor}"]
+    widths = (3, 64, 128, 256, 512, 512)
+    vgg8 = sum(_conv_bn(*pair, 3) + pair[1] for pair in itertools.pairwise(widths))
+    assert vgg8 + 512 * 100 + 100 == PARAMETERS["vgg8"]
+
+
+@pytest.mark.parametrize("name", names())
+def test_cam_mean_plus_bias_is_the_logit_at_two_sizes(name):
+    model = build(name, 10).eval().double()
+    maps = []
+    for module in model.modules():
+        module.register_forward_hook(lambda module, inputs, output: maps.append(output))
+    for size in (32, 64):
+        maps.clear()
+        with torch.no_grad():
+            logits = model(torch.randn(2, 3, size, size, dtype=torch.float64))
+        features = [output for output in maps if output.ndim == 4 and output.shape[-1] > 1][-1]
+        cams = class_activation_maps(features, model.linear.weight)
+        torch.testing.assert_close(cams.mean((2, 3)) + model.linear.bias, logits)
+        assert (features >= 0).all()
+
+
+@pytest.mark.parametrize("name", names())
+def test_stages_are_modules_whose_maps_shrink(name):
+    model = build(name, 10).eval()
+    sizes = []
+    for stage in model.stages:
+        model.get_submodule(stage).register_forward_hook(lambda module, inputs, output: sizes.append(output.shape[-1]))
+    with torch.no_grad():
+        model(torch.randn(1, 3, 32, 32))
+    assert len(sizes) == len(model.stages) >= 3
+    assert sizes == sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "wrn_16_1", "mobilenetv2", "shufflenetv1", "shufflenetv2"])
+def test_every_parameter_gets_a_gradient(name):
+    model = build(name, 10)
+    model(torch.randn(4, 3, 32, 32)).square().sum().backward()
+    assert [key for key, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+def test_option_a_has_no_shortcut_parameters_and_keeps_the_channels_in_the_middle():
+    model = build("resnet8", 10, shortcut="A")
+    assert not [key for key in model.state_dict() if "shortcut" in key]
+    features = torch.arange(16.0).reshape(1, 16, 1, 1).expand(1, 16, 4, 4) + 1
+    shortcut = model.get_submodule("layer2.0.shortcut")(features)
+    assert shortcut.shape == (1, 32, 2, 2)
+    assert shortcut[0, :, 0, 0].tolist() == [0.0] * 8 + [float(value) for value in range(1, 17)] + [0.0] * 8
+
+
+def test_arguments_are_read_off_the_weights():
+    for arguments in ({"num_classes": 7, "shortcut": "A"}, {"num_classes": 7, "shortcut": "B"}):
+        assert arguments_for_state_dict("resnet8", build("resnet8", **arguments).state_dict()) == arguments
+    assert arguments_for_state_dict("vgg8", build("vgg8", 3).state_dict()) == {"num_classes": 3}
+
+
+def test_bad_input_is_named():
+    with pytest.raises(XkdError, match=r"'ResNet21' is unknown; nearest: .*resnet20"):
+        build("ResNet21", 10)
+    with pytest.raises(XkdError, match="vgg8: unknown argument 'shortcut'"):
+        build("vgg8", 10, shortcut="A")
+    with pytest.raises(XkdError, match="shortcut: 'C' found"):
+        build("resnet8", 10, shortcut="C")
+    with pytest.raises(XkdError, match=r"linear\.weight"):
+        arguments_for_state_dict("resnet8", {})
+    with pytest.raises(XkdError, match="num_classes: 0 found"):
+        build("resnet8", 0)
+
+
+CIFAR10_WEIGHTS = {
+    "resnet20": "resnet20-12fca82f.th",
+    "resnet32": "resnet32-d509ac18.th",
+    "resnet44": "resnet44-014dd654.th",
+    "resnet56": "resnet56-4bfd9763.th",
+}
+
+
+def _load_cifar10(name: str, shared: Path) -> torch.nn.Module:
+    path = shared / "data/cifar10/resnet_checkpoints" / CIFAR10_WEIGHTS[name]
+    wrapped = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    weights = {key.removeprefix("module."): value for key, value in wrapped.items()}
+    model = build(name, **arguments_for_state_dict(name, weights))
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", CIFAR10_WEIGHTS)
+def test_published_cifar10_weights_load(name, shared):
+    assert _load_cifar10(name, shared).linear.out_features == 10
+
+
+def test_resnet20_reaches_its_published_accuracy(shared):
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(shared / "data/cifar10/test-5000.parquet")
+    preprocess = Preprocess(size=(32, 32))
+    images = torch.stack(
+        [preprocess.pixels(Image.open(io.BytesIO(row["bytes"])).convert("RGB")) for row in table["img"].to_pylist()]
+    )
+    labels = torch.tensor(table["label"].to_pylist())
+    model = _load_cifar10("resnet20", shared)
+
+    def accuracy(pixels):
+        with torch.inference_mode():
+            predicted = torch.cat([model(preprocess.normalise(part)).argmax(1) for part in pixels.split(500)])
+        return (predicted == labels).double().mean().item()
+
+    plain, mirrored = accuracy(images), accuracy(images.flip(3))
+    # The data's description states 91.5 %, which is the mean over both; as they are, the images give 91.62 %.
+    assert plain == pytest.approx(0.9162, abs=0.0005)
+    assert (plain + mirrored) / 2 == pytest.approx(0.915, abs=0.001)

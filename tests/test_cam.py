@@ -1,0 +1,36 @@
+"""The one CAM function: its identity, its agreement with the slow product, its class subsets, its gradient."""
+
+import pytest
+import torch
+
+from xkd_eval.cam import class_activation_maps
+
+
+def test_mean_of_the_maps_is_the_logit_without_bias():
+    features, weight = torch.rand(2, 5, 3, 4), torch.randn(7, 5)
+    torch.testing.assert_close(class_activation_maps(features, weight).mean((2, 3)), features.mean((2, 3)) @ weight.T)
+
+
+def test_convolution_equals_the_broadcast_product():
+    features, weight = torch.rand(2, 5, 3, 4, dtype=torch.float64), torch.randn(7, 5, dtype=torch.float64)
+    product = (weight[None, :, :, None, None] * features[:, None]).sum(2)
+    torch.testing.assert_close(class_activation_maps(features, weight), product)
+
+
+def test_a_class_subset_is_the_same_maps_gathered():
+    features, weight, classes = torch.rand(2, 5, 3, 4), torch.randn(7, 5), torch.tensor([[6, 0], [3, 3]])
+    all_maps = class_activation_maps(features, weight)
+    gathered = torch.stack([all_maps[image, classes[image]] for image in range(2)])
+    torch.testing.assert_close(class_activation_maps(features, weight, classes), gathered)
+
+
+@pytest.mark.parametrize("classes", [None, torch.tensor([[1], [0]])])
+def test_both_arguments_receive_their_gradient(classes):
+    features = torch.rand(2, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda f, w: class_activation_maps(f, w, classes), (features, weight))
+
+
+def test_channels_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match=r"\(1, 3, 2, 2\).*\(4, 5\)"):
+        class_activation_maps(torch.rand(1, 3, 2, 2), torch.rand(4, 5))

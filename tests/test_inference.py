@@ -1,0 +1,189 @@
+"""The prepared copy: the same logits, features and CAM as the network it was made of, and that one left alone."""
+
+import copy
+
+import pytest
+import timm
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations
+from torchvision import models
+
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.head import find_cam_head
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.errors import XkdError
+from xkd_eval.inference import bf16_is_native, check_finite, prepare, standing_on
+
+CPU = torch.device("cpu")
+
+
+def classifier_of(model: nn.Module, size: int = 64) -> Classifier:
+    """With norm statistics away from 0 and 1, so that folding has something to get wrong."""
+    generator = torch.Generator().manual_seed(3)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.running_mean, module.bias):
+                tensor.data.add_(0.3 * torch.randn(tensor.shape, generator=generator))
+            for tensor in (module.running_var, module.weight):
+                tensor.data.mul_(0.5 + torch.rand(tensor.shape, generator=generator))
+    preprocess = Preprocess(size=(size, size))
+    head = find_cam_head(model.eval(), preprocess)
+    return Classifier(model, preprocess, name="net", num_classes=10, head=head).eval()
+
+
+@pytest.mark.parametrize(
+    ("make", "batch_norms_left"),
+    [
+        (lambda: models.resnet18(num_classes=10), 0),
+        (lambda: models.mobilenet_v2(num_classes=10), 0),
+        (lambda: timm.create_model("efficientnet_b0", num_classes=10), 0),  # norms hold their activations
+        (lambda: models.densenet121(num_classes=10), 62),  # norms stand before the convolutions, where none can fold
+    ],
+    ids=["resnet18", "mobilenet_v2", "efficientnet_b0", "densenet121"],
+)
+def test_a_prepared_copy_gives_the_same_logits_and_features(make, batch_norms_left):
+    classifier = classifier_of(make())
+    before = classifier.digest()
+    images = torch.rand(3, 3, 64, 64)
+    prepared = prepare(classifier, CPU)
+    with torch.inference_mode():
+        expected, found = classifier.forward_with_features(images), prepared.forward_with_features(images)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * float(theirs.abs().max()))
+    left = sum(isinstance(module, nn.BatchNorm2d) for module in prepared.model.modules())
+    assert left <= batch_norms_left
+    assert classifier.digest() == before
+
+
+class Trap(nn.Module):
+    """A network of one convolution and one norm that may not be folded, for the reason in its subclass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.body = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.Identity()
+        self.fc = nn.Linear(6, 10)
+
+    def forward(self, x):
+        return self.fc(self.body(self.between(x)).mean((2, 3)))
+
+
+class UsedAroundTheNorm(Trap):
+    def between(self, x):
+        x = self.conv(x)
+        return self.norm(x) + x
+
+
+class ChangedInPlace(Trap):
+    def between(self, x):
+        return self.norm(nn.functional.relu_(self.conv(x)))
+
+
+class ReadByTheNetwork(Trap):
+    def between(self, x):
+        return self.norm(self.conv(x)) * self.norm.weight[:, None, None]
+
+
+class NormUsedTwice(Trap):
+    def between(self, x):
+        return self.norm(self.norm(self.conv(x)))
+
+
+class BlockUsedTwice(Trap):
+    def between(self, x):
+        return self.norm(self.conv(x)) + self.norm(self.conv(-x))
+
+
+class WeightNormed(Trap):
+    def __init__(self) -> None:
+        super().__init__()
+        parametrizations.weight_norm(self.conv)
+
+    def between(self, x):
+        return self.norm(self.conv(x))
+
+
+@pytest.mark.parametrize(
+    "trap", [UsedAroundTheNorm, ChangedInPlace, ReadByTheNetwork, NormUsedTwice, BlockUsedTwice, WeightNormed]
+)
+@pytest.mark.parametrize("fresh", [True, False], ids=["fresh", "trained"])
+def test_what_folding_would_change_is_not_folded(trap, fresh):
+    model = trap()
+    untouched = copy.deepcopy(model)
+    classifier = classifier_of(model)
+    if fresh:  # the norm is the identity, with which a wrong fold would give the right logits
+        classifier.model.load_state_dict(untouched.state_dict())
+    prepared = prepare(classifier, CPU)
+    images = torch.rand(2, 3, 64, 64)
+    torch.testing.assert_close(prepared(images), classifier(images), rtol=1e-4, atol=1e-5)
+    assert isinstance(prepared.model.norm, nn.BatchNorm2d)
+
+
+def test_a_copy_is_only_made_for_another_device():
+    classifier = classifier_of(models.resnet18(num_classes=10))
+    assert standing_on(classifier, CPU) is classifier
+    moved = standing_on(classifier, torch.device("meta"))
+    assert {parameter.device.type for parameter in moved.parameters()} == {"meta"}
+    assert {parameter.device.type for parameter in classifier.parameters()} == {"cpu"}
+
+
+def test_bf16_returns_float32_and_computes_the_head_in_it():
+    classifier = classifier_of(models.resnet18(num_classes=10))
+    prepared = prepare(classifier, CPU, "bf16")
+    images = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        logits, features = prepared.forward_with_features(images)
+        rederived = prepared.cams(features).mean((2, 3)) + prepared.head_bias
+        expected = classifier(images)
+    assert logits.dtype == features.dtype == torch.float32
+    torch.testing.assert_close(rederived, logits, rtol=0.02, atol=0.02)
+    assert (logits - expected).abs().max() < 0.03 * expected.abs().max()
+    assert len(logits.unique()) == logits.numel()  # not rounded to 8 bits
+
+
+def test_weights_that_are_not_finite_are_an_error():
+    model = models.resnet18(num_classes=10).eval()
+    classifier = classifier_of(model)
+    classifier.model.fc.bias.data[3] = float("nan")
+    with pytest.raises(XkdError, match="not finite"):
+        prepare(classifier, CPU)
+
+
+def test_logits_that_are_not_finite_are_an_error_that_names_the_images():
+    check_finite(torch.zeros(2, 3), "net", "these")
+    with pytest.raises(XkdError, match="net gives logits that are not finite on these"):
+        check_finite(torch.tensor([[0.0, torch.inf]]), "net", "these")
+
+
+class Float32Inside(Trap):
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Conv2d(6, 6, 3)
+
+    def between(self, x):
+        return self.norm(self.wide(self.conv(x).float()))
+
+
+def test_a_network_that_does_not_run_in_bfloat16_is_an_error():
+    classifier = classifier_of(Float32Inside())
+    prepare(classifier, CPU)
+    with pytest.raises(XkdError, match=r"--precision bf16: net does not run in bfloat16 .*; use fp32"):
+        prepare(classifier, CPU, "bf16")
+
+
+def test_bf16_leaves_convolutions_of_few_terms_as_they_are():
+    network = models.mobilenet_v2(num_classes=10)
+    classifier = classifier_of(network)
+    exact, rounded = prepare(classifier, CPU), prepare(classifier, CPU, "bf16")
+    depthwise, pointwise = "features.5.conv.1.0", "features.5.conv.0.0"
+    kept = rounded.model.get_submodule(depthwise).weight
+    torch.testing.assert_close(kept, exact.model.get_submodule(depthwise).weight, rtol=0, atol=0)
+    assert rounded.model.get_submodule(pointwise).weight.dtype == torch.bfloat16
+
+
+def test_bf16_is_native_where_the_cpu_lists_it(monkeypatch):
+    found = {"avx512_bf16": False, "amx_bf16": False, "avx512_bw": True, "cpu_name": "bf16"}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+    assert not bf16_is_native(CPU)
+    found["amx_bf16"] = True
+    assert bf16_is_native(CPU)

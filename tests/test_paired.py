@@ -1,0 +1,82 @@
+"""Paired statistics against scipy, statsmodels' definitions by hand, and degenerate cases."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from xkd_eval.paired import Interval, bca_interval, hierarchical_interval, holm, mcnemar_p, rank_biserial, wilcoxon_p
+
+
+def difference(means):
+    return means["a"] - means["b"]
+
+
+def test_bca_is_scipys():
+    generator = np.random.default_rng(0)
+    a, b = generator.exponential(size=80), generator.exponential(size=80) * 0.7
+    ours = bca_interval({"a": a, "b": b}, difference, resamples=20_000)
+    theirs = stats.bootstrap((a - b,), np.mean, method="BCa", n_resamples=20_000, rng=1).confidence_interval
+    assert ours.value == pytest.approx((a - b).mean())
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)
+
+
+def test_bca_of_a_ratio_is_scipys():
+    generator = np.random.default_rng(1)
+    a, b = generator.exponential(size=60), 1 + generator.exponential(size=60)
+
+    def ratio(x, y, axis=-1):
+        return np.mean(x, axis=axis) / np.mean(y, axis=axis)
+
+    ours = bca_interval({"a": a, "b": b}, lambda means: means["a"] / means["b"], resamples=20_000)
+    theirs = stats.bootstrap((a, b), ratio, method="BCa", paired=True, n_resamples=20_000, rng=1).confidence_interval
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)
+
+
+def test_equal_models_differ_by_exactly_nothing():
+    values = np.random.default_rng(0).random(50)
+    assert bca_interval({"a": values, "b": values}, difference) == Interval(0.0, 0.0, 0.0)
+    assert wilcoxon_p(values - values) == 1.0
+    assert rank_biserial(values - values) == 0.0
+    assert mcnemar_p(values > 0.5, values > 0.5) == 1.0
+
+
+def test_undefined_scores_have_no_interval():
+    zeros = np.zeros(5)
+    assert bca_interval({"a": zeros + 1, "b": zeros}, lambda means: means["a"] / means["b"]).value is None
+    assert not Interval(None, None, None).excludes_zero
+    assert Interval(0.2, 0.1, 0.3).excludes_zero
+    assert not Interval(0.2, -0.1, 0.3).excludes_zero
+
+
+def test_wilcoxon_and_its_effect_size():
+    differences = np.array([3.0, -1.0, 2.0, 0.0, 5.0, 4.0])
+    assert wilcoxon_p(differences) == pytest.approx(stats.wilcoxon(differences[differences != 0]).pvalue)
+    # Ranks 3, 1, 2, 5, 4: fourteen of fifteen are positive.
+    assert rank_biserial(differences) == pytest.approx((14 - 1) / 15)
+    assert rank_biserial(-differences) == pytest.approx(-(14 - 1) / 15)
+    assert rank_biserial(np.ones(4)) == 1.0
+
+
+def test_mcnemar_by_hand():
+    hits = np.array([1, 1, 1, 1, 0, 0, 1], dtype=bool)
+    other = np.array([0, 0, 0, 1, 0, 1, 0], dtype=bool)
+    # Four images for one and one for the other: P(X <= 1 or X >= 4), X ~ B(5, 1/2) = 12 / 32.
+    assert mcnemar_p(hits, other) == pytest.approx(12 / 32)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_seeds_widen_what_images_alone_would_claim():
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=300)
+    same = [{"a": images + 0.1, "b": images * 0} for _ in range(5)]
+    spread = [{"a": images + 0.1 + shift, "b": images * 0} for shift in (-0.4, -0.2, 0.0, 0.2, 0.4)]
+    narrow, wide = (hierarchical_interval(seeds, difference) for seeds in (same, spread))
+    assert narrow.value == pytest.approx(wide.value)
+    assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
+    one = bca_interval({"a": images + 0.1, "b": images * 0}, difference)
+    assert (narrow.low, narrow.high) == pytest.approx((one.low, one.high), abs=0.03)

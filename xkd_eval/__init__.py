@@ -1,0 +1,65 @@
+"""xkd_eval: does a compressed classifier still look at the right thing?
+
+The names below are imported when they are first used, so that `import xkd_eval` and `xkd-eval --help` stay quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xkd_eval.cam import class_activation_maps
+    from xkd_eval.classifiers.classifier import Classifier
+    from xkd_eval.classifiers.loading import load_classifier
+    from xkd_eval.classifiers.preprocess import Preprocess
+    from xkd_eval.comparison import Comparison, compare
+    from xkd_eval.datasets import open_dataset
+    from xkd_eval.errors import XkdError
+    from xkd_eval.evaluate import EvaluationResult, perturbation_test, segmentation_test
+    from xkd_eval.explanation import Explanation, explain
+    from xkd_eval.overlays import overlay
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Classifier": "xkd_eval.classifiers.classifier",
+    "Comparison": "xkd_eval.comparison",
+    "EvaluationResult": "xkd_eval.evaluate",
+    "Explanation": "xkd_eval.explanation",
+    "Preprocess": "xkd_eval.classifiers.preprocess",
+    "XkdError": "xkd_eval.errors",
+    "class_activation_maps": "xkd_eval.cam",
+    "compare": "xkd_eval.comparison",
+    "explain": "xkd_eval.explanation",
+    "load_classifier": "xkd_eval.classifiers.loading",
+    "open_dataset": "xkd_eval.datasets",
+    "overlay": "xkd_eval.overlays",
+    "perturbation_test": "xkd_eval.evaluate",
+    "segmentation_test": "xkd_eval.evaluate",
+}
+
+__all__ = [
+    "Classifier",
+    "Comparison",
+    "EvaluationResult",
+    "Explanation",
+    "Preprocess",
+    "XkdError",
+    "class_activation_maps",
+    "compare",
+    "explain",
+    "load_classifier",
+    "open_dataset",
+    "overlay",
+    "perturbation_test",
+    "segmentation_test",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'xkd_eval' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value

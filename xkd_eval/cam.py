@@ -1,0 +1,39 @@
+"""The class activation map, written once: the evaluator scores it and the distillation losses train on it."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def class_activation_maps(features: Tensor, head_weight: Tensor, classes: Tensor | None = None) -> Tensor:
+    """Class activation maps (Zhou et al., CVPR 2016).
+
+    Args:
+        features: (B, C, h, w), the last spatial map before global average pooling.
+        head_weight: (K, C), the linear head's weight.
+        classes: (B, k) class indices to keep per image; None keeps all K.
+
+    Returns:
+        (B, K, h, w), or (B, k, h, w) with `classes`; same dtype as `features`. Unclamped: their spatial mean plus the
+        head's bias is the logit. Differentiable in both arguments.
+
+    Raises:
+        ValueError: C differs between features and head, or `classes` is not (B, k).
+    """
+    _check_shapes(features, head_weight, classes)
+    if classes is None:
+        return F.conv2d(features, head_weight[:, :, None, None])
+    # A matrix product per image with its own k rows: K / k times less work than all maps followed by a gather.
+    maps = head_weight[classes] @ features.flatten(2)
+    return maps.unflatten(2, features.shape[2:])
+
+
+def _check_shapes(features: Tensor, head_weight: Tensor, classes: Tensor | None) -> None:
+    if features.ndim != 4 or head_weight.ndim != 2 or features.shape[1] != head_weight.shape[1]:
+        raise ValueError(
+            f"features {tuple(features.shape)} and head_weight {tuple(head_weight.shape)} do not fit: "
+            "expected (B, C, h, w) and (K, C) with the same C"
+        )
+    if classes is not None and (classes.ndim != 2 or len(classes) != len(features)):
+        raise ValueError(f"classes has shape {tuple(classes.shape)}; expected (B, k) with B = {len(features)}")

@@ -1,0 +1,188 @@
+"""Classifier: any module, with what an evaluation must know about it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from xkd_eval.cam import class_activation_maps
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.errors import CamHeadError
+
+
+@dataclass(frozen=True)
+class CamHead:
+    """Where a model's class activation map comes from, as found and proven by `find_cam_head`.
+
+    Attributes:
+        features: path of the module whose output is the last spatial map.
+        linear: path of the Linear or 1x1 convolution that follows the pool; None where the map's channels are the
+            classes themselves (SqueezeNet: convolution, then pool).
+        layout: of that output.
+        relu: the network applies a ReLU to it as a function (torchvision's DenseNet).
+        norm: path of a LayerNorm between pool and head (ConvNeXt); the map then holds with its statistics frozen.
+        map_size: (h, w) at the classifier's input size.
+        proof_error: largest difference between the logits and those re-derived from the maps, relative to the largest
+            logit.
+    """
+
+    features: str
+    linear: str | None
+    layout: Literal["NCHW", "NHWC"]
+    relu: bool
+    norm: str | None
+    map_size: tuple[int, int]
+    proof_error: float
+
+
+class Forward(NamedTuple):
+    """One pass: logits (B, K) and features (B, C, h, w), whose class activation maps re-derive the logits."""
+
+    logits: Tensor
+    features: Tensor
+
+
+class Classifier(nn.Module):
+    """A module with its input convention, its classes and its CAM head.
+
+    Args:
+        model: (B, 3, H, W) normalised images -> (B, K) logits.
+        preprocess: the model's input convention.
+        name: how tables and figures call it.
+        class_names: K names, or None.
+        wordnet_ids: K WordNet ids (n01440764) in the order of the logits, or None where the classes have none.
+        head: where the CAM comes from; None where there is none in closed form.
+        head_refusal: why `head` is None, with the alternatives.
+        num_classes: K; by default read off class_names, wordnet_ids or the head.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        preprocess: Preprocess,
+        *,
+        name: str,
+        num_classes: int,
+        class_names: tuple[str, ...] | None = None,
+        wordnet_ids: tuple[str, ...] | None = None,
+        head: CamHead | None = None,
+        head_refusal: str = "",
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.preprocess = preprocess
+        self.name = name
+        self.num_classes = num_classes
+        self.class_names = class_names
+        self.wordnet_ids = wordnet_ids
+        self.head = head
+        self.head_refusal = head_refusal
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised -> (B, K) logits."""
+        return self.model(images)
+
+    def forward_with_features(self, images: Tensor) -> Forward:
+        """One pass that also keeps the last spatial map.
+
+        Args:
+            images: (B, 3, H, W) normalised.
+
+        Raises:
+            CamHeadError: the model has no CAM head.
+        """
+        head = self._require_head()
+        captured: list[Tensor] = []
+        handle = self.model.get_submodule(head.features).register_forward_hook(
+            lambda module, inputs, output: captured.append(output)
+        )
+        try:
+            logits = self.model(images)
+        finally:
+            handle.remove()
+        return Forward(logits, self.cam_features(captured[-1]))
+
+    def cam_features(self, output: Tensor) -> Tensor:
+        """The output of the module at `head.features` as the (B, C, h, w) whose maps re-derive the logits."""
+        head = self._require_head()
+        features = output.permute(0, 3, 1, 2) if head.layout == "NHWC" else output
+        if head.relu:
+            features = F.relu(features)
+        if head.norm is not None:
+            features = frozen_layer_norm(features, self.model.get_submodule(head.norm))
+        return features
+
+    def cams(self, features: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Class activation maps of `features` (B, C, h, w): (B, K, h, w), or (B, k, h, w) for `classes` (B, k)."""
+        if self._require_head().linear is not None:
+            return class_activation_maps(features, self.head_weight, classes)
+        if classes is None:
+            return features
+        return features.gather(1, classes[:, :, None, None].expand(-1, -1, *features.shape[2:]))
+
+    @property
+    def head_weight(self) -> Tensor:
+        """(K, C); the identity where the map's channels are the classes."""
+        head = self._require_head()
+        if head.linear is None:
+            parameter = next(self.model.parameters())
+            return torch.eye(self.num_classes, device=parameter.device, dtype=parameter.dtype)
+        weight = self.model.get_submodule(head.linear).weight
+        assert isinstance(weight, Tensor)
+        return weight.flatten(1)
+
+    @property
+    def head_bias(self) -> Tensor:
+        """(K,); zero where the head has none."""
+        head = self._require_head()
+        bias = self.model.get_submodule(head.linear).bias if head.linear is not None else None
+        if isinstance(bias, Tensor):
+            return bias
+        parameter = next(self.model.parameters())
+        return torch.zeros(self.num_classes, device=parameter.device, dtype=parameter.dtype)
+
+    def class_name(self, index: int) -> str:
+        """The class's name, or its index where the classes have none."""
+        return self.class_names[index] if self.class_names else str(index)
+
+    def digest(self) -> str:
+        """sha256 over the parameters' and buffers' names, shapes and bytes: the model, whatever file it came from."""
+        sha = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            sha.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return sha.hexdigest()
+
+    def _require_head(self) -> CamHead:
+        if self.head is None:
+            raise CamHeadError(f"{self.name}: no class activation map in closed form: {self.head_refusal}")
+        return self.head
+
+
+def frozen_layer_norm(features: Tensor, norm: nn.Module) -> Tensor:
+    """The LayerNorm that follows the pool, moved in front of it with the statistics of the pooled vector.
+
+    With mean and variance frozen per image the norm is affine, so it commutes with the average: the spatial mean of
+    the result is what the norm makes of the pooled features.
+
+    Args:
+        features: (B, C, h, w).
+        norm: a LayerNorm over C, with `weight`, `bias` (either may be None) and `eps`.
+
+    Returns:
+        (B, C, h, w).
+    """
+    pooled = features.mean((2, 3))
+    centre = pooled.mean(1)[:, None, None, None]
+    scale = (pooled.var(1, unbiased=False) + norm.eps).rsqrt()[:, None, None, None]  # type: ignore[operator]
+    normalised = (features - centre) * scale
+    if isinstance(norm.weight, Tensor):
+        normalised = normalised * norm.weight[:, None, None]
+    if isinstance(norm.bias, Tensor):
+        normalised = normalised + norm.bias[:, None, None]
+    return normalised

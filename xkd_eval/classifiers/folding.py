@@ -1,0 +1,121 @@
+"""Batch norms folded into the convolutions before them, wherever that is proven to change nothing."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from xkd_eval.classifiers.classifier import Classifier
+
+# Folding reorders one multiplication: results move by rounding, about 1e-6 of the largest logit.
+_TOLERANCE = 1e-4
+_NOISE_SEED = 4
+
+Pair = tuple[str, str]
+"""Paths of a convolution and of the batch norm that is given its very output."""
+
+
+def fold_batch_norms(classifier: Classifier, probe: Tensor) -> None:
+    """Replace a classifier's network by its folded copy, if folding changes neither it nor one with other statistics.
+
+    The statistics of a freshly made norm are close to the identity: with them a wrong fold would pass. Module paths
+    stay: a folded norm becomes an identity, or what it did after normalising.
+
+    Args:
+        classifier: in eval mode, float32, on the CPU: elsewhere convolutions may round more than the comparison allows.
+        probe: (B, 3, H, W) normalised.
+    """
+    pairs = _conv_norm_pairs(classifier.model, probe)
+    if not pairs:
+        return
+    perturbed, folded = copy.deepcopy(classifier), copy.deepcopy(classifier)
+    _perturb_statistics([perturbed.model.get_submodule(norm) for _, norm in pairs])
+    if _survives_folding(perturbed, pairs, probe) and _survives_folding(folded, pairs, probe):
+        classifier.model = folded.model
+
+
+@torch.no_grad()
+def outputs(classifier: Classifier, probe: Tensor) -> list[Tensor]:
+    """Logits, and features where the classifier has a CAM head, of (B, 3, H, W) normalised images."""
+    return [classifier(probe)] if classifier.head is None else list(classifier.forward_with_features(probe))
+
+
+def _survives_folding(classifier: Classifier, pairs: list[Pair], probe: Tensor) -> bool:
+    """Fold in place, and tell whether logits and features are still those of before."""
+    before = outputs(classifier, probe)
+    for pair in pairs:
+        _fold(classifier.model, *pair)
+    try:
+        after = outputs(classifier, probe)
+    except AttributeError:  # the network reads an attribute of a norm that is no more
+        return False
+    return all(_close(a, b) for a, b in zip(after, before, strict=True))
+
+
+def _close(ours: Tensor, theirs: Tensor) -> bool:
+    return bool((ours - theirs).abs().max() <= _TOLERANCE * theirs.abs().max())
+
+
+def _perturb_statistics(norms: list[nn.Module]) -> None:
+    generator = torch.Generator().manual_seed(_NOISE_SEED)
+    for norm in norms:
+        mean, variance = norm.running_mean, norm.running_var
+        assert isinstance(mean, Tensor) and isinstance(variance, Tensor)
+        mean += 0.3 * variance.sqrt() * torch.randn(mean.shape, generator=generator)
+        variance *= 0.7 + 0.6 * torch.rand(variance.shape, generator=generator)
+
+
+def _conv_norm_pairs(model: nn.Module, probe: Tensor) -> list[Pair]:
+    """The pairs whose two modules are each called once."""
+    produced: dict[int, tuple[str, Tensor]] = {}  # the tensor is kept, so that its id stays its own
+    pairs: list[Pair] = []
+    calls: Counter[str] = Counter()
+
+    def leave_conv(path: str, output: Tensor) -> None:
+        calls[path] += 1
+        produced[id(output)] = path, output
+
+    def enter_norm(path: str, tensor: Tensor) -> None:
+        calls[path] += 1
+        if id(tensor) in produced:
+            pairs.append((produced[id(tensor)][0], path))
+
+    with _watched(model, leave_conv, enter_norm), torch.no_grad():
+        model(probe)
+    return [(conv, norm) for conv, norm in pairs if calls[conv] == calls[norm] == 1]
+
+
+@contextmanager
+def _watched(
+    model: nn.Module, leave_conv: Callable[[str, Tensor], None], enter_norm: Callable[[str, Tensor], None]
+) -> Iterator[None]:
+    """Tells what leaves a convolution whose weight is a plain parameter, and what enters a norm with statistics."""
+    handles = []
+    for path, module in model.named_modules():
+        if isinstance(module, nn.Conv2d) and "weight" in dict(module.named_parameters(recurse=False)):
+            handles.append(module.register_forward_hook(lambda _, inputs, output, path=path: leave_conv(path, output)))
+        elif isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+            handles.append(module.register_forward_pre_hook(lambda _, inputs, path=path: enter_norm(path, inputs[0])))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _fold(model: nn.Module, conv_path: str, norm_path: str) -> None:
+    conv, norm = model.get_submodule(conv_path), model.get_submodule(norm_path)
+    assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None and norm.running_var is not None
+    conv.weight, conv.bias = fuse_conv_bn_weights(
+        conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    )
+    # timm's BatchNormAct2d holds what follows it, under names that a CAM head may point to.
+    held = OrderedDict((name, child) for name, child in norm.named_children() if name in ("drop", "act"))
+    model.set_submodule(norm_path, nn.Sequential(held) if held else nn.Identity())

@@ -1,0 +1,76 @@
+"""What `xkd-eval inspect` tells about a model before anything is measured on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xkd_eval.classifiers.class_names import class_index_of_wordnet_ids
+from xkd_eval.classifiers.classifier import CamHead, Classifier
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.errors import XkdError
+
+_SHOWN_NAMES = 5
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is known about a classifier.
+
+    Attributes:
+        name: how tables call it.
+        digest: sha256 of its tensors.
+        n_parameters: how many numbers it learned.
+        head: the CAM head, with the map's size and the proof's error; None where it was refused.
+        head_refusal: why.
+        preprocess: the input convention.
+        num_classes: K.
+        first_class_names: of the first five classes; empty where they have no names.
+        has_wordnet_ids: whether the classes are WordNet synsets.
+        explainers: names of those that hold.
+        refused: name of every other explainer to the reason.
+    """
+
+    name: str
+    digest: str
+    n_parameters: int
+    head: CamHead | None
+    head_refusal: str
+    preprocess: Preprocess
+    num_classes: int
+    first_class_names: tuple[str, ...]
+    has_wordnet_ids: bool
+    explainers: tuple[str, ...]
+    refused: dict[str, str]
+
+
+def inspect_classifier(classifier: Classifier) -> Inspection:
+    """Gather it; no image is needed."""
+    refused = _refused_explainers(classifier)
+    return Inspection(
+        name=classifier.name,
+        digest=classifier.digest(),
+        n_parameters=sum(parameter.numel() for parameter in classifier.model.parameters()),
+        head=classifier.head,
+        head_refusal=classifier.head_refusal,
+        preprocess=classifier.preprocess,
+        num_classes=classifier.num_classes,
+        first_class_names=(classifier.class_names or ())[:_SHOWN_NAMES],
+        has_wordnet_ids=bool(class_index_of_wordnet_ids(classifier)),
+        explainers=tuple(name for name, reason in refused.items() if not reason),
+        refused={name: reason for name, reason in refused.items() if reason},
+    )
+
+
+def _refused_explainers(classifier: Classifier) -> dict[str, str]:
+    """Every explainer's name to the reason why it does not hold, empty where it does."""
+    from xkd_eval.explainers import create_explainer, list_explainers
+
+    reasons = {}
+    for info in list_explainers():
+        try:
+            create_explainer(info.name).check(classifier)
+        except XkdError as error:
+            reasons[info.name] = str(error)
+        else:
+            reasons[info.name] = ""
+    return reasons

@@ -1,0 +1,178 @@
+"""load_classifier: from what the user names to a Classifier that is ready to be evaluated."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from xkd_eval.classifiers import sources
+from xkd_eval.classifiers.class_names import imagenet_classes
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.head import find_cam_head
+from xkd_eval.classifiers.overrides import with_overrides
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.sources import Network, Weights
+from xkd_eval.classifiers.weight_files import SUFFIXES
+from xkd_eval.classifiers.weights import fill, read_state_dict
+from xkd_eval.errors import CamHeadError, XkdError
+
+_LIBRARIES = {
+    "timm": sources.from_timm,
+    "torchvision": sources.from_torchvision,
+    "xkd": sources.from_project,
+    "embedded": sources.from_embedded,
+}
+
+
+def load_classifier(
+    model: str | Path | nn.Module | Classifier,
+    *,
+    weights: str | Path | None = None,
+    num_classes: int | None = None,
+    **overrides: Any,
+) -> Classifier:
+    """Any classifier, with its input convention, its classes and its proven CAM head.
+
+    Args:
+        model: "student.pt" (a checkpoint of this project), "timm/NAME", "torchvision/NAME", "xkd/NAME" (a CIFAR
+            architecture), "py:package.module:function" (returns an nn.Module or a Classifier), "embedded/exp_kd" (a
+            classifier that ships; "embedded" is the teacher); or a module, of which a copy is taken. A Classifier comes
+            back as it is, unless something below changes it or its head was never looked for.
+        weights: a .pt, .pth, .th or .safetensors file to load into the architecture, whole or not at all. Its head says
+            how many classes there are. Without it timm and torchvision download their pretrained weights.
+        num_classes: checked against the head.
+        overrides: fields of Preprocess that replace the model's own: size, resize, interpolation, mean, std,
+            channel_order, value_range, crop_fraction; None keeps the model's.
+
+    Returns:
+        A Classifier in eval mode whose parameters require no gradient, on the CPU, or where the given module is. Where
+        there is no CAM in closed form its `head` is None and `head_refusal` says why.
+
+    Raises:
+        XkdError: unknown name, unreadable or unfitting weights, a wrong override, an input size that the model rejects.
+    """
+    given = None if weights is None else Weights(str(weights), read_state_dict(weights))
+    overrides = {name: value for name, value in overrides.items() if value is not None}
+    found = _find(model, given)
+    if isinstance(found, Classifier):
+        if not overrides and given is None and (found.head is not None or found.head_refusal):
+            return _checked(found, num_classes)
+        module = copy.deepcopy(found.model) if found is model else found.model
+        network = Network(module, found.preprocess, found.class_names, found.wordnet_ids)
+        return _classifier(network, found.name, num_classes, overrides)
+    return _classifier(found, _name(model, given), num_classes, overrides)
+
+
+def _find(model: str | Path | nn.Module, weights: Weights | None) -> Network | Classifier:
+    if isinstance(model, nn.Module):
+        return _from_module(model, weights)
+    if str(model) == "embedded":
+        model = "embedded/teacher"
+    library, _, name = str(model).partition("/")
+    if str(model).startswith("py:"):
+        return sources.from_function(str(model).removeprefix("py:"), weights)
+    if library in _LIBRARIES and name and not Path(model).exists():
+        return _LIBRARIES[library](name, weights)
+    if Path(model).exists() or Path(model).suffix in SUFFIXES:
+        return sources.from_checkpoint(Path(model), weights)
+    raise _unknown(str(model))
+
+
+def _from_module(model: nn.Module, weights: Weights | None) -> Network | Classifier:
+    if isinstance(model, Classifier) and weights is None:
+        return model
+    # A copy, because the caller may be training it, and what is returned is frozen.
+    module = copy.deepcopy(model)
+    inner = module.model if isinstance(module, Classifier) else module
+    if weights is not None:
+        fill(inner, weights.state_dict, weights.path)
+    return module if isinstance(module, Classifier) else Network(module, sources.timm_preprocess(module))
+
+
+def _classifier(network: Network, name: str, num_classes: int | None, overrides: Mapping[str, Any]) -> Classifier:
+    module = network.module.eval().requires_grad_(False)
+    for parameter_name, parameter in module.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            raise XkdError(f"--model: {name} has NaN or infinite values in {parameter_name!r}; its training diverged")
+    preprocess = with_overrides(network.preprocess, dict(overrides))
+    head, refusal = None, ""
+    try:
+        head = find_cam_head(module, preprocess)
+    except CamHeadError as error:
+        refusal = str(error)
+    counted = _count_classes(module, preprocess)
+    names, ids = network.class_names, network.wordnet_ids
+    if names is None and ids is None and (known := imagenet_classes(counted)) is not None:
+        names, ids = known
+    classifier = Classifier(
+        module,
+        preprocess,
+        name=name,
+        num_classes=counted,
+        class_names=names,
+        wordnet_ids=ids,
+        head=head,
+        head_refusal=refusal,
+    )
+    return _checked(classifier.eval(), num_classes)
+
+
+def _checked(classifier: Classifier, num_classes: int | None) -> Classifier:
+    for label, listed in (("class names", classifier.class_names), ("WordNet ids", classifier.wordnet_ids)):
+        if listed is not None and len(listed) != classifier.num_classes:
+            raise XkdError(
+                f"--model: {classifier.name} has {classifier.num_classes} logits and {len(listed)} {label}; "
+                "expected one a logit"
+            )
+    if num_classes is not None and num_classes != classifier.num_classes:
+        raise XkdError(
+            f"--num-classes: {num_classes} found, and {classifier.name} has {classifier.num_classes} classes; "
+            "pass --weights FILE of a model with as many"
+        )
+    return classifier
+
+
+def _count_classes(module: nn.Module, preprocess: Preprocess) -> int:
+    parameter = next(module.parameters(), torch.empty(0))
+    with torch.no_grad():
+        logits = module(torch.zeros(1, 3, *preprocess.size, device=parameter.device, dtype=parameter.dtype))
+    return int(logits.shape[1])
+
+
+def _name(model: str | Path | nn.Module, weights: Weights | None) -> str:
+    if isinstance(model, nn.Module):
+        name = type(model).__name__
+    else:
+        name = Path(model).stem if Path(model).suffix in SUFFIXES else str(model)
+    return name if weights is None else f"{name} ({Path(weights.path).stem})"
+
+
+def _unknown(model: str) -> XkdError:
+    import timm
+    from torchvision import models
+
+    from xkd_eval.classifiers import architectures
+
+    libraries = {
+        "torchvision": models.list_models(module=models),
+        "timm": timm.list_models(),
+        "xkd": architectures.names(),
+    }
+    bare = model.rpartition("/")[2].lower()
+    nearest = [
+        f"{library}/{name}"
+        for library, names in libraries.items()
+        for name in difflib.get_close_matches(bare, names, n=1, cutoff=0.8)
+    ]
+    if nearest:
+        return XkdError(f"--model: {model!r} is no file; nearest: {', '.join(nearest)}")
+    return XkdError(
+        f"--model: {model!r} is no file and no known model; expected a checkpoint file, timm/NAME, torchvision/NAME, "
+        "xkd/NAME or py:package.module:function"
+    )

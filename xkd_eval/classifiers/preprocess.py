@@ -1,0 +1,132 @@
+"""How a photograph becomes a network's input: geometry in PIL on uint8, arithmetic in torch on the device."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+Resize = Literal["squash", "crop"]
+Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+ChannelOrder = Literal["RGB", "BGR"]
+
+_PIL_FILTER: dict[str, Image.Resampling] = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "hamming": Image.Resampling.HAMMING,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """A classifier's input convention.
+
+    Attributes:
+        size: (height, width) of the network's input.
+        resize: "squash" ignores the aspect ratio; "crop" scales the short side to size / crop_fraction and cuts the
+            centre out.
+        interpolation: the PIL filter.
+        mean, std: per channel, in the network's own channel order and value range.
+        channel_order: what the network was trained on.
+        value_range: the value of white before normalising, 1 or 255.
+        crop_fraction: share of the short side that the centre crop keeps; read by resize="crop" alone.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    resize: Resize = "squash"
+    interpolation: Interpolation = "bilinear"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    channel_order: ChannelOrder = "RGB"
+    value_range: float = 1.0
+    crop_fraction: float = 0.875
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        """An RGB image of any size -> (3, H, W) uint8, always RGB, at the network's input size."""
+        resized = self._squash(image) if self.resize == "squash" else self._crop(image)
+        return torch.from_numpy(np.array(resized, dtype=np.uint8)).permute(2, 0, 1).contiguous()
+
+    def mask(self, mask: np.ndarray) -> Tensor:
+        """(h, w) int8 mask of a photo -> (H, W) int8 as the network sees it: the photo's geometry, nearest."""
+        nearest = replace(self, interpolation="nearest")
+        layer = Image.fromarray(mask.astype(np.int8).view(np.uint8))
+        resized = nearest._squash(layer) if self.resize == "squash" else nearest._crop(layer)
+        return torch.from_numpy(np.array(resized).view(np.int8))
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB, uint8 or float in [0, 1] -> (B, 3, H, W) float32, what the network is fed with."""
+        values = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
+        if self.channel_order == "BGR":
+            values = values.flip(1)
+        if self.value_range != 1.0:
+            values = values * self.value_range
+        return (values - self._per_channel(self.mean, values)) / self._per_channel(self.std, values)
+
+    def denormalise(self, images: Tensor) -> Tensor:
+        """The inverse of normalise: (B, 3, H, W) normalised -> (B, 3, H, W) float32 RGB in [0, 1]."""
+        values = images.float()
+        values = values * self._per_channel(self.std, values) + self._per_channel(self.mean, values)
+        values = (values / self.value_range).clamp(0, 1)
+        return values.flip(1) if self.channel_order == "BGR" else values
+
+    def colour(self, rgb: tuple[float, float, float], like: Tensor) -> Tensor:
+        """(3, 1, 1): an RGB colour in [0, 1] as the network sees it, on the device of `like`."""
+        return self.normalise(torch.tensor(rgb, device=like.device).reshape(1, 3, 1, 1))[0]
+
+    @property
+    def mean_colour(self) -> tuple[float, float, float]:
+        """The mean as an RGB colour in [0, 1]."""
+        red, green, blue = self.mean if self.channel_order == "RGB" else self.mean[::-1]
+        return (red / self.value_range, green / self.value_range, blue / self.value_range)
+
+    def region(self, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
+        """(left, top, right, bottom) of what the network sees of a (width, height) photo; None = all of it."""
+        if self.resize == "squash":
+            return None
+        width, height = size
+        scaled, (left, top) = self._crop_geometry(width, height)
+        x, y = width / scaled[0], height / scaled[1]
+        return (left * x, top * y, (left + self.size[1]) * x, (top + self.size[0]) * y)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for checkpoints and protocols."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Preprocess:
+        """The inverse of to_dict."""
+        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**fields)
+
+    def _squash(self, image: Image.Image) -> Image.Image:
+        height, width = self.size
+        return image.resize((width, height), _PIL_FILTER[self.interpolation])
+
+    def _crop(self, image: Image.Image) -> Image.Image:
+        height, width = self.size
+        scaled, (left, top) = self._crop_geometry(image.width, image.height)
+        resized = image.resize(scaled, _PIL_FILTER[self.interpolation])
+        return resized.crop((left, top, left + width, top + height))
+
+    def _crop_geometry(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The (width, height) that a photo is scaled to, and the (left, top) of the crop in it."""
+        crop_height, crop_width = self.size
+        # torchvision's and timm's rule: the short side is floor(size / crop_fraction), the long side is truncated, the
+        # offset rounded. The epsilon keeps 224 / (224 / 232) at 232.
+        short_height, short_width = (int(side / self.crop_fraction + 1e-6) for side in self.size)
+        if short_height / height >= short_width / width:
+            scaled = (max(int(short_height * width / height), crop_width), short_height)
+        else:
+            scaled = (short_width, max(int(short_width * height / width), crop_height))
+        return scaled, (round((scaled[0] - crop_width) / 2), round((scaled[1] - crop_height) / 2))
+
+    @staticmethod
+    def _per_channel(values: tuple[float, float, float], like: Tensor) -> Tensor:
+        return torch.tensor(values, dtype=like.dtype, device=like.device).reshape(1, 3, 1, 1)

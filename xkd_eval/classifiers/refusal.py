@@ -1,0 +1,137 @@
+"""Why a model has no class activation map in closed form, tested on its activations, and what to use instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from xkd_eval.classifiers.classifier import CamHead
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.trace import Trace, as_nchw, map_layout, random_images, trace
+from xkd_eval.errors import XkdError
+
+# A map of this many places or fewer may have become a single one by the next stride.
+_SMALL_MAP = 16
+
+# A map coarser than that is a hidden layer with a large kernel (VGG's first, written as a 7x7 convolution).
+_LARGEST_STRIDE = 64
+
+
+def why_refused(
+    model: nn.Module, preprocess: Preprocess, found: Trace, first_candidate: Callable[[Trace], CamHead | None]
+) -> str:
+    """One line: the reason, then the explainers that hold.
+
+    Args:
+        model: the copy that was traced.
+        preprocess: its input convention.
+        found: the trace without a CAM head.
+        first_candidate: finds one in a trace; asked again at larger sizes, where a 1x1 map is suspected.
+    """
+    if found.is_token_model:
+        return (
+            f"{_token_reason(found)}; use --explainer attention_rollout or transformer_attribution for ViT and DeiT, "
+            "occlusion or saliency for others"
+        )
+    if not found.maps:
+        return "no layer puts out a spatial map; use --explainer saliency, integrated_gradients or occlusion"
+    reason = (
+        _pooling_reason(found)
+        or _single_place_reason(model, preprocess, found, first_candidate)
+        or _hidden_layer_reason(found)
+        or _head_reason(found)
+        or "the head does not read the average of the last map"
+    )
+    return f"{reason}; {_alternatives(found, preprocess)}"
+
+
+def _token_reason(found: Trace) -> str:
+    assert found.tokens is not None
+    reads = "tokens, not a spatial map"
+    for head in found.heads:
+        if _same(head.input, found.tokens[:, 0]):
+            reads = "the class token, not the average of a map"
+        elif any(_same(head.input, tokens.mean(1)) for tokens in (found.tokens, found.tokens[:, 1:])):
+            reads = "the average of tokens, not of a spatial map"
+    return f"a token model: its head reads {reads}"
+
+
+def _pooling_reason(found: Trace) -> str | None:
+    """Max pooling, and mixtures of it with the average, told by what the head (or the norm before it) is fed with."""
+    read = [found.logits, *(call.input for call in (*found.heads, *found.norms))]
+    for features in _all_maps(found):
+        average, largest = features.mean((2, 3)), features.amax((2, 3))
+        pooled = {
+            "it pools the maximum, not the average, of its last map": [largest],
+            "it pools a mixture of average and maximum": [
+                (average + largest) / 2,
+                average + largest,
+                torch.cat((average, largest), 1),
+                torch.cat((largest, average), 1),
+            ],
+            "its head reads the map flattened, with weights of its own for every position": [features.flatten(1)],
+        }
+        for reason, vectors in pooled.items():
+            if any(_same(vector, given) for vector in vectors for given in read):
+                return reason
+    return None
+
+
+def _single_place_reason(
+    model: nn.Module, preprocess: Preprocess, found: Trace, first_candidate: Callable[[Trace], CamHead | None]
+) -> str | None:
+    """A 1x1 map, told by the head that is found at a larger size."""
+    last = next(reversed(found.maps.values()))
+    if as_nchw(last, map_layout(last, preprocess.size)).shape[2:].numel() > _SMALL_MAP:
+        return None
+    height, width = preprocess.size
+    for factor in (2, 4):
+        larger = replace(preprocess, size=(factor * height, factor * width))
+        try:
+            retraced = trace(model, random_images(larger, seed=0))
+        except XkdError:
+            return None
+        head = first_candidate(retraced)
+        if head is not None and head.map_size[0] * _LARGEST_STRIDE >= larger.size[0]:
+            return (
+                f"its last map has a single position at {height}x{width} (1x1), which says nothing about where; "
+                f"it has more at --size {factor * height}"
+            )
+    return None
+
+
+def _hidden_layer_reason(found: Trace) -> str | None:
+    heads = {head.path for head in found.heads}
+    hidden = [path for path in found.after_map if path not in heads]
+    if not hidden or not heads:
+        return None
+    shown = ", ".join(hidden[:3]) + (f" and {len(hidden) - 3} more" if len(hidden) > 3 else "")
+    return f"hidden layers lie between its last map and its head ({shown}), so that no map of the head's inputs exists"
+
+
+def _head_reason(found: Trace) -> str | None:
+    if found.heads:
+        return None
+    return "no Linear layer and no 1x1 convolution puts out its logits"
+
+
+def _alternatives(found: Trace, preprocess: Preprocess) -> str:
+    path, output = next(reversed(found.maps.items()))
+    height, width = as_nchw(output, map_layout(output, preprocess.size)).shape[2:]
+    return f"use --explainer gradcam, layercam or eigencam, which hold on its last map ({path}, {height}x{width})"
+
+
+def _all_maps(found: Trace) -> Iterator[Tensor]:
+    for output in reversed(found.maps.values()):
+        for layout in ("NCHW", "NHWC"):
+            features = as_nchw(output, layout)
+            yield features
+            yield F.relu(features)
+
+
+def _same(got: Tensor, expected: Tensor) -> bool:
+    return got.shape == expected.shape and torch.allclose(got, expected, rtol=1e-4, atol=1e-6)

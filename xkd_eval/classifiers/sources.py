@@ -1,0 +1,264 @@
+"""Where `--model` finds a network: the libraries' model zoos, the project's architectures, checkpoints, functions."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from xkd_eval.assets import EMBEDDED, embedded_classifier_path
+from xkd_eval.classifiers.checkpoint import is_checkpoint, read_checkpoint
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.preprocess import Interpolation, Preprocess
+from xkd_eval.classifiers.weight_files import read_weight_file
+from xkd_eval.classifiers.weights import fill, without_prefix
+from xkd_eval.errors import XkdError
+
+_INTERPOLATIONS: dict[str, Interpolation] = {
+    "nearest": "nearest",
+    "bilinear": "bilinear",
+    "bicubic": "bicubic",
+    "lanczos": "lanczos",
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A module with its weights in it, and what its source says about it."""
+
+    module: nn.Module
+    preprocess: Preprocess
+    class_names: tuple[str, ...] | None = None
+    wordnet_ids: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The user's `--weights`: where they lie, and the tensors with the keys of the file."""
+
+    path: str
+    state_dict: Mapping[str, Tensor]
+
+
+def from_timm(name: str, weights: Weights | None) -> Network:
+    """`timm/NAME`, with its pretrained weights where none are given."""
+    import timm
+
+    architecture = name.partition(".")[0]
+    if not timm.is_model(architecture):
+        raise unknown_name("timm", name, timm.list_models())
+    try:
+        config = timm.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError:
+        tagged = timm.list_pretrained(f"{architecture}.*")
+        raise unknown_name("timm", name, tagged or [architecture]) from None
+    if weights is None:
+        if config is None or not config.has_weights or not config.num_classes:
+            raise XkdError(f"--model: timm/{name} has no pretrained classifier to download; pass --weights FILE")
+        module = _download(f"timm/{name}", lambda: timm.create_model(name, pretrained=True))
+    else:
+        module = _filled(lambda **classes: timm.create_model(name, pretrained=False, **classes), weights)
+    return Network(module, timm_preprocess(module))
+
+
+def timm_preprocess(module: Any) -> Preprocess:
+    """The input convention of a module that timm made; the default for any other."""
+    config = getattr(module, "pretrained_cfg", None)
+    if not isinstance(config, Mapping) or "mean" not in config:
+        return Preprocess()
+    return Preprocess(
+        size=tuple(config["input_size"][1:]),
+        resize="squash" if config.get("crop_mode") == "squash" else "crop",
+        interpolation=_INTERPOLATIONS.get(config["interpolation"], "bicubic"),
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        crop_fraction=config.get("crop_pct") or 1.0,
+    )
+
+
+def from_torchvision(name: str, weights: Weights | None) -> Network:
+    """`torchvision/NAME`, with its default weights where none are given."""
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise unknown_name("torchvision", name, known)
+    default = models.get_model_weights(name).DEFAULT
+    if weights is None:
+        module = _download(f"torchvision/{name}", lambda: models.get_model(name, weights=default))
+    else:
+        options = _inception_options(name, weights.state_dict)
+        module = _filled(lambda **classes: models.get_model(name, weights=None, **options, **classes), weights)
+    transforms = default.transforms()
+    preprocess = Preprocess(
+        size=(transforms.crop_size[0],) * 2,
+        resize="crop",
+        interpolation=_INTERPOLATIONS[transforms.interpolation.value],
+        mean=tuple(transforms.mean),
+        std=tuple(transforms.std),
+        crop_fraction=transforms.crop_size[0] / transforms.resize_size[0],
+    )
+    return Network(module, preprocess)
+
+
+def from_project(name: str, weights: Weights | None) -> Network:
+    """`xkd/NAME`, a CIFAR architecture, which has no weights of its own."""
+    from xkd_eval.classifiers import architectures
+
+    if name not in architectures.names():
+        raise unknown_name("xkd", name, architectures.names())
+    if weights is None:
+        raise XkdError(f"--model: xkd/{name} is an architecture without weights of its own; pass --weights FILE")
+    state_dict = without_prefix(weights.state_dict)
+    module = architectures.build(name, **architectures.arguments_for_state_dict(name, state_dict))
+    fill(module, state_dict, weights.path)
+    return Network(module, Preprocess(size=(32, 32)))
+
+
+def from_embedded(name: str, weights: Weights | None) -> Network:
+    """`embedded/NAME`, a classifier of the embedded data set that ships."""
+    if name not in EMBEDDED:
+        raise unknown_name("embedded", name, EMBEDDED)
+    return from_checkpoint(embedded_classifier_path(name), weights)
+
+
+def from_checkpoint(path: Path, weights: Weights | None) -> Network:
+    """A student.pt; other weights for its architecture where they are given."""
+    if not is_checkpoint(read_weight_file(path, "--model")):
+        raise XkdError(
+            f"--model: {str(path)!r} holds weights without their architecture; "
+            f"name it and pass the file: --model torchvision/NAME --weights {path}"
+        )
+    checkpoint = read_checkpoint(path)
+    module = build_architecture(checkpoint.architecture, checkpoint.arguments, "--model: the checkpoint's architecture")
+    if weights is None:
+        fill(module, checkpoint.state_dict, str(path), "--model")
+    else:
+        fill(module, weights.state_dict, weights.path)
+    return Network(module, checkpoint.preprocess, checkpoint.class_names, checkpoint.wordnet_ids)
+
+
+def from_function(reference: str, weights: Weights | None) -> Network | Classifier:
+    """`py:package.module:function`; the function takes nothing and returns an nn.Module or a Classifier."""
+    made = _call(reference)
+    if not isinstance(made, nn.Module):
+        raise XkdError(f"--model: py:{reference} returned a {type(made).__name__}; expected an nn.Module or Classifier")
+    if weights is not None:
+        fill(made.model if isinstance(made, Classifier) else made, weights.state_dict, weights.path)
+    if isinstance(made, Classifier):
+        return made.eval().requires_grad_(False)
+    return Network(made, timm_preprocess(made))
+
+
+def unknown_name(library: str, name: str, known: Iterable[str]) -> XkdError:
+    """The error for a name that a library does not have, with the nearest that it has."""
+    known = list(known)
+    nearest = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5) or known[:3]
+    return XkdError(f"--model: {library} has no {name!r}; nearest: {', '.join(f'{library}/{n}' for n in nearest)}")
+
+
+def _download(model: str, create: Any) -> nn.Module:
+    try:
+        return create()
+    except (OSError, RuntimeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise XkdError(
+            f"--model: the pretrained weights of {model} cannot be downloaded ({reason}); pass --weights FILE"
+        ) from None
+
+
+def _filled(create: Any, weights: Weights) -> nn.Module:
+    """The architecture with as many classes as the weights have, filled with them."""
+    module = create()
+    num_classes = _count_classes(module.state_dict(), without_prefix(weights.state_dict, module.state_dict()))
+    if num_classes is not None:
+        module = create(num_classes=num_classes)
+    fill(module, weights.state_dict, weights.path)
+    return module
+
+
+def _count_classes(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> int | None:
+    """The rows in which the file's heads differ from those of the library; None where they do not, or not alike."""
+    differing = {
+        (tensor.shape[0], given[name].shape[0])
+        for name, tensor in own.items()
+        if name in given
+        and tensor.ndim > 0
+        and given[name].ndim == tensor.ndim
+        and given[name].shape[1:] == tensor.shape[1:]
+        and given[name].shape[0] != tensor.shape[0]
+    }
+    return next(iter(differing))[1] if len(differing) == 1 else None
+
+
+def _inception_options(name: str, state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+    """GoogLeNet and Inception v3: auxiliary heads as the file has them.
+
+    torchvision's own weights, which are those with 1000 classes, re-normalise their input inside the network.
+    """
+    if name not in ("googlenet", "inception_v3"):
+        return {}
+    head = without_prefix(state_dict).get("fc.bias")
+    return {
+        "aux_logits": any("aux" in key.lower() for key in state_dict),
+        "transform_input": head is not None and len(head) == 1000,
+        "init_weights": False,
+    }
+
+
+def build_architecture(architecture: str, arguments: Mapping[str, Any], source: str) -> nn.Module:
+    """A randomly initialised network.
+
+    Args:
+        architecture: as in Checkpoint: "resnet8", "xkd/resnet8", "timm/NAME" or "torchvision/NAME".
+        arguments: its keyword arguments, `num_classes` among them.
+        source: what names it, for the message.
+
+    Raises:
+        XkdError: unknown name or argument.
+    """
+    from xkd_eval.classifiers import architectures
+
+    library, _, name = architecture.rpartition("/")
+    try:
+        if library == "timm":
+            import timm
+
+            return timm.create_model(name, pretrained=False, **arguments)
+        if library == "torchvision":
+            from torchvision import models
+
+            return models.get_model(name, weights=None, **arguments)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise XkdError(f"{source} {architecture!r} fails: {error}") from None
+    return architectures.build(name, **arguments)
+
+
+def _call(reference: str) -> Any:
+    module_name, _, function = reference.rpartition(":")
+    if not module_name or not function:
+        raise XkdError(f"--model: 'py:{reference}' found; expected py:package.module:function")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        home = import_module(module_name)
+        if not callable(getattr(home, function, None)):
+            nearest = difflib.get_close_matches(function, dir(home), n=3)
+            hint = f"; nearest: {', '.join(nearest)}" if nearest else ""
+            raise XkdError(f"--model: {module_name} has no function {function!r}{hint}")
+        return getattr(home, function)()
+    except XkdError:
+        raise
+    except Exception as error:  # The user's own code: whatever it raises is theirs to read.
+        raise XkdError(f"--model: py:{reference} failed: {type(error).__name__}: {_line(error)}") from error
+    finally:
+        sys.path.remove(str(Path.cwd()))
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,116 @@
+"""Weights into a network: all of them or none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xkd_eval.classifiers.checkpoint import is_checkpoint
+from xkd_eval.classifiers.weight_files import read_weight_file
+from xkd_eval.errors import XkdError
+
+# In the order in which they are tried: what was trained, before its moving average.
+_WRAPPINGS = ("state_dict", "model", "net", "model_state_dict", "ema", "model_ema", "state_dict_ema")
+_PREFIXES = ("module.", "_orig_mod.", "model.")
+_LISTED = 3
+
+
+def load_weights(model: nn.Module, path: str | Path, argument: str = "--weights") -> None:
+    """Load a weight file into `model`, which stays as it was where the file does not fit.
+
+    Args:
+        model: the architecture.
+        path: .pt, .pth, .th or .safetensors, wrapped as training scripts wrap it (`state_dict`, `model`, `net`,
+            `model_state_dict`, `ema`; `module.`, `_orig_mod.`, `model.`).
+        argument: the option that named the file, for the messages.
+
+    Raises:
+        XkdError: no readable weights, or they do not fit: missing and unexpected keys and shapes are listed.
+    """
+    fill(model, read_state_dict(path, argument), str(path), argument)
+
+
+def read_state_dict(path: str | Path, argument: str = "--weights") -> dict[str, Tensor]:
+    """The tensors of a weight file, out of their wrapping; keys keep their prefixes.
+
+    Raises:
+        XkdError: no readable file, no state dict in it, or one with NaN or infinite values.
+    """
+    state_dict = _unwrap(read_weight_file(Path(path), argument), str(path), argument)
+    for name, tensor in state_dict.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise XkdError(f"{argument}: {str(path)!r} has NaN or infinite values in {name!r}; its training diverged")
+    return state_dict
+
+
+def without_prefix(state_dict: Mapping[str, Tensor], expected: Iterable[str] = ()) -> dict[str, Tensor]:
+    """Drop the prefixes that wrappers put before every key, unless the expected keys have them too."""
+    expected = list(expected)
+    found = {name: tensor for name, tensor in state_dict.items() if name != "n_averaged"}
+    while (prefix := _common_prefix(found)) is not None and not (expected and _common_prefix(expected) == prefix):
+        found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+    return found
+
+
+def fill(model: nn.Module, state_dict: Mapping[str, Tensor], source: str, argument: str = "--weights") -> None:
+    """Load a state dict into `model`, whole or not at all.
+
+    Args:
+        model: the architecture.
+        state_dict: keys with or without a wrapper's prefix.
+        source: the file, for the messages.
+        argument: the option that named it, for the messages.
+
+    Raises:
+        XkdError: a key is missing, unexpected or of another shape.
+    """
+    own = model.state_dict()
+    given = without_prefix(state_dict, own)
+    # Counts of training steps, which older files lack and no evaluation reads.
+    given = {name: tensor for name, tensor in own.items() if name.endswith("num_batches_tracked")} | given
+    missing = [name for name in own if name not in given]
+    unexpected = [name for name in given if name not in own]
+    misshapen = [
+        f"{name} is {tuple(given[name].shape)}, not {tuple(tensor.shape)}"
+        for name, tensor in own.items()
+        if name in given and given[name].shape != tensor.shape
+    ]
+    faults = (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
+    if any(names for _, names in faults):
+        listed = "; ".join(f"{len(names)} {fault} ({_first(names)})" for fault, names in faults if names)
+        raise XkdError(
+            f"{argument}: {source!r} does not fit {type(model).__name__}: of {len(own)} tensors {listed}; "
+            "name the architecture that the weights were trained with"
+        )
+    model.load_state_dict(given)
+
+
+def _unwrap(content: Any, path: str, argument: str) -> dict[str, Tensor]:
+    if is_checkpoint(content):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping):
+        raise XkdError(f"{argument}: {path!r} holds a {type(content).__name__}; expected a state dict")
+    for wrapping in _WRAPPINGS:
+        if isinstance(content.get(wrapping), Mapping):
+            return _unwrap(content[wrapping], path, argument)
+    foreign = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
+    if foreign or not content:
+        found = f"it has {_first(foreign)}" if foreign else "it is empty"
+        raise XkdError(
+            f"{argument}: {path!r} holds no state dict, bare or under {', '.join(_WRAPPINGS[:5])}: {found}; "
+            "save model.state_dict()"
+        )
+    return dict(content)
+
+
+def _common_prefix(names: Iterable[str]) -> str | None:
+    names = list(names)
+    return next((prefix for prefix in _PREFIXES if names and all(name.startswith(prefix) for name in names)), None)
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")

@@ -1,0 +1,8 @@
+"""Which model explains itself better, is the difference real, and does it look where its teacher looks?"""
+
+from __future__ import annotations
+
+from xkd_eval.comparison.result import Comparison
+from xkd_eval.comparison.run import compare
+
+__all__ = ["Comparison", "compare"]

@@ -1,0 +1,188 @@
+"""A set's raw labels -> a classifier's class indices; whatever does not fit is an error, not a wrong accuracy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+from xkd_eval.datasets.base import ImageDataset, Label
+from xkd_eval.errors import XkdError
+
+if TYPE_CHECKING:
+    from xkd_eval.classifiers.classifier import Classifier
+
+_REMEDY = "give the --model that belongs to the data, or --class-map FILE"
+
+
+def resolve_labels(
+    dataset: ImageDataset, classifier: Classifier, class_map: Mapping[str, int] | None = None
+) -> list[int | None]:
+    """The classifier's class index of each image.
+
+    WordNet ids go through `classifier.wordnet_ids`, or the ILSVRC-2012 order for a head of 1000 classes without ids.
+    Names go through `classifier.class_names` (case and underscores aside, any of comma-separated synonyms), or WordNet
+    ids; for a classifier without names the sorted class folders are its indices, if there are as many. Indices hold as
+    they are, unless both sides name the same classes in another order, or they are ILSVRC-2012 indices and the
+    classifier's WordNet ids say where its classes are (heads of 1001 or 21k classes).
+
+    Args:
+        dataset: with raw labels.
+        classifier: only its classes are read.
+        class_map: raw label (WordNet id, name, or index as text) -> class index; takes precedence.
+
+    Returns:
+        One an image; None where the set has no label, or one that is not among the classifier's classes.
+
+    Raises:
+        XkdError: no label is among the classes, a label is out of range, or the class counts do not fit.
+    """
+    present = {label for label in dataset.labels if label is not None}
+    if not present:
+        return [None] * len(dataset)
+    table = _table(dataset, classifier, class_map, present)
+    if not any(label in table for label in present):
+        some = ", ".join(map(str, sorted(present, key=str)[:3]))
+        raise XkdError(
+            f"--data: none of the {len(present)} labels of {dataset.name} ({some}, ...) is among the "
+            f"{classifier.num_classes} classes of {classifier.name}; {_REMEDY}"
+        )
+    resolved = [table.get(label) if label is not None else None for label in dataset.labels]
+    _check_range(dataset, classifier, resolved)
+    return resolved
+
+
+@cache
+def ilsvrc_wordnet_ids() -> tuple[str, ...]:
+    """The 1000 WordNet ids of ILSVRC-2012 in the order of its class indices."""
+    from timm.data import ImageNetInfo
+
+    return tuple(ImageNetInfo("imagenet-1k").label_names())
+
+
+def normalised(name: str) -> str:
+    """A class name for comparing: case folded, underscores as spaces."""
+    return " ".join(name.replace("_", " ").casefold().split())
+
+
+def _table(
+    dataset: ImageDataset, classifier: Classifier, class_map: Mapping[str, int] | None, present: set[int | str]
+) -> dict[Label, int]:
+    """Raw label -> class index."""
+    if class_map is not None:
+        return _mapped(dataset, class_map, present)
+    if dataset.label_kind == "wordnet":
+        return _index_of(_wordnet_ids(classifier))
+    if dataset.label_kind == "name":
+        return _named(dataset, classifier, present)
+    return _indexed(dataset, classifier, present)
+
+
+def _mapped(dataset: ImageDataset, class_map: Mapping[str, int], present: set[int | str]) -> dict[Label, int]:
+    table: dict[Label, int] = {}
+    for label in present:
+        keys = [str(label)]
+        if isinstance(label, int) and dataset.classes is not None and 0 <= label < len(dataset.classes):
+            keys.append(dataset.classes[label])
+        for key in keys:
+            if key in class_map:
+                table[label] = class_map[key]
+    return table
+
+
+def _wordnet_ids(classifier: Classifier) -> Sequence[str]:
+    if classifier.wordnet_ids is not None:
+        return classifier.wordnet_ids
+    if classifier.num_classes == 1000:
+        return ilsvrc_wordnet_ids()
+    raise XkdError(
+        f"--data is labelled by WordNet ids, and {classifier.name} has {classifier.num_classes} classes without any; "
+        f"{_REMEDY}"
+    )
+
+
+def _named(dataset: ImageDataset, classifier: Classifier, present: set[int | str]) -> dict[Label, int]:
+    if classifier.class_names is None and classifier.wordnet_ids is None:
+        if dataset.classes is None or len(dataset.classes) != classifier.num_classes:
+            raise XkdError(
+                f"--data: {dataset.name} has {len(dataset.classes or present)} named classes, and {classifier.name} "
+                f"{classifier.num_classes} without names; {_REMEDY}"
+            )
+        return _index_of(dataset.classes)
+    table = _name_table(classifier.class_names or ()) | _index_of(classifier.wordnet_ids or ())
+    return {label: table[key] for label in present if (key := normalised(str(label))) in table}
+
+
+def _indexed(dataset: ImageDataset, classifier: Classifier, present: set[int | str]) -> dict[Label, int]:
+    # Out-of-range indices stay in the table: they are an error of their own.
+    table: dict[Label, int] = {label: label for label in present if isinstance(label, int)}
+    if _is_ilsvrc(dataset):
+        place = _index_of(_wordnet_ids(classifier))
+        for index, wordnet_id in enumerate(ilsvrc_wordnet_ids()):
+            table.pop(index, None)
+            if wordnet_id in place:
+                table[index] = place[wordnet_id]
+        return table
+    if dataset.classes is not None:
+        return table | _by_class_names(dataset, dataset.classes, classifier)
+    if classifier.wordnet_ids is not None and classifier.num_classes > 1000 > max(table.values()):
+        raise XkdError(
+            f"--data: the indices of {dataset.name} could be those of ILSVRC-2012, which are not those of "
+            f"{classifier.name} with its {classifier.num_classes} classes; give --class-map FILE"
+        )
+    return table
+
+
+def _by_class_names(dataset: ImageDataset, classes: Sequence[str], classifier: Classifier) -> dict[Label, int]:
+    """What the names on both sides say about indices: nothing, where they are merely worded differently."""
+    if len(classes) != classifier.num_classes:
+        raise XkdError(
+            f"--data: {dataset.name} has {len(classes)} classes, and {classifier.name} {classifier.num_classes}; "
+            f"{_REMEDY}"
+        )
+    if classifier.class_names is None:
+        return {}
+    ours, theirs = ([normalised(name) for name in names] for names in (classes, classifier.class_names))
+    if set(ours) == set(theirs) and len(set(ours)) == len(ours):
+        return {index: theirs.index(name) for index, name in enumerate(ours)}
+    if not _name_table(ours).keys() & _name_table(theirs).keys():
+        raise XkdError(
+            f"--data: the classes of {dataset.name} ({', '.join(classes[:3])}, ...) and of {classifier.name} "
+            f"({', '.join(classifier.class_names[:3])}, ...) have no name in common; {_REMEDY}"
+        )
+    return {}
+
+
+def _is_ilsvrc(dataset: ImageDataset) -> bool:
+    if dataset.classes is not None:
+        return len(dataset.classes) == 1000 and dataset.classes[0].startswith("tench")
+    return all(identifier.rpartition("/")[2].startswith("ILSVRC2012_") for identifier in dataset.ids)
+
+
+def _name_table(names: Sequence[str]) -> dict[Label, int]:
+    """Normalised names and their comma-separated synonyms -> index; what names two classes names neither."""
+    table = _unambiguous((normalised(name), index) for index, name in enumerate(names))
+    synonyms = _unambiguous(
+        (normalised(part), index) for index, name in enumerate(names) if "," in name for part in name.split(",")
+    )
+    return synonyms | table
+
+
+def _unambiguous(pairs: Iterable[tuple[str, int]]) -> dict[Label, int]:
+    unique = set(pairs)
+    counts = Counter(name for name, _ in unique)
+    return {name: index for name, index in unique if counts[name] == 1}
+
+
+def _index_of(names: Sequence[str]) -> dict[Label, int]:
+    return {name: index for index, name in enumerate(names)}
+
+
+def _check_range(dataset: ImageDataset, classifier: Classifier, resolved: list[int | None]) -> None:
+    for identifier, index in zip(dataset.ids, resolved, strict=True):
+        if index is not None and not 0 <= index < classifier.num_classes:
+            raise XkdError(
+                f"--data: image {identifier} of {dataset.name} has the label {index}, and {classifier.name} knows 0 to "
+                f"{classifier.num_classes - 1}; {_REMEDY}"
+            )

@@ -1,0 +1,145 @@
+"""The stream of decoded images: in this process, or by workers, in order either way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.datasets.base import ImageDataset
+from xkd_eval.errors import UnreadableImageError, XkdError
+
+# Neighbours in a set share a Parquet row group or a shard, so a worker takes a run of them.
+_RUN = 16
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image, ready for the network.
+
+    Attributes:
+        position: in the data set.
+        id: the image's.
+        pixels: (3, H, W) uint8 RGB at the classifier's input size.
+        mask: (h, w) int8 at the asked size: 1 object, 0 background, -1 ignored; None where the set has none.
+        size: (height, width) of the decoded image.
+    """
+
+    position: int
+    id: str
+    pixels: Tensor
+    mask: Tensor | None
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that could not be decoded, and why."""
+
+    position: int
+    id: str
+    reason: str
+
+
+def stream(
+    dataset: ImageDataset,
+    positions: Sequence[int],
+    preprocess: Preprocess,
+    *,
+    mask_size: tuple[int, int] | None = None,
+    workers: int = 0,
+    prefetch: int = 2,
+    strict: bool = False,
+) -> Iterator[Item | Skipped]:
+    """Decode the images at `positions`, in that order.
+
+    Args:
+        dataset: picklable.
+        positions: into the data set.
+        preprocess: the classifier's; its `pixels` is applied where the image is decoded.
+        mask_size: (height, width) of the masks, reached by PIL's nearest; None leaves masks out.
+        workers: processes that decode; 0 decodes in this one.
+        prefetch: runs of 16 images that each worker keeps ready.
+        strict: raise for an image that cannot be decoded, instead of yielding Skipped.
+
+    Raises:
+        UnreadableImageError: with `strict`.
+        XkdError: a worker died.
+    """
+    decoded = _Decoded(dataset, positions, preprocess, mask_size)
+    for entry in decoded if workers == 0 else _from_workers(decoded, workers, prefetch):
+        if isinstance(entry, Skipped) and strict:
+            raise UnreadableImageError(f"--strict: {entry.reason}")
+        yield entry if isinstance(entry, Skipped) else entry.item()
+
+
+@dataclass(frozen=True)
+class _Arrays:
+    """An Item in NumPy: it goes through a worker's pipe whole, without a shared-memory file a tensor."""
+
+    position: int
+    id: str
+    pixels: np.ndarray
+    mask: np.ndarray | None
+    size: tuple[int, int]
+
+    def item(self) -> Item:
+        mask = None if self.mask is None else torch.from_numpy(self.mask)
+        return Item(self.position, self.id, torch.from_numpy(self.pixels), mask, self.size)
+
+
+class _Decoded(TorchDataset[Any]):
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        positions: Sequence[int],
+        preprocess: Preprocess,
+        mask_size: tuple[int, int] | None,
+    ) -> None:
+        self.dataset = dataset
+        self.positions = np.asarray(positions, dtype=np.int64)
+        self.preprocess = preprocess
+        self.mask_size = mask_size
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __iter__(self) -> Iterator[_Arrays | Skipped]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> _Arrays | Skipped:
+        position = int(self.positions[index])
+        identifier = self.dataset.ids[position]
+        try:
+            sample = self.dataset.load(position)
+        except UnreadableImageError as error:
+            return Skipped(position, identifier, str(error))
+        pixels = self.preprocess.pixels(sample.image).numpy()
+        size = (sample.image.height, sample.image.width)
+        return _Arrays(position, identifier, pixels, self._resized(sample.mask), size)
+
+    def _resized(self, mask: np.ndarray | None) -> np.ndarray | None:
+        if mask is None or self.mask_size is None:
+            return None
+        height, width = self.mask_size
+        image = Image.fromarray(mask.view(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
+        return np.array(image).view(np.int8)
+
+
+def _from_workers(decoded: _Decoded, workers: int, prefetch: int) -> Iterator[_Arrays | Skipped]:
+    runs = DataLoader(decoded, batch_size=_RUN, collate_fn=list, num_workers=workers, prefetch_factor=prefetch)
+    try:
+        for run in runs:
+            yield from run
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise XkdError(f"--workers {workers}: a worker died ({error}); try fewer, or 0") from error

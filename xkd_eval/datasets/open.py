@@ -1,0 +1,156 @@
+"""One path or name -> the data set that is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from xkd_eval.datasets.base import ImageDataset
+from xkd_eval.datasets.cifar import CifarArchive, is_cifar_folder
+from xkd_eval.datasets.flat import (
+    COMPANIONS,
+    DEVKIT_TRUTH,
+    KAGGLE_SOLUTION,
+    WithLabels,
+    find_labels,
+    read_labels,
+    stem_of,
+)
+from xkd_eval.datasets.folder import (
+    ClassFolders,
+    FlatFolder,
+    FolderOfImages,
+    file_names,
+    is_image_name,
+    subfolder_names,
+)
+from xkd_eval.datasets.imagenet import WordNetFolders, is_wordnet_id
+from xkd_eval.datasets.parquet import ParquetImages
+from xkd_eval.datasets.segmentation import MaskFolder, SegmentationMat, is_mask_folder
+from xkd_eval.datasets.shards import TarShards
+from xkd_eval.datasets.splits import SPLIT_NAMES, inner_folder, set_name, shards_of_split
+from xkd_eval.errors import XkdError
+
+_CIFAR_ARCHIVE = re.compile(r"cifar-100?-python\.(tar\.gz|tgz|tar)")
+_TAR = re.compile(r"\.(tar|tar\.gz|tgz)$")
+_LOOKED_FOR = (
+    "one folder per WordNet id (n01440764/...)",
+    f"a flat folder of images (ILSVRC2012_val_*.JPEG; with {KAGGLE_SOLUTION}, {DEVKIT_TRUTH} and meta.mat, or a "
+    "NAME,class list it has labels)",
+    "Parquet with an image column (*.parquet)",
+    "WebDataset shards (*.tar)",
+    "gtsegs_ijcv.mat",
+    "images with same-named mask PNGs (images/ and masks/, or a.jpg beside a.png)",
+    "the CIFAR python archives",
+    "one folder per class",
+    "val/, validation/ or test/ with any of these",
+)
+
+
+def open_dataset(path: str, *, split: str = "val", labels: Path | None = None) -> ImageDataset:
+    """Recognise and open a data set.
+
+    Args:
+        path: a folder or file, see data/README.md; "embedded" or "embedded:SPLIT" for the data set that is made at run
+            time.
+        split: "train", "val" or "test", where `path` holds several; "val" and "test" stand in for each other, and for
+            "embedded" both are its test split.
+        labels: a label file for a flat folder of images; by default one is looked for beside it.
+
+    Raises:
+        XkdError: nothing there, nothing recognised (the message lists what was looked for), no image, or a
+            damaged file.
+    """
+    if split not in SPLIT_NAMES:
+        raise XkdError(f"split: {split!r} is unknown; expected {', '.join(SPLIT_NAMES)}")
+    name, _, embedded_split = path.partition(":")
+    if name == "embedded":
+        from xkd_eval.datasets.embedded import EmbeddedDataset
+
+        # Any: the split is text from a command line, and EmbeddedDataset checks it.
+        return EmbeddedDataset(split=embedded_split or ("train" if split == "train" else "test"))  # type: ignore[arg-type]
+    root = Path(path)
+    if not root.exists():
+        raise XkdError(f"--data: '{path}' does not exist; give a folder or a file, or 'embedded'")
+    dataset = _open_folder(root, split, labels) if root.is_dir() else _open_file(root, split, labels)
+    if dataset is None:
+        raise XkdError(f"--data: '{path}' is not recognised; looked for {'; '.join(_LOOKED_FOR)}")
+    if not len(dataset) or (isinstance(dataset, FolderOfImages) and not any(map(is_image_name, dataset.ids))):
+        raise XkdError(f"--data: '{path}' has no images; looked for {'; '.join(_LOOKED_FOR)}")
+    if labels is not None and not isinstance(dataset, WithLabels):
+        raise XkdError(f"--labels: '{path}' is no flat folder of images; leave --labels out")
+    return dataset
+
+
+def _open_file(path: Path, split: str, labels: Path | None) -> ImageDataset | None:
+    name = path.name.lower()
+    if name.endswith(".mat"):
+        return SegmentationMat(path)
+    if name.endswith(".parquet"):
+        return ParquetImages([path], path.stem)
+    if _CIFAR_ARCHIVE.fullmatch(name):
+        return _cifar(path, split)
+    if _TAR.search(name):
+        return _tar([path], path.stem, labels)
+    if is_image_name(name):
+        return FolderOfImages(path.parent, [path.name], path.stem)
+    return None
+
+
+def _open_folder(root: Path, split: str, labels: Path | None) -> ImageDataset | None:
+    """The first reader that knows the folder, or the folder in it that holds the split."""
+    folders, files = subfolder_names(root), file_names(root)
+    parquet = [file for file in files if file.lower().endswith(".parquet")]
+    if is_cifar_folder(root):
+        return _cifar(root, split)
+    if any(map(is_wordnet_id, folders)):
+        return WordNetFolders(root, set_name(root))
+    if parquet:
+        paths, part = shards_of_split(root, parquet, split)
+        return ParquetImages(paths, _joined(set_name(root), part))
+    if is_mask_folder(root):
+        return MaskFolder(root, set_name(root))
+    if any(map(is_image_name, files)):
+        return _flat(root, files, labels)
+    inner = inner_folder(root, folders, split)
+    if inner is not None:
+        return _open_folder(inner, split, labels)
+    return _archive_in(root, files, split, labels) or (ClassFolders(root, set_name(root)) if folders else None)
+
+
+def _archive_in(root: Path, files: list[str], split: str, labels: Path | None) -> ImageDataset | None:
+    """A data set that is one file, or a row of shards, in a folder of its own."""
+    for file in files:
+        if (file.startswith("gtsegs") and file.endswith(".mat")) or _CIFAR_ARCHIVE.fullmatch(file.lower()):
+            return _open_file(root / file, split, labels)
+    shards = [file for file in files if file.lower().endswith(".tar")]
+    if not shards:
+        return None
+    paths, part = shards_of_split(root, shards, split)
+    return _tar(paths, _joined(set_name(root), part), labels)
+
+
+def _flat(root: Path, files: list[str], labels: Path | None) -> ImageDataset:
+    stems = {stem_of(file) for file in files}
+    found = find_labels(root, stems) if labels is None else read_labels(labels, stems)
+    if found is None:
+        return FlatFolder(root, set_name(root))
+    return WithLabels(FlatFolder(root, set_name(root), exclude=COMPANIONS | {found.path.name}), found)
+
+
+def _tar(paths: list[Path], name: str, labels: Path | None) -> ImageDataset:
+    """Shards; or the official archive as it comes, one tar of images without classes."""
+    shards = TarShards(paths, name)
+    if shards.label_kind != "none":
+        return shards
+    stems = {stem_of(identifier) for identifier in shards.ids}
+    found = find_labels(paths[0].parent, stems) if labels is None else read_labels(labels, stems)
+    return shards if found is None else WithLabels(shards, found)
+
+
+def _cifar(path: Path, split: str) -> CifarArchive:
+    return CifarArchive(path, "train" if split == "train" else "test")
+
+
+def _joined(name: str, part: str) -> str:
+    return f"{name}-{part}" if part else name

@@ -1,0 +1,55 @@
+"""Which device a run uses."""
+
+from __future__ import annotations
+
+import atexit
+from typing import TYPE_CHECKING
+
+import torch
+
+from xkd_eval.errors import XkdError
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+
+def process_state(device: str = "auto") -> PartialState:
+    """This process's place among those that torchrun, Slurm or `accelerate launch` started together.
+
+    Args:
+        device: as for `resolve_device`.
+    """
+    from accelerate import PartialState
+    from torch import distributed
+
+    grouped = distributed.is_initialized()
+    # Accelerate lets processes without an accelerator find each other only when it is told that they have none.
+    state = PartialState(cpu=device == "cpu" or not torch.accelerator.is_available())
+    if state.num_processes > 1 and not grouped:
+        # gloo's threads would abort a process that exits with its group.
+        atexit.register(_leave_group)
+    return state
+
+
+def _leave_group() -> None:
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def resolve_device(name: str) -> torch.device:
+    """ "auto" (this process's accelerator, else the CPU), or a device by torch's name, checked to be there.
+
+    Raises:
+        XkdError: no such device on this machine.
+    """
+    if name == "auto":
+        return process_state().device
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()  # "meta" can be allocated on and not computed on
+    except (RuntimeError, AssertionError, ValueError) as error:
+        found = f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no CUDA device"
+        raise XkdError(f"--device {name}: not available ({found} here); expected auto, cpu, cuda or cuda:N") from error
+    return device

@@ -1,0 +1,50 @@
+"""What captum's methods have in common: images that gradients reach, a black baseline, a sum over the channels."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.errors import XkdError
+from xkd_eval.explainers.base import Context, Explainer
+from xkd_eval.explainers.layers import tracked
+
+FORWARD_IMAGES = 32
+"""How many images one forward of a perturbation or path method holds: bounds the memory, changes no map."""
+
+
+@dataclass(frozen=True)
+class Attribution(Explainer):
+    """Runs captum on images that gradients reach, and sums the attribution over the colour channels."""
+
+    def __call__(
+        self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
+    ) -> Tensor:
+        """See Explainer.__call__."""
+        with tracked(images, classes) as (inputs, labels), warnings.catch_warnings():
+            # captum announces the hooks that it sets and removes.
+            warnings.filterwarnings("ignore", message=r"\s*Setting .*hooks", category=UserWarning)
+            attributions = self._attribute(classifier, inputs, labels, context)
+        return self._over_channels(attributions.detach().float())
+
+    @abstractmethod
+    def _attribute(self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None) -> Tensor:
+        """(B, 3, H, W)."""
+
+    def _over_channels(self, attributions: Tensor) -> Tensor:
+        return attributions.sum(1)
+
+
+def black(classifier: Classifier, images: Tensor) -> Tensor:
+    """The baseline, of the shape of the images."""
+    return classifier.preprocess.colour((0, 0, 0), like=images).to(images.dtype).expand_as(images)
+
+
+def check_positive(name: str, option: str, value: int) -> None:
+    """Raise XkdError unless an option is a positive integer."""
+    if not isinstance(value, int) or value < 1:
+        raise XkdError(f"explainer '{name}': {option} is {value!r}; expected an integer, 1 or more")

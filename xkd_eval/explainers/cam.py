@@ -1,0 +1,56 @@
+"""The class activation map in closed form: the default explainer, and what the students are trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.errors import ExplainerError, XkdError
+from xkd_eval.explainers.base import Context, Explainer, register
+
+
+@register
+@dataclass(frozen=True)
+class Cam(Explainer):
+    """Class activation map (Zhou et al., CVPR 2016), read off the features of the forward that classifies.
+
+    Attributes:
+        reduction: over the channels: "sum" as published, or "mean" (sum / C, as Exp-KD has it); no ranking changes.
+        clamp: drop the negative part.
+    """
+
+    name: ClassVar[str] = "cam"
+    citation: ClassVar[str] = "Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016"
+    cost: ClassVar[str] = "1 F, the one that classifies"
+
+    reduction: Literal["sum", "mean"] = "sum"
+    clamp: bool = False
+
+    def __post_init__(self) -> None:
+        if self.reduction not in ("sum", "mean"):
+            raise XkdError(f"explainer 'cam': reduction is {self.reduction!r}; expected 'sum' or 'mean'")
+
+    def check(self, classifier: Classifier) -> None:
+        """See Explainer.check."""
+        if classifier.head is None:
+            raise ExplainerError(
+                f"explainer 'cam': {classifier.name} has no class activation map in closed form: "
+                f"{classifier.head_refusal}"
+            )
+
+    @torch.no_grad()
+    def __call__(
+        self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
+    ) -> Tensor:
+        """See Explainer.__call__; (h, w) is the size of the last spatial map."""
+        self.check(classifier)
+        known = context.features if context is not None else None
+        features = classifier.forward_with_features(images).features if known is None else known
+        maps = classifier.cams(features, classes[:, None])[:, 0].float()
+        if self.reduction == "mean":
+            maps = maps / features.shape[1]
+        return maps.clamp(min=0) if self.clamp else maps

@@ -1,0 +1,77 @@
+"""FullGrad, by grad-cam's formula."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.errors import ExplainerError
+from xkd_eval.explainers.base import Context, Explainer, register
+from xkd_eval.explainers.layers import tracked
+
+
+@register
+@dataclass(frozen=True)
+class FullGrad(Explainer):
+    """Input times gradient plus bias times gradient of every convolution and batch norm, each min-maxed; input size.
+
+    For networks whose biases, up to the classifier, are in these two kinds of layer: no transformer, no ConvNeXt.
+    """
+
+    name: ClassVar[str] = "fullgrad"
+    citation: ClassVar[str] = "Srinivas and Fleuret, Full-Gradient Representation, NeurIPS 2019"
+    cost: ClassVar[str] = "1 F + 1 B"
+
+    def check(self, classifier: Classifier) -> None:
+        """See Explainer.check."""
+        modules = list(classifier.model.modules())
+        biased = any(type(module) in (nn.Conv2d, nn.BatchNorm2d) and module.bias is not None for module in modules)
+        if not biased or any(isinstance(module, nn.LayerNorm) for module in modules):
+            raise ExplainerError(
+                f"explainer 'fullgrad': {classifier.name} has biases outside of convolutions and batch norms (or none "
+                "at all), and the method sums over all of them; use input_x_gradient or integrated_gradients"
+            )
+
+    def __call__(
+        self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
+    ) -> Tensor:
+        """See Explainer.__call__."""
+        self.check(classifier)
+        from pytorch_grad_cam import FullGrad as LibraryFullGrad
+
+        method = LibraryFullGrad(classifier.model, [])
+        method.activations_and_grads.release()
+        with tracked(images, classes) as (inputs, labels):
+            outputs, logits = _all_outputs(classifier.model, method.target_layers, inputs)
+            used = [index for index, output in enumerate(outputs) if output is not None]
+            score = logits.gather(1, labels[:, None]).sum()
+            inputs.grad, *gradients = torch.autograd.grad(score, [inputs, *(outputs[index] for index in used)])
+        # grad-cam pairs biases with gradients by order, which holds only where modules run in the order they are
+        # defined and all of them run; here both lists are in the order of the modules that ran.
+        method.bias_data = [method.bias_data[index] for index in used]
+        method.activations_and_grads.gradients = [gradient.clone() for gradient in gradients]
+        maps = method.compute_cam_per_layer(inputs, None, eigen_smooth=False)[:, 0]
+        return torch.from_numpy(maps).float().to(images.device)
+
+
+def _all_outputs(model: nn.Module, modules: list[nn.Module], images: Tensor) -> tuple[list[Any], Tensor]:
+    outputs: list[Tensor | None] = [None] * len(modules)
+
+    def keeper(index: int) -> Any:
+        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            outputs[index] = output
+            return output.clone()
+
+        return keep
+
+    handles = [module.register_forward_hook(keeper(index)) for index, module in enumerate(modules)]
+    try:
+        logits = model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return outputs, logits

@@ -1,0 +1,109 @@
+"""Maps that look at no network: the floors and the ceiling of every table. All at the input's resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.errors import ExplainerError, XkdError
+from xkd_eval.explainers.base import Context, Explainer, register
+from xkd_eval.explainers.seeding import image_seeds
+
+
+@register
+@dataclass(frozen=True)
+class Random(Explainer):
+    """Uniform noise in [0, 1), seeded by the image's id (by its bytes where there are no ids)."""
+
+    name: ClassVar[str] = "random"
+    citation: ClassVar[str] = "reference floor: uniform noise"
+    cost: ClassVar[str] = "0"
+
+    seed: int = 0
+
+    def __call__(
+        self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
+    ) -> Tensor:
+        """See Explainer.__call__."""
+        size = images.shape[2:]
+        noise = [
+            np.random.default_rng(seed).random(tuple(size), dtype=np.float32)
+            for seed in image_seeds(images, context, self.seed)
+        ]
+        return torch.from_numpy(np.stack(noise)).to(images.device)
+
+
+@register
+@dataclass(frozen=True)
+class Centre(Explainer):
+    """A Gaussian at the image's centre: exp(-r^2 / 2), r in units of `sigma` times the side, axis by axis."""
+
+    name: ClassVar[str] = "centre"
+    citation: ClassVar[str] = "reference floor: centre bias, Tatler, Journal of Vision 2007"
+    cost: ClassVar[str] = "0"
+
+    sigma: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not self.sigma > 0:
+            raise XkdError(f"explainer 'centre': sigma is {self.sigma}; expected a positive share of the image's side")
+
+    def __call__(
+        self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
+    ) -> Tensor:
+        """See Explainer.__call__."""
+        rows, columns = (self._profile(side, images.device) for side in images.shape[2:])
+        return (rows[:, None] * columns).expand(len(images), -1, -1).contiguous()
+
+    def _profile(self, side: int, device: torch.device) -> Tensor:
+        offset = torch.arange(side, device=device, dtype=torch.float32) - (side - 1) / 2
+        return torch.exp(-((offset / (self.sigma * side)) ** 2) / 2)
+
+
+@register
+@dataclass(frozen=True)
+class Edges(Explainer):
+    """Magnitude of the Sobel gradient of the image's luminance (ITU-R BT.709, values in [0, 1])."""
+
+    name: ClassVar[str] = "edges"
+    citation: ClassVar[str] = (
+        "reference floor: edge detector, Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018"
+    )
+    cost: ClassVar[str] = "0"
+
+    def __call__(
+        self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
+    ) -> Tensor:
+        """See Explainer.__call__."""
+        from skimage.color import rgb2gray
+        from skimage.filters import sobel
+
+        photographs = classifier.preprocess.denormalise(images.detach()).cpu().numpy()
+        edges = [sobel(rgb2gray(photograph, channel_axis=0)) for photograph in photographs]
+        return torch.from_numpy(np.stack(edges)).float().to(images.device)
+
+
+@register
+@dataclass(frozen=True)
+class Oracle(Explainer):
+    """The ground-truth mask: 1 on the object, 0 on background and on ignored pixels."""
+
+    name: ClassVar[str] = "oracle"
+    citation: ClassVar[str] = "reference ceiling: the ground-truth mask"
+    cost: ClassVar[str] = "0"
+
+    def __call__(
+        self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
+    ) -> Tensor:
+        """See Explainer.__call__; raises ExplainerError where the context holds no masks."""
+        if context is None or context.masks is None:
+            raise ExplainerError(
+                "explainer 'oracle': needs the object masks and the data has none; use a data set with masks "
+                "(ImageNet-Segmentation, the embedded set), or another explainer"
+            )
+        return context.masks.to(images.device).clamp(min=0).float()

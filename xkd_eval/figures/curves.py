@@ -1,0 +1,189 @@
+"""Perturbation curves and precision-recall curves, with their areas in a key under each panel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from xkd_eval.errors import XkdError
+from xkd_eval.figures.canvas import Canvas
+from xkd_eval.figures.style import BODY, LINE_STYLES, MARKERS, MUTED, PALETTE, SMALL, house_style
+from xkd_eval.figures.text import fit_text, line_height, text_width
+
+# In inches.
+_LEFT = 0.62
+_TOP = 0.36
+_RIGHT = 0.18
+_AXIS_LABELS = 0.50
+_PANEL_GAP = 0.66
+_PANEL = (2.9, 2.4)
+_SQUARE = (3.1, 3.1)
+_SAMPLE = 0.30
+
+_FLOOR_STYLE: dict[str, Any] = {"color": MUTED, "linestyle": (0, (1, 2)), "linewidth": 1.0}
+_TITLES = {
+    "positive": "Positive: most relevant first (lower is better)",
+    "negative": "Negative: least relevant first (higher is better)",
+}
+# What a guess scores: how the key calls it, and the level.
+Floor = tuple[str, float]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line.
+
+    Attributes:
+        label: what the key calls it.
+        x: fractions in 0 to 1: of the pixels removed, or recall.
+        y: top-1 accuracy or precision, 0 to 1.
+        low, high: a band around y (a 95 % interval), or None.
+        score: the area under it as the protocol defines it, 0 to 1; NaN leaves it out.
+    """
+
+    label: str
+    x: Sequence[float] | np.ndarray
+    y: Sequence[float] | np.ndarray
+    low: Sequence[float] | np.ndarray | None = None
+    high: Sequence[float] | np.ndarray | None = None
+    score: float = math.nan
+
+
+@house_style()
+def perturbation_curves(directions: Mapping[str, Sequence[Curve]], num_classes: int | None = None) -> Figure:
+    """Top-1 accuracy against the share of pixels removed, one panel a direction.
+
+    Args:
+        directions: "positive", "negative" or both, with one curve a model or explainer, in the same order in both; x
+            starts at 0, where y is the clean accuracy. `score` is the AUC.
+        num_classes: draws the accuracy of a guess.
+
+    Raises:
+        XkdError: no curves, another direction, or x, y and band of unequal length.
+    """
+    unknown = sorted(set(directions) - set(_TITLES))
+    if unknown or not directions:
+        raise XkdError(f"directions: {unknown or 'none'}; expected 'positive', 'negative' or both")
+    for curves in directions.values():
+        _check(curves)
+    chance = None if num_classes is None else (f"chance, 1 of {num_classes}", 1 / num_classes)
+    panels = [(_TITLES[name], directions[name]) for name in _TITLES if name in directions]
+    page = _Page.of(_PANEL, [len(curves) + (chance is not None) for _, curves in panels])
+    tops = [np.max(curve.y if curve.high is None else curve.high) for _, curves in panels for curve in curves]
+    for index, (title, curves) in enumerate(panels):
+        axes = page.panel(index, title)
+        _draw_curves(axes, curves, markers=True)
+        _draw_floor(axes, chance)
+        axes.set(xlim=(-2, 92), xticks=range(0, 91, 10), ylim=(0, _ceiling(float(np.nanmax(tops)))))
+        axes.set(xlabel="Pixels removed (%)", ylabel="Top-1 accuracy (%)")
+        page.key(index, curves, "AUC", chance, markers=True)
+    return page.canvas.figure
+
+
+@house_style()
+def precision_recall_curve(curves: Sequence[Curve], prevalence: float | None = None) -> Figure:
+    """Precision against recall of the foreground.
+
+    Args:
+        curves: one a model or explainer: x recall, y precision, `score` the average precision.
+        prevalence: the foreground's share of the pixels, which is the precision of a random map.
+
+    Raises:
+        XkdError: no curves, or x, y and band of unequal length.
+    """
+    _check(curves)
+    floor = None if prevalence is None else ("random map", prevalence)
+    page = _Page.of(_SQUARE, [len(curves) + (floor is not None)])
+    axes = page.panel(0, "Foreground pixels (higher is better)")
+    _draw_curves(axes, curves, markers=False)
+    _draw_floor(axes, floor)
+    axes.set(xlim=(0, 100), ylim=(0, 102), xticks=range(0, 101, 20), yticks=range(0, 101, 20))
+    axes.set(xlabel="Recall (%)", ylabel="Precision (%)")
+    page.key(0, curves, "AP", floor, markers=False)
+    return page.canvas.figure
+
+
+@dataclass(frozen=True)
+class _Page:
+    """Panels of one size side by side, each with its key underneath."""
+
+    canvas: Canvas
+    panel_size: tuple[float, float]
+
+    @classmethod
+    def of(cls, panel_size: tuple[float, float], key_lines: Sequence[int]) -> _Page:
+        width, height = panel_size
+        panels = len(key_lines)
+        page_width = _LEFT + panels * width + (panels - 1) * _PANEL_GAP + _RIGHT
+        page_height = _TOP + height + _AXIS_LABELS + max(key_lines) * line_height(SMALL) + _RIGHT
+        return cls(Canvas(page_width, page_height), panel_size)
+
+    def panel(self, index: int, title: str) -> Axes:
+        width, height = self.panel_size
+        left = self._left(index)
+        self.canvas.text(fit_text(title, width + 0.3, 1, BODY), left + width / 2, _TOP - 0.06)
+        axes = self.canvas.axes(left, _TOP, width, height)
+        axes.grid(axis="y", color="#e4e4e4", linewidth=0.6)
+        axes.set_axisbelow(True)
+        return axes
+
+    def key(self, index: int, curves: Sequence[Curve], area: str, floor: Floor | None, *, markers: bool) -> None:
+        width, height = self.panel_size
+        left, top = self._left(index), _TOP + height + _AXIS_LABELS
+        entries = [(curve.label, curve.score, _line_style(place, markers)) for place, curve in enumerate(curves)]
+        if floor is not None:
+            entries.append((floor[0], floor[1] if area == "AP" else math.nan, _FLOOR_STYLE))
+        for place, (label, score, style) in enumerate(entries):
+            bottom = top + (place + 1) * line_height(SMALL)
+            self.canvas.sample(left, bottom - line_height(SMALL) / 2, _SAMPLE, style)
+            text = f"{area} {100 * score:.1f}" if math.isfinite(score) else ""
+            room = width - _SAMPLE - 0.2 - text_width(text, SMALL)
+            self.canvas.text(fit_text(label, room, 1, SMALL), left + _SAMPLE + 0.08, bottom, size=SMALL, align="left")
+            if text:
+                self.canvas.text([text], left + width, bottom, size=SMALL, align="right")
+
+    def _left(self, index: int) -> float:
+        return _LEFT + index * (self.panel_size[0] + _PANEL_GAP)
+
+
+def _draw_curves(axes: Axes, curves: Sequence[Curve], *, markers: bool) -> None:
+    for place, curve in enumerate(curves):
+        style = _line_style(place, markers)
+        x = 100 * np.asarray(curve.x, dtype=float)
+        axes.plot(x, 100 * np.asarray(curve.y, dtype=float), clip_on=False, zorder=3, **style)
+        if curve.low is not None and curve.high is not None:
+            low, high = 100 * np.asarray(curve.low, dtype=float), 100 * np.asarray(curve.high, dtype=float)
+            axes.fill_between(x, low, high, color=style["color"], alpha=0.13, linewidth=0)
+
+
+def _draw_floor(axes: Axes, floor: Floor | None) -> None:
+    if floor is not None:
+        axes.axhline(100 * floor[1], **_FLOOR_STYLE)
+
+
+def _line_style(place: int, markers: bool) -> dict[str, Any]:
+    turn, colour = divmod(place, len(PALETTE))
+    style: dict[str, Any] = {"color": PALETTE[colour], "linestyle": LINE_STYLES[turn % len(LINE_STYLES)]}
+    if markers:
+        style |= {"marker": MARKERS[colour], "markeredgecolor": "white", "markeredgewidth": 0.5}
+    return style
+
+
+def _ceiling(top: float) -> float:
+    """The end of the accuracy axis in percent: a little above the highest band, and never above 102."""
+    return min(max(105 * top, 1.0), 102.0)
+
+
+def _check(curves: Sequence[Curve]) -> None:
+    if not curves:
+        raise XkdError("curves: none; expected at least one")
+    for curve in curves:
+        lengths = {len(values) for values in (curve.x, curve.y, curve.low, curve.high) if values is not None}
+        if len(lengths) > 1 or (curve.low is None) != (curve.high is None):
+            raise XkdError(f"curve {curve.label!r}: x, y, low and high must have one length; low and high go together")

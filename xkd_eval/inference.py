@@ -1,0 +1,145 @@
+"""A copy of a classifier made for forwards alone: channels last, batch norms folded, bfloat16 where it is asked for."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from xkd_eval.classifiers.classifier import Classifier, Forward
+from xkd_eval.classifiers.folding import fold_batch_norms, outputs
+from xkd_eval.classifiers.trace import random_images
+from xkd_eval.errors import XkdError
+
+_PROBE_SEED = 3
+_FEW_TERMS = 32  # a 3x3 kernel on three colours, depthwise kernels up to 5x5; benchmarks/precision.py
+
+
+def prepare(
+    classifier: Classifier, device: torch.device, precision: str = "fp32", size: tuple[int, int] | None = None
+) -> Classifier:
+    """A copy that gives the same logits and features faster; for inference alone.
+
+    Convolutions run channels-last, and every batch norm that directly follows a convolution is folded into it, if that
+    leaves the network the function that it was. Module paths stay, so the CAM head does too.
+
+    Args:
+        classifier: left as it is.
+        device: of the copy.
+        precision: "fp32", or "bf16": bfloat16 but for the head, the convolutions that sum few terms and what is
+            returned.
+        size: (H, W) of the images to come; the classifier's own by default.
+
+    Raises:
+        XkdError: the network gives logits that are not finite, or does not run in bfloat16.
+    """
+    prepared = _Prepared(copy.deepcopy(classifier).cpu().float().eval())
+    probe = random_images(replace(classifier.preprocess, size=size or classifier.preprocess.size), _PROBE_SEED)
+    check_finite(outputs(prepared, probe)[0], classifier.name, "noise")
+    fold_batch_norms(prepared, probe)
+    prepared.to(device).model.to(memory_format=torch.channels_last)
+    if precision == "bf16":
+        prepared.to_bfloat16()
+        _check_runs(prepared, probe.to(device))
+    return prepared
+
+
+def standing_on(classifier: Classifier, device: torch.device) -> Classifier:
+    """The classifier itself where it is on `device` already, else a copy that is: the caller's stays where it was."""
+    tensor = next(chain(classifier.parameters(), classifier.buffers()), None)
+    return classifier if tensor is None or tensor.device == device else copy.deepcopy(classifier).to(device)
+
+
+def check_finite(logits: Tensor, name: str, where: str) -> None:
+    """Raise XkdError where (B, K) logits of the classifier called `name` hold NaN or infinity.
+
+    Args:
+        logits: what the network gave.
+        name: of the classifier.
+        where: which images they belong to, for the message.
+    """
+    if not logits.isfinite().all():
+        raise XkdError(f"--model: {name} gives logits that are not finite on {where}; check its weights")
+
+
+def chunk_size(device: torch.device) -> int:
+    """Images a forward: 8 on a CPU, 64 on an accelerator.
+
+    A CPU is fastest while an activation stays under 32 MiB: above, the C library maps every tensor's memory afresh, and
+    the page faults cost a fifth of the time. An accelerator needs more images to be busy.
+    """
+    return 8 if device.type == "cpu" else 64
+
+
+def bf16_is_native(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; elsewhere bf16 is slower than fp32."""
+    if device.type == "cpu":  # avx512_bf16, amx_bf16, Arm's bf16
+        return any(there is True for name, there in torch.cpu.get_capabilities().items() if "bf16" in name)
+    return device.type != "cuda" or torch.cuda.get_device_capability(device)[0] >= 8
+
+
+class _Prepared(Classifier):
+    """A classifier whose inputs are cast to what its network computes in, and whose outputs are float32."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__(
+            classifier.model,
+            classifier.preprocess,
+            name=classifier.name,
+            num_classes=classifier.num_classes,
+            class_names=classifier.class_names,
+            wordnet_ids=classifier.wordnet_ids,
+            head=classifier.head,
+            head_refusal=classifier.head_refusal,
+        )
+        self._dtype = torch.float32
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See Classifier.forward."""
+        return super().forward(self._cast(images)).float()
+
+    def forward_with_features(self, images: Tensor) -> Forward:
+        """See Classifier.forward_with_features."""
+        logits, features = super().forward_with_features(self._cast(images))
+        return Forward(logits.float(), features)
+
+    def to_bfloat16(self) -> None:
+        """Compute in bfloat16 what bears it.
+
+        The head stays float32: 8 bits of mantissa would tie the largest logits. So do convolutions that sum few terms,
+        depthwise ones above all: their rounding does not average out, and they gain the least.
+        """
+        head = self.head.linear if self.head is not None else None
+        linear = [self.model.get_submodule(head)] if head is not None else []
+        convolutions = [part for part in self.model.modules() if part not in linear and _sums_few_terms(part)]
+        kept = [(module, copy.deepcopy(module.state_dict())) for module in linear + convolutions]
+        self._dtype = torch.bfloat16
+        self.model.bfloat16()
+        for module, weights in kept:
+            module.float().load_state_dict(weights)
+            module.register_forward_pre_hook(lambda module, inputs: (inputs[0].float(), *inputs[1:]))
+        for module in convolutions:
+            module.register_forward_hook(lambda module, inputs, output: output.bfloat16())
+
+    def _cast(self, images: Tensor) -> Tensor:
+        return images.to(self._dtype, memory_format=torch.channels_last)
+
+    def cam_features(self, output: Tensor) -> Tensor:
+        """See Classifier.cam_features."""
+        return super().cam_features(output.float())
+
+
+def _sums_few_terms(module: nn.Module) -> bool:
+    """Whether an output of this convolution is a sum of too few products for their rounding to average out."""
+    return isinstance(module, nn.Conv2d) and module.weight[0].numel() < _FEW_TERMS
+
+
+def _check_runs(prepared: Classifier, probe: Tensor) -> None:
+    try:
+        outputs(prepared, probe)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise XkdError(f"--precision bf16: {prepared.name} does not run in bfloat16 ({reason}); use fp32") from error

@@ -1,0 +1,206 @@
+"""Is a difference between two models real? Paired intervals, tests and effect sizes over the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from xkd_eval.statistics import RESAMPLES, Means, Score, resampled_means
+
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its 95 % interval; both None where the score is undefined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval carries the claim of a difference."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """Means of a model's columns over all images, over bootstrap draws of them, and without each one of them.
+
+    Two models' are paired where they are drawn from as many images, in the same order, with the same seed.
+
+    Attributes:
+        all_images: name -> (1,) or (1, m).
+        drawn: name -> (R,) or (R, m).
+        left_out: name -> (n,) or (n, m).
+    """
+
+    all_images: Means
+    drawn: Means
+    left_out: Means
+
+    @classmethod
+    def of(cls, columns: Mapping[str, np.ndarray], *, resamples: int = RESAMPLES, seed: int = 0) -> Resamples:
+        """Draw them.
+
+        Args:
+            columns: name -> (n,) or (n, m) finite values, one row an image.
+            resamples: R.
+            seed: of the draws.
+        """
+        values = {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
+        return cls(
+            {name: column.mean(0)[None] for name, column in values.items()},
+            resampled_means(values, resamples=resamples, seed=seed),
+            _leave_one_out(values),
+        )
+
+    def interval(self, score: Score) -> Interval:
+        """Of a score."""
+        return _bca(*self._values(score))
+
+    def difference(self, other: Resamples, score: Score) -> Interval:
+        """Of this model's score less the other's."""
+        pairs = zip(self._values(score), other._values(score), strict=True)
+        return _bca(*(ours - theirs for ours, theirs in pairs))
+
+    def _values(self, score: Score) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return tuple(np.asarray(score(means)) for means in (self.all_images, self.drawn, self.left_out))  # type: ignore[return-value]
+
+
+def bca_interval(
+    columns: Mapping[str, np.ndarray], score: Score, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Interval:
+    """Bias-corrected and accelerated bootstrap over images (Efron, JASA 1987).
+
+    Args:
+        columns: name -> (n,) or (n, m) finite values, one row an image; those of two models side by side for a
+            difference, so that both are resampled together.
+        score: function of the columns' means, such as a difference or a ratio.
+        resamples: of the images.
+        seed: of the resampling.
+
+    Returns:
+        The score of all images with its interval. [value, value] where no resample moves it, as for two equal models.
+    """
+    return Resamples.of(columns, resamples=resamples, seed=seed).interval(score)
+
+
+def hierarchical_interval(
+    seeds: Sequence[Mapping[str, np.ndarray]], score: Score, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Interval:
+    """Percentile bootstrap over training seeds and, within each drawn one, over images.
+
+    Args:
+        seeds: columns of each training seed, over the same n images in the same order.
+        score: function of the columns' means over images and seeds.
+        resamples: of seeds and images.
+        seed: of the resampling.
+
+    Returns:
+        The score of all seeds' means. With a single seed its spread is that of the images alone.
+    """
+    generator = np.random.Generator(np.random.PCG64(seed))
+    names = list(seeds[0])
+    stacked = {name: np.stack([np.asarray(columns[name], dtype=np.float64) for columns in seeds]) for name in names}
+    n_seeds, n_images = stacked[names[0]].shape[:2]
+    means: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for _ in range(resamples):
+        drawn = generator.integers(0, n_seeds, n_seeds)
+        # Images are the same for all seeds, so a draw of them is shared: their effects are crossed, not nested.
+        images = generator.integers(0, n_images, n_images)
+        counts = np.bincount(images, minlength=n_images) / n_images
+        for name in names:
+            means[name].append(np.tensordot(counts, stacked[name][drawn].mean(0), axes=1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = float(score({name: column.mean((0, 1))[None] for name, column in stacked.items()})[0])
+        resampled = np.asarray(score({name: np.stack(rows) for name, rows in means.items()}))
+    return _percentile(value, resampled)
+
+
+def wilcoxon_p(differences: np.ndarray) -> float:
+    """Two-sided p of the signed-rank test (Wilcoxon, 1945); 1 where all differences are zero.
+
+    Args:
+        differences: (n,) per image; zeros are dropped.
+    """
+    moved = np.asarray(differences, dtype=np.float64)
+    moved = moved[moved != 0]
+    return float(stats.wilcoxon(moved).pvalue) if len(moved) else 1.0
+
+
+def rank_biserial(differences: np.ndarray) -> float:
+    """Matched-pairs effect size in [-1, 1]: the share of the ranks that are positive minus the negative ones'.
+
+    Kerby, Comprehensive Psychology 2014. 0 where all differences are zero.
+
+    Args:
+        differences: (n,) per image; zeros are dropped.
+    """
+    moved = np.asarray(differences, dtype=np.float64)
+    moved = moved[moved != 0]
+    if not len(moved):
+        return 0.0
+    ranks = stats.rankdata(np.abs(moved))
+    return float((np.sign(moved) * ranks).sum() / ranks.sum())
+
+
+def mcnemar_p(hits: np.ndarray, other_hits: np.ndarray) -> float:
+    """Exact two-sided p of McNemar's test on two models' hits over the same images; 1 without a discordant one.
+
+    Args:
+        hits, other_hits: (n,) booleans.
+    """
+    only, other_only = int((hits & ~other_hits).sum()), int((~hits & other_hits).sum())
+    return float(stats.binomtest(only, only + other_only).pvalue) if only + other_only else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Family-wise corrected p-values (Holm, 1979), in the order given."""
+    order = np.argsort(p_values, kind="stable")
+    scaled = np.asarray(p_values, dtype=np.float64)[order] * (len(p_values) - np.arange(len(p_values)))
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    return corrected.tolist()
+
+
+def _leave_one_out(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Means without image i: name -> (n,) or (n, m)."""
+    return {name: (column.sum(0) - column) / max(len(column) - 1, 1) for name, column in columns.items()}
+
+
+def _bca(all_images: np.ndarray, resampled: np.ndarray, left_out: np.ndarray) -> Interval:
+    value = float(all_images[0])
+    if not np.isfinite(value):
+        return Interval(None, None, None)
+    resampled, left_out = resampled[np.isfinite(resampled)], left_out[np.isfinite(left_out)]
+    if not len(resampled):
+        return Interval(value, None, None)
+    # Sums in another order move a constant score by rounding alone.
+    scale = 1e-12 * max(abs(value), np.abs(resampled).max(), 1.0)
+    if np.abs(resampled - value).max() <= scale:
+        return Interval(value, value, value)
+    below = (resampled < value - scale).mean() + 0.5 * (np.abs(resampled - value) <= scale).mean()
+    if not 0 < below < 1:  # the value lies outside of all resamples: no bias can be estimated
+        return _percentile(value, resampled)
+    bias = stats.norm.ppf(below)
+    pull = left_out.mean() - left_out
+    spread = (pull**2).sum() ** 1.5
+    acceleration = (pull**3).sum() / (6 * spread) if spread > 0 else 0.0
+    bounds = bias + stats.norm.ppf([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    shares = stats.norm.cdf(bias + bounds / (1 - acceleration * bounds))
+    low, high = np.quantile(resampled, shares)
+    return Interval(value, float(low), float(high))
+
+
+def _percentile(value: float, resampled: np.ndarray) -> Interval:
+    resampled = resampled[np.isfinite(resampled)]
+    if not np.isfinite(value) or not len(resampled):
+        return Interval(value if np.isfinite(value) else None, None, None)
+    low, high = np.quantile(resampled, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    return Interval(value, float(low), float(high))
