@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xkd_eval.paired import Interval, bca_interval, hierarchical_interval, holm, mcnemar_p, rank_biserial, wilcoxon_p
+from xkd_eval.paired import (
+    Interval,
+    Resamples,
+    bca_interval,
+    hierarchical_interval,
+    holm,
+    mcnemar_p,
+    rank_biserial,
+    wilcoxon_p,
+)
 
 
 def difference(means):
@@ -70,13 +79,34 @@ def test_holm_by_hand():
     assert holm([]) == []
 
 
+def of_seeds(shifts, images):
+    return [Resamples.of({"x": images + shift}) for shift in shifts]
+
+
+def mean(means):
+    return means["x"]
+
+
 def test_seeds_widen_what_images_alone_would_claim():
-    generator = np.random.default_rng(0)
-    images = generator.normal(size=300)
-    same = [{"a": images + 0.1, "b": images * 0} for _ in range(5)]
-    spread = [{"a": images + 0.1 + shift, "b": images * 0} for shift in (-0.4, -0.2, 0.0, 0.2, 0.4)]
-    narrow, wide = (hierarchical_interval(seeds, difference) for seeds in (same, spread))
-    assert narrow.value == pytest.approx(wide.value)
-    assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
-    one = bca_interval({"a": images + 0.1, "b": images * 0}, difference)
-    assert (narrow.low, narrow.high) == pytest.approx((one.low, one.high), abs=0.03)
+    images = np.random.default_rng(0).normal(size=300)
+    narrow, wide = (
+        hierarchical_interval(of_seeds(shifts, images), mean, of_seeds([0.0], images))
+        for shifts in ([0.1] * 5, (-0.3, -0.1, 0.1, 0.3, 0.5))
+    )
+    assert narrow.value == pytest.approx(wide.value) == pytest.approx(0.1)
+    # The images are the same on both sides, so the difference is exactly the shift: only seeds can spread it.
+    assert narrow.high - narrow.low == pytest.approx(0, abs=1e-12)
+    # The mean of five draws out of five equally likely shifts: variance 0.08 / 5.
+    assert wide.high - wide.low == pytest.approx(2 * 1.96 * np.sqrt(0.08 / 5), rel=0.15)
+
+
+def test_one_seed_has_the_interval_of_its_images():
+    images = np.random.default_rng(0).normal(size=300)
+    single = hierarchical_interval(of_seeds([0.1], images), mean)
+    alone = bca_interval({"x": images + 0.1}, mean)
+    assert (single.low, single.high) == pytest.approx((alone.low, alone.high), abs=0.02)
+
+
+def test_several_seeds_of_undefined_scores_have_no_interval():
+    zeros = [Resamples.of({"a": np.ones(5), "b": np.zeros(5)})] * 2
+    assert hierarchical_interval(zeros, lambda means: means["a"] / means["b"]) == Interval(None, None, None)

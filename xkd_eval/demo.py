@@ -1,4 +1,4 @@
-"""The demo: every evaluation on the embedded teacher and data, and its students' maps beside its own."""
+"""The demo: every evaluation on the embedded teacher and data, and the teacher compared with its students."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from xkd_eval.assets import EMBEDDED
+from xkd_eval.comparison import Comparison, compare
+from xkd_eval.comparison.runs import Progress as Comparing
 from xkd_eval.evaluate import EvaluationResult, perturbation_test, segmentation_test
 from xkd_eval.overlays import write_overlays
+from xkd_eval.report.write import REPORT
 from xkd_eval.runner import Progress
 
 _OVERLAID = 4
+_COMPARED, _QUICK = 150, 40
+
+EMBEDDED_NAMES = [f"embedded/{name}" for name in EMBEDDED]
 
 
 def demo_evaluations(output: Path) -> dict[str, Callable[[Progress], EvaluationResult]]:
@@ -32,6 +39,21 @@ def demo_overlay(output: Path) -> Path:
         output=output / "overlay.png",
     )
     return path
+
+
+def demo_comparison(output: Path, *, quick: bool, progress: Comparing) -> tuple[Comparison, Path]:
+    """Compare the embedded teacher with its four students; returns the report's path, too.
+
+    Args:
+        output: of the demo.
+        quick: take fewer images.
+        progress: told while it goes on.
+    """
+    place = output / ("comparison-quick" if quick else "comparison")
+    images = _QUICK if quick else _COMPARED
+    command = f"xkd-eval compare {' '.join(EMBEDDED_NAMES)} --limit {images}"
+    found = compare(EMBEDDED_NAMES, images=images, output=place, progress=progress, command=command)
+    return found, place / REPORT
 
 
 def _run(test: Callable[..., EvaluationResult], directory: Path, progress: Progress) -> EvaluationResult:

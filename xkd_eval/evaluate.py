@@ -47,6 +47,7 @@ class Options(TypedDict, total=False):
         class_map: a file that maps WordNet ids or class names to the model's class indices.
         output: the run directory; None keeps everything in memory.
         overwrite: start afresh in a directory that holds a run.
+        figures: draw them into the run directory; True by default.
         device: "auto" (default), "cpu", "cuda", "cuda:1".
         precision: "fp32" (default) or "bf16".
         workers: processes that decode images; 0 decodes in this one; None (default) chooses by the set's size.
@@ -68,6 +69,7 @@ class Options(TypedDict, total=False):
     class_map: str | Path | None
     output: str | Path | None
     overwrite: bool
+    figures: bool
     device: str
     precision: str
     workers: int | None
@@ -187,7 +189,7 @@ def _evaluate(
         rows, summary = done.rows, summarise(job, description, done)
         if state.is_main_process:
             directory.write_summary(summary)
-    if state.is_main_process:
+    if state.is_main_process and options.get("figures", True):
         from xkd_eval.run_figures import write_figures
 
         # After the summary, which a figure that fails must not cost.

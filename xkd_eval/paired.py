@@ -61,14 +61,15 @@ class Resamples:
 
     def interval(self, score: Score) -> Interval:
         """Of a score."""
-        return _bca(*self._values(score))
+        return _bca(*self.values(score))
 
     def difference(self, other: Resamples, score: Score) -> Interval:
         """Of this model's score less the other's."""
-        pairs = zip(self._values(score), other._values(score), strict=True)
+        pairs = zip(self.values(score), other.values(score), strict=True)
         return _bca(*(ours - theirs for ours, theirs in pairs))
 
-    def _values(self, score: Score) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def values(self, score: Score) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A score of all images (1,), of every draw (R,), and without each image (n,)."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return tuple(np.asarray(score(means)) for means in (self.all_images, self.drawn, self.left_out))  # type: ignore[return-value]
 
@@ -92,35 +93,39 @@ def bca_interval(
 
 
 def hierarchical_interval(
-    seeds: Sequence[Mapping[str, np.ndarray]], score: Score, *, resamples: int = RESAMPLES, seed: int = 0
+    ours: Sequence[Resamples], score: Score, theirs: Sequence[Resamples] = (), *, seed: int = 0
 ) -> Interval:
-    """Percentile bootstrap over training seeds and, within each drawn one, over images.
+    """Percentile bootstrap over training seeds and images, of a score's mean over seeds or of a difference of two.
+
+    Every draw of images is shared by all seeds and both sides, since all of them scored the same images: the effects
+    of seeds and images are crossed and not nested. Seeds are drawn anew for each side.
 
     Args:
-        seeds: columns of each training seed, over the same n images in the same order.
-        score: function of the columns' means over images and seeds.
-        resamples: of seeds and images.
-        seed: of the resampling.
+        ours: one a training seed, all of as many images drawn with the same seed.
+        score: function of means.
+        theirs: of the model that is subtracted; none for the score itself.
+        seed: of the draws of training seeds.
 
     Returns:
-        The score of all seeds' means. With a single seed its spread is that of the images alone.
+        With a single seed a side, its spread is that of the images alone. A bootstrap of S seeds sees (S - 1) / S of
+        their variance.
     """
     generator = np.random.Generator(np.random.PCG64(seed))
-    names = list(seeds[0])
-    stacked = {name: np.stack([np.asarray(columns[name], dtype=np.float64) for columns in seeds]) for name in names}
-    n_seeds, n_images = stacked[names[0]].shape[:2]
-    means: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for _ in range(resamples):
-        drawn = generator.integers(0, n_seeds, n_seeds)
-        # Images are the same for all seeds, so a draw of them is shared: their effects are crossed, not nested.
-        images = generator.integers(0, n_images, n_images)
-        counts = np.bincount(images, minlength=n_images) / n_images
-        for name in names:
-            means[name].append(np.tensordot(counts, stacked[name][drawn].mean(0), axes=1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        value = float(score({name: column.mean((0, 1))[None] for name, column in stacked.items()})[0])
-        resampled = np.asarray(score({name: np.stack(rows) for name, rows in means.items()}))
-    return _percentile(value, resampled)
+    value, drawn = _over_seeds(ours, score, generator)
+    if theirs:
+        other, other_drawn = _over_seeds(theirs, score, generator)
+        value, drawn = value - other, drawn - other_drawn
+    return _percentile(value, drawn)
+
+
+def _over_seeds(members: Sequence[Resamples], score: Score, generator: np.random.Generator) -> tuple[float, np.ndarray]:
+    """The score's mean over the seeds, and over drawn seeds in each draw of images: (R,)."""
+    values, draws = zip(
+        *((found[0][0], found[1]) for found in (member.values(score) for member in members)), strict=True
+    )
+    scores = np.stack(draws)
+    chosen = generator.integers(0, len(scores), scores.shape)
+    return float(np.mean(values)), np.take_along_axis(scores, chosen, 0).mean(0)
 
 
 def wilcoxon_p(differences: np.ndarray) -> float:

@@ -176,17 +176,18 @@ class PartWriter:
         self._pending, self._last = [], time.monotonic()
 
 
-def read_run(path: Path) -> tuple[dict[str, Any], pa.Table]:
-    """A finished run's summary and its rows in the data set's order.
+def read_run(path: Path) -> tuple[dict[str, Any], dict[str, Any], pa.Table]:
+    """A finished run: its description (protocol.json), its summary, and its rows in the data set's order.
 
     Raises:
         XkdError: no finished run lies there.
     """
-    file, parts = path / "summary.json", sorted((path / "rows").glob("part-*.parquet"))
-    if not file.is_file() or not parts:
-        raise XkdError(f"{path}: holds no finished run; expected summary.json and rows/")
+    files, parts = (path / "protocol.json", path / "summary.json"), sorted((path / "rows").glob("part-*.parquet"))
+    if not all(file.is_file() for file in files) or not parts:
+        raise XkdError(f"{path}: holds no finished run; expected protocol.json, summary.json and rows/")
     try:
-        return json.loads(file.read_text()), in_order(concatenated([pq.read_table(part) for part in parts]))
+        description, summary = (json.loads(file.read_text()) for file in files)
+        return description, summary, in_order(concatenated([pq.read_table(part) for part in parts]))
     except (OSError, ValueError) as error:
         raise XkdError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
 

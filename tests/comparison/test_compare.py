@@ -41,7 +41,7 @@ def test_a_model_differs_from_itself_by_exactly_nothing(with_itself):
     agreement = of(with_itself.agreement, model="itself", outcome="all")
     for measure, expected in {"spearman": 1, "cosine": 1, "ssim": 1, "top20_iou": 1, "peak_distance": 0}.items():
         np.testing.assert_allclose(of(agreement, measure=measure)["value"], expected, atol=1e-6, err_msg=measure)
-    said = [sentence for sentence in sentences(with_itself) if "itself" in sentence and "AUC" in sentence]
+    said = list(sentences(with_itself))
     assert any("itself and teacher are equal" in sentence for sentence in said)
 
 
@@ -76,7 +76,10 @@ def test_transfer_of_a_model_to_itself_is_its_own_score(with_itself):
     own = of(with_itself.scores, model="teacher", maps="cam", score="positive.auc")["value"].item()
     crossed = of(with_itself.transfer, maps_of="itself", measured_on="teacher", score="positive.auc")
     assert crossed["value"].item() == pytest.approx(own)
-    assert len(with_itself.transfer) == 8
+    models = with_itself.transfer[with_itself.transfer["maps_of"].isin(with_itself.models)]
+    assert len(models) == 8
+    floor = of(with_itself.transfer, maps_of="edges", measured_on="plain", score="positive.auc")["value"].item()
+    assert floor == of(with_itself.scores, model="plain", maps="edges", score="positive.auc")["value"].item()
 
 
 def test_a_copy_with_permuted_classes_has_the_same_maps(images, tmp_path):
@@ -113,7 +116,7 @@ def test_it_continues_and_reads_run_directories(images, tmp_path):
 def test_runs_of_other_rules_or_images_are_refused_with_the_fields(images, tmp_path):
     perturbation_test("embedded/exp_kd", images, output=tmp_path / "a", direction="positive")
     perturbation_test("embedded/plain", images, output=tmp_path / "b", direction="positive", fill="mean")
-    with pytest.raises(XkdError, match=r"these differ: protocol.hash"):
+    with pytest.raises(XkdError, match=r"these differ: protocol.hash, protocol.fill"):
         compare([tmp_path / "a", tmp_path / "b"])
     perturbation_test("embedded/plain", images, output=tmp_path / "c", direction="positive", limit=10)
     with pytest.raises(XkdError, match=r"these differ: data.digest"):
@@ -134,4 +137,66 @@ def test_bad_input_is_one_line(models, message):
 
 def test_equal_names_are_told_apart(images):
     found = compare(["embedded/plain", "embedded/plain"], images, floors=False, images=10)
-    assert found.models == ("embedded plain", "embedded plain #2")
+    assert found.models == ("plain", "plain #2")
+
+
+def test_floors_stand_beside_agreement_and_differences(with_itself):
+    beside = of(with_itself.agreement, model="teacher", measure="spearman", outcome="all")
+    assert set(beside["maps"]) == {"random", "centre", "edges", "oracle"}
+    assert abs(of(beside, maps="random")["value"].item()) < 0.1
+    own = of(with_itself.differences, model="plain", other="plain")
+    assert set(own["other_maps"]) == {"random", "centre", "edges", "oracle"}
+    assert "clean_accuracy" not in set(own["score"])
+    better = of(own, score="negative.auc", other_maps="random")
+    assert better["low"].item() > 0
+    assert any("maps of plain are better than random" in sentence for sentence in sentences(with_itself))
+
+
+def test_curves_start_at_the_accuracy_and_have_the_area(with_itself):
+    points = of(with_itself.curves, model="plain", maps="cam", direction="negative")
+    accuracy = of(with_itself.scores, model="plain", maps="cam", score="clean_accuracy")["value"].item()
+    area = of(with_itself.scores, model="plain", maps="cam", score="negative.auc")["value"].item()
+    assert points["value"].iloc[0] == pytest.approx(accuracy)
+    assert np.trapezoid(points["value"], points["fraction"]) == pytest.approx(area)
+    assert (points["low"] <= points["value"]).all()
+
+
+def test_images_hold_every_models_answer_and_agreement(with_itself, images):
+    own = of(with_itself.images, model="plain", maps="cam")
+    assert list(own["id"]) == list(images.ids)
+    accuracy = of(with_itself.scores, model="plain", maps="cam", score="clean_accuracy")["value"].item()
+    assert own["right"].mean() == pytest.approx(accuracy)
+    mean = of(with_itself.agreement, model="plain", of_class="predicted", measure="ssim", outcome="all")["value"].item()
+    assert own["ssim"].mean() == pytest.approx(mean)
+
+
+def test_seeds_of_one_name_are_pooled(images):
+    models = ["embedded/teacher", "kd=embedded/kd", "kd=embedded/cat_kd", "plain=embedded/plain"]
+    found = compare(models, images, floors=False)
+    assert found.models == ("teacher", "kd", "plain")
+    both = [
+        perturbation_test(f"embedded/{name}", images).summary["positive"]["auc"]["value"] for name in ("kd", "cat_kd")
+    ]
+    pooled = of(found.scores, model="kd", score="positive.auc")
+    assert pooled["value"].item() == pytest.approx(np.mean(both))
+    assert pooled["seeds"].item() == 2
+    difference = of(found.differences, model="kd", other="teacher", score="positive.auc")
+    assert difference["low"].item() <= difference["value"].item() <= difference["high"].item()
+    # A test over images would say nothing about seeds.
+    assert np.isnan(difference["p"].item())
+    assert set(of(found.agreement, model="kd")["seeds"]) == {2}
+    assert set(found.images["model"]) == {"teacher", "kd (1)", "kd (2)", "plain"}
+    from_mapping = compare(
+        {"teacher": "embedded/teacher", "kd": ["embedded/kd", "embedded/cat_kd"]}, images, floors=False
+    )
+    assert of(from_mapping.scores, model="kd", score="positive.auc")["value"].item() == pooled["value"].item()
+
+
+def test_explainers_side_by_side_are_comparable(images, tmp_path):
+    for name in ("cam", "gradcam", "random"):
+        perturbation_test("embedded/exp_kd", images, output=tmp_path / name, explainer=name, figures=False)
+    found = compare([tmp_path / name for name in ("cam", "gradcam", "random")])
+    assert found.models == ("cam", "gradcam", "random")
+    assert list(of(found.scores, score="positive.auc")["maps"]) == ["cam", "gradcam", "random"]
+    assert of(found.differences, score="negative.auc", model="random", other="cam")["high"].item() < 0
+    assert of(found.differences, score="clean_accuracy", model="gradcam", other="cam")["value"].item() == 0

@@ -20,7 +20,7 @@ def test_a_map_agrees_with_itself_whatever_its_scale_and_offset(maps):
     for other in (maps, 3 * maps, 0.5 * maps + 7):
         found = map_agreement(maps, other, SIZE)
         assert tuple(found) == MEASURES
-        for name in ("spearman", "cosine", "ssim", "top20_iou"):
+        for name in ("spearman", "cosine", "ssim", "top20_iou", "shared_saliency"):
             np.testing.assert_allclose(found[name], 1, atol=1e-4, err_msg=name)
         for name in ("js_divergence", "peak_distance"):
             np.testing.assert_allclose(found[name], 0, atol=1e-5, err_msg=name)
@@ -53,6 +53,13 @@ def test_opposite_corners_are_a_diagonal_less_a_place_apart():
     maps[0, 0, 0] = others[0, 4, 4] = 1
     assert map_agreement(maps, others, SIZE)["peak_distance"][0] == pytest.approx(4 / 5)
     assert map_agreement(maps, others, SIZE)["js_divergence"][0] == pytest.approx(1)
+
+
+def test_shared_saliency_by_hand():
+    # Distributions (1/2, 1/2, 0, 0) and (1/4, 1/4, 1/2, 0) have half of their mass at the same places.
+    ours, theirs = torch.tensor([[[1.0, 1.0], [0.0, 0.0]]]), torch.tensor([[[1.0, 1.0], [2.0, 0.0]]])
+    assert map_agreement(ours, theirs, SIZE)["shared_saliency"][0] == pytest.approx(0.5)
+    assert map_agreement(3 * theirs + 7, ours, SIZE)["shared_saliency"][0] == pytest.approx(0.5)
 
 
 def test_the_coarser_map_is_brought_to_the_finer(maps):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,6 +56,8 @@ _COMPARE_EXAMPLES = """[b]Examples[/b]
 xkd-eval compare embedded/teacher embedded/plain embedded/kd embedded/exp_kd
 
 xkd-eval compare teacher.pt plain.pt kd.pt exp_kd.pt --data imagenet/val --segmentation gtsegs_ijcv.mat -o report/
+
+xkd-eval compare teacher.pt kd=kd-0.pt kd=kd-1.pt kd=kd-2.pt exp_kd=exp-0.pt exp_kd=exp-1.pt --data cifar100/
 
 xkd-eval compare runs/perturbation/teacher runs/perturbation/student"""
 
@@ -223,68 +227,101 @@ def overlay(
 
 @app.command(epilog=_COMPARE_EXAMPLES)
 def compare(
-    models: Annotated[list[str], typer.Argument(help="Two or more: the teacher first; or finished run directories.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="Two or more, the teacher first: MODEL, or NAME=MODEL (several of one NAME are training seeds); or "
+            "finished run directories."
+        ),
+    ],
     data: o.Data = "embedded",
     segmentation_data: Annotated[
         str | None,
-        typer.Option("--segmentation", help="Images with masks; by default --data where it has them."),
+        typer.Option(
+            "--segmentation", help="Images with masks; by default --data where it has them.", rich_help_panel=o.WHAT
+        ),
     ] = None,
-    teacher: Annotated[str | None, typer.Option(help="The reference, before all MODELS.")] = None,
+    teacher: Annotated[
+        str | None, typer.Option("--teacher", "-t", help="The reference, before all MODELS.", rich_help_panel=o.WHAT)
+    ] = None,
+    labels: o.Labels = None,
+    class_map: o.ClassMap = None,
     explainer: o.ExplainerName = "cam",
-    floors: Annotated[bool, typer.Option(help="Score random, centre and edge maps, and the oracle, too.")] = True,
+    floors: Annotated[
+        bool, typer.Option(help="Score random, centre and edge maps, and the oracle, too.", rich_help_panel=o.WHAT)
+    ] = True,
     limit: o.Limit = None,
     protocol: o.Protocol = o.ProtocolChoice.model,
     target: o.Target = o.TargetChoice.predicted,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Runs and tables.", rich_help_panel=o.HOW)] = Path(
-        "runs/compare"
-    ),
+    fill: o.Fill = o.FillChoice.black,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Report, figures, tables and runs.", rich_help_panel=o.HOW)
+    ] = Path("runs/compare"),
+    overwrite: o.Overwrite = False,
+    pictured: Annotated[int, typer.Option(min=0, help="Images in the report's gallery.", rich_help_panel=o.HOW)] = 60,
     device: o.Device = "auto",
     precision: o.Precision = o.PrecisionChoice.fp32,
     workers: o.Workers = None,
     batch_size: o.BatchSize = 32,
     seed: o.Seed = 0,
+    strict: o.Strict = False,
 ) -> None:
     """Which model explains itself better, is the difference real, and does it look where its teacher looks?"""
+    import shlex
+
     from xkd_eval.cli.output import comparison_bar, console, print_comparison, warn_of_slow_precision
     from xkd_eval.comparison import compare as run
 
     warn_of_slow_precision(precision.value, device)
-    with comparison_bar() as report:
+    with _keeping_what_is_done(), comparison_bar() as report:
         result = run(
             [teacher, *models] if teacher is not None else models,
             data,
             segmentation=segmentation_data,
+            labels=labels,
             explainer=explainer,
             floors=floors,
             images=limit,
             output=output,
+            pictured=pictured,
+            command=shlex.join(["xkd-eval", *sys.argv[1:]]),
             seed=seed,
             progress=report,
+            class_map=class_map,
             protocol=protocol.value,
             target=target.value,
+            fill=fill.value,
+            overwrite=overwrite,
             device=device,
             precision=precision.value,
             workers=workers,
             batch_size=batch_size,
+            strict=strict,
         )
     print_comparison(result)
-    console.print(f"in {output}", highlight=False, soft_wrap=True)
+    console.print(f"report: {output / 'report.html'}", highlight=False, soft_wrap=True)
 
 
 @app.command()
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the runs and figures go.")] = Path("runs/demo"),
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer images in the comparison.")] = False,
 ) -> None:
-    """All three evaluations on the embedded classifier and data, with figures: under a minute, offline."""
-    from xkd_eval.cli.output import console, print_summary, progress_bar
-    from xkd_eval.demo import demo_evaluations, demo_overlay
+    """All evaluations on the embedded data, and a teacher compared with its students: two minutes, offline."""
+    from xkd_eval.cli.output import comparison_bar, console, print_comparison, print_summary, progress_bar
+    from xkd_eval.demo import demo_comparison, demo_evaluations, demo_overlay
 
-    for name, evaluate in demo_evaluations(output).items():
-        with progress_bar(name) as report:
-            result = evaluate(report)
-        print_summary(result.summary)
-        console.print(f"in {result.directory}\n", highlight=False, soft_wrap=True)
-    console.print(f"overlays in {demo_overlay(output)}", highlight=False, soft_wrap=True)
+    with _keeping_what_is_done():
+        for name, evaluate in demo_evaluations(output).items():
+            with progress_bar(name) as report:
+                result = evaluate(report)
+            print_summary(result.summary)
+            console.print(f"in {result.directory}\n", highlight=False, soft_wrap=True)
+        console.print(f"overlays in {demo_overlay(output)}\n", highlight=False, soft_wrap=True)
+        with comparison_bar() as report:
+            comparison, place = demo_comparison(output, quick=quick, progress=report)
+    print_comparison(comparison)
+    console.print(f"report: {place}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -314,14 +351,20 @@ def _run_test(name: str, model: str, data: str, **options: Any) -> None:
     from xkd_eval.cli.output import console, print_summary, progress_bar, warn_of_slow_precision
 
     warn_of_slow_precision(options["precision"], options["device"])
+    with _keeping_what_is_done(), progress_bar(name.removesuffix("_test")) as report:
+        result = getattr(evaluate, name)(model, data, progress=report, **options)
+    print_summary(result.summary)
+    console.print(f"in {result.directory}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _keeping_what_is_done() -> Iterator[None]:
+    """Ctrl-C ends the command with a sentence and exit code 130."""
     try:
-        with progress_bar(name.removesuffix("_test")) as report:
-            result = getattr(evaluate, name)(model, data, progress=report, **options)
+        yield
     except KeyboardInterrupt:
         print("interrupted; what is done is kept: the same command continues", file=sys.stderr)
         raise typer.Exit(130) from None
-    print_summary(result.summary)
-    console.print(f"in {result.directory}", highlight=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -74,7 +74,7 @@ class ChannelOrderChoice(StrEnum):
     bgr = "BGR"
 
 
-_WHAT = "What is evaluated"
+WHAT = "What is evaluated"
 _MODEL = "The model's input (by default its own)"
 _RULES = "Rules (they change the protocol's hash)"
 HOW = "How it runs"
@@ -84,33 +84,33 @@ MODEL_HELP = (
     "[b]py:package.module:function[/b]; by default the embedded teacher."
 )
 
-Model = Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP, rich_help_panel=_WHAT)]
+Model = Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP, rich_help_panel=WHAT)]
 Weights = Annotated[
     Path | None,
-    typer.Option(help="Weights for a timm, torchvision or xkd name: .pt .pth .th .safetensors.", rich_help_panel=_WHAT),
+    typer.Option(help="Weights for a timm, torchvision or xkd name: .pt .pth .th .safetensors.", rich_help_panel=WHAT),
 ]
 Data = Annotated[
     str,
-    typer.Option("--data", "-d", help="A folder, archive or file; recognised by what is in it.", rich_help_panel=_WHAT),
+    typer.Option("--data", "-d", help="A folder, archive or file; recognised by what is in it.", rich_help_panel=WHAT),
 ]
 Labels = Annotated[
-    Path | None, typer.Option(help="Labels of a flat image archive: NAME,class lines.", rich_help_panel=_WHAT)
+    Path | None, typer.Option(help="Labels of a flat image archive: NAME,class lines.", rich_help_panel=WHAT)
 ]
 ClassMap = Annotated[
     Path | None,
-    typer.Option(help="Maps WordNet ids or class names to class indices: CSV or JSON.", rich_help_panel=_WHAT),
+    typer.Option(help="Maps WordNet ids or class names to class indices: CSV or JSON.", rich_help_panel=WHAT),
 ]
 ExplainerName = Annotated[
-    str, typer.Option("--explainer", "-e", help="See `xkd-eval explainers`.", rich_help_panel=_WHAT)
+    str, typer.Option("--explainer", "-e", help="See `xkd-eval explainers`.", rich_help_panel=WHAT)
 ]
 Maps = Annotated[
     Path | None,
-    typer.Option(help="Score the maps of this folder instead: ID.npy, (h, w).", rich_help_panel=_WHAT),
+    typer.Option(help="Score the maps of this folder instead: ID.npy, (h, w).", rich_help_panel=WHAT),
 ]
-SaveMaps = Annotated[Path | None, typer.Option(help="Write the raw maps there as well.", rich_help_panel=_WHAT)]
+SaveMaps = Annotated[Path | None, typer.Option(help="Write the raw maps there as well.", rich_help_panel=WHAT)]
 Limit = Annotated[
     int | None,
-    typer.Option(min=1, help="Only a seeded, label-stratified sample of so many images.", rich_help_panel=_WHAT),
+    typer.Option(min=1, help="Only a seeded, label-stratified sample of so many images.", rich_help_panel=WHAT),
 ]
 
 Size = Annotated[str | None, typer.Option(help="Input size: 224 or 224x320 (height x width).", rich_help_panel=_MODEL)]

@@ -91,11 +91,10 @@ def print_summary(summary: dict[str, Any]) -> None:
 
 
 def print_comparison(result: Comparison) -> None:
-    """Each model's scores, what their differences carry, and how far maps agree."""
-    from xkd_eval.comparison.words import sentences
+    """Each model's scores, what its difference from the reference carries, and how far maps agree."""
+    from xkd_eval.comparison.words import findings
 
-    scores = result.scores
-    own = scores[scores["maps"] == scores["maps"].iloc[0]]
+    own = result.own(result.scores)
     table = Table("score, %")
     for model in result.models:
         table.add_column(escape(model), justify="right")
@@ -105,8 +104,12 @@ def print_comparison(result: Comparison) -> None:
         }
         table.add_row(str(score), *(cells.get(model, "") for model in result.models))
     console.print(table)
-    for sentence in sentences(result):
-        console.print(f"- {escape(sentence)}", highlight=False)
+    for finding in findings(result):
+        console.print(f"\n[b]{escape(finding.title)}[/b]", highlight=False)
+        for sentence in finding.against_reference:
+            console.print(escape(sentence), highlight=False)
+        if finding.others:
+            console.print(f"[dim]{len(finding.others)} other pairs: see the report[/dim]", highlight=False)
 
 
 def print_explainers(known: Sequence[ExplainerInfo]) -> None:

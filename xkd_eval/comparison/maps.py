@@ -2,71 +2,138 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.comparison.runs import Runs
 from xkd_eval.comparison.subjects import Subject, common_ids, interval_cells
-from xkd_eval.datasets import ImageDataset
 from xkd_eval.evaluations.agreement import COARSEST, map_agreement
 from xkd_eval.explainers.stored import StoredMaps
 from xkd_eval.explanation import explain
-from xkd_eval.paired import bca_interval
+from xkd_eval.paired import Resamples, bca_interval, hierarchical_interval
+
+PREDICTED = "predicted"
+REFERENCES = "reference's"
 
 _AT_ONCE = 64
-_OUTCOMES = {
+OUTCOMES = {
     (True, True): "both right",
     (True, False): "model only",
     (False, True): "reference only",
     (False, False): "both wrong",
 }
+"""Whether the model and the reference are right."""
 
 
-def agreement_rows(
-    classifiers: Mapping[str, Classifier],
-    subjects: Sequence[Subject],
-    dataset: ImageDataset,
-    maps: Callable[[str], Path],
-    explainer: str,
-    seed: int,
-) -> list[dict[str, Any]]:
-    """The rows of Comparison.agreement.
+@dataclass(frozen=True)
+class Agreement:
+    """One model's maps, or a floor's, held against the reference's on every image.
+
+    Attributes:
+        label: the model's.
+        group: see `Entrant`.
+        maps: the explainer.
+        of_class: the class explained, PREDICTED or REFERENCES.
+        measures: name -> (n,).
+        outcomes: (n,) of OUTCOMES.
+        uninformative: a map was too coarse to say much about place.
+    """
+
+    label: str
+    group: str
+    maps: str
+    of_class: str
+    measures: Mapping[str, np.ndarray]
+    outcomes: np.ndarray
+    uninformative: bool
+
+
+def agreements(runs: Runs, subjects: Sequence[Subject], groups: Mapping[str, str]) -> Iterator[Agreement]:
+    """Every other model with the reference, and the floors that stand beside them.
 
     Args:
-        classifiers: by label, the reference first.
-        subjects: their perturbation tests, in the same order.
-        dataset: of these tests.
-        maps: label -> the folder of the maps that the tests saved, of each model's predicted class.
-        explainer: that made them, for the maps of the reference's class.
-        seed: of the intervals.
+        runs: finished, with the maps that they left.
+        subjects: perturbation tests on the models' own maps, the reference first.
+        groups: label -> group.
     """
     ids = common_ids(subjects)
     reference, *others = (subject.restricted(ids) for subject in subjects)
-    target = reference.rows["explained"]
-    place_of = {identifier: place for place, identifier in enumerate(dataset.ids)}
-    places = [place_of[identifier] for identifier in ids]
-    rows: list[dict[str, Any]] = []
+    classifiers = runs.classifiers
     for other in others:
-        size = classifiers[other.label].preprocess.size
         outcomes = _outcomes(other, reference)
-        ours, theirs = (_read(StoredMaps(maps(subject.label)), ids) for subject in (other, reference))
-        rows += _rows(other.label, "predicted", _measured(ours, theirs, size), outcomes, seed)
+        size = classifiers[other.label].preprocess.size
+        pairs = {PREDICTED: [_stored(runs, subject.label, None, ids) for subject in (other, reference)]}
         if _share_classes(classifiers[other.label], classifiers[reference.label]):
-            ours, theirs = (
-                _explained(classifiers[subject.label], dataset, places, target, explainer)
-                for subject in (other, reference)
+            pairs[REFERENCES] = [
+                _explained(runs, subject.label, ids, reference.rows["explained"]) for subject in (other, reference)
+            ]
+        for of_class, (ours, theirs) in pairs.items():
+            measures, coarse = _measured(ours, theirs, size)
+            yield Agreement(
+                other.label, groups[other.label], runs.explainer, of_class, measures, outcomes, uninformative=coarse
             )
-            rows += _rows(other.label, "reference's", _measured(ours, theirs, size), outcomes, seed)
-    return rows
+    right = np.where(reference.rows["clean_hit"].astype(bool), OUTCOMES[True, True], OUTCOMES[False, False])
+    size = classifiers[reference.label].preprocess.size
+    for floor in runs.floor_names("perturbation"):
+        ours, theirs = (_stored(runs, reference.label, name, ids) for name in (floor, None))
+        measures, coarse = _measured(ours, theirs, size)
+        label = reference.label
+        yield Agreement(label, groups[label], floor, PREDICTED, measures, right, uninformative=coarse)
+
+
+def agreement_rows(found: Sequence[Agreement], seed: int) -> list[dict[str, Any]]:
+    """The rows of Comparison.agreement: means over images, and over seeds where there are several."""
+    grouped: dict[tuple[str, str, str], list[Agreement]] = {}
+    for agreement in found:
+        grouped.setdefault((agreement.group, agreement.maps, agreement.of_class), []).append(agreement)
+    return [row for (name, _, _), members in grouped.items() for row in _rows(name, members, seed)]
+
+
+def image_rows(
+    found: Sequence[Agreement], subjects: Sequence[Subject], classifiers: Mapping[str, Classifier]
+) -> list[dict[str, Any]]:
+    """The rows of Comparison.images: one an image and kind of maps, with the agreement for the predicted class."""
+    ids = common_ids(subjects)
+    own = subjects[0].maps
+    rows = [row for subject in subjects for row in _answers(subject.restricted(ids), classifiers[subject.label])]
+    measured = {
+        (agreement.label, agreement.maps, identifier): {
+            name: float(values[place]) for name, values in agreement.measures.items()
+        }
+        for agreement in found
+        if agreement.of_class == PREDICTED
+        for place, identifier in enumerate(ids)
+    }
+    floors = [
+        {"id": identifier, "model": label, "maps": maps, **values}
+        for (label, maps, identifier), values in measured.items()
+        if maps != own
+    ]
+    return [row | measured.get((row["model"], own, row["id"]), {}) for row in rows] + floors
+
+
+def _answers(subject: Subject, classifier: Classifier) -> Iterator[dict[str, Any]]:
+    for place, identifier in enumerate(subject.ids):
+        label = int(subject.rows["label"][place])
+        yield {
+            "id": identifier,
+            "model": subject.label,
+            "maps": subject.maps,
+            "label": classifier.class_name(label) if label >= 0 else None,
+            "predicted": classifier.class_name(int(subject.rows["predicted"][place])),
+            "probability": float(subject.rows["clean_probability"][place]),
+            "right": bool(subject.rows["clean_hit"][place]),
+        }
 
 
 def _outcomes(model: Subject, reference: Subject) -> np.ndarray:
     hits = zip(model.rows["clean_hit"], reference.rows["clean_hit"], strict=True)
-    return np.array([_OUTCOMES[bool(ours), bool(theirs)] for ours, theirs in hits])
+    return np.array([OUTCOMES[bool(ours), bool(theirs)] for ours, theirs in hits])
 
 
 def _share_classes(model: Classifier, reference: Classifier) -> bool:
@@ -76,56 +143,63 @@ def _share_classes(model: Classifier, reference: Classifier) -> bool:
     return model.num_classes == reference.num_classes
 
 
-def _read(stored: StoredMaps, ids: Sequence[str]) -> Iterator[torch.Tensor]:
+def _stored(runs: Runs, label: str, explainer: str | None, ids: Sequence[str]) -> Iterator[torch.Tensor]:
+    stored = StoredMaps(runs.maps(label, explainer))
     for start in range(0, len(ids), _AT_ONCE):
         yield torch.from_numpy(np.stack([stored.load(identifier) for identifier in ids[start : start + _AT_ONCE]]))
 
 
-def _explained(
-    classifier: Classifier, dataset: ImageDataset, places: Sequence[int], classes: np.ndarray, explainer: str
-) -> Iterator[torch.Tensor]:
-    for start in range(0, len(places), _AT_ONCE):
-        chosen = places[start : start + _AT_ONCE]
+def _explained(runs: Runs, label: str, ids: Sequence[str], classes: np.ndarray) -> Iterator[torch.Tensor]:
+    dataset, classifier = runs.sets["perturbation"], runs.classifiers[label]
+    place_of = {identifier: place for place, identifier in enumerate(dataset.ids)}
+    for start in range(0, len(ids), _AT_ONCE):
+        chosen = ids[start : start + _AT_ONCE]
         found = explain(
             classifier,
-            [dataset.load(place).image for place in chosen],
+            [dataset.load(place_of[identifier]).image for identifier in chosen],
             classes[start : start + _AT_ONCE].tolist(),
-            explainer=explainer,
-            ids=[dataset.ids[place] for place in chosen],
+            explainer=runs.explainer,
+            ids=chosen,
         )
         yield torch.from_numpy(found.maps)
 
 
 def _measured(
     maps: Iterator[torch.Tensor], others: Iterator[torch.Tensor], size: tuple[int, int]
-) -> dict[str, np.ndarray]:
-    """Measure -> (n,), and whether a map was too coarse to say anything."""
+) -> tuple[dict[str, np.ndarray], bool]:
+    """Measure -> (n,), and whether a map was too coarse to say much."""
     parts, coarse = [], False
     for ours, theirs in zip(maps, others, strict=True):
         parts.append(map_agreement(ours, theirs, size))
         coarse |= min(*ours.shape[1:], *theirs.shape[1:]) < COARSEST
-    measured = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return {**measured, "uninformative": np.array(coarse)}
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, coarse
 
 
-def _rows(
-    label: str, of_class: str, measured: dict[str, np.ndarray], outcomes: np.ndarray, seed: int
-) -> Iterator[dict[str, Any]]:
-    coarse = bool(measured["uninformative"])
-    for outcome in ("all", *_OUTCOMES.values()):
-        chosen = np.full(len(outcomes), True) if outcome == "all" else outcomes == outcome
-        if not chosen.any():
+def _rows(name: str, members: Sequence[Agreement], seed: int) -> Iterator[dict[str, Any]]:
+    first = members[0]
+    for outcome in ("all", *OUTCOMES.values()):
+        chosen = [np.full(len(m.outcomes), True) if outcome == "all" else m.outcomes == outcome for m in members]
+        if not all(places.any() for places in chosen):
             continue
-        for measure, values in measured.items():
-            if measure == "uninformative":
-                continue
-            interval = bca_interval({"x": values[chosen]}, lambda means: means["x"], seed=seed)
+        for measure in first.measures:
+            values = [member.measures[measure][places] for member, places in zip(members, chosen, strict=True)]
             yield {
-                "model": label,
-                "of_class": of_class,
+                "model": name,
+                "maps": first.maps,
+                "of_class": first.of_class,
                 "outcome": outcome,
                 "measure": measure,
-                **interval_cells(interval),
-                "n_images": int(chosen.sum()),
-                "uninformative": coarse,
+                **interval_cells(_mean_interval(values, seed)),
+                "n_images": round(float(np.mean([len(found) for found in values]))),
+                "seeds": len(members),
+                "uninformative": any(member.uninformative for member in members),
             }
+
+
+def _mean_interval(values: Sequence[np.ndarray], seed: int) -> Any:
+    if len(values) == 1:
+        return bca_interval({"x": values[0]}, lambda means: means["x"], seed=seed)
+    # Images of one outcome differ from seed to seed, so their draws cannot be shared there; they are no less images.
+    return hierarchical_interval(
+        [Resamples.of({"x": found}, seed=seed) for found in values], lambda means: means["x"], seed=seed
+    )

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from xkd_eval.errors import XkdError
-from xkd_eval.evaluate import EvaluationResult
 from xkd_eval.evaluations.base import Columns, Evaluation
 from xkd_eval.evaluations.perturbation import DIRECTIONS, PerturbationTest, area_under_curve
 from xkd_eval.evaluations.segmentation import SegmentationTest
@@ -50,6 +48,7 @@ class Subject:
         label: the model's, in tables.
         test: "perturbation" or "segmentation".
         maps: the explainer's name.
+        description: as protocol.json holds it: the rules, the model's column, the data.
         summary: as summary.json holds it.
         ids: of the scored images.
         rows: their columns.
@@ -58,21 +57,23 @@ class Subject:
     label: str
     test: str
     maps: str
+    description: dict[str, Any]
     summary: dict[str, Any]
     ids: tuple[str, ...]
     rows: Columns
 
     @classmethod
-    def of(cls, label: str, result: EvaluationResult) -> Subject:
-        """From a finished test."""
-        return cls.from_rows(label, result.summary, result.rows)
+    def read(cls, label: str, directory: Path) -> Subject:
+        """A finished run directory.
 
-    @classmethod
-    def from_rows(cls, label: str, summary: dict[str, Any], rows: pa.Table) -> Subject:
-        """From a summary and its rows."""
+        Raises:
+            XkdError: it holds no finished run.
+        """
+        description, summary, rows = read_run(directory)
         scored = scored_rows(rows)
         ids = tuple(scored["id"].to_pylist())
-        return cls(label, summary["test"], summary["explainer"]["name"], summary, ids, to_columns(scored))
+        maps = summary["explainer"]["name"]
+        return cls(label, summary["test"], maps, description, summary, ids, to_columns(scored))
 
     @property
     def evaluation(self) -> Evaluation:
@@ -112,16 +113,6 @@ class Subject:
         return values.astype(np.float64) if values is not None and values.ndim == 1 else None
 
 
-def read_subject(directory: Path) -> Subject:
-    """A finished run directory.
-
-    Raises:
-        XkdError: it holds no finished run.
-    """
-    summary, rows = read_run(directory)
-    return Subject.from_rows(directory.name, summary, rows)
-
-
 def check_comparable(subjects: Sequence[Subject]) -> None:
     """Refuse runs of different rules or images.
 
@@ -140,10 +131,10 @@ def check_comparable(subjects: Sequence[Subject]) -> None:
             if ours != theirs
         ]
         if fields:
-            more = differing_fields(first.summary["protocol"], other.summary["protocol"])
+            more = differing_fields(first.description["protocol"], other.description["protocol"])
             raise XkdError(
                 f"compare: {first.label} and {other.label} cannot be compared; these differ: "
-                f"{', '.join(dict.fromkeys([*fields, *more]))}"
+                f"{', '.join([*fields, *(f'protocol.{name}' for name in more if name != 'hash')])}"
             )
 
 

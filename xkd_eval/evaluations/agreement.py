@@ -1,4 +1,4 @@
-"""Do two maps of one image look at the same place? Six measures, none of which depends on a map's scale or offset."""
+"""Do two maps of one image look at the same place? Measures that do not depend on a map's scale or offset."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from xkd_eval.evaluations.ranks import upsample
 
-MEASURES = ("spearman", "cosine", "ssim", "top20_iou", "js_divergence", "peak_distance")
+MEASURES = ("spearman", "cosine", "ssim", "top20_iou", "shared_saliency", "js_divergence", "peak_distance")
 
 COARSEST = 4
 """A map with fewer rows or columns says too little about place for any of the measures."""
@@ -31,6 +31,8 @@ def map_agreement(maps: Tensor, others: Tensor, input_size: tuple[int, int]) -> 
         cosine: of the maps less their minimum, in [0, 1].
         ssim: structural similarity (Wang et al., 2004) of the min-maxed maps at the input size, in [-1, 1].
         top20_iou: intersection over union of the 20 % highest places.
+        shared_saliency: share of the one's saliency, as a distribution over places, that the other has at the same
+            places, in [0, 1]: UniCAM's question (Adhane et al., WACV 2025), asked of maps instead of features.
         js_divergence: Jensen-Shannon, in bits, of the maps less their minimum as distributions over places; in [0, 1].
         peak_distance: between the maxima, as a share of the diagonal.
         A map that is constant or not finite has no order: it correlates with none (0) but its like (1).
@@ -39,12 +41,14 @@ def map_agreement(maps: Tensor, others: Tensor, input_size: tuple[int, int]) -> 
     ours, theirs = (_positive(_resized(values, size)) for values in (maps, others))
     large, other_large = (_unit(_resized(values, input_size)) for values in (maps, others))
     flat, other_flat = ours.reshape(len(ours), -1), theirs.reshape(len(theirs), -1)
+    shares, other_shares = _distribution(flat), _distribution(other_flat)
     return {
         "spearman": _correlation(rankdata(flat, axis=1), rankdata(other_flat, axis=1)),
         "cosine": _cosine(flat, other_flat),
         "ssim": np.array([_ssim(a, b) for a, b in zip(large, other_large, strict=True)]),
         "top20_iou": _top_iou(flat, other_flat),
-        "js_divergence": _jensen_shannon(_distribution(flat), _distribution(other_flat)),
+        "shared_saliency": np.minimum(shares, other_shares).sum(1),
+        "js_divergence": _jensen_shannon(shares, other_shares),
         "peak_distance": _peak_distance(flat, other_flat, size),
     }
 

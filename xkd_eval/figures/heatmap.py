@@ -91,18 +91,18 @@ def heatmap(
     return Heatmap(_to_uint8(shown), _to_uint8(overlay), low, high, note)
 
 
-def shown_size(photo: np.ndarray) -> np.ndarray:
+def shown_size(photo: np.ndarray, largest: int = _LARGEST, smallest: int = _SMALLEST) -> np.ndarray:
     """The photo (H, W, 3) uint8 at a size fit for a figure.
 
-    At most 900 pixels a side, smoothly scaled down; at least about 320, by whole factors and without smoothing, so
-    that a 32 x 32 image shows the pixels that it has.
+    At most `largest` pixels a side, smoothly scaled down; at least about `smallest`, by whole factors and without
+    smoothing, so that a 32 x 32 image shows the pixels that it has.
     """
     height, width = photo.shape[:2]
     longest = max(height, width)
-    if longest > _LARGEST:
-        size = (max(1, round(width * _LARGEST / longest)), max(1, round(height * _LARGEST / longest)))
+    if longest > largest:
+        size = (max(1, round(width * largest / longest)), max(1, round(height * largest / longest)))
         return np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS))
-    factor = math.ceil(_SMALLEST / longest)
+    factor = math.ceil(smallest / longest)
     return photo.repeat(factor, 0).repeat(factor, 1)
 
 

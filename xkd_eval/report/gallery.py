@@ -1,0 +1,196 @@
+"""The pictured images: which, and each model's map of them, small enough for one file."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from skimage.segmentation import find_boundaries
+
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.comparison.result import Comparison
+from xkd_eval.comparison.runs import Runs
+from xkd_eval.errors import UnreadableImageError
+from xkd_eval.explainers.stored import StoredMaps
+from xkd_eval.figures.heatmap import heatmap, shown_size
+
+_LARGEST, _SMALLEST = 224, 160
+# A map is smooth: it is stored small and scaled up by the browser.
+_MAP_SIDE = 96
+_OUTLINE = (0, 229, 255)
+_JPEG_QUALITY = 82
+
+ERRORS = {
+    "all right": "all models are right",
+    "some wrong": "the reference is right and another model is wrong",
+    "some right": "the reference is wrong and another model is right",
+    "all wrong": "all models are wrong",
+}
+"""The error types of an image, and what they mean."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One model's answer to an image.
+
+    Attributes:
+        model: its label.
+        map: data URI of the coloured map.
+        box: left, top, width and height of the part of the photo that it covers, in percent.
+        predicted: class name.
+        probability: of that class, 0 to 1.
+        right: whether it is the labelled class.
+        agreement: rank correlation of the map with the reference's; None for the reference itself.
+        note: "" for a map with a range, else why it has none.
+    """
+
+    model: str
+    map: str
+    box: tuple[float, float, float, float]
+    predicted: str
+    probability: float
+    right: bool
+    agreement: float | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image of the gallery.
+
+    Attributes:
+        id: of the image.
+        label: class name.
+        photo: data URI, with the mask's outline where there is a mask.
+        ratio: width over height.
+        has_mask: whether an outline is drawn.
+        error: of ERRORS.
+        disagreement: 1 less the mean rank correlation of the other models' maps with the reference's.
+        panels: one a model, the reference first.
+    """
+
+    id: str
+    label: str
+    photo: str
+    ratio: float
+    has_mask: bool
+    error: str
+    disagreement: float
+    panels: tuple[Panel, ...]
+
+
+def pictures(comparison: Comparison, runs: Runs, count: int) -> list[Picture]:
+    """The images whose maps disagree most, a third of `count`, and others spread evenly over the rest.
+
+    Args:
+        comparison: with its images.
+        runs: with the maps that they left.
+        count: at most.
+
+    Returns:
+        Most disagreement first. Of several training seeds the first is shown.
+    """
+    images = comparison.own(comparison.images)
+    shown = _first_seeds(comparison, list(runs.classifiers))
+    images = images[images["model"].isin(shown)]
+    disagreement = 1 - images.groupby("id", sort=False)["spearman"].mean()
+    ordered = disagreement.sort_values(ascending=False, kind="stable")
+    dataset = runs.sets["perturbation"]
+    place_of = {identifier: place for place, identifier in enumerate(dataset.ids)}
+    answers = dict(zip(_keys(images), images.to_dict("records"), strict=True))
+    found = []
+    for place in _spread(len(ordered), count):
+        identifier = str(ordered.index[place])
+        rows = [answers[identifier, label] for label in shown]
+        try:
+            sample = dataset.load(place_of[identifier])
+        except UnreadableImageError:  # moved or damaged since it was scored
+            continue
+        photo = np.asarray(sample.image)
+        small = shown_size(photo, _LARGEST, _SMALLEST)
+        found.append(
+            Picture(
+                id=identifier,
+                label=str(rows[0]["label"]),
+                photo=_data_uri(small if sample.mask is None else _outlined(small, sample.mask)),
+                ratio=photo.shape[1] / photo.shape[0],
+                has_mask=sample.mask is not None,
+                error=_error(rows),
+                disagreement=float(ordered.iloc[place]),
+                panels=tuple(_panel(comparison, runs, row, photo.shape) for row in rows),
+            )
+        )
+    return found
+
+
+def _first_seeds(comparison: Comparison, labels: Sequence[str]) -> list[str]:
+    """One label a model: its own, or its first seed's."""
+    return [next(label for label in labels if label in (name, f"{name} (1)")) for name in comparison.models]
+
+
+def _keys(images: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(zip(images["id"], images["model"], strict=True))
+
+
+def _spread(total: int, count: int) -> list[int]:
+    """Places in the order of disagreement: the first third of `count`, then even steps over the others."""
+    if total <= count:
+        return list(range(total))
+    first = -(-count // 3)
+    others = np.linspace(first, total - 1, count - first).round().astype(int)
+    return [*range(first), *dict.fromkeys(others.tolist())]
+
+
+def _panel(comparison: Comparison, runs: Runs, row: dict[Any, Any], shape: tuple[int, ...]) -> Panel:
+    label = str(row["model"])
+    column = comparison.rules["perturbation"]["columns"][label]
+    height, width = shape[:2]
+    left, top, right, bottom = Preprocess.from_dict(column["model"]["preprocess"]).region((width, height)) or (
+        0,
+        0,
+        width,
+        height,
+    )
+    grey = np.zeros((_MAP_SIDE, _MAP_SIDE, 3), dtype=np.uint8)
+    coloured = heatmap(grey, StoredMaps(runs.maps(label)).load(str(row["id"])))
+    return Panel(
+        model=label,
+        map=_data_uri(coloured.colours),
+        box=(100 * left / width, 100 * top / height, 100 * (right - left) / width, 100 * (bottom - top) / height),
+        predicted=str(row["predicted"]),
+        probability=float(row["probability"]),
+        right=bool(row["right"]),
+        agreement=None if pd.isna(row["spearman"]) else float(row["spearman"]),
+        note=coloured.note,
+    )
+
+
+def _error(rows: Sequence[dict[Any, Any]]) -> str:
+    reference, *others = (bool(row["right"]) for row in rows)
+    if reference:
+        return "all right" if all(others) else "some wrong"
+    return "some right" if any(others) else "all wrong"
+
+
+def _outlined(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The mask's edge over the photo, two pixels wide and dark outside, so that it shows on any ground."""
+    height, width = photo.shape[:2]
+    object_ = np.asarray(
+        Image.fromarray((mask == 1).astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
+    )
+    drawn = photo.copy()
+    drawn[find_boundaries(object_, mode="outer")] = 0
+    drawn[find_boundaries(object_, mode="inner")] = _OUTLINE
+    return drawn
+
+
+def _data_uri(pixels: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,119 @@
+"""report.html, figures/ and tables/ of a comparison."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+import xkd_eval
+from xkd_eval.comparison.maps import OUTCOMES, PREDICTED, REFERENCES
+from xkd_eval.comparison.result import Comparison
+from xkd_eval.comparison.runs import Runs
+from xkd_eval.comparison.words import findings
+from xkd_eval.errors import XkdError
+from xkd_eval.files import replacing
+from xkd_eval.report import figures, view
+from xkd_eval.report.gallery import ERRORS, Picture, pictures
+
+REPORT = "report.html"
+
+_MEANINGS = {PREDICTED: "the class that each predicts", REFERENCES: "the class that the reference predicts"}
+
+
+def write_report(
+    directory: Path, comparison: Comparison, runs: Runs | None, *, pictured: int, command: str | None
+) -> Path:
+    """Write the report, its figures as PDF and SVG, and the tables as CSV, Markdown and LaTeX.
+
+    Args:
+        directory: created where absent.
+        comparison: what is reported.
+        runs: where the gallery's maps lie; None, as for run directories, leaves it out.
+        pictured: images in the gallery.
+        command: what made it.
+
+    Returns:
+        The HTML file: no other file or network is needed to read it.
+
+    Raises:
+        XkdError: the directory cannot be written.
+    """
+    comparison.write(directory / "tables")
+    drawn = figures.write(figures.draw(comparison), directory / "figures")
+    shown = [] if runs is None else pictures(comparison, runs, pictured)
+    page = _page(comparison, drawn, shown, command)
+    path = directory / REPORT
+    try:
+        with replacing(path) as file:
+            file.write(page.encode())
+    except OSError as error:
+        raise XkdError(f"-o {path}: cannot be written ({error.strerror or error})") from None
+    return path
+
+
+def _page(comparison: Comparison, drawn: dict[str, str], shown: list[Picture], command: str | None) -> str:
+    environment = Environment(
+        loader=PackageLoader("xkd_eval.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # The figures are our own drawings, in which names from data are outlines and not text.
+    svgs = {name: Markup(svg) for name, svg in drawn.items()}
+    return environment.get_template("report.html").render(
+        comparison=comparison,
+        version=xkd_eval.__version__,
+        findings=list(findings(comparison)),
+        figures=svgs,
+        scores={test: view.score_table(comparison, test) for test in view.SCORES},
+        agreement=_agreement(comparison),
+        differences=view.difference_tables(comparison),
+        transfer=view.transfer_table(comparison),
+        health=view.health_table(comparison),
+        rules=_rules(comparison),
+        common=view.common_images(comparison),
+        coarse=bool(len(comparison.agreement) and comparison.agreement["uninformative"].any()),
+        pictures=shown,
+        errors=ERRORS,
+        counts=Counter(picture.error for picture in shown),
+        classes=sorted({picture.label for picture in shown}),
+        command=command,
+        style=Markup(_asset("report.css")),
+        script=Markup(_asset("gallery.js")),
+    )
+
+
+def _agreement(comparison: Comparison) -> list[tuple[str, list[tuple[str, view.Table]]]]:
+    """For which class, and by which outcome, with its table."""
+    groups = []
+    for of_class, meaning in _MEANINGS.items():
+        tables = [
+            (outcome, table)
+            for outcome in ("all", *OUTCOMES.values())
+            if (table := view.agreement_table(comparison, of_class, outcome)) is not None
+        ]
+        if tables:
+            groups.append((meaning, tables))
+    return groups
+
+
+def _rules(comparison: Comparison) -> list[dict[str, Any]]:
+    return [
+        {
+            "test": test,
+            "protocol": view.facts(rule["protocol"]),
+            "data": view.facts(rule["data"]),
+            "columns": [(label, view.facts(column)) for label, column in rule["columns"].items()],
+        }
+        for test, rule in comparison.rules.items()
+    ]
+
+
+def _asset(name: str) -> str:
+    return (files("xkd_eval.report") / "templates" / name).read_text(encoding="utf-8")
