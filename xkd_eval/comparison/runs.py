@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -58,7 +59,7 @@ class Runs:
 
     def maps(self, label: str, explainer: str | None = None) -> Path:
         """Where the maps of the perturbation test's images lie: every model's own, and the reference's floors."""
-        return self._place / label / f"maps-{explainer or self.explainer}"
+        return self._folder(label) / f"maps-{explainer or self.explainer}"
 
     def own(self) -> list[Subject]:
         """Every test of every model on its own maps."""
@@ -88,7 +89,7 @@ class Runs:
         reference, *others = self.classifiers
         pairs = [pair for other in others for pair in ((reference, other), (other, reference))]
         return [
-            (source, self._run("perturbation", label, f"maps-of-{source}", maps=self.maps(source)))
+            (source, self._run("perturbation", label, f"maps-of-{self._folder(source).name}", maps=self.maps(source)))
             for source, label in pairs
         ]
 
@@ -105,7 +106,7 @@ class Runs:
         return self._run(test, label, explainer, explainer=explainer, **changes)
 
     def _run(self, test: str, label: str, name: str, **changes: Any) -> Subject:
-        place = self._place / label / f"{test}-{name}"
+        place = self._folder(label) / f"{test}-{name}"
         if place not in self._done:
             run: Callable[..., Any] = perturbation_test if test == "perturbation" else segmentation_test
             # Nothing is filled where nothing is removed.
@@ -123,3 +124,9 @@ class Runs:
             )
             self._done[place] = Subject.read(label, place)
         return self._done[place]
+
+    def _folder(self, label: str) -> Path:
+        """A label may hold any sign; where one cannot stand in a folder's name, a digest tells the labels apart."""
+        safe = "".join(sign if sign.isalnum() or sign in "._-#() " else "_" for sign in label)
+        digest = "" if safe == label else f"-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
+        return self._place / f"{safe}{digest}"
