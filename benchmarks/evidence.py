@@ -1,0 +1,183 @@
+"""Does Exp-KD cost accuracy, and do its students explain themselves better? The tables and figure of docs/results.md.
+
+    python benchmarks/evidence.py --runs runs/cifar100_evidence --data cifar100/ -o docs/results ce kd=kd-0.9
+
+Each method is a row of the recipe file `--name`, under another name where there is a `=`. Accuracy is that of
+result.json, on all test images; the rest is what `xkd-eval compare` finds on `--limit` of them, which keeps its runs
+under `--runs` and does not compute them twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from distill.tables import mean_and_deviation
+from xkd_eval import Comparison, compare
+from xkd_eval.figures.canvas import Canvas
+from xkd_eval.figures.style import BODY, HAIRLINE, MUTED, PALETTE, SMALL, house_style, save_figure
+from xkd_eval.figures.text import line_height
+from xkd_eval.results import read_run
+
+PANELS = {
+    "Top-1, last epoch (%) ↑": ("top1", 100),
+    "Positive AUC / (range × accuracy) (%) ↓": ("positive", 100),
+    "Negative AUC / (range × accuracy) (%) ↑": ("negative", 100),
+    "Rank correlation with the teacher ↑": ("spearman", 1),
+}
+Points = Mapping[str, Mapping[str, Sequence[float]]]
+"""Method -> measure -> one value a seed."""
+
+
+def main() -> None:
+    """Print Markdown tables and write the figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("methods", nargs="+")
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--name", default="cifar100_evidence")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--output", "-o", type=Path, required=True, help="the figure, without its suffix")
+    given = parser.parse_args()
+    place = given.runs / given.name
+    rows = dict(method.split("=") if "=" in method else (method, method) for method in given.methods)
+    students = {name: sorted((place / row).glob("seed-*/student.pt")) for name, row in rows.items()}
+    results = {
+        name: [json.loads((path.parent / "result.json").read_text()) for path in paths]
+        for name, paths in students.items()
+    }
+    found = compare(
+        {"teacher": place / "teacher" / "student.pt", **students},
+        given.data,
+        images=given.limit,
+        output=given.runs / "comparison",
+        command="python benchmarks/evidence.py " + " ".join(given.methods),
+    )
+    print_accuracies(results)
+    print_explanations(found)
+    print_differences(found, list(rows))
+    points = {
+        name: measures(found, given.runs / "comparison", results[name], paths, name) for name, paths in students.items()
+    }
+    for suffix in (".svg", ".png"):
+        save_figure(seed_figure(points), given.output.with_suffix(suffix))
+
+
+def print_accuracies(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Top-1 on the test images, last epoch and the one that held-out training images select."""
+    print("| method | seeds | top-1, last | top-1, selected | test loss | agrees with the teacher |")
+    print("|---|---|---:|---:|---:|---:|")
+    for name, runs in results.items():
+        cells = [
+            mean_and_deviation(
+                [scale * run[epoch][f"test_{score}"] for run in runs if f"test_{score}" in run[epoch]], digits
+            )
+            for epoch, score, scale, digits in (
+                ("last", "top1", 100, 2),
+                ("best", "top1", 100, 2),
+                ("best", "loss", 1, 3),
+                ("best", "agreement", 100, 1),
+            )
+        ]
+        print(f"| {name} | {', '.join(str(run['seed']) for run in runs)} | " + " | ".join(cells) + " |")
+
+
+def print_explanations(found: Comparison) -> None:
+    """Areas of own maps and floors, and agreement with the teacher, with intervals over seeds and images."""
+    columns = {
+        "positive.auc": "positive AUC ↓",
+        "positive.auc_relative": "relative ↓",
+        "positive.auc_common": "all right ↓",
+        "negative.auc": "negative AUC ↑",
+        "negative.auc_relative": "relative ↑",
+        "negative.auc_common": "all right ↑",
+    }
+    print("\n| model | maps | " + " | ".join(columns.values()) + " | rank correlation ↑ |")
+    print("|---|---|" + "---:|" * (len(columns) + 1))
+    agreement = found.agreement
+    agreement = agreement[(agreement["measure"] == "spearman") & (agreement["outcome"] == "all")]
+    for (model, maps), table in found.scores.groupby(["model", "maps"], sort=False):
+        cells = [cell(table[table["score"] == score], 100, 1) for score in columns]
+        same = agreement[(agreement["model"] == model) & (agreement["maps"] == maps)]
+        chosen = same[same["of_class"] == ("reference's" if maps == found.explainer else "predicted")]
+        print(f"| {model} | {maps} | " + " | ".join(cells) + f" | {cell(chosen, 1, 2)} |")
+    common = found.scores[found.scores["score"].str.endswith("_common")]["n_images"]
+    print(f"\n{int(common.iloc[0]) if len(common) else 0} images are right in all models and seeds")
+
+
+def print_differences(found: Comparison, methods: Sequence[str]) -> None:
+    """Every method less kd, with intervals over seeds and images."""
+    columns = ("clean_accuracy", "positive.auc_relative", "negative.auc_relative")
+    if "kd" not in methods:
+        return
+    print("\n| less kd | accuracy | positive AUC, relative ↓ | negative AUC, relative ↑ |\n|---|---:|---:|---:|")
+    table = found.differences
+    for name in methods:
+        pair = table[(table["model"] == name) & (table["other"] == "kd")]
+        reverse = table[(table["model"] == "kd") & (table["other"] == name)]
+        flipped = reverse.assign(value=-reverse["value"], low=-reverse["high"], high=-reverse["low"])
+        rows = pd.concat([pair, flipped])
+        if name != "kd":
+            cells = [cell(rows[rows["score"] == score], 100, 1, sign="+") for score in columns]
+            print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def cell(table: pd.DataFrame, scale: float, digits: int, sign: str = "") -> str:
+    """Value and interval of a table's only row."""
+    if not len(table) or pd.isna(table["value"].iloc[0]):
+        return ""
+    value, low, high = (f"{scale * table[name].iloc[0]:{sign}.{digits}f}" for name in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def measures(
+    found: Comparison, place: Path, results: Sequence[Mapping[str, Any]], paths: Sequence[Path], name: str
+) -> dict[str, list[float]]:
+    """One value a seed of everything that the figure shows."""
+    labels = [name] if len(paths) == 1 else [f"{name} ({number})" for number in range(1, len(paths) + 1)]
+    summaries = [read_run(place / "runs" / label / "perturbation-cam")[1] for label in labels]
+    images = found.own(found.images)
+    return {
+        "top1": [run["last"]["test_top1"] for run in results],
+        **{
+            side: [summary[side]["auc_relative"]["value"] for summary in summaries] for side in ("positive", "negative")
+        },
+        "spearman": [float(images[images["model"] == label]["spearman"].mean()) for label in labels],
+    }
+
+
+@house_style()
+def seed_figure(points: Points) -> Figure:
+    """A panel a measure, a row a method, a point a training seed, a line at their mean."""
+    row, width, gap, left, top = 0.26, 1.85, 0.28, 1.15, 0.62
+    height = row * len(points)
+    canvas = Canvas(left + len(PANELS) * (width + gap), top + height + 0.42)
+    for index, (title, (measure, scale)) in enumerate(PANELS.items()):
+        start = left + index * (width + gap)
+        words, cut = title.split(" "), len(title.split(" ")) // 2
+        canvas.text([" ".join(words[:cut]), " ".join(words[cut:])], start + width / 2, top - 0.06, size=SMALL)
+        axes = canvas.axes(start, top, width, height)
+        axes.grid(axis="x", color="#e4e4e4", linewidth=0.6)
+        axes.set_axisbelow(True)
+        for place, values in enumerate(points.values()):
+            seeds = scale * np.asarray(values[measure])
+            axes.plot([seeds.mean()] * 2, [place - 0.32, place + 0.32], color=MUTED, linewidth=1.2)
+            axes.plot(seeds, [place] * len(seeds), "o", color=PALETTE[place % len(PALETTE)], markeredgecolor="white")
+        axes.set(ylim=(len(points) - 0.5, -0.5), yticks=[])
+        axes.margins(x=0.12)
+        axes.spines["left"].set(visible=True, color=HAIRLINE)
+    for place, name in enumerate(points):
+        bottom = top + (place + 0.5) * row + line_height(BODY) / 2
+        canvas.text([name], left - 0.08, bottom, align="right")
+    return canvas.figure
+
+
+if __name__ == "__main__":
+    main()
