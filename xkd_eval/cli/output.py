@@ -95,7 +95,8 @@ def print_comparison(result: Comparison) -> None:
     from xkd_eval.comparison.words import findings
 
     own = result.own(result.scores)
-    table = Table("score, %")
+    table = Table()
+    table.add_column("score, %", no_wrap=True)
     for model in result.models:
         table.add_column(escape(model), justify="right")
     for score, rows in own.groupby("score", sort=False):

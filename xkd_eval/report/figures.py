@@ -59,11 +59,11 @@ def write(figures: dict[str, Figure], folder: Path) -> dict[str, str]:
 
 
 def _inline(svg: str) -> str:
-    """Without the XML header and the white page, in the page's colours."""
+    """Without the XML header and the white paper, in the page's colours."""
     svg = svg[svg.index("<svg") :]
     for colour, variable in _THEMED.items():
         svg = svg.replace(colour, variable)
-    return svg.replace("fill: #ffffff", "fill: none", 1)
+    return svg.replace("fill: #ffffff", "fill: none")
 
 
 def _curves(comparison: Comparison) -> dict[str, list[Curve]]:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from xkd_eval.comparison.result import Comparison
+from xkd_eval.comparison.subjects import COMMON
 from xkd_eval.comparison.words import is_carried
 
 SCORES = {
@@ -105,23 +106,25 @@ def difference_tables(comparison: Comparison) -> dict[str, Table]:
 
 
 def transfer_table(comparison: Comparison) -> Table | None:
-    """Rows: whose maps choose the pixels; columns: who answers, in both directions of removal."""
-    table = comparison.transfer
-    if not len(table):
+    """Who answers while whose maps choose the pixels: a model's own, another's, a floor's; None without transfer."""
+    if not len(comparison.transfer):
         return None
-    asked = list(dict.fromkeys(table["measured_on"]))
-    scores = {"positive.auc": "positive ↓", "negative.auc": "negative ↑"}
-    cells = {(row["maps_of"], row["measured_on"], row["score"]): row for row in table.to_dict("records")}
+    own = comparison.own(comparison.scores)
+    rows = [row | {"maps_of": row["model"], "measured_on": row["model"]} for row in own.to_dict("records")]
+    found: dict[tuple[str, str], dict[str, dict[Any, Any]]] = {}
+    for row in (*rows, *comparison.transfer.to_dict("records")):
+        found.setdefault((row["measured_on"], row["maps_of"]), {})[row["score"]] = row
     lines = [
         Line(
-            (source if source in comparison.models else f"{source} maps",),
-            tuple(_cell(cells.get((source, model, score)), 100) for model in asked for score in scores),
-            floor=source not in comparison.models,
+            (model, maps if maps in comparison.models else f"{maps} maps"),
+            tuple(_cell(cells.get(score), 100) for score in COMMON),
+            floor=maps not in comparison.models,
         )
-        for source in dict.fromkeys(table["maps_of"])
+        for model in comparison.models
+        for (asked, maps), cells in found.items()
+        if asked == model
     ]
-    heads = tuple(f"{model}, {name}" for model in asked for name in scores.values())
-    return Table(("Maps of", *heads), tuple(lines))
+    return Table(("Answers", "Maps of", *(_spelt(score) for score in COMMON)), tuple(lines))
 
 
 def health_table(comparison: Comparison) -> Table:
