@@ -6,7 +6,7 @@ Each draw simulates two models on n images. A model is right about an image, wit
 the image's difficulty, which both models share in part, stays under a threshold that falls with the share; one model's
 threshold is higher by a known shift. With a difference, about 95 % of the intervals should hold it; with none, a test
 at 5 % should reject in at most 5 % + two standard errors of the draws. A last table adds training seeds, whose
-thresholds scatter: the bootstrap over seeds and images sees (S - 1) / S of their variance.
+thresholds scatter.
 """
 
 from __future__ import annotations

@@ -96,8 +96,8 @@ def test_seeds_widen_what_images_alone_would_claim():
     assert narrow.value == pytest.approx(wide.value) == pytest.approx(0.1)
     # The images are the same on both sides, so the difference is exactly the shift: only seeds can spread it.
     assert narrow.high - narrow.low == pytest.approx(0, abs=1e-12)
-    # The mean of five draws out of five equally likely shifts: variance 0.08 / 5.
-    assert wide.high - wide.low == pytest.approx(2 * 1.96 * np.sqrt(0.08 / 5), rel=0.15)
+    # The mean of five draws out of five equally likely shifts has variance 0.08 / 5, without Bessel's 5 / 4.
+    assert wide.high - wide.low == pytest.approx(2 * 1.96 * np.sqrt(5 / 4 * 0.08 / 5), rel=0.15)
 
 
 def test_one_seed_has_the_interval_of_its_images():
