@@ -127,8 +127,9 @@ def _over_seeds(members: Sequence[Resamples], score: Score, generator: np.random
     scores = np.stack(draws)
     n_seeds, mean = len(scores), scores.mean(0)
     chosen = generator.integers(0, n_seeds, scores.shape)
-    deviation = np.take_along_axis(scores, chosen, 0).mean(0) - mean
-    return float(np.mean(values)), mean + deviation * np.sqrt(n_seeds / max(n_seeds - 1, 1))
+    with np.errstate(invalid="ignore"):
+        deviation = np.take_along_axis(scores, chosen, 0).mean(0) - mean
+        return float(np.mean(values)), mean + deviation * np.sqrt(n_seeds / max(n_seeds - 1, 1))
 
 
 def wilcoxon_p(differences: np.ndarray) -> float:
