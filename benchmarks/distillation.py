@@ -31,8 +31,8 @@ from distill.assembly import Parts, assemble
 from distill.methods.exp_kd import exp_kd_loss
 from distill.methods.kd import kd_loss
 from distill.recipe_files import load_recipe
-from distill.run_directory import RunDirectory
-from distill.training import _Run
+from distill.step import OrdinaryStep, Step
+from distill.whole_step import WholeStep
 from xkd_eval.cam import class_activation_maps
 from xkd_eval.classifiers import architectures
 
@@ -44,6 +44,7 @@ RECIPES = {
     "exp_kd": "exp-kd/cifar100/resnet56-resnet20",
 }
 PLAIN = "kd, plain loop"
+_STEPS_BEFORE = 5  # of which a captured step takes the fourth to be recorded
 
 
 def main() -> None:
@@ -62,13 +63,15 @@ def main() -> None:
 
 
 def _compare_steps(folder: Path, steps: int, rounds: int) -> None:
-    data = _write_cifar100(folder, BATCH * (steps + 5))
+    data = _write_cifar100(folder, BATCH * (steps + _STEPS_BEFORE))
     torch.manual_seed(0)
     teacher = architectures.build("resnet56", num_classes=100)
     torch.save(teacher.state_dict(), folder / "resnet56.pth")
     contestants: dict[str, Callable[[], float]] = {}
     for name, recipe in RECIPES.items():
-        contestants[name] = _ours(recipe, data, folder, steps)
+        contestants[name] = _ours(recipe, data, folder, steps, OrdinaryStep)
+        if torch.cuda.is_available():
+            contestants[f"{name}, captured"] = _ours(recipe, data, folder, steps, WholeStep)
     contestants[PLAIN] = _plain(data, teacher, steps)
     times = race(contestants, rounds)
     print("| step of ResNet-56 -> ResNet-20, batch 64 | images/s |\n|---|---:|")
@@ -78,19 +81,18 @@ def _compare_steps(folder: Path, steps: int, rounds: int) -> None:
     print(f"\nkd: {ratio(times[PLAIN], times['kd']):.2f} x the images/s of the plain loop\n")
 
 
-def _ours(name: str, data: Path, folder: Path, steps: int) -> Callable[[], float]:
+def _ours(name: str, data: Path, folder: Path, steps: int, make_step: Callable[[Parts], Step]) -> Callable[[], float]:
     overrides = [f'data.path="{data}"']
     if name != RECIPES["ce"]:
         overrides += ["teacher.model=xkd/resnet56", f'teacher.weights="{folder / "resnet56.pth"}"']
     recipe = load_recipe(name, overrides)
     parts: Parts = assemble(recipe, "auto", folder)
-    directory = RunDirectory(folder / "run" / name, recipe, resume=False, overwrite=False, write=False)
-    run = _Run(parts, directory, lambda done, total, where: None)
+    step, weights = make_step(parts), parts.objective.weights(epoch=1)
 
     def measure() -> float:
         parts.wrapped.train()
-        batches = parts.train.batches(0, 0)
-        return _timed(lambda: run._step(next(batches)), steps)
+        inputs = step.inputs(0, 0)
+        return _timed(lambda: step(next(inputs), recipe.optimiser.learning_rate, weights), steps)
 
     return measure
 
@@ -139,7 +141,7 @@ def _plain(data: Path, teacher: nn.Module, steps: int) -> Callable[[], float]:
 
 
 def _timed(step: Callable[[], object], steps: int) -> float:
-    for _ in range(3):
+    for _ in range(_STEPS_BEFORE):
         step()
     _wait()
     start = time.perf_counter()

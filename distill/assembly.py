@@ -70,9 +70,9 @@ class Parts:
         """The images that the best epoch is best on."""
         return self.test if self.val is None else self.val
 
-    def autocast(self) -> AbstractContextManager[None]:
-        """The recipe's precision."""
-        return _autocast(self.recipe, self.accelerator.device)
+    def autocast(self, cache: bool = True) -> AbstractContextManager[None]:
+        """The recipe's precision; `cache` keeps the weights that it has cast until it is left."""
+        return _autocast(self.recipe, self.accelerator.device, cache)
 
 
 class FrozenTeacher:
@@ -181,8 +181,8 @@ def _overruns(module: nn.Module) -> bool:
     )
 
 
-def _autocast(recipe: Recipe, device: torch.device) -> AbstractContextManager[None]:
-    return torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
+def _autocast(recipe: Recipe, device: torch.device, cache: bool = True) -> AbstractContextManager[None]:
+    return torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16", cache_enabled=cache)
 
 
 def _check_batch(recipe: Recipe, processes: int) -> None:

@@ -36,6 +36,14 @@ class Share:
         return batch.chunk(self.processes)[self.rank]
 
 
+class Drawn(NamedTuple):
+    """What makes a batch: places in the training set (B,), shifts (B, 2) and flips (B,); see EpochPlan."""
+
+    indices: Tensor
+    shifts: Tensor
+    flips: Tensor
+
+
 class TrainingImages(Protocol):
     """Augmented batches, as the seed and the epoch determine them."""
 
@@ -70,7 +78,7 @@ def training_images(
         from distill.photographs import TrainingPhotographs
 
         return TrainingPhotographs(labelled, preprocess, device, share, recipe, recipe.data)
-    return _ResidentTraining(labelled, preprocess, device, share, recipe, recipe.data)
+    return ResidentTraining(labelled, preprocess, device, share, recipe, recipe.data)
 
 
 def held_out_images(
@@ -94,8 +102,8 @@ class _Resident:
         self._share = share
 
 
-class _ResidentTraining(_Resident):
-    """Cropped and flipped on the device, a batch at a time."""
+class ResidentTraining(_Resident):
+    """TrainingImages that are cropped and flipped on the device, a batch at a time."""
 
     def __init__(
         self,
@@ -112,12 +120,20 @@ class _ResidentTraining(_Resident):
 
     def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
         """See TrainingImages."""
+        return map(self.cut, self.draws(epoch, first_step))
+
+    def draws(self, epoch: int, first_step: int) -> Iterator[Drawn]:
+        """What `batches` makes its batches of."""
         size, padding = self._recipe.batch_size, self._data.padding
         plan = plan_epoch(self.n_images, self._recipe.seed, epoch, padding, self._data.flip).to(self._pixels.device)
         for step in range(first_step, self.n_images // size):
             places = slice(step * size, (step + 1) * size)
-            indices, shifts, flips = (self._share.of(drawn[places]) for drawn in (plan.order, plan.shifts, plan.flips))
-            yield Batch(crop_and_flip(self._pixels[indices], shifts, flips, padding), self._labels[indices], indices)
+            yield Drawn(*(self._share.of(drawn[places]) for drawn in (plan.order, plan.shifts, plan.flips)))
+
+    def cut(self, drawn: Drawn) -> Batch:
+        """The batch, made on the device without waiting for it."""
+        pixels = crop_and_flip(self._pixels[drawn.indices], drawn.shifts, drawn.flips, self._data.padding)
+        return Batch(pixels, self._labels[drawn.indices], drawn.indices)
 
 
 class _ResidentHeldOut(_Resident):

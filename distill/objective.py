@@ -52,8 +52,22 @@ class Objective(nn.Module):
         self.methods = nn.ModuleList(term.method for term in terms)
         self._terms = tuple(terms)
 
+    @property
+    def losses(self) -> list[Method]:
+        """Of the terms."""
+        return [term.method for term in self._terms]
+
+    def weights(self, epoch: int) -> list[float]:
+        """Of the terms, in epoch 1, 2, ..."""
+        return [term.weight_at(epoch) for term in self._terms]
+
     def forward(
-        self, images: Tensor, teacher: Pass | None, labels: Tensor, indices: Tensor, epoch: int
+        self,
+        images: Tensor,
+        teacher: Pass | None,
+        labels: Tensor,
+        indices: Tensor,
+        weights: Sequence[float | Tensor],
     ) -> dict[str, Tensor]:
         """One batch.
 
@@ -61,16 +75,16 @@ class Objective(nn.Module):
             images: (B, 3, H, W), normalised for the student.
             teacher: its pass on the same images.
             labels, indices: (B,).
-            epoch: 1, 2, ..., for the weights that grow.
+            weights: of the terms; scalars on the device where they change without the step being launched anew.
 
         Returns:
             Scalars: "total", the weighted sum to be differentiated; and every term's unweighted value by its name.
         """
         student = self.student(images)
         total, values = torch.zeros((), device=images.device), {}
-        for term in self._terms:
+        for term, weight in zip(self._terms, weights, strict=True):
             losses = term.method(student, teacher, labels, indices)
-            total = total + term.weight_at(epoch) * torch.stack(list(losses.values())).sum()
+            total = total + weight * torch.stack(list(losses.values())).sum()
             values.update(losses)
         return {TOTAL: total, **values}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from distill.recipe import AdamW, Sgd
@@ -29,6 +29,15 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, learning_rate: float) ->
     """The same for all parameters."""
     for group in optimiser.param_groups:
         group["lr"] = learning_rate
+
+
+def read_learning_rate_from(optimiser: torch.optim.Optimizer, scalar: Tensor) -> None:
+    """The same for all parameters, read from a scalar tensor in every step.
+
+    On a GPU it takes SGD's fused kernel, the one that reads the scalar there; the others bring it to the host.
+    """
+    for group in optimiser.param_groups:
+        group.update(lr=scalar, foreach=False, fused=scalar.device.type == "cuda")
 
 
 def average_of(network: nn.Module, decay: float) -> AveragedModel:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import subprocess
@@ -13,11 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from distill.recipe import Recipe, nearest
-from distill.recipe_files import directory_name, expand, load_recipe
+from distill.recipe import Recipe
+from distill.recipe_files import directory_name, load_recipe
+from distill.sweep_file import SweepChoices, SweepFile
 from distill.tables import Outcome, csv_text, markdown
 from xkd_eval.errors import XkdError
 from xkd_eval.files import replacing
@@ -26,30 +23,6 @@ _POLL_SECONDS = 0.2
 
 Report = Callable[[int, int, str], None]
 """Called with the runs done, the runs in all, and what is under way."""
-
-
-class SweepFile(BaseModel):
-    """What sweep.yaml holds.
-
-    Attributes:
-        recipes: names; `{key}` stands for each value of `grid`'s key in turn.
-        grid: values to put into the names: {method: [kd, exp-kd], pair: [resnet56-resnet20]}.
-        seeds: one run each.
-        set: "key=value" overrides of all runs.
-        variants: name to further overrides; each recipe that distils runs once a variant.
-        data: of all runs.
-        val_split: held-out share of all runs.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    recipes: list[str] = Field(min_length=1)
-    grid: dict[str, list[str]] = {}
-    seeds: list[int] = [0]
-    set: list[str] = []
-    variants: dict[str, list[str]] = {}
-    data: str | None = None
-    val_split: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +49,13 @@ class SweepRun:
         file = self.directory / "result.json"
         return json.loads(file.read_text()) if file.is_file() else None
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether it came to anything by this recipe: `train` refuses to go on with what another left."""
+        if self.result is None:
+            return False
+        return load_recipe(str(self.directory / "recipe.yaml")).identity() == self.recipe.identity()
+
 
 @dataclass(frozen=True)
 class SweepResult:
@@ -90,48 +70,23 @@ class SweepResult:
     failed: list[tuple[Path, str]]
 
 
-def read_sweep(path: Path) -> SweepFile:
-    """Check a sweep's file.
-
-    Raises:
-        XkdError: unreadable, unknown keys, values of the wrong kind.
-    """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise XkdError(f"sweep: {str(path)!r} cannot be read: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise XkdError(f"sweep: {str(path)!r} is no YAML: {' '.join(str(error).split())}") from None
-    known = list(SweepFile.model_fields)
-    if not isinstance(content, dict):
-        raise XkdError(f"sweep: {str(path)!r} holds no mapping; expected the keys {', '.join(known)}")
-    for key in content:
-        if key not in known:
-            raise XkdError(f"sweep: nothing reads the key {key!r} of {path}; {nearest(str(key), known)}")
-    try:
-        return SweepFile.model_validate(content)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(str(part) for part in fault["loc"])
-        raise XkdError(f"sweep: {place} of {path}: {fault['msg'][0].lower()}{fault['msg'][1:]}") from None
-
-
-def plan_sweep(sweep: SweepFile, directory: Path, device: str = "auto") -> list[SweepRun]:
-    """All runs, teachers first.
+def plan_sweep(sweep: SweepFile, directory: Path, choices: SweepChoices | None = None) -> list[SweepRun]:
+    """All runs in the file's order, a teacher's right before the first that need it.
 
     Args:
         sweep: the file.
         directory: of the sweep; runs lie below it, and so do the teachers that students look for.
-        device: of the runs.
+        choices: of the command line.
 
     Raises:
         XkdError: a name or an override that makes no recipe; a teacher that neither lies there nor is in the sweep.
     """
+    choices = choices or SweepChoices()
+    sweep = choices.applied(sweep)
     runs = [
-        _run(sweep, name, variant, seed, directory, device)
-        for name in _names(sweep)
+        _run(sweep, name, variant, seed, directory, choices)
+        for name, seed in sweep.names_and_seeds()
         for variant in _variants(sweep, name)
-        for seed in sweep.seeds
     ]
     made = {run.name for run in runs}
     for run in runs:
@@ -140,7 +95,7 @@ def plan_sweep(sweep: SweepFile, directory: Path, device: str = "auto") -> list[
                 f"sweep: {run.name} needs the teacher of {run.teacher!r}, which is neither among its recipes nor in "
                 f"{directory}; add the recipe, or set teacher.model"
             )
-    return sorted(runs, key=lambda run: run.teacher is not None)
+    return _teachers_first(runs)
 
 
 def run_sweep(runs: Sequence[SweepRun], directory: Path, jobs: int, report: Report | None = None) -> SweepResult:
@@ -156,7 +111,7 @@ def run_sweep(runs: Sequence[SweepRun], directory: Path, jobs: int, report: Repo
         report: told when a run starts or ends.
     """
     report = report or (lambda done, total, where: None)
-    finished = {run.directory for run in runs if run.result is not None}
+    finished = {run.directory for run in runs if run.is_finished}
     waiting = [run for run in runs if run.directory not in finished]
     active: list[tuple[SweepRun, subprocess.Popen[bytes]]] = []
     failed: dict[Path, str] = {}
@@ -178,7 +133,7 @@ def run_sweep(runs: Sequence[SweepRun], directory: Path, jobs: int, report: Repo
                 else:
                     finished.add(run.directory)
             if ended:
-                _write_results(runs, directory)
+                _write_results(_outcomes(runs, finished), directory)
             report(len(finished) + len(failed), len(runs), ", ".join(_label(run, directory) for run, _ in active))
             time.sleep(_POLL_SECONDS)
     finally:
@@ -186,42 +141,47 @@ def run_sweep(runs: Sequence[SweepRun], directory: Path, jobs: int, report: Repo
             process.terminate()  # Each saves its state.
         for _, process in active:
             process.wait()
-    _write_results(runs, directory)
-    return SweepResult(_outcomes(runs), list(failed.items()))
-
-
-def _names(sweep: SweepFile) -> list[str]:
-    names = []
-    keys = list(sweep.grid)
-    for pattern in sweep.recipes:
-        for values in itertools.product(*sweep.grid.values()):
-            try:
-                names.append(pattern.format(**dict(zip(keys, values, strict=True))))
-            except (KeyError, IndexError, ValueError) as error:
-                raise XkdError(f"sweep: the recipe {pattern!r} names {error}, which grid does not hold") from None
-    return [recipe for name in dict.fromkeys(names) for recipe in expand(name)]
+    outcomes = _outcomes(runs, finished)
+    _write_results(outcomes, directory)
+    return SweepResult(outcomes, list(failed.items()))
 
 
 def _variants(sweep: SweepFile, name: str) -> list[str]:
     return list(sweep.variants) if sweep.variants and load_recipe(name).teacher is not None else [""]
 
 
-def _run(sweep: SweepFile, name: str, variant: str, seed: int, directory: Path, device: str) -> SweepRun:
-    overrides = [*sweep.set, *(sweep.variants.get(variant, []))]
+def _run(sweep: SweepFile, name: str, variant: str, seed: int, directory: Path, choices: SweepChoices) -> SweepRun:
+    overrides = [*sweep.set, *sweep.variants.get(variant, []), *choices.overrides]
     if sweep.data is not None:
         overrides.insert(0, f"data.path={json.dumps(sweep.data)}")
     if sweep.val_split is not None:
         overrides.insert(0, f"data.val_split={sweep.val_split}")
-    # Last, so that no override of the file can make two runs of one seed.
+    # Last, so that no override can make two runs of one seed.
     overrides.append(f"seed={seed}")
     recipe = load_recipe(name, overrides)
     label = f"{directory_name(name)}/{variant}" if variant else directory_name(name)
     place = directory / label / f"seed-{seed}"
-    command = ["train", name, "-o", str(place), "--runs", str(directory), "--device", device, "--resume"]
+    command = ["train", name, "-o", str(place), "--runs", str(directory), "--device", choices.device, "--resume"]
+    command += ["--capture"] if choices.capture else []
     command += [part for override in overrides for part in ("--set", override)]
     named = recipe.teacher.recipe if recipe.teacher is not None else None
     teacher = None if named is None else directory_name(named)
     return SweepRun(label, recipe, place, tuple(command), teacher)
+
+
+def _teachers_first(runs: Sequence[SweepRun]) -> list[SweepRun]:
+    """In order, but for the runs of a teacher that come later than a student's; teachers may have teachers."""
+    ordered: dict[Path, SweepRun] = {}
+
+    def add(run: SweepRun, students: tuple[str, ...]) -> None:
+        for other in runs:
+            if other.name == run.teacher and other.name not in students:
+                add(other, (*students, other.name))
+        ordered.setdefault(run.directory, run)
+
+    for run in runs:
+        add(run, (run.name,))
+    return list(ordered.values())
 
 
 def _is_ready(run: SweepRun, runs: Sequence[SweepRun], finished: Set[Path]) -> bool:
@@ -256,13 +216,12 @@ def _last_line(log: Path) -> str:
     return lines[-1] if lines else "it left no message"
 
 
-def _outcomes(runs: Sequence[SweepRun]) -> list[Outcome]:
-    results = ((run.name, run.result) for run in runs)
+def _outcomes(runs: Sequence[SweepRun], finished: Set[Path]) -> list[Outcome]:
+    results = ((run.name, run.result) for run in runs if run.directory in finished)
     return [Outcome(name, result) for name, result in results if result is not None]
 
 
-def _write_results(runs: Sequence[SweepRun], directory: Path) -> None:
-    outcomes = _outcomes(runs)
+def _write_results(outcomes: Sequence[Outcome], directory: Path) -> None:
     if not outcomes:
         return
     directory.mkdir(parents=True, exist_ok=True)

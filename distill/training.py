@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,18 @@ import torchvision
 from accelerate.utils import broadcast
 from torch import Tensor
 
-from distill.assembly import Parts, assemble, parts_of
+from distill.assembly import Parts, assemble
 from distill.augmentation import derive_seed
 from distill.batches import Batch, HeldOutImages
 from distill.evaluate import Scores, score
 from distill.interruption import StopRequest, TrainingInterruptedError
 from distill.means import EpochMeans
-from distill.optimisers import set_learning_rate
 from distill.recipe import Recipe
 from distill.run_directory import RunDirectory
 from distill.schedules import factor
+from distill.step import OrdinaryStep, Step
 from distill.tensorboard import TensorBoard
+from distill.whole_step import WholeStep, check_capturable
 from xkd_eval import __version__
 from xkd_eval.classifiers.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from xkd_eval.devices import process_state
@@ -69,6 +69,7 @@ def train(
     runs: Path = Path("runs"),
     resume: bool = False,
     overwrite: bool = False,
+    capture: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train a student and keep all of it in a directory.
@@ -80,6 +81,7 @@ def train(
         runs: where the runs of other recipes lie, for a teacher that is named by its recipe.
         resume: continue the unfinished run in `output`. On a CPU the weights come out as without the interruption.
         overwrite: discard the run in `output`.
+        capture: launch each step as one CUDA graph; the result is the same up to rounding.
         progress: told after every step.
 
     Returns:
@@ -88,13 +90,16 @@ def train(
 
     Raises:
         TrainingInterruptedError: by Ctrl-C or SIGTERM; the state is saved.
-        XkdError: bad input, a loss that is not finite, a full disk.
+        XkdError: bad input, a loss that is not finite, a full disk, `capture` where it cannot be.
     """
     main = process_state(device).is_main_process
     directory = RunDirectory(output, recipe, resume=resume, overwrite=overwrite, write=main)
     if directory.result is not None and directory.state is not None:
         return directory.result
-    run = _Run(assemble(recipe, device, runs), directory, progress or (lambda done, total, where: None))
+    parts = assemble(recipe, device, runs)
+    if capture:
+        check_capturable(parts)
+    run = _Run(parts, directory, progress or (lambda done, total, where: None), capture)
     with StopRequest() as stop:
         while run.position.epoch < recipe.epochs:
             run.train_epoch(stop)
@@ -105,7 +110,7 @@ def train(
 class _Run:
     """The parts of a run and its position."""
 
-    def __init__(self, parts: Parts, directory: RunDirectory, progress: Progress) -> None:
+    def __init__(self, parts: Parts, directory: RunDirectory, progress: Progress, capture: bool) -> None:
         self.parts = parts
         self.recipe = parts.recipe
         self.directory = directory
@@ -117,6 +122,7 @@ class _Run:
         self._seconds = 0.0
         if directory.state is not None:
             self._restore(directory.state)
+        self._step: Step = WholeStep(parts) if capture else OrdinaryStep(parts)
         self._tensorboard = TensorBoard(directory.path, parts.accelerator.is_main_process, self.position.epoch)
 
     def train_epoch(self, stop: StopRequest) -> None:
@@ -124,14 +130,14 @@ class _Run:
         parts, recipe, position = self.parts, self.recipe, self.position
         parts.wrapped.train()
         start = time.monotonic()
-        for batch in parts.train.batches(position.epoch, position.step):
+        weights = parts.objective.weights(position.epoch + 1)
+        for given in self._step.inputs(position.epoch, position.step):
             # Whatever else draws at random starts afresh with every step, so that a run may be continued at any.
             torch.manual_seed(derive_seed(recipe.seed, position.epoch, position.step, parts.accelerator.process_index))
-            set_learning_rate(parts.optimiser, self._learning_rate())
-            values = self._step(batch)
+            values = self._step(given, self._learning_rate(position.step), weights)
             position.means.add(values, position.step)
             position.step += 1
-            self._report(values)
+            self._report()
             self._check(stop)
         self._seconds = time.monotonic() - start
 
@@ -141,11 +147,12 @@ class _Run:
         means = parts.accelerator.reduce(position.means.means(), reduction="mean")
         self._share_batch_statistics()
         scores = self.evaluate(parts.selection)
+        learning_rate = self._learning_rate(position.step - 1)
         position.epoch += 1
         split = "test" if parts.val is None else "val"
         row = {
             "epoch": position.epoch,
-            "learning_rate": parts.optimiser.param_groups[0]["lr"],
+            "learning_rate": learning_rate,
             **position.means.named(means),
             **{f"{split}_{name}": value for name, value in scores.to_dict().items() if name != "n_images"},
             "seconds": self._seconds,
@@ -219,37 +226,13 @@ class _Run:
         parts.accelerator.wait_for_everyone()
         return result
 
-    def _step(self, batch: Batch) -> dict[str, Tensor]:
-        """One optimiser step; returns the means of its losses and statistics over the parts of the batch."""
-        parts, recipe = self.parts, self.recipe
-        pieces = parts_of(batch, recipe.accumulate)
-        observed: list[dict[str, Tensor]] = []
-        for number, piece in enumerate(pieces, start=1):
-            alone = number < len(pieces)
-            with parts.accelerator.no_sync(parts.wrapped) if alone else nullcontext(), parts.autocast():
-                teacher = None if parts.teacher is None else parts.teacher(piece.pixels)
-                losses = parts.wrapped(
-                    parts.normalise(piece.pixels), teacher, piece.labels, piece.indices, self.position.epoch + 1
-                )
-                parts.accelerator.backward(losses["total"] / len(pieces))
-            observed.append({**losses, **parts.objective.statistics()})
-        if recipe.clip_norm is not None:
-            parts.accelerator.clip_grad_norm_(parts.objective.parameters(), recipe.clip_norm)
-        parts.optimiser.step()
-        parts.optimiser.zero_grad()
-        if parts.average is not None:
-            parts.average.update_parameters(parts.student.model)
-        if len(observed) == 1:
-            return observed[0]
-        return {name: torch.stack([values[name].detach() for values in observed]).mean() for name in observed[0]}
+    def _learning_rate(self, step: int) -> float:
+        """In a step of the epoch that is under way."""
+        recipe, per_epoch = self.recipe, self._steps_per_epoch
+        done = self.position.epoch * per_epoch + step
+        return recipe.optimiser.learning_rate * factor(recipe.schedule, done, recipe.epochs * per_epoch, per_epoch)
 
-    def _learning_rate(self) -> float:
-        recipe, position = self.recipe, self.position
-        step = position.epoch * self._steps_per_epoch + position.step
-        steps = recipe.epochs * self._steps_per_epoch
-        return recipe.optimiser.learning_rate * factor(recipe.schedule, step, steps, self._steps_per_epoch)
-
-    def _report(self, values: dict[str, Tensor]) -> None:
+    def _report(self) -> None:
         position, size = self.position, self.recipe.batch_size
         done = (position.epoch * self._steps_per_epoch + position.step) * size
         total = self.recipe.epochs * self._steps_per_epoch * size

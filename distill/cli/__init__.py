@@ -56,7 +56,9 @@ set: [epochs=60]
 
 xkd-distill sweep sweep.yaml
 
-xkd-distill sweep sweep.yaml --jobs 4 -o runs/pairs"""
+xkd-distill sweep sweep.yaml --jobs 4 -o runs/pairs
+
+xkd-distill sweep sweep.yaml --seeds 0 --set epochs=1 -o runs/trial"""
 
 _EXPORT_EXAMPLES = """[b]Examples[/b]
 
@@ -110,6 +112,7 @@ def train(
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start afresh.", rich_help_panel=o.HOW)] = False,
     device: o.Device = "auto",
+    capture: o.Capture = False,
     precision: Annotated[
         PrecisionChoice | None, typer.Option(help="By default the recipe's.", rich_help_panel=o.HOW)
     ] = None,
@@ -152,6 +155,7 @@ def train(
                     runs=runs,
                     resume=resume,
                     overwrite=overwrite,
+                    capture=capture,
                     progress=report,
                 )
             outcomes.append(Outcome(place.name, result))
@@ -165,18 +169,33 @@ def train(
 @app.command(epilog=_SWEEP_EXAMPLES)
 def sweep(
     file: Annotated[Path, typer.Argument(help="sweep.yaml.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Its directory; by default runs/ and the file's name.")
+    data: o.Data = None,
+    overrides: o.Overrides = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Of all recipes, instead of the file's: 0,1,2.", rich_help_panel=o.WHAT)
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs at once on the one device.")] = 1,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Its directory; by default runs/ and the file's name.", rich_help_panel=o.HOW
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Runs at once on the one device.", rich_help_panel=o.HOW)
+    ] = 1,
     device: o.Device = "auto",
+    capture: o.Capture = False,
 ) -> None:
     """Pairs x methods x seeds; finished runs are kept, unfinished ones continued."""
     from distill.cli.output import print_sweep, sweep_bar
-    from distill.sweep import plan_sweep, read_sweep, run_sweep
+    from distill.sweep import plan_sweep, run_sweep
+    from distill.sweep_file import SweepChoices, read_sweep
 
     directory = output or Path("runs") / file.stem
-    planned = plan_sweep(read_sweep(file), directory, device)
+    choices = SweepChoices(
+        data=data, seeds=o.seeds(seeds), overrides=tuple(overrides or ()), device=device, capture=capture
+    )
+    planned = plan_sweep(read_sweep(file), directory, choices)
     with sweep_bar() as report:
         result = run_sweep(planned, directory, jobs, report)
     print_sweep(result, directory)

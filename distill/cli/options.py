@@ -25,6 +25,9 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", help="key=value of the recipe, such as epochs=60; repeat it.", rich_help_panel=WHAT),
 ]
+Capture = Annotated[
+    bool, typer.Option("--capture", help="Launch each step on a GPU as one CUDA graph.", rich_help_panel=HOW)
+]
 Device = Annotated[str, typer.Option(help="auto, cpu.", rich_help_panel=HOW)]
 
 

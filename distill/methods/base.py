@@ -102,12 +102,15 @@ class Method(nn.Module, ABC):
         citation: authors, venue and year.
         requires: what the passes must hold. A method that requires nothing needs no teacher. "input gradients" also
             means that the teacher runs with gradients, its parameters frozen.
+        capturable: whether each step is the same operations on the same shapes, whatever the values and without
+            drawing at random, so that a CUDA graph can hold it.
         statistics: name to scalar, of the latest batch, to be logged and not trained on.
     """
 
     name: ClassVar[str]
     citation: ClassVar[str]
     requires: ClassVar[frozenset[Requirement]]
+    capturable: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__()

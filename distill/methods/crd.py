@@ -46,6 +46,7 @@ class Crd(Method):
     name = "crd"
     citation = "Tian et al., ICLR 2020"
     requires = frozenset({"features", "indices"})
+    capturable = False
 
     student_memory: Tensor
     teacher_memory: Tensor

@@ -76,6 +76,7 @@ class E2Kd(Method):
     name = "e2kd"
     citation = "Parchami-Araghi et al., ECCV 2024"
     requires = frozenset({"logits", "features", "input gradients"})
+    capturable = False
 
     def __init__(self, explanation: Explanation = "gradcam") -> None:
         super().__init__()

@@ -46,6 +46,7 @@ class Rkd(Method):
     name = "rkd"
     citation = "Park et al., CVPR 2019"
     requires = frozenset({"features"})
+    capturable = False
 
     def __init__(self, distance: float = 25.0, angle: float = 50.0) -> None:
         super().__init__()

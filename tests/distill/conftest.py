@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+from distill.cli import main
 from distill.recipe import Recipe, parse_recipe
 from distill.training import train
 
@@ -109,6 +113,23 @@ def teacher(cifar10, tmp_path_factory) -> Path:
     recipe: Recipe = parse_recipe(values_of(cifar10, student=student, epochs=6))
     train(recipe, directory, device="cpu")
     return directory / "student.pt"
+
+
+@pytest.fixture
+def xkd_distill(tmp_path, monkeypatch):
+    """Run a command in an empty folder: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["xkd-distill", *map(str, arguments)])
+        out, err = StringIO(), StringIO()
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            main()
+            raise SystemExit(0)
+        return ended.value.code or 0, out.getvalue(), err.getvalue()
+
+    return run
 
 
 KD = [{"method": "ce"}, {"method": "kd"}]

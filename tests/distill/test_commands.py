@@ -1,42 +1,20 @@
-"""The command line: whole commands on good and bad input; sweeps; exports."""
+"""The command line: whole commands on good and bad input; exports."""
 
-import csv
 import json
 import re
 import subprocess
 import sys
 import time
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
 
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 
-from distill.cli import main
 from distill.export import export
-from distill.sweep import plan_sweep, read_sweep, run_sweep
-from tests.distill.conftest import KD, values_of
+from tests.distill.conftest import KD
 from xkd_eval import load_classifier
 from xkd_eval.errors import XkdError
-
-
-@pytest.fixture
-def xkd_distill(tmp_path, monkeypatch):
-    """Run a command in an empty folder: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["xkd-distill", *map(str, arguments)])
-        out, err = StringIO(), StringIO()
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
-            main()
-            raise SystemExit(0)
-        return ended.value.code or 0, out.getvalue(), err.getvalue()
-
-    return run
 
 
 def test_help_is_quick():
@@ -107,76 +85,6 @@ def test_ctrl_c_says_how_to_resume(recipe_file, tmp_path):
     assert "stopped in epoch" in err
     assert "the same command with --resume continues" in err
     assert "Traceback" not in err
-
-
-def sweep_file(tmp_path, cifar10, **changes):
-    rows = {
-        "teacher": {},
-        "kd": {"teacher": {"recipe": str(tmp_path / "pairs.yaml") + ":teacher"}, "losses": KD},
-    }
-    (tmp_path / "pairs.yaml").write_text(yaml.safe_dump({"recipe": values_of(cifar10, epochs=1), "rows": rows}))
-    content = {"recipes": [str(tmp_path / "pairs.yaml:{row}")], "grid": {"row": ["kd", "teacher"]}, "seeds": [0, 1]}
-    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content | changes))
-    return tmp_path / "sweep.yaml"
-
-
-def test_a_sweep_trains_teachers_first_and_is_not_run_twice(tmp_path, cifar10, xkd_distill):
-    file = sweep_file(tmp_path, cifar10)
-    code, _, err = xkd_distill("sweep", file, "-o", "out", "--jobs", "2", "--device", "cpu")
-    assert (code, err.strip()) == (0, "")
-    rows = list(csv.DictReader((tmp_path / "out" / "results.csv").open()))
-    assert [(row["run"], row["seed"]) for row in rows] == [
-        ("pairs/teacher", "0"),
-        ("pairs/teacher", "1"),
-        ("pairs/kd", "0"),
-        ("pairs/kd", "1"),
-    ]
-    assert all(float(row["last_test_agreement"]) >= 0 for row in rows if row["run"] == "pairs/kd")
-    assert "| pairs/kd | 0, 1 |" in (tmp_path / "out" / "results.md").read_text()
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("student.pt")}
-    (tmp_path / "out" / "pairs" / "kd" / "seed-1" / "result.json").unlink()
-    code, _, _ = xkd_distill("sweep", file, "-o", "out", "--device", "cpu")
-    assert code == 0
-    changed = [path for path, stamp in before.items() if path.stat().st_mtime_ns != stamp]
-    assert [path.parent.name for path in changed] == ["seed-1"]
-
-
-def test_a_run_that_fails_does_not_stop_the_others(tmp_path, cifar10):
-    optimiser = {"optimiser": {"name": "sgd", "learning_rate": 1e12}}
-    rows = {"good": {}, "bad": optimiser}
-    (tmp_path / "two.yaml").write_text(yaml.safe_dump({"recipe": values_of(cifar10, epochs=1), "rows": rows}))
-    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"recipes": [str(tmp_path / "two.yaml")]}))
-    runs = plan_sweep(read_sweep(tmp_path / "sweep.yaml"), tmp_path / "out", "cpu")
-    result = run_sweep(runs, tmp_path / "out", jobs=1)
-    assert [outcome.name for outcome in result.outcomes] == ["two/good"]
-    ((place, reason),) = result.failed
-    assert place.parent.name == "bad"
-    assert "the loss ce is not finite" in reason
-
-
-def test_variants_are_runs_of_their_own(tmp_path, cifar10):
-    file = sweep_file(tmp_path, cifar10, variants={"hot": ["losses.kd.temperature=8"], "cold": ["epochs=2"]})
-    runs = plan_sweep(read_sweep(file), tmp_path / "out")
-    labels = [run.directory.relative_to(tmp_path / "out").as_posix() for run in runs]
-    assert labels[:2] == ["pairs/teacher/seed-0", "pairs/teacher/seed-1"]
-    assert set(labels[2:]) == {f"pairs/kd/{name}/seed-{seed}" for name in ("hot", "cold") for seed in (0, 1)}
-    hot = next(run for run in runs if "hot" in run.name)
-    assert hot.recipe.losses[1].options["temperature"] == 8
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"recipe": []}, "nothing reads the key 'recipe' .*nearest: recipes"),
-        ({"recipes": []}, "recipes of"),
-        ({"recipes": ["{method}/cifar100"]}, "names 'method', which grid does not hold"),
-        ({"grid": {"row": ["kd"]}}, "needs the teacher of .*neither among its recipes"),
-        ({"set": ["epoch=1"]}, "nothing reads the key 'epoch'"),
-    ],
-)
-def test_wrong_sweeps_are_errors(tmp_path, cifar10, changes, message):
-    with pytest.raises(XkdError, match=message):
-        plan_sweep(read_sweep(sweep_file(tmp_path, cifar10, **changes)), tmp_path / "out")
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".onnx"])

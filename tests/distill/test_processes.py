@@ -24,7 +24,8 @@ parts = assemble(load_recipe(sys.argv[1]), "cpu", Path("."))
 parts.wrapped.eval()
 batch = next(iter(parts.train.batches(0, 0)))
 teacher = parts.teacher(batch.pixels)
-losses = parts.wrapped(parts.normalise(batch.pixels), teacher, batch.labels, batch.indices, 1)
+images = parts.normalise(batch.pixels)
+losses = parts.wrapped(images, teacher, batch.labels, batch.indices, parts.objective.weights(1))
 parts.accelerator.backward(losses["total"])
 if parts.accelerator.is_main_process:
     gradients = {name: parameter.grad for name, parameter in parts.student.model.named_parameters()}

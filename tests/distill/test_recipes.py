@@ -37,7 +37,7 @@ def test_every_shipped_recipe_resolves_and_its_parts_exist(name):
         assert recipe.teacher.recipe in ALL
 
 
-@pytest.mark.parametrize("method", ["kd", "dkd", "cat-kd", "exp-kd"])
+@pytest.mark.parametrize("method", ["kd", "dkd", "cat-kd", "exp-kd", "kd-exp-kd"])
 def test_the_cifar100_pairs_are_those_of_the_literature(method):
     recipes = [load_recipe(name) for name in expand(f"{method}/cifar100")]
     teachers = [load_recipe(recipe.teacher.recipe).student.architecture for recipe in recipes]

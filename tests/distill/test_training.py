@@ -19,7 +19,8 @@ from distill.methods import create_method
 from distill.methods.base import Method
 from distill.recipe_files import load_recipe
 from distill.run_directory import RunDirectory
-from distill.training import TrainingInterruptedError, _Run, train
+from distill.step import OrdinaryStep
+from distill.training import TrainingInterruptedError, train
 from tests.distill.conftest import EXP_KD, KD, write_cifar10
 from xkd_eval import load_classifier
 from xkd_eval.classifiers.checkpoint import read_checkpoint, save_checkpoint
@@ -217,7 +218,8 @@ def test_the_teacher_sees_its_own_input_and_stays_as_it_is(recipe_of, tmp_path, 
     expected = alone(alone.preprocess.normalise(batch.pixels))
     torch.testing.assert_close(parts.teacher(batch.pixels).logits, expected, rtol=1e-4, atol=1e-4)
     parts.wrapped.train()
-    losses = parts.wrapped(parts.normalise(batch.pixels), parts.teacher(batch.pixels), batch.labels, batch.indices, 1)
+    passed = parts.teacher(batch.pixels)
+    losses = parts.wrapped(parts.normalise(batch.pixels), passed, batch.labels, batch.indices, [1.0, 1.0])
     losses["total"].backward()
     assert parts.teacher.classifier.digest() == digest
     assert not parts.teacher.classifier.model.training
@@ -233,7 +235,8 @@ def test_weights_combine_and_grow(recipe_of, tmp_path, teacher):
     batch = next(iter(parts.train.batches(0, 0)))
     passed = parts.teacher(batch.pixels)
     for epoch, share in ((1, 0.25), (3, 0.75), (4, 1.0), (9, 1.0)):
-        values = parts.wrapped(parts.normalise(batch.pixels), passed, batch.labels, batch.indices, epoch)
+        weights = parts.objective.weights(epoch)
+        values = parts.wrapped(parts.normalise(batch.pixels), passed, batch.labels, batch.indices, weights)
         torch.testing.assert_close(values["total"], 0.5 * values["ce"] + share * 2 * values["kd"])
 
 
@@ -244,11 +247,9 @@ def test_accumulated_parts_give_the_gradient_of_the_whole_batch(recipe_of, tmp_p
     for accumulate in (1, 4):
         recipe = recipe_of(accumulate=accumulate, optimiser={"name": "sgd", "learning_rate": 1.0, "momentum": 0.0})
         parts = assemble(recipe, "cpu", tmp_path)
-        place = tmp_path / str(accumulate)
-        run = _Run(parts, RunDirectory(place, recipe, resume=False, overwrite=False, write=False), lambda *where: None)
         parts.wrapped.eval()
         before = parts.student.model.linear.weight.clone()
-        run._step(next(iter(parts.train.batches(0, 0))))
+        OrdinaryStep(parts)(next(iter(parts.train.batches(0, 0))), 1.0, [1.0])
         gradients.append(before - parts.student.model.linear.weight)
     assert gradients[0].abs().max() > 0
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-5, atol=1e-7)
