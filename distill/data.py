@@ -49,14 +49,16 @@ def open_splits(recipe: Recipe) -> Splits:
     data = recipe.data
     if data.path is None:
         raise XkdError("--data: missing; give the folder or file of the data set")
-    train = _training_images(data)
-    classes, labels = _classes(train)
+    whole = _all_training_images(data)
+    # Of all images: a sample may miss a class, and the student would lose its logit.
+    classes = _classes(whole)
     test = open_dataset(data.path, split="test")
     if test.label_kind == "none":
         raise XkdError(f"--data: the test images of {test.name} have no labels; expected them to measure accuracy")
-    if test.digest() == train.digest():
+    if test.digest() == whole.digest():
         raise XkdError(f"--data: {data.path!r} holds one part only; expected training images and test images")
-    splits = _hold_out(Labelled(train, labels), data.val_split, recipe.seed)
+    train = whole if data.images is None else limit(whole, data.images)
+    splits = _hold_out(Labelled(train, _indices(train, classes)), data.val_split, recipe.seed)
     if len(splits[0].labels) < recipe.batch_size:
         raise XkdError(
             f"--data: {train.name} has {len(splits[0].labels)} training images; expected at least one batch of "
@@ -82,31 +84,36 @@ def check_same_classes(splits: Splits, teacher: Classifier) -> None:
         )
 
 
-def _training_images(data: DeviceData | WorkerData) -> ImageDataset:
+def _all_training_images(data: DeviceData | WorkerData) -> ImageDataset:
     assert data.path is not None
     if data.path == "embedded" and data.images is not None:
         from xkd_eval.datasets.embedded import EmbeddedDataset
 
         return EmbeddedDataset("train", data.images)
-    train = open_dataset(data.path, split="train")
-    return train if data.images is None else limit(train, data.images)
+    return open_dataset(data.path, split="train")
 
 
-def _classes(train: ImageDataset) -> tuple[Classes, list[int]]:
-    """The classes in the order of their indices, and each training image's index."""
+def _classes(train: ImageDataset) -> Classes:
+    """The classes in the order of their indices."""
     if train.label_kind == "none":
         raise XkdError(f"--data: the training images of {train.name} have no labels; expected one an image")
     unlabelled = [name for name, label in zip(train.ids, train.labels, strict=True) if label is None]
     if unlabelled:
         raise XkdError(f"--data: {len(unlabelled)} training images have no label, the first {unlabelled[0]}")
     if train.label_kind == "index":
-        indices = [int(label) for label in train.labels]  # type: ignore[arg-type]
-        count = len(train.classes) if train.classes else max(indices) + 1
-        return Classes(count, train.classes), indices
+        count = len(train.classes) if train.classes else max(int(str(label)) for label in train.labels) + 1
+        return Classes(count, train.classes)
     names = train.classes or tuple(sorted({str(label) for label in train.labels}))
-    place = {name: index for index, name in enumerate(names)}
-    classes = Classes(len(names), names) if train.label_kind == "name" else Classes(len(names), wordnet_ids=names)
-    return classes, [place[str(label)] for label in train.labels]
+    return Classes(len(names), names) if train.label_kind == "name" else Classes(len(names), wordnet_ids=names)
+
+
+def _indices(train: ImageDataset, classes: Classes) -> list[int]:
+    """Each training image's class index."""
+    if train.label_kind == "index":
+        return [int(str(label)) for label in train.labels]
+    names = classes.names if train.label_kind == "name" else classes.wordnet_ids
+    place = {name: index for index, name in enumerate(names or ())}
+    return [place[str(label)] for label in train.labels]
 
 
 def _known_labels(test: ImageDataset, classes: Classes) -> list[int]:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
-import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
 
 from xkd_eval.errors import XkdError
 
 _PORT = "29500"
+# Set where `relaunch` started the process: it then tells the launcher what went wrong, which says it once.
+_LAUNCHED = "XKD_DISTILL_LAUNCHED"
+_BAD_INPUT = 2
+_INTERRUPTED = 130
 
 
 def is_launched() -> bool:
@@ -17,7 +25,7 @@ def is_launched() -> bool:
 
 
 def relaunch(arguments: Sequence[str], devices: int, nodes: int) -> None:
-    """Replace this process by torchrun with `devices` processes of the same command; returns for a single one.
+    """Run the same command as `devices` processes of torchrun and exit as they did; returns for a single one.
 
     On several nodes the command is started once a node, as `srun` does. Each needs to know its number and the first
     node's address: NODE_RANK and MASTER_ADDR, or Slurm's SLURM_NODEID and SLURM_LAUNCH_NODE_IPADDR.
@@ -28,16 +36,25 @@ def relaunch(arguments: Sequence[str], devices: int, nodes: int) -> None:
         nodes: machines.
 
     Raises:
-        XkdError: several nodes, and no environment variables that tell them apart.
+        XkdError: what a process refused, or how it died; several nodes, and no environment variables that tell them
+            apart.
     """
     if devices * nodes == 1 or is_launched():
         return
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={devices}"]
-    command += ["--standalone"] if nodes == 1 else _rendezvous(nodes)
+    options = [f"--nproc-per-node={devices}", *(["--standalone"] if nodes == 1 else _rendezvous(nodes))]
     # torchrun would give each process a single thread.
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // devices, 1)))
-    sys.stdout.flush()
-    os.execv(sys.executable, [*command, "-m", "distill", *arguments])
+    os.environ[_LAUNCHED] = "1"
+    _run([*options, "-m", "distill", *arguments])
+
+
+def reported(error: XkdError) -> bool:
+    """Leave an error to the launcher, which says it for all processes; False where `relaunch` started none."""
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if _LAUNCHED not in os.environ or not file:
+        return False
+    Path(file).write_text(json.dumps({"message": str(error), "timestamp": int(time.time())}))
+    return True
 
 
 def leave(*, together: bool) -> None:
@@ -52,6 +69,31 @@ def leave(*, together: bool) -> None:
         if together:
             distributed.barrier()
         distributed.destroy_process_group()
+
+
+def _run(arguments: Sequence[str]) -> NoReturn:
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    # Of a failure torchrun prints a page beside the processes' own words.
+    logging.disable(logging.ERROR)
+    try:
+        run.run(run.parse_args(list(arguments)))
+    except SignalException:
+        raise SystemExit(_INTERRUPTED) from None
+    except ChildFailedError as error:
+        # Whoever waits for a process that has refused dies of it, perhaps within the same second.
+        failures = sorted(
+            error.failures.values(), key=lambda failure: (failure.exitcode != _BAD_INPUT, failure.timestamp)
+        )
+        if failures[0].exitcode == _BAD_INPUT:
+            raise XkdError(failures[0].message) from None
+        raise XkdError(
+            f"--devices: process {failures[0].local_rank} died with exit code {failures[0].exitcode}; "
+            "what it printed is above"
+        ) from None
+    raise SystemExit(0)
 
 
 def _rendezvous(nodes: int) -> list[str]:

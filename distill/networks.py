@@ -110,9 +110,6 @@ class Observed(nn.Module):
         classifier: student or teacher.
         needs: what its passes must hold.
         taps: module paths whose outputs are kept.
-
-    Raises:
-        XkdError: a path that is no module.
     """
 
     def __init__(self, classifier: Classifier, needs: frozenset[Requirement], taps: Sequence[str]) -> None:
@@ -124,7 +121,7 @@ class Observed(nn.Module):
         self._network: Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]] = self._run
         features = {classifier.head.features} if "features" in needs and classifier.head is not None else set()
         for path in self._taps | features:
-            _submodule(classifier, path).register_forward_hook(self._keeper(path))
+            classifier.model.get_submodule(path).register_forward_hook(self._keeper(path))
 
     def forward(self, images: Tensor) -> Pass:
         """(B, 3, H, W) normalised -> Pass; its taps are in the order in which the network makes them."""
@@ -205,12 +202,19 @@ def tap_paths(methods: Iterable[Method], network: nn.Module, whose: str) -> tupl
         methods: of a recipe.
         network: names its `stages`, or does not.
         whose: "student" or "teacher".
+
+    Raises:
+        XkdError: a path that is no module.
     """
     paths: list[str] = []
     for method in methods:
         if isinstance(method, TapMethod):
             listed = getattr(method, f"{whose}_taps")
             paths += listed if listed is not None else getattr(network, "stages", ())
+    known = [name for name, _ in network.named_modules() if name]
+    for path in paths:
+        if path not in known:
+            raise XkdError(f"{whose}_taps: the {whose} has no module {path!r}; {nearest(path, known)}")
     return tuple(dict.fromkeys(paths))
 
 
@@ -223,14 +227,6 @@ def _student_of(name: str, runs: Path) -> Path:
     raise XkdError(
         f"teacher: {str(candidates[0])!r} does not exist; make it by `xkd-distill train {name}`, or give --teacher FILE"
     )
-
-
-def _submodule(classifier: Classifier, path: str) -> nn.Module:
-    try:
-        return classifier.model.get_submodule(path)
-    except AttributeError:
-        known = [name for name, _ in classifier.model.named_modules() if name]
-        raise XkdError(f"taps: {classifier.name} has no module {path!r}; {nearest(path, known)}") from None
 
 
 def _keep_activations(network: nn.Module) -> None:

@@ -34,7 +34,7 @@ from xkd_eval.devices import process_state
 from xkd_eval.errors import XkdError
 
 _SECONDS_BETWEEN_SAVES = 600.0
-# With several processes, or a device that runs ahead, asking whether all is well makes everyone wait.
+# Asking whether all is well makes an accelerator, which runs ahead, wait.
 _STEPS_BETWEEN_CHECKS = 50
 _LEAST_EVALUATED_AT_ONCE = 250
 
@@ -117,6 +117,7 @@ class _Run:
         self.position = _Position()
         self._progress = progress
         self._steps_per_epoch = parts.train.n_images // parts.recipe.batch_size
+        self._steps_between_checks = 1 if parts.accelerator.device.type == "cpu" else _STEPS_BETWEEN_CHECKS
         self._answers: dict[int, Tensor] = {}
         self._saved_at = self._started_at = time.monotonic()
         self._seconds = 0.0
@@ -247,16 +248,15 @@ class _Run:
     def _check(self, stop: StopRequest) -> None:
         """Now and then: is a stop asked for, are the losses finite, is it time to save?"""
         parts, position = self.parts, self.position
-        eager = parts.accelerator.num_processes == 1 and parts.accelerator.device.type == "cpu"
-        if not (stop.made and parts.accelerator.num_processes == 1) and position.step % _STEPS_BETWEEN_CHECKS:
-            if eager:
-                self._refuse_not_finite()
+        asked_alone = stop.made and parts.accelerator.num_processes == 1
+        due = position.step % self._steps_between_checks == 0 or position.step == self._steps_per_epoch
+        if not asked_alone and not due:
             return
         self._refuse_not_finite()
-        due = time.monotonic() - self._saved_at > _SECONDS_BETWEEN_SAVES
-        wishes = torch.tensor([float(stop.made), float(due)], device=parts.accelerator.device)
-        asked, due = (wish > 0 for wish in parts.accelerator.reduce(wishes, reduction="sum").tolist())
-        if asked or due:
+        late = time.monotonic() - self._saved_at > _SECONDS_BETWEEN_SAVES
+        wishes = torch.tensor([float(stop.made), float(late)], device=parts.accelerator.device)
+        asked, late = (wish > 0 for wish in parts.accelerator.reduce(wishes, reduction="sum").tolist())
+        if asked or late:
             self.save()
         if asked:
             raise TrainingInterruptedError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -256,9 +257,15 @@ def export(
 
 def main() -> None:
     """The console script: one-line errors on stderr, exit code 2; 130 after an interruption."""
+    from distill.launch import reported
+
     try:
         app()
+    except TrainingInterruptedError as error:
+        if os.environ.get("RANK", "0") == "0":
+            print(error, file=sys.stderr)
+        raise SystemExit(130) from None
     except XkdError as error:
-        interrupted = isinstance(error, TrainingInterruptedError)
-        print(error if interrupted else f"error: {error}", file=sys.stderr)
-        raise SystemExit(130 if interrupted else 2) from None
+        if not reported(error):
+            print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

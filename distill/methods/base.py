@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -172,6 +172,7 @@ class Method(nn.Module, ABC):
 
 _REGISTRY: dict[str, type[Method]] = {}
 _M = TypeVar("_M", bound=type[Method])
+_T = TypeVar("_T")
 
 
 def register(method: _M) -> _M:
@@ -219,6 +220,39 @@ def positive(option: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise XkdError(f"{option}: {value!r} found; expected a number above 0")
     return value
+
+
+def count(option: str, value: int, minimum: int = 1) -> int:
+    """`value`, if it is a whole number of at least `minimum`.
+
+    Raises:
+        XkdError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise XkdError(f"{option}: {value!r} found; expected an integer of at least {minimum}")
+    return value
+
+
+def share(option: str, value: float) -> float:
+    """`value`, if it is a number from 0 to below 1.
+
+    Raises:
+        XkdError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise XkdError(f"{option}: {value!r} found; expected a number from 0 to below 1")
+    return value
+
+
+def several(option: str, values: Sequence[_T], kind: type[_T]) -> tuple[_T, ...]:
+    """`values` as a tuple, if they are a list of that kind.
+
+    Raises:
+        XkdError: they are not; a text is no list of its letters.
+    """
+    if isinstance(values, str) or not isinstance(values, Sequence) or not all(isinstance(v, kind) for v in values):
+        raise XkdError(f"{option}: {values!r} found; expected a list of {kind.__name__}")
+    return tuple(values)
 
 
 def one_of(option: str, value: Any, allowed: tuple[Any, ...]) -> Any:

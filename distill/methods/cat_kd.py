@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass, one_of, positive, register
+from distill.methods.base import Method, Pass, count, one_of, register
 from distill.methods.maps import pool_to
 
 
@@ -41,7 +41,7 @@ class CatKd(Method):
 
     def __init__(self, grid: int = 2, normalise: bool = True) -> None:
         super().__init__()
-        self.grid = int(positive("grid", grid))
+        self.grid = count("grid", grid)
         self.normalise = one_of("normalise", normalise, (True, False))
 
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:

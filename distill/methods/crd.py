@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass, positive, register
+from distill.methods.base import Method, Pass, count, positive, register, share
 from distill.methods.gather import refuse_several_processes
 from xkd_eval.errors import XkdError
 
@@ -56,12 +56,10 @@ class Crd(Method):
         self, dimensions: int = 128, negatives: int = 16384, temperature: float = 0.07, momentum: float = 0.5
     ) -> None:
         super().__init__()
-        self.dimensions = int(positive("dimensions", dimensions))
-        self.negatives = int(positive("negatives", negatives))
+        self.dimensions = count("dimensions", dimensions)
+        self.negatives = count("negatives", negatives)
         self.temperature = positive("temperature", temperature)
-        if not 0 <= momentum < 1:
-            raise XkdError(f"momentum: {momentum!r} found; expected a number from 0 to below 1")
-        self.momentum = momentum
+        self.momentum = share("momentum", momentum)
         self.student_embed: nn.Module = nn.Identity()
         self.teacher_embed: nn.Module = nn.Identity()
         for buffer in ("student_memory", "teacher_memory"):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass, register
-from xkd_eval.errors import XkdError
+from distill.methods.base import Method, Pass, register, share
 
 
 @register
@@ -23,9 +22,7 @@ class CrossEntropy(Method):
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise XkdError(f"label_smoothing: {label_smoothing!r} found; expected a number from 0 to below 1")
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = share("label_smoothing", label_smoothing)
 
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass, positive, register
+from distill.methods.base import Method, Pass, one_of, positive, register
 from distill.methods.gather import gather_batch
 from distill.methods.kd import prepare_logits
 
@@ -49,7 +49,7 @@ class Dist(Method):
         self.beta = positive("beta", beta)
         self.gamma = positive("gamma", gamma)
         self.temperature = positive("temperature", temperature)
-        self.standardise = standardise
+        self.standardise = one_of("standardise", standardise, (True, False))
 
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""

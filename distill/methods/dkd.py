@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass, positive, register
+from distill.methods.base import Method, Pass, one_of, positive, register
 from distill.methods.kd import kd_loss_per_row, prepare_logits
 
 
@@ -52,7 +52,7 @@ class Dkd(Method):
         self.alpha = positive("alpha", alpha)
         self.beta = positive("beta", beta)
         self.temperature = positive("temperature", temperature)
-        self.standardise = standardise
+        self.standardise = one_of("standardise", standardise, (True, False))
 
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass, one_of, positive, register
+from distill.methods.base import Method, Pass, count, one_of, positive, register
 from distill.methods.maps import pool_to, to_larger, to_size
 from xkd_eval.errors import XkdError
 
@@ -93,7 +93,7 @@ class ExpKd(Method):
         self.clamp = one_of("clamp", clamp, (True, False))
         self.temperature = positive("temperature", temperature)
         self.reduction: Reduction = one_of("reduction", reduction, ("mean", "sum"))
-        self.top_k = top_k if top_k is None else _count("top_k", top_k, minimum=2)
+        self.top_k = top_k if top_k is None else count("top_k", top_k, minimum=2)
         self.resize = _check_resize(resize)
         self.relative = one_of("relative", relative, (True, False))
 
@@ -154,11 +154,5 @@ def _author_reduction(**options: Any) -> Reduction:
 
 def _check_resize(resize: Resize) -> Resize:
     if isinstance(resize, int):
-        return _count("resize", resize, minimum=1)
+        return count("resize", resize, minimum=1)
     return one_of("resize", resize, ("larger", "teacher-to-student"))
-
-
-def _count(option: str, value: int, minimum: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise XkdError(f"{option}: {value!r} found; expected an integer of at least {minimum}")
-    return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass, positive, register
+from distill.methods.base import Method, Pass, one_of, positive, register
 
 
 def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
@@ -56,7 +56,7 @@ class Kd(Method):
     def __init__(self, temperature: float = 4.0, standardise: bool = False) -> None:
         super().__init__()
         self.temperature = positive("temperature", temperature)
-        self.standardise = standardise
+        self.standardise = one_of("standardise", standardise, (True, False))
 
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""

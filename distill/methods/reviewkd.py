@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.methods.base import Pass, one_of, positive, register
+from distill.methods.base import Pass, count, one_of, register
 from distill.methods.taps import TapMethod
 
 _PYRAMID = (4, 2, 1)
@@ -85,7 +85,7 @@ class ReviewKd(TapMethod):
         teacher_taps: Sequence[str] | None = None,
     ) -> None:
         super().__init__(student_taps, teacher_taps)
-        self.hidden = int(positive("hidden", hidden))
+        self.hidden = count("hidden", hidden)
         self.embedding = one_of("embedding", embedding, (True, False))
         self.fusions = nn.ModuleList()
 

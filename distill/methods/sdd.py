@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from distill.methods.base import Method, Pass, one_of, positive, register
+from distill.methods.base import Method, Pass, count, one_of, positive, register, several
 from distill.methods.dkd import dkd_terms
 from distill.methods.kd import kd_loss_per_row
 from distill.methods.maps import pool_to
@@ -59,7 +59,7 @@ class Sdd(Method):
         super().__init__()
         if not scales:
             raise XkdError("scales: empty; expected grid sizes such as [1, 2, 4]")
-        self.scales = tuple(int(positive("scales", scale)) for scale in scales)
+        self.scales = tuple(count("scales", scale) for scale in several("scales", scales, int))
         self.complementary = positive("complementary", complementary)
         self.base = one_of("base", base, ("kd", "dkd"))
         self.temperature = positive("temperature", temperature)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from distill.methods.base import Method, Pass
+from distill.methods.base import Method, Pass, several
 from xkd_eval.errors import XkdError
 
 
@@ -22,8 +22,8 @@ class TapMethod(Method):
 
     def __init__(self, student_taps: Sequence[str] | None = None, teacher_taps: Sequence[str] | None = None) -> None:
         super().__init__()
-        self.student_taps = None if student_taps is None else tuple(student_taps)
-        self.teacher_taps = None if teacher_taps is None else tuple(teacher_taps)
+        self.student_taps = None if student_taps is None else several("student_taps", student_taps, str)
+        self.teacher_taps = None if teacher_taps is None else several("teacher_taps", teacher_taps, str)
 
     def pairs(self, student: Pass, teacher: Pass) -> list[tuple[Tensor, Tensor]]:
         """The paired maps (B, C_s, h_s, w_s) and (B, C_t, h_t, w_t).

@@ -72,3 +72,19 @@ def test_an_unreadable_photograph_is_named(imagenet, tmp_path):
     (imagenet / "train" / WORDNET_IDS[1] / f"{WORDNET_IDS[1]}_3.JPEG").write_bytes(b"not a photograph")
     with pytest.raises(XkdError, match=rf"an image cannot be read; mend or remove it: .*{WORDNET_IDS[1]}_3"):
         train(recipe_for(imagenet), tmp_path / "run", device="cpu")
+
+
+def test_a_sample_keeps_the_classes_of_the_whole(imagenet):
+    recipe = recipe_for(imagenet)
+    sampled = recipe.model_copy(update={"data": recipe.data.model_copy(update={"images": 2}), "batch_size": 2})
+    splits = open_splits(sampled)
+    assert len(splits.train.labels) == 2
+    assert splits.classes == open_splits(recipe).classes
+    assert splits.test.labels == open_splits(recipe).test.labels
+
+
+def test_one_part_is_refused_whether_or_not_it_is_sampled(imagenet):
+    one = recipe_for(imagenet / "train")
+    for data in (one.data, one.data.model_copy(update={"images": 16})):
+        with pytest.raises(XkdError, match="holds one part only"):
+            open_splits(one.model_copy(update={"data": data}))

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ import yaml
 
 from distill.training import train
 from tests.distill.conftest import EXP_KD, values_of
+from xkd_eval.classifiers.checkpoint import read_checkpoint
 
 FIRST_STEP = """
 import sys
@@ -81,3 +84,37 @@ def test_two_nodes_without_an_address_are_refused(recipe_file):
     refused = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: --nodes: 2 found, and neither NODE_RANK with MASTER_ADDR")
+
+
+def _train_on_two(file, directory, **keywords):
+    command = [sys.executable, "-m", "distill", "train", str(file), "-o", str(directory), "--device", "cpu"]
+    return subprocess.Popen([*command, "--devices", "2"], stderr=subprocess.PIPE, text=True, **keywords)
+
+
+def test_what_both_processes_refuse_is_said_once(recipe_file, tmp_path):
+    process = _train_on_two(recipe_file(losses=[{"method": "ce"}, {"method": "kd"}]), tmp_path / "run")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert err.strip() == "error: --teacher: missing; kd distils from one"
+
+
+def test_ctrl_c_stops_both_and_they_continue_to_the_same_bits(recipe_file, tmp_path):
+    # Ten steps an epoch: a stop is met although no epoch is long.
+    file = recipe_file(epochs=20)
+    process = _train_on_two(file, tmp_path / "run", start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "metrics.csv").is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert len(err.strip().splitlines()) == 1
+    assert err.strip().startswith("stopped in epoch")
+    for directory in ("run", "whole"):
+        command = ["-m", "distill", "train", str(file), "-o", str(tmp_path / directory), "--device", "cpu", "--resume"]
+        run(*command, "--devices", "2")
+    interrupted, whole = (
+        read_checkpoint(tmp_path / directory / "student.pt").state_dict for directory in ("run", "whole")
+    )
+    for name, weights in whole.items():
+        assert torch.equal(interrupted[name], weights), name

@@ -327,6 +327,13 @@ def test_a_student_without_a_cam_head_is_refused_for_a_cam_loss(recipe_of, tmp_p
         )
 
 
+@pytest.mark.parametrize("whose", ["student", "teacher"])
+def test_a_tap_that_is_no_module_says_whose(recipe_of, tmp_path, teacher, whose):
+    losses = [{"method": "ce"}, {"method": "at", f"{whose}_taps": ["layr1"]}]
+    with pytest.raises(XkdError, match=f"{whose}_taps: the {whose} has no module 'layr1'; nearest: layer1"):
+        train(recipe_of(losses=losses, teacher={"model": str(teacher)}), tmp_path / "run", device="cpu")
+
+
 def test_a_student_from_another_library(recipe_of, tmp_path, teacher):
     student = {"architecture": "timm/resnet10t", "preprocess": {"size": [64, 64]}}
     recipe = recipe_of(losses=EXP_KD, teacher={"model": str(teacher)}, student=student, epochs=1)
