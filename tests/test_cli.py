@@ -42,6 +42,12 @@ def _images(folder: Path, count: int = 2) -> Path:
     return folder
 
 
+def _with_masks(folder: Path) -> Path:
+    for name in ("images", "masks"):
+        _images(folder / name)
+    return folder
+
+
 def _truncated_mat(path: Path) -> Path:
     with h5py.File(path, "w") as file:
         file["value/img"] = torch.zeros(1000, 100).numpy()
@@ -74,6 +80,14 @@ BAD_INPUT = {
         "does not fit",
     ),
     "no labels": (lambda here: ["perturbation", "-d", _images(here / "flat")], "has no labels"),
+    "no labels for masks": (
+        lambda here: ["perturbation", "-d", _with_masks(here / "seg")],
+        "give a set with labels",
+    ),
+    "no labels to explain": (
+        lambda here: ["segmentation", "-d", _with_masks(here / "seg"), "--target", "true"],
+        "error: --target true: seg has no labels; leave it out",
+    ),
     "no masks": (lambda here: ["segmentation", "-d", _images(here / "flat")], "has no masks"),
     "other classes": (lambda here: ["perturbation", "-d", _images(here / "tree/n01440764").parent], "--data"),
     "label out of range": (
@@ -160,7 +174,7 @@ def test_unreadable_images_are_skipped_and_listed_or_an_error(xkd_eval, tmp_path
     assert code == 0
     skipped = json.loads((tmp_path / "run/summary.json").read_text())["skipped"]
     assert {image["id"] for image in skipped["images"]} == {"zero/empty.jpg", "one/cut.png"}
-    assert "2 images skipped" in printed
+    assert "2 images skipped, the first one/cut.png: truncated" in printed
     code, _, errors = xkd_eval("perturbation", "-d", tree, "-o", "strict", "--strict")
     assert code == 2
     assert "--strict" in errors and not (tmp_path / "strict/summary.json").exists()
