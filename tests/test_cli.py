@@ -98,6 +98,10 @@ BAD_INPUT = {
     "output cannot be written": (lambda here: ["segmentation", "--limit", "2", "-o", "/proc/x"], "cannot be written"),
     "foreign output": (lambda here: ["segmentation", "--limit", "2", "-o", _images(here / "o")], "no run of this tool"),
     "explainer without its maps": (lambda here: ["perturbation", "--maps", here, "--limit", "2"], "no map for image"),
+    "unknown option": (lambda here: ["perturbation", "--modle", "x"], "--modle"),
+    "unknown protocol": (lambda here: ["perturbation", "--protocol", "published"], "'--protocol'"),
+    "no images": (lambda here: ["perturbation", "--limit", "0"], "'--limit'"),
+    "unknown command": (lambda here: ["perturb"], "'perturb'"),
     "bad fractions": (lambda here: ["perturbation", "--fractions", "0.5,0.1"], "--fractions"),
     "bad size": (lambda here: ["perturbation", "--size", "64x"], "--size: got '64x'"),
     "bad class": (lambda here: ["overlay", "-d", "embedded", "--class", "eleven"], "--class 'eleven'"),
@@ -130,6 +134,13 @@ def test_bad_input_ends_in_one_line_and_exit_code_2(xkd_eval, tmp_path, name):
     assert len(lines) == 1 and lines[0].startswith("error: "), errors
     assert message in lines[0]
     assert not list(tmp_path.rglob("summary.json"))
+
+
+def test_no_command_prints_the_help(xkd_eval):
+    code, printed, errors = xkd_eval()
+    assert "perturbation" in printed + errors
+    assert "error" not in errors
+    assert code == 2
 
 
 def test_help_imports_nothing_heavy():

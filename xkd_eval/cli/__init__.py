@@ -20,6 +20,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+# typer brings a click of its own in newer releases and imports it in older ones: this is the class of either.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
 _PERTURBATION_EXAMPLES = """[b]Examples[/b]
 
 xkd-eval perturbation
@@ -327,7 +330,17 @@ def _run_test(name: str, model: str, data: str, **options: Any) -> None:
 def main() -> None:
     """The console script: one-line errors on stderr, exit code 2."""
     try:
-        app()
+        raise SystemExit(app(standalone_mode=False))
     except XkdError as error:
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    except _UsageError as error:
+        print(_one_line(error), file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _one_line(error: Any) -> str:
+    message, context = error.format_message().rstrip("."), error.ctx
+    if not message or "\n" in message:  # no argument at all: the help has been printed, or is the message
+        return str(message)
+    hint = f" (`{context.command_path} --help` lists what it takes)" if context else ""
+    return f"error: {message}{hint}"
