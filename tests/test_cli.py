@@ -224,3 +224,15 @@ def test_bf16_that_is_emulated_is_said_to_be_slower(xkd_eval, monkeypatch):
     native["avx512_bf16"] = False
     code, _, errors = xkd_eval(*command, "emulated")
     assert code == 0 and "fp32 is faster" in errors
+
+
+def test_overlay_and_inspect_take_the_corrections_of_a_models_input(xkd_eval, tmp_path):
+    photo = _images(tmp_path / "photos") / "0.png"
+    corrections = "--size 64 --interpolation bicubic --mean 103,116,123 --std 1 --channel-order BGR --value-range 255"
+    code, printed, errors = xkd_eval("inspect", *corrections.split())
+    assert code == 0, errors
+    assert "64x64 BGR, white = 255" in printed and "103, 116, 123" in printed
+    how = "--precision bf16 --workers 1 --batch-size 2 --seed 3"
+    code, _, errors = xkd_eval("overlay", photo, "-o", "a.png", *corrections.split(), *how.split())
+    assert code == 0, errors
+    assert (tmp_path / "a.png").is_file()

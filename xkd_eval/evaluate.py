@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -281,5 +281,4 @@ def _explainer(protocol: Protocol, options: Options) -> Explainer:
     if isinstance(explainer, Explainer):
         return explainer
     made = create_explainer(explainer, **({"reduction": protocol.cam_channels} if explainer == "cam" else {}))
-    drawn = {field.name for field in fields(made)} & {"seed"}
-    return replace(made, **dict.fromkeys(drawn, options.get("seed", 0)))
+    return made.seeded(options.get("seed", 0))
