@@ -42,6 +42,12 @@ def _images(folder: Path, count: int = 2) -> Path:
     return folder
 
 
+def _with_masks(folder: Path) -> Path:
+    for name in ("images", "masks"):
+        _images(folder / name)
+    return folder
+
+
 def _truncated_mat(path: Path) -> Path:
     with h5py.File(path, "w") as file:
         file["value/img"] = torch.zeros(1000, 100).numpy()
@@ -74,6 +80,14 @@ BAD_INPUT = {
         "does not fit",
     ),
     "no labels": (lambda here: ["perturbation", "-d", _images(here / "flat")], "has no labels"),
+    "no labels for masks": (
+        lambda here: ["perturbation", "-d", _with_masks(here / "seg")],
+        "give a set with labels",
+    ),
+    "no labels to explain": (
+        lambda here: ["segmentation", "-d", _with_masks(here / "seg"), "--target", "true"],
+        "error: --target true: seg has no labels; leave it out",
+    ),
     "no masks": (lambda here: ["segmentation", "-d", _images(here / "flat")], "has no masks"),
     "other classes": (lambda here: ["perturbation", "-d", _images(here / "tree/n01440764").parent], "--data"),
     "label out of range": (
@@ -84,6 +98,10 @@ BAD_INPUT = {
     "output cannot be written": (lambda here: ["segmentation", "--limit", "2", "-o", "/proc/x"], "cannot be written"),
     "foreign output": (lambda here: ["segmentation", "--limit", "2", "-o", _images(here / "o")], "no run of this tool"),
     "explainer without its maps": (lambda here: ["perturbation", "--maps", here, "--limit", "2"], "no map for image"),
+    "unknown option": (lambda here: ["perturbation", "--modle", "x"], "--modle"),
+    "unknown protocol": (lambda here: ["perturbation", "--protocol", "published"], "'--protocol'"),
+    "no images": (lambda here: ["perturbation", "--limit", "0"], "'--limit'"),
+    "unknown command": (lambda here: ["perturb"], "'perturb'"),
     "bad fractions": (lambda here: ["perturbation", "--fractions", "0.5,0.1"], "--fractions"),
     "bad size": (lambda here: ["perturbation", "--size", "64x"], "--size: got '64x'"),
     "bad class": (lambda here: ["overlay", "-d", "embedded", "--class", "eleven"], "--class 'eleven'"),
@@ -116,6 +134,13 @@ def test_bad_input_ends_in_one_line_and_exit_code_2(xkd_eval, tmp_path, name):
     assert len(lines) == 1 and lines[0].startswith("error: "), errors
     assert message in lines[0]
     assert not list(tmp_path.rglob("summary.json"))
+
+
+def test_no_command_prints_the_help(xkd_eval):
+    code, printed, errors = xkd_eval()
+    assert "perturbation" in printed + errors
+    assert "error" not in errors
+    assert code == 2
 
 
 def test_help_imports_nothing_heavy():
@@ -160,7 +185,7 @@ def test_unreadable_images_are_skipped_and_listed_or_an_error(xkd_eval, tmp_path
     assert code == 0
     skipped = json.loads((tmp_path / "run/summary.json").read_text())["skipped"]
     assert {image["id"] for image in skipped["images"]} == {"zero/empty.jpg", "one/cut.png"}
-    assert "2 images skipped" in printed
+    assert "2 images skipped, the first one/cut.png: truncated" in printed
     code, _, errors = xkd_eval("perturbation", "-d", tree, "-o", "strict", "--strict")
     assert code == 2
     assert "--strict" in errors and not (tmp_path / "strict/summary.json").exists()
@@ -199,3 +224,15 @@ def test_bf16_that_is_emulated_is_said_to_be_slower(xkd_eval, monkeypatch):
     native["avx512_bf16"] = False
     code, _, errors = xkd_eval(*command, "emulated")
     assert code == 0 and "fp32 is faster" in errors
+
+
+def test_overlay_and_inspect_take_the_corrections_of_a_models_input(xkd_eval, tmp_path):
+    photo = _images(tmp_path / "photos") / "0.png"
+    corrections = "--size 64 --interpolation bicubic --mean 103,116,123 --std 1 --channel-order BGR --value-range 255"
+    code, printed, errors = xkd_eval("inspect", *corrections.split())
+    assert code == 0, errors
+    assert "64x64 BGR, white = 255" in printed and "103, 116, 123" in printed
+    how = "--precision bf16 --workers 1 --batch-size 2 --seed 3"
+    code, _, errors = xkd_eval("overlay", photo, "-o", "a.png", *corrections.split(), *how.split())
+    assert code == 0, errors
+    assert (tmp_path / "a.png").is_file()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -250,11 +250,17 @@ def _dataset(data: Data, test: Evaluation, options: Options) -> ImageDataset:
             "same-named mask PNGs, or 'embedded'"
         )
     if dataset.label_kind == "none" and (test.needs_labels or test.protocol.explained == "true"):
-        raise XkdError(
-            f"--data: {dataset.name} has no labels; {test.name} scores against the true class: pass --labels FILE"
-        )
+        raise _unlabelled(dataset, test)
     n_images = options.get("limit")
     return dataset if n_images is None else limit(dataset, n_images, options.get("seed", 0))
+
+
+def _unlabelled(dataset: ImageDataset, test: Evaluation) -> XkdError:
+    if not test.needs_labels:
+        return XkdError(f"--target true: {dataset.name} has no labels; leave it out to explain the predicted class")
+    # Sets of masks take no --labels.
+    remedy = "give a set with labels" if dataset.has_masks else "pass --labels FILE"
+    return XkdError(f"--data: {dataset.name} has no labels; {test.name} scores against the true class: {remedy}")
 
 
 def _labels(dataset: ImageDataset, classifier: Classifier, test: Evaluation, options: Options) -> list[int | None]:
@@ -277,5 +283,4 @@ def _explainer(protocol: Protocol, options: Options) -> Explainer:
     if isinstance(explainer, Explainer):
         return explainer
     made = create_explainer(explainer, **({"reduction": protocol.cam_channels} if explainer == "cam" else {}))
-    drawn = {field.name for field in fields(made)} & {"seed"}
-    return replace(made, **dict.fromkeys(drawn, options.get("seed", 0)))
+    return made.seeded(options.get("seed", 0))

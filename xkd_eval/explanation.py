@@ -18,7 +18,7 @@ from xkd_eval.datasets.decode import decode_image
 from xkd_eval.devices import resolve_device
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import Context, Explainer, create_explainer
-from xkd_eval.inference import check_finite, standing_on
+from xkd_eval.inference import check_finite, prepare, standing_on
 
 Photo = str | Path | Image.Image | np.ndarray
 
@@ -50,6 +50,7 @@ def explain(
     masks: Sequence[np.ndarray] | None = None,
     preprocess: Preprocess | None = None,
     device: str = "auto",
+    precision: str = "fp32",
 ) -> Explanation:
     """Explain one class of each image.
 
@@ -62,6 +63,8 @@ def explain(
         masks: n masks, each (H, W) of its photo, 1 = object; for the oracle.
         preprocess: the input convention; None is the model's own.
         device: "auto", "cpu", "cuda", ...
+        precision: of the pass that classifies, and of the CAM, which reads it: "fp32" or "bf16". Explainers that make
+            passes of their own make them in fp32.
 
     Raises:
         XkdError: an unreadable image, a class out of range, an explainer that does not hold for the model.
@@ -75,13 +78,13 @@ def explain(
     convention = preprocess or classifier.preprocess
     pixels = torch.stack([convention.pixels(as_photo(image)) for image in images]).to(where)
     normalised = convention.normalise(pixels)
-    with torch.no_grad():
-        logits = classifier(normalised).float()
+    logits, features = _classified(classifier, normalised, precision)
     check_finite(logits, classifier.name, "these images")
     predicted = logits.argmax(1)
     explained = predicted if classes is None else _checked_classes(classes, len(images), classifier).to(where)
     context = Context(
         ids=tuple(ids) if ids else tuple(map(str, range(len(images)))),
+        features=features,
         masks=None if masks is None else torch.stack([convention.mask(mask) for mask in masks]).to(where),
     )
     maps = method(classifier, normalised, explained, context)
@@ -101,6 +104,17 @@ def as_photo(image: Photo) -> Image.Image:
     if not path.is_file():
         raise XkdError(f"{path}: no such image file")
     return decode_image(path, str(path))
+
+
+@torch.no_grad()
+def _classified(classifier: Classifier, images: Tensor, precision: str) -> tuple[Tensor, Tensor | None]:
+    """(B, K) logits, and (B, C, h, w) features where they are not those of the classifier as it is."""
+    if precision not in ("fp32", "bf16"):
+        raise XkdError(f"--precision: unknown value {precision!r}; expected fp32 or bf16")
+    if precision == "fp32":
+        return classifier(images).float(), None
+    prepared = prepare(classifier, images.device, precision, (images.shape[2], images.shape[3]))
+    return (prepared(images), None) if prepared.head is None else prepared.forward_with_features(images)
 
 
 def _checked_classes(classes: Sequence[int], n_images: int, classifier: Classifier) -> Tensor:

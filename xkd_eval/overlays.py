@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,14 +17,19 @@ from PIL import Image
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
-from xkd_eval.datasets import ImageDataset, open_dataset
+from xkd_eval.datasets import ImageDataset, limit, open_dataset
 from xkd_eval.devices import resolve_device
 from xkd_eval.errors import XkdError
-from xkd_eval.explainers import Explainer
+from xkd_eval.explainers import Explainer, create_explainer
 from xkd_eval.explanation import Photo, as_photo, explain
 from xkd_eval.figures.overlay import OverlayPanel, overlay_figure
 from xkd_eval.figures.style import save_figure
 from xkd_eval.inference import standing_on
+
+_FIRST = 4
+
+_V = TypeVar("_V")
+_R = TypeVar("_R")
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,9 @@ def overlay(
     colormap: str | None = None,
     alpha: float | None = None,
     device: str = "auto",
+    precision: str = "fp32",
+    batch_size: int = 32,
+    seed: int = 0,
 ) -> Figure:
     """Photo, map and overlay side by side: a row an image, a column a model.
 
@@ -55,6 +65,9 @@ def overlay(
         colormap: matplotlib's name; None is the house style's.
         alpha: the map's share in the overlay, 0 to 1; None is the house style's.
         device: "auto", "cpu", "cuda", ...
+        precision: "fp32" or "bf16", see `explain`.
+        batch_size: photos explained at a time.
+        seed: of the explainers that draw at random.
 
     Returns:
         The figure; `xkd_eval.figures.save_figure` writes it as PNG, PDF or SVG.
@@ -65,12 +78,15 @@ def overlay(
     named = [photo if isinstance(photo, NamedPhoto) else _named(photo) for photo in photos]
     given = [models] if isinstance(models, Classifier) else list(models)
     columns = [standing_on(model, resolve_device(device)) for model in given]
-    count = _top_count(classes)
+    method = (create_explainer(explainer) if isinstance(explainer, str) else explainer).seeded(seed)
+    make = partial(_panels, classes=classes, explainer=method, device=device, precision=precision)
     rows, titles = [], []
-    for photo in named:
-        panels = [_panels(model, photo, classes, count, explainer, device) for model in columns]
-        rows.extend([list(row) for row in zip(*panels, strict=True)])
-        titles.extend([photo.name, *[""] * (len(panels[0]) - 1)])
+    for start in range(0, len(named), batch_size):
+        batch = named[start : start + batch_size]
+        # Of each model, of each photo: a panel a class.
+        for photo, *panels in zip(batch, *(make(model, batch) for model in columns), strict=True):
+            rows.extend([list(row) for row in zip(*panels, strict=True)])
+            titles.extend([photo.name, *[""] * (len(panels[0]) - 1)])
     style = {name: value for name, value in (("colormap", colormap), ("alpha", alpha)) if value is not None}
     return overlay_figure(rows, row_titles=titles, **style)  # type: ignore[arg-type]
 
@@ -84,7 +100,10 @@ def write_overlays(
     ids: Sequence[str],
     output: Path,
     file_format: str = "png",
-    resize: str = "squash",
+    preprocess: dict[str, Any] | None = None,
+    images: int | None = None,
+    workers: int = 0,
+    seed: int = 0,
     **options: Any,
 ) -> list[Path]:
     """Load, draw and save what `xkd-eval overlay` names.
@@ -94,10 +113,13 @@ def write_overlays(
         weights: none, or one a model.
         photos: image files; or else `data` and `ids`.
         data: what `open_dataset` takes.
-        ids: of images in `data`; none takes its first four.
+        ids: of images in `data`; none takes its first four, or the sample.
         output: a file with suffix .png, .pdf or .svg for one figure of all, else a folder that gets one figure a photo.
         file_format: of the figures in a folder: "png", "pdf" or "svg".
-        resize: "squash" shows the model the whole photo, "crop" its centre.
+        preprocess: Preprocess fields to override. The model sees the whole photo, squashed, unless "resize" is "crop".
+        images: the size of a seeded, label-stratified sample of `data`.
+        workers: processes that decode photos; 0 decodes in this one.
+        seed: of the sample and of the explainers that draw at random.
         options: see `overlay`.
 
     Returns:
@@ -108,20 +130,25 @@ def write_overlays(
     """
     if weights and len(weights) != len(models):
         raise XkdError(f"--weights: got {len(weights)} for {len(models)} models; expected one a --model, in order")
-    named = _gather(photos, data, ids)
+    convention = {"resize": "squash", **(preprocess or {})}
+    named = _gather(photos, data, ids, images, seed, workers)
     columns = [
-        load_classifier(model, weights=weights[place] if weights else None, resize=resize)
+        load_classifier(model, weights=weights[place] if weights else None, **convention)
         for place, model in enumerate(models)
     ]
     is_file = bool(output.suffix) and not output.is_dir()
     groups = [(output, named)] if is_file else [(_figure_path(output, p, file_format), [p]) for p in named]
     _check_distinct([path for path, _ in groups])
     for path, group in groups:
-        save_figure(overlay(columns, group, **options), path)
+        save_figure(overlay(columns, group, seed=seed, **options), path)
     return [path for path, _ in groups]
 
 
-def _gather(photos: Sequence[Path], data: str | None, ids: Sequence[str]) -> list[NamedPhoto]:
+def _gather(
+    photos: Sequence[Path], data: str | None, ids: Sequence[str], images: int | None, seed: int, workers: int
+) -> list[NamedPhoto]:
+    if images is not None and (data is None or ids):
+        raise XkdError("--limit: takes a sample of a data set; give --data, and no --ids")
     if photos and data is not None:
         raise XkdError("--data: photos are given as files too; give one or the other")
     if data is None:
@@ -129,9 +156,11 @@ def _gather(photos: Sequence[Path], data: str | None, ids: Sequence[str]) -> lis
             raise XkdError("--ids: names images of a data set; give --data too")
         if not photos:
             raise XkdError("photos: none given; name image files, or --data embedded")
-        return [_named(photo) for photo in photos]
+        decoded = _mapped(as_photo, photos, workers)
+        return [NamedPhoto(photo.name, image) for photo, image in zip(photos, decoded, strict=True)]
     dataset = open_dataset(data)
-    return from_dataset(dataset, ids or dataset.ids[:4])
+    sample = dataset.ids[:_FIRST] if images is None else limit(dataset, images, seed).ids
+    return from_dataset(dataset, ids or sample, workers)
 
 
 def _figure_path(folder: Path, photo: NamedPhoto, file_format: str) -> Path:
@@ -171,8 +200,8 @@ def _named(photo: Photo) -> NamedPhoto:
     return NamedPhoto(Path(photo).name if isinstance(photo, str | Path) else "", photo)
 
 
-def from_dataset(dataset: ImageDataset, ids: Sequence[str]) -> list[NamedPhoto]:
-    """The photos of a data set with the given ids.
+def from_dataset(dataset: ImageDataset, ids: Sequence[str], workers: int = 0) -> list[NamedPhoto]:
+    """The photos of a data set with the given ids, decoded by so many processes, or by this one.
 
     Raises:
         XkdError: an id that the set does not have.
@@ -182,8 +211,15 @@ def from_dataset(dataset: ImageDataset, ids: Sequence[str]) -> list[NamedPhoto]:
     if unknown:
         nearest = difflib.get_close_matches(unknown[0], dataset.ids, n=1) or dataset.ids[:1]
         raise XkdError(f"--ids: {dataset.name} has no image {unknown[0]!r}; an id looks like {nearest[0]!r}")
-    samples = [(identifier, dataset.load(places[identifier])) for identifier in ids]
-    return [NamedPhoto(identifier, sample.image, sample.mask) for identifier, sample in samples]
+    samples = _mapped(dataset.load, [places[identifier] for identifier in ids], workers)
+    return [NamedPhoto(name, sample.image, sample.mask) for name, sample in zip(ids, samples, strict=True)]
+
+
+def _mapped(function: Callable[[_V], _R], values: Sequence[_V], workers: int) -> list[_R]:
+    if workers == 0:
+        return [function(value) for value in values]
+    with ProcessPoolExecutor(workers) as pool:
+        return list(pool.map(function, values, chunksize=max(1, len(values) // workers)))
 
 
 def _top_count(classes: str | int) -> int | None:
@@ -198,40 +234,54 @@ def _top_count(classes: str | int) -> int | None:
 
 def _panels(
     model: Classifier,
-    photo: NamedPhoto,
+    photos: Sequence[NamedPhoto],
+    *,
     classes: str | int,
-    count: int | None,
-    explainer: str | Explainer,
+    explainer: Explainer,
     device: str,
-) -> list[OverlayPanel]:
-    image = as_photo(photo.photo)
-    wanted = [class_index(model, classes)] if count is None else _most_probable(model, image, count)
+    precision: str,
+) -> list[list[OverlayPanel]]:
+    """Of each photo, a panel a class."""
+    images = [as_photo(photo.photo) for photo in photos]
+    wanted = _wanted(model, images, classes)
+    masks = [photo.mask for photo in photos if photo.mask is not None]
+    per_photo = len(wanted[0])
     made = explain(
         model,
-        [image] * len(wanted),
-        wanted,
+        _repeated(images, per_photo),
+        [index for indices in wanted for index in indices],
         explainer=explainer,
-        ids=[photo.name] * len(wanted),
-        masks=None if photo.mask is None else [photo.mask] * len(wanted),
+        ids=_repeated([photo.name for photo in photos], per_photo),
+        masks=_repeated(masks, per_photo) if len(masks) == len(photos) else None,
         device=device,
+        precision=precision,
     )
-    return [
+    panels = [
         OverlayPanel(
             image=np.asarray(image),
-            map=made.maps[row],
-            title=model.class_name(index),
-            probability=float(made.probabilities[row]),
+            map=made.maps[place],
+            title=model.class_name(int(made.classes[place])),
+            probability=float(made.probabilities[place]),
             model=model.name,
             region=model.preprocess.region(image.size),
         )
-        for row, index in enumerate(wanted)
+        for place, image in enumerate(_repeated(images, per_photo))
     ]
+    return [panels[start : start + per_photo] for start in range(0, len(panels), per_photo)]
 
 
-def _most_probable(model: Classifier, image: Image.Image, count: int) -> list[int]:
+def _repeated(values: Sequence[_V], times: int) -> list[_V]:
+    return [value for value in values for _ in range(times)]
+
+
+@torch.no_grad()
+def _wanted(model: Classifier, images: Sequence[Image.Image], classes: str | int) -> list[list[int]]:
+    """The classes to explain of each image, most probable first; of all images equally many."""
+    count = _top_count(classes)
+    if count is None:
+        return [[class_index(model, classes)]] * len(images)
     if count > model.num_classes:
         raise XkdError(f"--class top:{count}: {model.name} has {model.num_classes} classes")
     parameter = next(model.parameters(), torch.empty(0))
-    with torch.no_grad():
-        logits = model(model.preprocess.normalise(model.preprocess.pixels(image)[None].to(parameter.device)))
-    return logits[0].topk(count).indices.tolist()
+    pixels = torch.stack([model.preprocess.pixels(image) for image in images]).to(parameter.device)
+    return model(model.preprocess.normalise(pixels)).topk(count).indices.tolist()

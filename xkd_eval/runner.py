@@ -140,8 +140,8 @@ def check_continuable(rows: pa.Table, job: Job, settings: Settings) -> None:
     unreadable = [row for row in skipped_rows(rows) if row["reason"] != _UNLABELLED]
     if settings.strict and unreadable:
         raise XkdError(
-            f"--strict: the run directory skipped {len(unreadable)} images, the first as {unreadable[0]['reason']}; "
-            "mend them and --overwrite"
+            f"--strict: the run directory skipped {len(unreadable)} images, the first as {unreadable[0]['id']}: "
+            f"{unreadable[0]['reason']}; mend them and --overwrite"
         )
     folder = job.save_maps
     if folder is not None and not all(map_path(folder, name).is_file() for name in scored_rows(rows)["id"].to_pylist()):

@@ -141,7 +141,7 @@ def test_a_pickled_module_is_refused_with_how_to_convert_it(trained, tmp_path):
     assert_refused(tmp_path / "w.pt", r"pickled object \(torch.nn.modules.container.Sequential\).*model.state_dict\(\)")
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.filterwarnings("error:Detected pickle protocol")
 def test_code_in_a_file_is_not_run(tmp_path):
     class Payload:
         def __reduce__(self):

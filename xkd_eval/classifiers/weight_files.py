@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,9 @@ def read_weight_file(path: Path, argument: str = "--weights") -> Any:
         return _read_safetensors(path, argument)
     _refuse_torchscript(path, argument)
     try:
-        with torch.serialization.safe_globals(_SAFE_GLOBALS):
+        with torch.serialization.safe_globals(_SAFE_GLOBALS), warnings.catch_warnings():
+            # torch remarks on an unusual pickle protocol; what it cannot read raises all the same.
+            warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise XkdError(f"{argument}: {str(path)!r} {_why_refused(error)}") from None

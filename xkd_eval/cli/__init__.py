@@ -22,6 +22,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+# typer brings a click of its own in newer releases and imports it in older ones: this is the class of either.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
 _PERTURBATION_EXAMPLES = """[b]Examples[/b]
 
 xkd-eval perturbation
@@ -191,20 +194,35 @@ def overlay(
     explainer: Annotated[str, typer.Option("--explainer", "-e", help="See `xkd-eval explainers`.")] = "cam",
     data: Annotated[str | None, typer.Option("--data", "-d", help="Take the photos from a data set.")] = None,
     ids: Annotated[list[str] | None, typer.Option("--ids", help="Image ids in --data; repeat it.")] = None,
-    resize: Annotated[o.ResizeChoice, typer.Option(help="What the model sees: all of it, or a crop.")] = (
-        o.ResizeChoice.squash
-    ),
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="A seeded, label-stratified sample of --data instead of its first images.")
+    ] = None,
     colormap: Annotated[str | None, typer.Option(help="matplotlib's name.")] = None,
     alpha: Annotated[float | None, typer.Option(help="The map's share in the overlay, 0 to 1.")] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A file (.png .pdf .svg) or a folder: one figure a photo.")
     ] = Path("overlay.png"),
     file_format: Annotated[str, typer.Option("--format", help="png, pdf or svg, where -o is a folder.")] = "png",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    size: o.Size = None,
+    resize: o.Resize = None,
+    interpolation: o.Interpolation = None,
+    mean: o.Mean = None,
+    std: o.Std = None,
+    channel_order: o.ChannelOrder = None,
+    value_range: o.ValueRange = None,
+    device: o.Device = "auto",
+    precision: o.Precision = o.PrecisionChoice.fp32,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that decode photos; 0: this one.", rich_help_panel=o.HOW)
+    ] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Photos explained at a time.", rich_help_panel=o.HOW)] = 32,
+    seed: o.Seed = 0,
 ) -> None:
     """Photo, map and overlay side by side."""
-    from xkd_eval.cli.output import console
+    from xkd_eval.cli.output import console, warn_of_slow_precision
     from xkd_eval.overlays import write_overlays
+
+    warn_of_slow_precision(precision.value, device)
 
     written = write_overlays(
         models=model or ["embedded"],
@@ -214,12 +232,17 @@ def overlay(
         ids=ids or [],
         output=output,
         file_format=file_format,
-        resize=resize.value,
+        preprocess=o.preprocess_overrides(size, resize, interpolation, mean, std, channel_order, value_range),
+        images=limit,
+        workers=workers,
+        seed=seed,
         classes=classes,
         explainer=explainer,
         colormap=colormap,
         alpha=alpha,
         device=device,
+        precision=precision.value,
+        batch_size=batch_size,
     )
     for path in written:
         console.print(str(path), highlight=False, soft_wrap=True)
@@ -328,13 +351,21 @@ def demo(
 def inspect(
     model: Annotated[str, typer.Argument(help=o.MODEL_HELP)] = "embedded",
     weights: o.Weights = None,
+    size: o.Size = None,
+    resize: o.Resize = None,
+    interpolation: o.Interpolation = None,
+    mean: o.Mean = None,
+    std: o.Std = None,
+    channel_order: o.ChannelOrder = None,
+    value_range: o.ValueRange = None,
 ) -> None:
     """The CAM head found and its proof, the input convention, the classes, and which explainers hold."""
     from xkd_eval.classifiers.inspection import inspect_classifier
     from xkd_eval.classifiers.loading import load_classifier
     from xkd_eval.cli.output import print_inspection
 
-    print_inspection(inspect_classifier(load_classifier(model, weights=weights)))
+    overrides = o.preprocess_overrides(size, resize, interpolation, mean, std, channel_order, value_range)
+    print_inspection(inspect_classifier(load_classifier(model, weights=weights, **overrides)))
 
 
 @app.command()
@@ -370,7 +401,17 @@ def _keeping_what_is_done() -> Iterator[None]:
 def main() -> None:
     """The console script: one-line errors on stderr, exit code 2."""
     try:
-        app()
+        raise SystemExit(app(standalone_mode=False))
     except XkdError as error:
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    except _UsageError as error:
+        print(_one_line(error), file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _one_line(error: Any) -> str:
+    message, context = error.format_message().rstrip("."), error.ctx
+    if not message or "\n" in message:  # no argument at all: the help has been printed, or is the message
+        return str(message)
+    hint = f" (`{context.command_path} --help` lists what it takes)" if context else ""
+    return f"error: {message}{hint}"

@@ -77,7 +77,7 @@ def stream(
     decoded = _Decoded(dataset, positions, preprocess, mask_size)
     for entry in decoded if workers == 0 else _from_workers(decoded, workers, prefetch):
         if isinstance(entry, Skipped) and strict:
-            raise UnreadableImageError(f"--strict: {entry.reason}")
+            raise UnreadableImageError(f"--strict: {entry.id}: {entry.reason}")
         yield entry if isinstance(entry, Skipped) else entry.item()
 
 
@@ -121,7 +121,7 @@ class _Decoded(TorchDataset[Any]):
         try:
             sample = self.dataset.load(position)
         except UnreadableImageError as error:
-            return Skipped(position, identifier, str(error))
+            return Skipped(position, identifier, str(error).removeprefix(f"{identifier}: "))
         pixels = self.preprocess.pixels(sample.image).numpy()
         size = (sample.image.height, sample.image.width)
         return _Arrays(position, identifier, pixels, self._resized(sample.mask), size)

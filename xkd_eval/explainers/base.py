@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, TypeVar
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, ClassVar, Self, TypeVar
 
 from torch import Tensor
 
@@ -50,6 +50,10 @@ class Explainer(ABC):
     def parameters(self) -> dict[str, Any]:
         """The options that change a map, as plain values: they are recorded beside the results."""
         return asdict(self)
+
+    def seeded(self, seed: int) -> Self:
+        """The same explainer drawing other numbers; itself, where it draws none."""
+        return replace(self, **{"seed": seed}) if "seed" in {field.name for field in fields(self)} else self
 
     @abstractmethod
     def __call__(

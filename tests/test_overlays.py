@@ -1,0 +1,85 @@
+"""Overlays from files and data sets: what is drawn depends on what is asked for, not on batches or processes."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from xkd_eval import load_classifier, overlays
+from xkd_eval.errors import XkdError
+from xkd_eval.explanation import explain
+from xkd_eval.overlays import write_overlays
+
+
+@pytest.fixture
+def drawn(monkeypatch, tmp_path):
+    """Write overlays of the embedded teacher -> (titles, panels) that the figure was made of."""
+    made = {}
+
+    def figure(rows, row_titles, **style):
+        made.update(rows=rows, titles=row_titles)
+
+    monkeypatch.setattr(overlays, "overlay_figure", figure)
+    monkeypatch.setattr(overlays, "save_figure", lambda figure, path: path)
+
+    def draw(*photos, data=None, ids=(), **options):
+        write_overlays(
+            models=["embedded"], weights=[], photos=photos, data=data, ids=ids, output=tmp_path / "x.png", **options
+        )
+        return made["titles"], [panel for row in made["rows"] for panel in row]
+
+    return draw
+
+
+def test_batches_and_processes_change_nothing(drawn):
+    titles, whole = drawn(data="embedded", classes="top:2")
+    again, parts = drawn(data="embedded", classes="top:2", batch_size=3, workers=2)
+    assert titles == again == [text for number in range(4) for text in (f"test-{number:05d}", "")]
+    for one, other in zip(whole, parts, strict=True):
+        assert np.array_equal(one.image, other.image)
+        assert one.title == other.title
+        np.testing.assert_allclose(one.map, other.map, atol=1e-4)
+
+
+def test_files_are_decoded_by_processes_too(drawn, tmp_path):
+    files = [tmp_path / f"{shade}.png" for shade in (10, 200, 90)]
+    for file in files:
+        Image.new("RGB", (30, 20), (int(file.stem),) * 3).save(file)
+    titles, panels = drawn(*files, workers=2)
+    assert titles == ["10.png", "200.png", "90.png"]
+    assert [panel.image[0, 0, 0] for panel in panels] == [10, 200, 90]
+
+
+def test_the_models_input_can_be_corrected(drawn, tmp_path):
+    Image.effect_noise((60, 40), 80).convert("RGB").save(tmp_path / "a.png")
+    _, (own,) = drawn(tmp_path / "a.png", classes="3")
+    _, (corrected,) = drawn(tmp_path / "a.png", classes="3", preprocess={"mean": (0.6,) * 3, "size": (64, 64)})
+    assert own.map.shape == (10, 10) and corrected.map.shape == (16, 16)
+    teacher = load_classifier("embedded", mean=(0.6,) * 3, size=(64, 64), resize="squash")
+    expected = explain(teacher, [tmp_path / "a.png"], [3])
+    np.testing.assert_array_equal(corrected.map, expected.maps[0])
+
+
+def test_a_sample_goes_by_its_seed(drawn):
+    first, _ = drawn(data="embedded", images=5)
+    same, _ = drawn(data="embedded", images=5)
+    other, _ = drawn(data="embedded", images=5, seed=1)
+    assert len(first) == 5 and first == same != other
+
+
+def test_random_maps_go_by_the_seed(drawn):
+    maps = [drawn(data="embedded", ids=["test-00000"], explainer="random", seed=seed)[1][0].map for seed in (0, 0, 1)]
+    assert np.array_equal(maps[0], maps[1])
+    assert not np.array_equal(maps[0], maps[2])
+
+
+def test_bfloat16_moves_the_maps_a_little(drawn):
+    _, exact = drawn(data="embedded", ids=["test-00002"])
+    _, rounded = drawn(data="embedded", ids=["test-00002"], precision="bf16")
+    difference = np.abs(exact[0].map - rounded[0].map).max()
+    assert 0 < difference < 0.05 * np.abs(exact[0].map).max()
+
+
+@pytest.mark.parametrize("options", [{"ids": ["test-00000"], "data": "embedded"}, {}])
+def test_a_sample_needs_a_data_set(drawn, options):
+    with pytest.raises(XkdError, match="--limit: takes a sample of a data set; give --data, and no --ids"):
+        drawn(images=3, **options)
