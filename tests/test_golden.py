@@ -42,10 +42,18 @@ def test_perturbation_hits_and_areas(lite0, golden_perturbation, shared, tmp_pat
     assert result.summary["clean_accuracy"]["value"] == pytest.approx(golden["clean_accuracy"])
 
 
-def test_segmentation_scores_from_the_images(lite0, golden_segmentation, shared):
+@pytest.mark.parametrize("from_maps", [False, True])
+def test_segmentation_scores(lite0, golden_segmentation, shared, tmp_path, from_maps):
     frames = open_dataset(str(shared / "data" / "imagenet_segmentation" / "gtsegs_format.mat"))
-    options = _overrides([127 / 255, 128 / 255])
-    result = segmentation_test(load_classifier(lite0), frames, protocol="exp-kd", preprocess=options)
+    if from_maps:
+        save_maps(tmp_path, frames.ids, torch.tensor(golden_segmentation["cam_7x7"]))
+    result = segmentation_test(
+        load_classifier(lite0),
+        frames,
+        protocol="exp-kd",
+        preprocess=_overrides([127 / 255, 128 / 255]),
+        maps=tmp_path if from_maps else None,
+    )
     assert result.rows["predicted"].to_pylist() == golden_segmentation["predicted"]
     for ours, theirs in {"pixel_accuracy": "pixacc", "miou": "miou", "map": "map", "f1_rows": "f1"}.items():
         assert result.summary[ours]["value"] == pytest.approx(golden_segmentation[theirs], abs=1e-4)
