@@ -1,6 +1,6 @@
 """Does Exp-KD cost accuracy, and do its students explain themselves better? The tables and figure of docs/results.md.
 
-    python benchmarks/evidence.py --runs runs/cifar100_evidence --data cifar100/ -o docs/results ce kd=kd-0.9
+    python benchmarks/evidence.py --runs runs/cifar100_evidence --data cifar100/ -o docs/results.png ce kd=kd-10
 
 Each method is a row of the recipe file `--name`, under another name where there is a `=`. Accuracy is that of
 result.json, on all test images; the rest is what `xkd-eval compare` finds on `--limit` of them, which keeps its runs
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--name", default="cifar100_evidence")
     parser.add_argument("--data", required=True)
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--output", "-o", type=Path, required=True, help="the figure, without its suffix")
+    parser.add_argument("--output", "-o", type=Path, required=True, help="the figure: .png, .pdf or .svg")
     given = parser.parse_args()
     place = given.runs / given.name
     rows = dict(method.split("=") if "=" in method else (method, method) for method in given.methods)
@@ -66,8 +66,7 @@ def main() -> None:
     points = {
         name: measures(found, given.runs / "comparison", results[name], paths, name) for name, paths in students.items()
     }
-    for suffix in (".svg", ".png"):
-        save_figure(seed_figure(points), given.output.with_suffix(suffix))
+    save_figure(seed_figure(points), given.output)
 
 
 def print_accuracies(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
