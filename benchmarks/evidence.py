@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,7 +60,7 @@ def main() -> None:
         given.data,
         images=given.limit,
         output=given.runs / "comparison",
-        command="python benchmarks/evidence.py " + " ".join(given.methods),
+        command=shlex.join(["python", *sys.argv]),
     )
     print_accuracies(results)
     print_explanations(found)

@@ -21,11 +21,6 @@ class Interval:
     low: float | None
     high: float | None
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval carries the claim of a difference."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
-
 
 @dataclass(frozen=True)
 class Resamples:
@@ -66,7 +61,8 @@ class Resamples:
     def difference(self, other: Resamples, score: Score) -> Interval:
         """Of this model's score less the other's."""
         pairs = zip(self.values(score), other.values(score), strict=True)
-        return _bca(*(ours - theirs for ours, theirs in pairs))
+        with np.errstate(invalid="ignore"):  # of two undefined values
+            return _bca(*(ours - theirs for ours, theirs in pairs))
 
     def values(self, score: Score) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """A score of all images (1,), of every draw (R,), and without each image (n,)."""
@@ -113,6 +109,8 @@ def hierarchical_interval(
     """
     generator = np.random.Generator(np.random.PCG64(seed))
     value, drawn = _over_seeds(ours, score, generator)
+    if len(ours[0].values(score)[2]) < 2:  # one image has no spread to draw from
+        drawn = np.full_like(drawn, np.nan)
     if theirs:
         other, other_drawn = _over_seeds(theirs, score, generator)
         value, drawn = value - other, drawn - other_drawn
@@ -187,6 +185,8 @@ def _bca(all_images: np.ndarray, resampled: np.ndarray, left_out: np.ndarray) ->
     value = float(all_images[0])
     if not np.isfinite(value):
         return Interval(None, None, None)
+    if len(left_out) < 2:  # one image has no spread to draw from
+        return Interval(value, None, None)
     resampled, left_out = resampled[np.isfinite(resampled)], left_out[np.isfinite(left_out)]
     if not len(resampled):
         return Interval(value, None, None)

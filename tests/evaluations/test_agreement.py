@@ -88,3 +88,19 @@ def test_maps_without_an_order_correlate_with_none_but_each_other(maps):
     both = map_agreement(constant, constant, SIZE)
     assert (both["spearman"] == 1).all()
     assert (both["ssim"] == 1).all()
+
+
+def test_a_map_without_an_order_agrees_with_its_like_alone(maps):
+    nothing = torch.full((6, 8, 8), float("nan"))
+    found = map_agreement(maps, nothing, SIZE)
+    for name, values in found.items():
+        assert (values == (1 if name in ("js_divergence", "peak_distance") else 0)).all(), name
+    alike = map_agreement(nothing, torch.ones(6, 8, 8), SIZE)
+    for name, values in alike.items():
+        assert (values == (0 if name in ("js_divergence", "peak_distance") else 1)).all(), name
+
+
+def test_places_at_the_minimum_are_never_among_the_highest():
+    ours, theirs = torch.zeros(1, 8, 8), torch.zeros(1, 8, 8)
+    ours[0, 0, 0] = theirs[0, 7, 7] = 1
+    assert map_agreement(ours, theirs, SIZE)["top20_iou"][0] == 0

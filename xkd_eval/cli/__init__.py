@@ -298,7 +298,7 @@ def compare(
     warn_of_slow_precision(precision.value, device)
     with _keeping_what_is_done(), comparison_bar() as report:
         result = run(
-            [teacher, *models] if teacher is not None else models,
+            models if teacher is None else [teacher, *(model for model in models if model != teacher)],
             data,
             segmentation=segmentation_data,
             labels=labels,

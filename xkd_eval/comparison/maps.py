@@ -10,14 +10,17 @@ import numpy as np
 import torch
 
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.comparison.runs import Runs
 from xkd_eval.comparison.subjects import Subject, common_ids, interval_cells
 from xkd_eval.evaluations.agreement import COARSEST, map_agreement
+from xkd_eval.explainers import create_explainer
 from xkd_eval.explainers.stored import StoredMaps
 from xkd_eval.explanation import explain
 from xkd_eval.paired import Resamples, bca_interval, hierarchical_interval
 
 PREDICTED = "predicted"
+LABELLED = "labelled"
 REFERENCES = "reference's"
 
 _AT_ONCE = 64
@@ -38,10 +41,11 @@ class Agreement:
         label: the model's.
         group: see `Entrant`.
         maps: the explainer.
-        of_class: the class explained, PREDICTED or REFERENCES.
+        of_class: the class explained: PREDICTED by each, LABELLED, or the REFERENCES prediction.
         measures: name -> (n,).
         outcomes: (n,) of OUTCOMES.
         uninformative: a map was too coarse to say much about place.
+        is_floor: the maps are a floor's or the ceiling's, and the model is the reference itself.
     """
 
     label: str
@@ -51,6 +55,7 @@ class Agreement:
     measures: Mapping[str, np.ndarray]
     outcomes: np.ndarray
     uninformative: bool
+    is_floor: bool = False
 
 
 def agreements(runs: Runs, subjects: Sequence[Subject], groups: Mapping[str, str]) -> Iterator[Agreement]:
@@ -64,26 +69,26 @@ def agreements(runs: Runs, subjects: Sequence[Subject], groups: Mapping[str, str
     ids = common_ids(subjects)
     reference, *others = (subject.restricted(ids) for subject in subjects)
     classifiers = runs.classifiers
+    own_class = PREDICTED if reference.description["protocol"]["explained"] == "predicted" else LABELLED
     for other in others:
         outcomes = _outcomes(other, reference)
-        size = classifiers[other.label].preprocess.size
-        pairs = {PREDICTED: [_stored(runs, subject.label, None, ids) for subject in (other, reference)]}
-        if _share_classes(classifiers[other.label], classifiers[reference.label]):
-            pairs[REFERENCES] = [
-                _explained(runs, subject.label, ids, reference.rows["explained"]) for subject in (other, reference)
-            ]
-        for of_class, (ours, theirs) in pairs.items():
-            measures, coarse = _measured(ours, theirs, size)
+        size = preprocess_of(other.description).size
+        found = {own_class: _stored(runs, other.label, None, ids)}
+        # Of the labelled class, all maps are of one class already.
+        if own_class == PREDICTED and _share_classes(classifiers[other.label], classifiers[reference.label]):
+            found[REFERENCES] = _explained(runs, other, reference.rows["explained"])
+        for of_class, ours in found.items():
+            measures, coarse = _measured(ours, _stored(runs, reference.label, None, ids), size)
             yield Agreement(
                 other.label, groups[other.label], runs.explainer, of_class, measures, outcomes, uninformative=coarse
             )
     right = np.where(reference.rows["clean_hit"].astype(bool), OUTCOMES[True, True], OUTCOMES[False, False])
-    size = classifiers[reference.label].preprocess.size
+    size = preprocess_of(reference.description).size
     for floor in runs.floor_names("perturbation"):
         ours, theirs = (_stored(runs, reference.label, name, ids) for name in (floor, None))
         measures, coarse = _measured(ours, theirs, size)
         label = reference.label
-        yield Agreement(label, groups[label], floor, PREDICTED, measures, right, uninformative=coarse)
+        yield Agreement(label, groups[label], floor, own_class, measures, right, uninformative=coarse, is_floor=True)
 
 
 def agreement_rows(found: Sequence[Agreement], seed: int) -> list[dict[str, Any]]:
@@ -97,7 +102,7 @@ def agreement_rows(found: Sequence[Agreement], seed: int) -> list[dict[str, Any]
 def image_rows(
     found: Sequence[Agreement], subjects: Sequence[Subject], classifiers: Mapping[str, Classifier]
 ) -> list[dict[str, Any]]:
-    """The rows of Comparison.images: one an image and kind of maps, with the agreement for the predicted class."""
+    """The rows of Comparison.images: one an image and kind of maps, with the agreement of these maps."""
     ids = common_ids(subjects)
     own = subjects[0].maps
     rows = [row for subject in subjects for row in _answers(subject.restricted(ids), classifiers[subject.label])]
@@ -106,7 +111,7 @@ def image_rows(
             name: float(values[place]) for name, values in agreement.measures.items()
         }
         for agreement in found
-        if agreement.of_class == PREDICTED
+        if agreement.of_class != REFERENCES
         for place, identifier in enumerate(ids)
     }
     floors = [
@@ -131,6 +136,11 @@ def _answers(subject: Subject, classifier: Classifier) -> Iterator[dict[str, Any
         }
 
 
+def preprocess_of(description: Mapping[str, Any]) -> Preprocess:
+    """The input convention under which a model was scored, as protocol.json holds it."""
+    return Preprocess.from_dict(description["model"]["preprocess"])
+
+
 def _outcomes(model: Subject, reference: Subject) -> np.ndarray:
     hits = zip(model.rows["clean_hit"], reference.rows["clean_hit"], strict=True)
     return np.array([OUTCOMES[bool(ours), bool(theirs)] for ours, theirs in hits])
@@ -149,8 +159,12 @@ def _stored(runs: Runs, label: str, explainer: str | None, ids: Sequence[str]) -
         yield torch.from_numpy(np.stack([stored.load(identifier) for identifier in ids[start : start + _AT_ONCE]]))
 
 
-def _explained(runs: Runs, label: str, ids: Sequence[str], classes: np.ndarray) -> Iterator[torch.Tensor]:
-    dataset, classifier = runs.sets["perturbation"], runs.classifiers[label]
+def _explained(runs: Runs, subject: Subject, classes: np.ndarray) -> Iterator[torch.Tensor]:
+    """Maps of given classes, made as those of the subject's test were."""
+    dataset, ids = runs.sets["perturbation"], subject.ids
+    classifier, convention = runs.classifiers[subject.label], preprocess_of(subject.description)
+    name, options = subject.description["explainer"]["name"], dict(subject.description["explainer"])
+    explainer = create_explainer(name, **{key: value for key, value in options.items() if key != "name"})
     place_of = {identifier: place for place, identifier in enumerate(dataset.ids)}
     for start in range(0, len(ids), _AT_ONCE):
         chosen = ids[start : start + _AT_ONCE]
@@ -158,8 +172,10 @@ def _explained(runs: Runs, label: str, ids: Sequence[str], classes: np.ndarray) 
             classifier,
             [dataset.load(place_of[identifier]).image for identifier in chosen],
             classes[start : start + _AT_ONCE].tolist(),
-            explainer=runs.explainer,
+            explainer=explainer,
             ids=chosen,
+            preprocess=convention,
+            device=runs.device,
         )
         yield torch.from_numpy(found.maps)
 
@@ -177,7 +193,9 @@ def _measured(
 
 def _rows(name: str, members: Sequence[Agreement], seed: int) -> Iterator[dict[str, Any]]:
     first = members[0]
-    for outcome in ("all", *OUTCOMES.values()):
+    # A floor has no answers of its own, by which images could be split.
+    outcomes = ("all", *OUTCOMES.values()) if not first.is_floor else ("all",)
+    for outcome in outcomes:
         chosen = [np.full(len(m.outcomes), True) if outcome == "all" else m.outcomes == outcome for m in members]
         if not all(places.any() for places in chosen):
             continue

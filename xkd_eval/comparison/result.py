@@ -28,9 +28,9 @@ class Comparison:
         differences: score, model, maps, other, other_maps, value (model - other), low, high, and where a score is a
             mean over images and each model has one seed: p, p_holm (corrected over the pairs of models, or over the
             floors) and effect (rank-biserial). Rows of a model and itself hold its own maps against its floors.
-        agreement: model, maps, of_class ("predicted" or "reference's"), outcome ("all", "both right", ...), measure,
-            value, low, high, n_images, seeds, uninformative (a map under 4x4). The reference's own rows are its floors.
-            Empty for run directories.
+        agreement: model, maps, of_class ("predicted", "labelled" or "reference's"), outcome ("all", "both right", ...),
+            measure, value, low, high, n_images, seeds, uninformative (a map under 4x4). The reference's own rows are
+            its floors, over all images. Empty for run directories.
         transfer: maps_of, measured_on, score, value, low, high: one model's maps remove pixels, the other answers.
         curves: model, maps, direction, fraction, value, low, high.
         images: id, model, maps, label, predicted, probability, right, and each measure of agreement, seed by seed; of

@@ -30,9 +30,13 @@ from xkd_eval.comparison.scores import (
 )
 from xkd_eval.comparison.subjects import Subject, check_comparable, common_ids
 from xkd_eval.datasets import ImageDataset, limit, open_dataset
+from xkd_eval.devices import process_state
 from xkd_eval.errors import XkdError
+from xkd_eval.evaluate import Options
 
 _PICTURED = 60
+# Of the tests' options those that compare() says itself.
+_OWN = ("explainer", "maps", "save_maps", "weights", "labels", "output", "figures", "seed", "limit", "progress")
 
 
 def compare(
@@ -74,6 +78,10 @@ def compare(
         XkdError: fewer than two models, runs of different rules or images, and whatever the tests raise.
     """
     named = entrants(models)
+    _check_options(options)
+    state = process_state(options.get("device", "auto"))
+    if output is None and state.num_processes > 1:
+        raise XkdError("-o: several processes need a directory to share; give one")
     with ExitStack() as stack:
         if named[0].is_run:
             runs, found = None, _Found.of_directories(named)
@@ -90,11 +98,19 @@ def compare(
             )
             found = _Found.of_models(runs, {entrant.label: entrant.group for entrant in named})
         result = _tables(found, explainer if runs is not None else None, seed)
-        if output is not None:
+        if output is not None and state.is_main_process:
             from xkd_eval.report import write_report
 
             write_report(Path(output), result, runs, pictured=pictured, command=command)
     return result
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """An option that no test reads would be a silent wrong number."""
+    known = ["fill", "fractions", *(name for name in Options.__annotations__ if name not in _OWN)]
+    wrong = next((name for name in options if name not in known), None)
+    if wrong is not None:
+        raise XkdError(f"compare: unknown option {wrong!r}; expected some of {', '.join(sorted(known))}")
 
 
 @dataclass(frozen=True)
@@ -121,15 +137,20 @@ class _Found:
     def of_models(cls, runs: Runs, groups: dict[str, str]) -> _Found:
         own = runs.own()
         perturbed = [subject for subject in own if subject.test == "perturbation"]
-        floors, crossed = runs.floors(), runs.crossed()
-        if not common_ids(perturbed):
+        shared = common_ids(perturbed)
+        if not shared:
             raise XkdError("compare: no image is scored for all models; check the labels of --data")
+        floors, crossed = runs.floors(), runs.crossed(shared)
         agreed = list(agreements(runs, perturbed, groups))
         return cls(groups, own, floors, crossed, agreed, image_rows(agreed, perturbed, runs.classifiers))
 
     @classmethod
     def of_directories(cls, named: Sequence[Entrant]) -> _Found:
         own = [Subject.read(entrant.label, Path(str(entrant.model))) for entrant in named]
+        tests = {subject.label: subject.test for subject in own}
+        if len(set(tests.values())) > 1:
+            listed = ", ".join(f"{label} ({test})" for label, test in tests.items())
+            raise XkdError(f"compare: run directories of one test expected; found {listed}")
         return cls({entrant.label: entrant.group for entrant in named}, own)
 
 

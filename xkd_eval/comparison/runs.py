@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,13 @@ from typing import Any
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.comparison.subjects import Subject
 from xkd_eval.datasets import ImageDataset
+from xkd_eval.datasets.base import Subset
 from xkd_eval.evaluate import perturbation_test, segmentation_test
 
 FLOORS = ("random", "centre", "edges")
 CEILING = "oracle"
+
+_OF_REMOVAL = ("fill", "fractions")
 
 Progress = Callable[[str, int, int], None]
 """Called with what is under way, the images done and the images in all."""
@@ -46,6 +49,7 @@ class Runs:
         self.classifiers = classifiers
         self.sets = sets
         self.explainer = explainer
+        self.device = str(options.get("device", "auto"))
         self._place = place
         self._floors = floors
         self._options = options
@@ -63,11 +67,14 @@ class Runs:
 
     def own(self) -> list[Subject]:
         """Every test of every model on its own maps."""
-        return [
-            self._explained(test, label, self.explainer, keep=test == "perturbation")
-            for test in self.sets
-            for label in self.classifiers
-        ]
+        # A floor as the explainer keeps the maps of every model, unlike the floor beside another explainer.
+        name = f"own-{self.explainer}" if self.explainer in (*FLOORS, CEILING) else self.explainer
+        subjects = []
+        for test in self.sets:
+            for label in self.classifiers:
+                keep: dict[str, Any] = {"save_maps": self.maps(label)} if test == "perturbation" else {}
+                subjects.append(self._run(test, label, name, explainer=self.explainer, **keep))
+        return subjects
 
     def floors(self) -> list[Subject]:
         """Every test of every model on maps that know nothing of it, and on the masks themselves."""
@@ -82,16 +89,26 @@ class Runs:
         """The explainers that `floors` runs."""
         if not self._floors:
             return ()
-        return (*FLOORS, CEILING) if self.sets[test].has_masks else FLOORS
+        names = (*FLOORS, CEILING) if self.sets[test].has_masks else FLOORS
+        return tuple(name for name in names if name != self.explainer)
 
-    def crossed(self) -> list[tuple[str, Subject]]:
-        """Remove what the reference's maps mark and ask the others, and the reverse: (whose maps, whose answers)."""
+    def crossed(self, ids: Sequence[str]) -> list[tuple[str, Subject]]:
+        """Remove what the reference's maps mark and ask the others, and the reverse: (whose maps, whose answers).
+
+        Args:
+            ids: of the images that all models score, which alone have maps of all.
+        """
+        whole = self.sets["perturbation"]
+        wanted = set(ids)
+        places = [place for place, identifier in enumerate(whole.ids) if identifier in wanted]
+        shared = whole if len(places) == len(whole) else Subset(whole, places)
         reference, *others = self.classifiers
         pairs = [pair for other in others for pair in ((reference, other), (other, reference))]
-        return [
-            (source, self._run("perturbation", label, f"maps-of-{self._folder(source).name}", maps=self.maps(source)))
-            for source, label in pairs
-        ]
+        crossed = []
+        for source, label in pairs:
+            name = f"{self.explainer}-of-{self._folder(source).name}"
+            crossed.append((source, self._run("perturbation", label, name, images=shared, maps=self.maps(source))))
+        return crossed
 
     def _floor(self, test: str, label: str, name: str) -> Subject:
         if test == "segmentation":
@@ -105,17 +122,19 @@ class Runs:
         changes: dict[str, Any] = {"save_maps": self.maps(label, explainer)} if keep else {}
         return self._run(test, label, explainer, explainer=explainer, **changes)
 
-    def _run(self, test: str, label: str, name: str, **changes: Any) -> Subject:
+    def _run(self, test: str, label: str, name: str, images: ImageDataset | None = None, **changes: Any) -> Subject:
         place = self._folder(label) / f"{test}-{name}"
         if place not in self._done:
             run: Callable[..., Any] = perturbation_test if test == "perturbation" else segmentation_test
-            # Nothing is filled where nothing is removed.
+            # Where nothing is removed, these say nothing.
             options = {
-                name: value for name, value in self._options.items() if run is perturbation_test or name != "fill"
+                name: value
+                for name, value in self._options.items()
+                if run is perturbation_test or name not in _OF_REMOVAL
             }
             run(
                 self.classifiers[label],
-                self.sets[test],
+                self.sets[test] if images is None else images,
                 output=place,
                 # The report has its own, of all models together.
                 figures=False,
@@ -128,5 +147,9 @@ class Runs:
     def _folder(self, label: str) -> Path:
         """A label may hold any sign; where one cannot stand in a folder's name, a digest tells the labels apart."""
         safe = "".join(sign if sign.isalnum() or sign in "._-#() " else "_" for sign in label)
-        digest = "" if safe == label else f"-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
-        return self._place / f"{safe}{digest}"
+        digest = (
+            ""
+            if safe == label.strip(".") != "" and len(label) < 100
+            else f"-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
+        )
+        return self._place / f"{safe[:100].strip('.')}{digest}"

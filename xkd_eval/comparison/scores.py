@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+import numpy as np
+
 from xkd_eval.comparison.subjects import COMMON, Subject, interval_cells
 from xkd_eval.evaluations.perturbation import DIRECTIONS
 from xkd_eval.paired import Interval, Resamples, hierarchical_interval, holm, mcnemar_p, rank_biserial, wilcoxon_p
@@ -41,6 +43,11 @@ class Scored:
         """The explainer."""
         return self.subjects[0].maps
 
+    def scores(self) -> dict[str, Score]:
+        """Name -> function of means, of those that every member has: a run of one direction lacks the other's."""
+        first, *others = (subject.compared_scores() for subject in self.subjects)
+        return {name: score for name, score in first.items() if all(name in known for known in others)}
+
     def restricted(self, ids: Sequence[str]) -> Scored:
         """On some images."""
         return Scored.of(self.name, [subject.restricted(ids) for subject in self.subjects], self.seed)
@@ -69,7 +76,7 @@ def score_rows(scored: Scored, suffix: str = "") -> list[Row]:
             "n_images": len(scored.subjects[0].ids),
             "seeds": len(scored.subjects),
         }
-        for name, score in scored.subjects[0].compared_scores().items()
+        for name, score in scored.scores().items()
         if not suffix or name in COMMON
     ]
 
@@ -139,7 +146,7 @@ def curve_rows(scored: Scored) -> Iterator[Row]:
 
 def transfer_rows(source: str, scored: Scored) -> list[Row]:
     """The areas of one model while another's maps choose the pixels."""
-    known = scored.subjects[0].compared_scores()
+    known = scored.scores()
     return [
         {
             "maps_of": source,
@@ -168,8 +175,9 @@ def health_row(subject: Subject) -> Row:
 
 
 def _differences(model: Scored, other: Scored, suffix: str = "") -> Iterator[Row]:
-    for name, score in model.subjects[0].compared_scores().items():
-        if suffix and name not in COMMON:
+    theirs = other.scores()
+    for name, score in model.scores().items():
+        if name not in theirs or (suffix and name not in COMMON):
             continue
         yield {
             "score": f"{name}{suffix}",
@@ -190,6 +198,9 @@ def _tested(model: Scored, other: Scored, score: str) -> dict[str, float | None]
     ours, theirs = model.subjects[0].per_image(score), other.subjects[0].per_image(score)
     if ours is None or theirs is None:
         return {"p": None, "effect": None}
+    # A score may be undefined for an image, as foreground AP is without an object.
+    defined = np.isfinite(ours) & np.isfinite(theirs)
+    ours, theirs = ours[defined], theirs[defined]
     hits = score == "clean_accuracy"
     p = mcnemar_p(ours > 0, theirs > 0) if hits else wilcoxon_p(ours - theirs)
     return {"p": p, "effect": rank_biserial(ours - theirs)}

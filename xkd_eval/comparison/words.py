@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from xkd_eval.comparison.maps import REFERENCES
 from xkd_eval.comparison.result import Comparison
 
 _BETTER = {
@@ -45,7 +46,9 @@ class Finding:
 def findings(result: Comparison) -> Iterator[Finding]:
     """Score by score, then each model's maps against the floors, then agreement with the reference."""
     rows = result.differences.to_dict("records")
+    common = common_images(result)
     for score, (sign, title) in _BETTER.items():
+        title = f"{title} ({common:,} images)" if score.endswith("_common") and common is not None else title
         pairs = [row for row in rows if row["score"] == score and row["model"] != row["other"]]
         said: dict[bool, list[str]] = {True: [], False: []}
         for row in pairs:
@@ -67,6 +70,13 @@ def sentences(result: Comparison) -> Iterator[str]:
             yield f"{finding.title}: {sentence}"
 
 
+def common_images(result: Comparison) -> int | None:
+    """How many images all models classify correctly."""
+    rows = result.scores
+    rows = rows[rows["score"].str.endswith("_common")]
+    return int(rows["n_images"].iloc[0]) if len(rows) else None
+
+
 def is_carried(row: Mapping[Any, Any]) -> bool:
     """Whether a row of Comparison.differences carries the claim of a difference.
 
@@ -82,7 +92,7 @@ def _difference(row: dict[Any, Any], sign: int) -> str:
     if pd.isna(value) or pd.isna(low):
         return f"undefined for {model} or {other}."
     if low == high == 0:
-        return f"{model} and {other} are equal."
+        return f"{model} and {other} give the same result on these images."
     span = f"{100 * value:+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
     tested = "" if pd.isna(row["p_holm"]) else f", corrected p {row['p_holm']:.2g}"
     verdict = _verdict(row, sign)
@@ -112,13 +122,11 @@ def _against_floors(model: str, rows: list[dict[Any, Any]], sign: int) -> str:
 def _agreement(result: Comparison) -> Iterator[str]:
     chosen = result.agreement
     chosen = chosen[(chosen["measure"] == "spearman") & (chosen["outcome"] == "all")]
-    chosen = chosen[chosen["of_class"] == "predicted"]
+    chosen = chosen[chosen["of_class"] != REFERENCES]
     for row in result.own(chosen).to_dict("records"):
         weak = "; one of the maps is too coarse for the figure to say much" if row["uninformative"] else ""
-        yield (
-            f"those of {row['model']} have a rank correlation of {row['value']:.2f} "
-            f"(95 % interval {row['low']:.2f} to {row['high']:.2f}){weak}."
-        )
+        span = "" if pd.isna(row["low"]) else f" (95 % interval {row['low']:.2f} to {row['high']:.2f})"
+        yield f"those of {row['model']} have a rank correlation of {row['value']:.2f}{span}{weak}."
 
 
 def _joined(names: list[str]) -> str:

@@ -14,6 +14,7 @@ MEASURES = ("spearman", "cosine", "ssim", "top20_iou", "shared_saliency", "js_di
 COARSEST = 4
 """A map with fewer rows or columns says too little about place for any of the measures."""
 
+_DISTANCES = ("js_divergence", "peak_distance")
 _SSIM_WINDOW = 7
 _TOP_SHARE = 0.2
 
@@ -30,19 +31,20 @@ def map_agreement(maps: Tensor, others: Tensor, input_size: tuple[int, int]) -> 
         spearman: rank correlation over places, in [-1, 1].
         cosine: of the maps less their minimum, in [0, 1].
         ssim: structural similarity (Wang et al., 2004) of the min-maxed maps at the input size, in [-1, 1].
-        top20_iou: intersection over union of the 20 % highest places.
+        top20_iou: intersection over union of the 20 % highest places; places at the map's minimum are never among them.
         shared_saliency: share of the one's saliency, as a distribution over places, that the other has at the same
             places, in [0, 1]: UniCAM's question (Adhane et al., WACV 2025), asked of maps instead of features.
         js_divergence: Jensen-Shannon, in bits, of the maps less their minimum as distributions over places; in [0, 1].
         peak_distance: between the maxima, as a share of the diagonal.
-        A map that is constant or not finite has no order: it correlates with none (0) but its like (1).
+        A map that is constant or not finite has no order: with every other it has the worst value (a correlation of
+        0), with its like the best.
     """
     size = (max(maps.shape[1], others.shape[1]), max(maps.shape[2], others.shape[2]))
     ours, theirs = (_positive(_resized(values, size)) for values in (maps, others))
     large, other_large = (_unit(_resized(values, input_size)) for values in (maps, others))
     flat, other_flat = ours.reshape(len(ours), -1), theirs.reshape(len(theirs), -1)
     shares, other_shares = _distribution(flat), _distribution(other_flat)
-    return {
+    measured = {
         "spearman": _correlation(rankdata(flat, axis=1), rankdata(other_flat, axis=1)),
         "cosine": _cosine(flat, other_flat),
         "ssim": np.array([_ssim(a, b) for a, b in zip(large, other_large, strict=True)]),
@@ -51,6 +53,12 @@ def map_agreement(maps: Tensor, others: Tensor, input_size: tuple[int, int]) -> 
         "js_divergence": _jensen_shannon(shares, other_shares),
         "peak_distance": _peak_distance(flat, other_flat, size),
     }
+    ordered, other_ordered = flat.max(1) > 0, other_flat.max(1) > 0
+    for name, values in measured.items():
+        distance = name in _DISTANCES
+        values[~ordered & ~other_ordered] = 0.0 if distance else 1.0
+        values[ordered != other_ordered] = 1.0 if distance else 0.0
+    return measured
 
 
 def _resized(maps: Tensor, size: tuple[int, int]) -> np.ndarray:
@@ -90,8 +98,9 @@ def _top_iou(values: np.ndarray, others: np.ndarray) -> np.ndarray:
     for flat in (values, others):
         top = np.zeros(flat.shape, dtype=bool)
         np.put_along_axis(top, np.argsort(-flat, axis=1, kind="stable")[:, :count], True, axis=1)
-        tops.append(top)
-    return (tops[0] & tops[1]).sum(1) / (tops[0] | tops[1]).sum(1)
+        # Where fewer places are above the minimum, which of the others follow would be their row's and column's doing.
+        tops.append(top & (flat > 0))
+    return (tops[0] & tops[1]).sum(1) / np.maximum((tops[0] | tops[1]).sum(1), 1)
 
 
 def _distribution(values: np.ndarray) -> np.ndarray:

@@ -70,7 +70,11 @@ def _curves(comparison: Comparison) -> dict[str, list[Curve]]:
     table = comparison.own(comparison.curves)
     directions = [direction for direction in DIRECTIONS if (table["direction"] == direction).any()]
     return {
-        direction: [_curve(comparison, table, direction, model) for model in comparison.models]
+        direction: [
+            _curve(comparison, table, direction, model)
+            for model in comparison.models
+            if ((table["direction"] == direction) & (table["model"] == model)).any()
+        ]
         for direction in directions
     }
 

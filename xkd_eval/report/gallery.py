@@ -96,9 +96,10 @@ def pictures(comparison: Comparison, runs: Runs, count: int) -> list[Picture]:
     Returns:
         Most disagreement first. Of several training seeds the first is shown.
     """
-    images = comparison.own(comparison.images)
+    everyone = comparison.own(comparison.images)
+    right = {str(identifier): rows["right"].tolist() for identifier, rows in everyone.groupby("id", sort=False)}
     shown = _first_seeds(comparison, list(runs.classifiers))
-    images = images[images["model"].isin(shown)]
+    images = everyone[everyone["model"].isin(shown)]
     disagreement = 1 - images.groupby("id", sort=False)["spearman"].mean()
     ordered = disagreement.sort_values(ascending=False, kind="stable")
     dataset = runs.sets["perturbation"]
@@ -121,7 +122,7 @@ def pictures(comparison: Comparison, runs: Runs, count: int) -> list[Picture]:
                 photo=_data_uri(small if sample.mask is None else _outlined(small, sample.mask)),
                 ratio=photo.shape[1] / photo.shape[0],
                 has_mask=sample.mask is not None,
-                error=_error(rows),
+                error=_error(right[identifier]),
                 disagreement=float(ordered.iloc[place]),
                 panels=tuple(_panel(comparison, runs, row, photo.shape) for row in rows),
             )
@@ -171,8 +172,9 @@ def _panel(comparison: Comparison, runs: Runs, row: dict[Any, Any], shape: tuple
     )
 
 
-def _error(rows: Sequence[dict[Any, Any]]) -> str:
-    reference, *others = (bool(row["right"]) for row in rows)
+def _error(right: Sequence[bool]) -> str:
+    """Of whether the reference and every other model, all seeds, are right."""
+    reference, *others = right
     if reference:
         return "all right" if all(others) else "some wrong"
     return "some right" if any(others) else "all wrong"

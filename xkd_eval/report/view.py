@@ -156,13 +156,6 @@ def facts(values: Any, path: str = "") -> list[tuple[str, str]]:
     return [(path, str(values))]
 
 
-def common_images(comparison: Comparison) -> int | None:
-    """How many images all models classify correctly."""
-    rows = comparison.scores
-    rows = rows[rows["score"].str.endswith("_common")]
-    return int(rows["n_images"].iloc[0]) if len(rows) else None
-
-
 def _wide(
     comparison: Comparison, table: pd.DataFrame, heads: Mapping[str, str], key: str, scale: float, digits: int = 1
 ) -> Table | None:

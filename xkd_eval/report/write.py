@@ -11,10 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import xkd_eval
-from xkd_eval.comparison.maps import OUTCOMES, PREDICTED, REFERENCES
+from xkd_eval.comparison.maps import LABELLED, OUTCOMES, PREDICTED, REFERENCES
 from xkd_eval.comparison.result import Comparison
 from xkd_eval.comparison.runs import Runs
-from xkd_eval.comparison.words import findings
+from xkd_eval.comparison.words import common_images, findings
 from xkd_eval.errors import XkdError
 from xkd_eval.files import replacing
 from xkd_eval.report import figures, view
@@ -22,7 +22,11 @@ from xkd_eval.report.gallery import ERRORS, Picture, pictures
 
 REPORT = "report.html"
 
-_MEANINGS = {PREDICTED: "the class that each predicts", REFERENCES: "the class that the reference predicts"}
+_MEANINGS = {
+    PREDICTED: "the class that each predicts",
+    LABELLED: "the labelled class",
+    REFERENCES: "the class that the reference predicts",
+}
 
 
 def write_report(
@@ -77,9 +81,10 @@ def _page(comparison: Comparison, drawn: dict[str, str], shown: list[Picture], c
         transfer=view.transfer_table(comparison),
         health=view.health_table(comparison),
         rules=_rules(comparison),
-        common=view.common_images(comparison),
+        common=common_images(comparison),
         coarse=bool(len(comparison.agreement) and comparison.agreement["uninformative"].any()),
         pictures=shown,
+        all_pictured=len(shown) == comparison.images["id"].nunique() if len(comparison.images) else False,
         errors=ERRORS,
         counts=Counter(picture.error for picture in shown),
         classes=sorted({picture.label for picture in shown}),
