@@ -293,7 +293,14 @@ def test_measured_by_hand(teacher, cifar10):
         ({"student": {"architecture": "resnet9"}}, "architecture: 'resnet9' is unknown; nearest"),
         ({"student": {"architecture": "resnet8", "arguments": {"width": 3}}}, "unknown argument 'width'"),
         ({"student": {"architecture": "resnet8", "arguments": {"widths": [4, 4]}}}, r"widths: \[4, 4\] found"),
-        ({"student": {"architecture": "resnet8", "preprocess": {"sise": 3}}}, "sise"),
+        (
+            {"student": {"architecture": "resnet8", "preprocess": {"sise": 3}}},
+            r"^student\.preprocess: nothing reads the key 'sise'; nearest: size",
+        ),
+        (
+            {"losses": KD, "teacher": {"model": "embedded", "preprocess": {"men": 3}}},
+            r"^teacher\.preprocess: nothing reads the key 'men'; nearest: mean",
+        ),
         ({"losses": [{"method": "kdd"}]}, "kdd"),
         ({"losses": [{"method": "ce", "smoothing": 1}]}, "smoothing"),
     ],
