@@ -88,7 +88,8 @@ def load_teacher(recipe: Teacher, runs: Path, classes: Classes, needs: frozenset
     try:
         teacher = load_classifier(model, weights=recipe.weights, **overrides)
     except XkdError as error:
-        raise XkdError(f"teacher: {str(error).removeprefix('--model: ')}") from None
+        reason = str(error).removeprefix("--model: ").replace("--weights", "--teacher-weights")
+        raise XkdError(f"teacher: {reason}") from None
     if teacher.num_classes != classes.count:
         raise XkdError(
             f"teacher: {teacher.name} has {teacher.num_classes} classes and the data has {classes.count}; "

@@ -286,6 +286,7 @@ def test_measured_by_hand(teacher, cifar10):
         ({"losses": KD}, "--teacher: missing; kd distils from one"),
         ({"losses": KD, "teacher": {"model": "none.pt"}}, "teacher: .*none.pt"),
         ({"losses": KD, "teacher": {"recipe": "teacher/cifar10/resnet56"}}, "make it by `xkd-distill train teacher/"),
+        ({"losses": KD, "teacher": {"model": "xkd/resnet8", "weights": "none.pt"}}, "teacher: --teacher-weights"),
         ({"teacher": {"model": "embedded"}}, "teacher: nothing reads it"),
         ({"losses": KD, "teacher": {"model": "embedded"}}, "teacher: .*classes"),
         ({"batch_size": 400}, "350 training images; expected at least one batch of 400"),
@@ -310,6 +311,19 @@ def test_bad_input_is_one_line_before_anything_is_written(recipe_of, tmp_path, c
         train(recipe_of(**changes), tmp_path / "run", device="cpu", runs=tmp_path)
     assert "\n" not in str(error.value)
     assert not list(tmp_path.glob("run/*.pt"))
+
+
+def test_a_missing_compiler_is_one_line(recipe_of, tmp_path, monkeypatch):
+    def fails(function):
+        def call(values):
+            raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\n\nand a page more")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", fails)
+    with pytest.raises(XkdError, match=r"compile: torch.compile fails here \(.* compiler found\); install") as error:
+        train(recipe_of(compile=True), tmp_path / "run", device="cpu")
+    assert "\n" not in str(error.value)
 
 
 def test_bad_data_is_one_line(recipe_of, tmp_path, cifar10):
