@@ -114,6 +114,8 @@ def assemble(recipe: Recipe, device: str, runs: Path) -> Parts:
     accelerator = _accelerator(device)
     share = Share(accelerator.process_index, accelerator.num_processes)
     _check_batch(recipe, share.processes)
+    if recipe.compile:
+        _check_compiler(accelerator.device)
     torch.manual_seed(recipe.seed)
     terms = create_terms(recipe.losses)
     methods = [term.method for term in terms]
@@ -192,6 +194,17 @@ def _check_batch(recipe: Recipe, processes: int) -> None:
             f"batch_size: {recipe.batch_size} images cannot be split into {parts} equal parts ({processes} processes "
             f"x accumulate={recipe.accumulate})"
         )
+
+
+def _check_compiler(device: torch.device) -> None:
+    """Without a compiler torch.compile fails only in the first step, and by a page."""
+    try:
+        torch.compile(torch.neg)(torch.ones(2, device=device))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise XkdError(
+            f"compile: torch.compile fails here ({reason}); install what it needs, or leave it out"
+        ) from None
 
 
 def _check_teacher(recipe: Recipe, methods: Iterable[Method]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Classes:
 
 def student_preprocess(recipe: Student) -> Preprocess:
     """The input convention that a recipe asks for."""
-    return with_overrides(Preprocess(), recipe.preprocess)
+    return with_overrides(Preprocess(), _known_fields("student", recipe.preprocess))
 
 
 def build_student(recipe: Student, classes: Classes, needs: frozenset[Requirement]) -> Classifier:
@@ -84,10 +84,12 @@ def load_teacher(recipe: Teacher, runs: Path, classes: Classes, needs: frozenset
         XkdError: no such file, another number of classes, or no CAM in closed form although a loss needs it.
     """
     model = recipe.model if recipe.model is not None else str(_student_of(str(recipe.recipe), runs))
+    overrides = _known_fields("teacher", recipe.preprocess)
     try:
-        teacher = load_classifier(model, weights=recipe.weights, **recipe.preprocess)
+        teacher = load_classifier(model, weights=recipe.weights, **overrides)
     except XkdError as error:
-        raise XkdError(f"teacher: {str(error).removeprefix('--model: ')}") from None
+        reason = str(error).removeprefix("--model: ").replace("--weights", "--teacher-weights")
+        raise XkdError(f"teacher: {reason}") from None
     if teacher.num_classes != classes.count:
         raise XkdError(
             f"teacher: {teacher.name} has {teacher.num_classes} classes and the data has {classes.count}; "
@@ -216,6 +218,15 @@ def tap_paths(methods: Iterable[Method], network: nn.Module, whose: str) -> tupl
         if path not in known:
             raise XkdError(f"{whose}_taps: the {whose} has no module {path!r}; {nearest(path, known)}")
     return tuple(dict.fromkeys(paths))
+
+
+def _known_fields(whose: str, preprocess: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's fields of Preprocess, if all of them are some."""
+    known = [field.name for field in fields(Preprocess)]
+    for name in preprocess:
+        if name not in known:
+            raise XkdError(f"{whose}.preprocess: nothing reads the key {name!r}; {nearest(name, known)}")
+    return preprocess
 
 
 def _student_of(name: str, runs: Path) -> Path:

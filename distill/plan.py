@@ -33,7 +33,7 @@ class Choices:
 
     Attributes:
         data: the data set's folder or file.
-        teacher: a model in place of the recipe's teacher, where it has one.
+        teacher: a model in place of the recipe's teacher, or for a recipe that distils and names none.
         teacher_weights: a file of weights for the teacher's architecture.
         val_split: share of the training images that is held out.
         precision: "fp32" or "bf16".
@@ -69,7 +69,7 @@ def plan_runs(
     recipes = {name: _resolved(name, choices) for given in names for name in expand(given)}
     if output is not None and len(recipes) > 1:
         raise XkdError(f"-o: names one directory, but {len(recipes)} recipes are to run; give --runs, or name one")
-    if choices.teacher is not None and all(recipe.teacher is None for recipe in recipes.values()):
+    if choices.teacher is not None and not any(map(_distils, recipes.values())):
         raise XkdError(f"--teacher: no loss of {', '.join(recipes)} distils, so nothing reads it; leave it out")
     planned = []
     for name, recipe in recipes.items():
@@ -93,8 +93,14 @@ def _resolved(name: str, choices: Choices) -> Recipe:
     recipe = load_recipe(name, [*texts, *choices.overrides])
     if choices.teacher_weights is not None and choices.teacher is None:
         raise XkdError("--teacher-weights: needs the architecture as --teacher, such as timm/resnet18")
-    if choices.teacher is None or recipe.teacher is None:
+    if choices.teacher is None or not _distils(recipe):
         return recipe
     weights = None if choices.teacher_weights is None else str(choices.teacher_weights)
-    teacher = Teacher(model=choices.teacher, weights=weights, preprocess=recipe.teacher.preprocess)
-    return recipe.model_copy(update={"teacher": teacher})
+    preprocess = {} if recipe.teacher is None else recipe.teacher.preprocess
+    return recipe.model_copy(update={"teacher": Teacher(model=choices.teacher, weights=weights, preprocess=preprocess)})
+
+
+def _distils(recipe: Recipe) -> bool:
+    from distill.methods import method_class
+
+    return any(method_class(loss.method).requires for loss in recipe.losses)

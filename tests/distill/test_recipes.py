@@ -146,6 +146,8 @@ def test_what_the_command_line_changes(tmp_path):
     plain, kd = (run.recipe for run in plan_runs(["quickstart/plain", "quickstart/kd"], choices, tmp_path))
     assert (kd.data.path, kd.data.val_split, kd.precision, kd.epochs) == ("/a b/c", 0.1, "bf16", 5)
     assert (kd.teacher.model, plain.teacher) == ("t.pt", None)
+    without = Choices(teacher="t.pt", overrides=("losses=[{method: kd}]",))
+    assert plan_runs(["quickstart/plain"], without, tmp_path)[0].recipe.teacher.model == "t.pt"
     with pytest.raises(XkdError, match="--teacher: no loss of quickstart/plain distils"):
         plan_runs(["quickstart/plain"], choices, tmp_path)
     with pytest.raises(XkdError, match="-o: names one directory, but 5 recipes"):

@@ -287,6 +287,7 @@ def test_measured_by_hand(teacher, cifar10):
         ({"losses": KD}, "--teacher: missing; kd distils from one"),
         ({"losses": KD, "teacher": {"model": "none.pt"}}, "teacher: .*none.pt"),
         ({"losses": KD, "teacher": {"recipe": "teacher/cifar10/resnet56"}}, "make it by `xkd-distill train teacher/"),
+        ({"losses": KD, "teacher": {"model": "xkd/resnet8", "weights": "none.pt"}}, "teacher: --teacher-weights"),
         ({"teacher": {"model": "embedded"}}, "teacher: nothing reads it"),
         ({"losses": KD, "teacher": {"model": "embedded"}}, "teacher: .*classes"),
         ({"batch_size": 400}, "350 training images; expected at least one batch of 400"),
@@ -294,7 +295,14 @@ def test_measured_by_hand(teacher, cifar10):
         ({"student": {"architecture": "resnet9"}}, "architecture: 'resnet9' is unknown; nearest"),
         ({"student": {"architecture": "resnet8", "arguments": {"width": 3}}}, "unknown argument 'width'"),
         ({"student": {"architecture": "resnet8", "arguments": {"widths": [4, 4]}}}, r"widths: \[4, 4\] found"),
-        ({"student": {"architecture": "resnet8", "preprocess": {"sise": 3}}}, "sise"),
+        (
+            {"student": {"architecture": "resnet8", "preprocess": {"sise": 3}}},
+            r"^student\.preprocess: nothing reads the key 'sise'; nearest: size",
+        ),
+        (
+            {"losses": KD, "teacher": {"model": "embedded", "preprocess": {"men": 3}}},
+            r"^teacher\.preprocess: nothing reads the key 'men'; nearest: mean",
+        ),
         ({"losses": [{"method": "kdd"}]}, "kdd"),
         ({"losses": [{"method": "ce", "smoothing": 1}]}, "smoothing"),
     ],
@@ -304,6 +312,19 @@ def test_bad_input_is_one_line_before_anything_is_written(recipe_of, tmp_path, c
         train(recipe_of(**changes), tmp_path / "run", device="cpu", runs=tmp_path)
     assert "\n" not in str(error.value)
     assert not list(tmp_path.glob("run/*.pt"))
+
+
+def test_a_missing_compiler_is_one_line(recipe_of, tmp_path, monkeypatch):
+    def fails(function):
+        def call(values):
+            raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\n\nand a page more")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", fails)
+    with pytest.raises(XkdError, match=r"compile: torch.compile fails here \(.* compiler found\); install") as error:
+        train(recipe_of(compile=True), tmp_path / "run", device="cpu")
+    assert "\n" not in str(error.value)
 
 
 def test_bad_data_is_one_line(recipe_of, tmp_path, cifar10):
