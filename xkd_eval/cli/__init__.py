@@ -330,7 +330,7 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the runs and figures go.")] = Path("runs/demo"),
     quick: Annotated[bool, typer.Option("--quick", help="Fewer images in the comparison.")] = False,
 ) -> None:
-    """All evaluations on the embedded data, and a teacher compared with its students: two minutes, offline."""
+    """All evaluations on the embedded data, and a teacher compared with its students: a minute or two, offline."""
     from xkd_eval.cli.output import comparison_bar, console, print_comparison, print_summary, progress_bar
     from xkd_eval.demo import demo_comparison, demo_evaluations, demo_overlay
 
