@@ -54,6 +54,11 @@ class Resamples:
             _leave_one_out(values),
         )
 
+    @property
+    def n_images(self) -> int:
+        """Images that were drawn from."""
+        return len(next(iter(self.left_out.values())))
+
     def interval(self, score: Score) -> Interval:
         """Of a score."""
         return _bca(*self.values(score))
@@ -109,7 +114,7 @@ def hierarchical_interval(
     """
     generator = np.random.Generator(np.random.PCG64(seed))
     value, drawn = _over_seeds(ours, score, generator)
-    if len(ours[0].values(score)[2]) < 2:  # one image has no spread to draw from
+    if ours[0].n_images < 2:  # one image has no spread to draw from
         drawn = np.full_like(drawn, np.nan)
     if theirs:
         other, other_drawn = _over_seeds(theirs, score, generator)

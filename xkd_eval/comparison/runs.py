@@ -127,11 +127,8 @@ class Runs:
         if place not in self._done:
             run: Callable[..., Any] = perturbation_test if test == "perturbation" else segmentation_test
             # Where nothing is removed, these say nothing.
-            options = {
-                name: value
-                for name, value in self._options.items()
-                if run is perturbation_test or name not in _OF_REMOVAL
-            }
+            unread = () if run is perturbation_test else _OF_REMOVAL
+            options = {option: value for option, value in self._options.items() if option not in unread}
             run(
                 self.classifiers[label],
                 self.sets[test] if images is None else images,
@@ -147,9 +144,6 @@ class Runs:
     def _folder(self, label: str) -> Path:
         """A label may hold any sign; where one cannot stand in a folder's name, a digest tells the labels apart."""
         safe = "".join(sign if sign.isalnum() or sign in "._-#() " else "_" for sign in label)
-        digest = (
-            ""
-            if safe == label.strip(".") != "" and len(label) < 100
-            else f"-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
-        )
-        return self._place / f"{safe[:100].strip('.')}{digest}"
+        if safe == label.strip(".") and 0 < len(label) < 100:
+            return self._place / label
+        return self._place / f"{safe[:100].strip('.')}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"

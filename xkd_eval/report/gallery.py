@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image
 from skimage.segmentation import find_boundaries
 
-from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.comparison.maps import preprocess_of
 from xkd_eval.comparison.result import Comparison
 from xkd_eval.comparison.runs import Runs
 from xkd_eval.errors import UnreadableImageError
@@ -152,12 +152,8 @@ def _panel(comparison: Comparison, runs: Runs, row: dict[Any, Any], shape: tuple
     label = str(row["model"])
     column = comparison.rules["perturbation"]["columns"][label]
     height, width = shape[:2]
-    left, top, right, bottom = Preprocess.from_dict(column["model"]["preprocess"]).region((width, height)) or (
-        0,
-        0,
-        width,
-        height,
-    )
+    seen = preprocess_of(column).region((width, height))
+    left, top, right, bottom = (0, 0, width, height) if seen is None else seen
     grey = np.zeros((_MAP_SIDE, _MAP_SIDE, 3), dtype=np.uint8)
     coloured = heatmap(grey, StoredMaps(runs.maps(label)).load(str(row["id"])))
     return Panel(
