@@ -17,9 +17,9 @@ import numpy as np
 from scipy.stats import norm
 
 from xkd_eval.evaluations.perturbation import area_under_curve
-from xkd_eval.paired import Resamples, hierarchical_interval, mcnemar_p, wilcoxon_p
 from xkd_eval.protocol import DEFAULT_FRACTIONS
-from xkd_eval.statistics import Means, Score
+from xkd_eval.statistics.bootstrap import Means, Score
+from xkd_eval.statistics.paired import Resamples, hierarchical_interval, mcnemar_p, wilcoxon_p
 
 ACCURACIES = np.linspace(0.85, 0.1, 1 + len(DEFAULT_FRACTIONS))
 SHARED = 0.6  # of the variance between images

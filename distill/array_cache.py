@@ -61,7 +61,7 @@ def _pixels(dataset: ImageDataset, position: int, preprocess: Preprocess) -> np.
     try:
         image = dataset.load(position).image
     except UnreadableImageError as error:
-        raise XkdError(f"--data: {dataset.name} has an image that cannot be read; mend or remove it: {error}") from None
+        raise XkdError(f"data: {dataset.name} has an image that cannot be read; mend or remove it: {error}") from None
     return preprocess.pixels(image).permute(1, 2, 0).numpy()
 
 

@@ -21,8 +21,8 @@ from distill.objective import Objective, create_terms
 from distill.optimisers import average_of, create_optimiser
 from distill.recipe import Recipe
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.folding import fold_batch_norms
 from xkd_eval.classifiers.trace import random_images
+from xkd_eval.engines.folding import fold_batch_norms
 from xkd_eval.errors import XkdError
 
 _ONEDNN_BLOCK = 16  # channels that an AVX-512 kernel takes at a time
@@ -155,7 +155,7 @@ def parts_of(batch: Batch, accumulate: int) -> list[Batch]:
 def _accelerator(device: str) -> Accelerator:
     if device not in ("auto", "cpu"):
         raise XkdError(
-            f"--device: {device!r} found; expected auto or cpu, and CUDA_VISIBLE_DEVICES to choose among several"
+            f"device: {device!r} found; expected auto or cpu, and CUDA_VISIBLE_DEVICES to choose among several"
         )
     if not torch.accelerator.is_available():
         device = "cpu"
@@ -210,7 +210,7 @@ def _check_compiler(device: torch.device) -> None:
 def _check_teacher(recipe: Recipe, methods: Iterable[Method]) -> None:
     distilling = [method for method in methods if method.requires]
     if distilling and recipe.teacher is None:
-        raise XkdError(f"--teacher: missing; {distilling[0].name} distils from one")
+        raise XkdError(f"teacher: missing; {distilling[0].name} distils from one")
     if not distilling and recipe.teacher is not None:
         raise XkdError("teacher: nothing reads it, since no loss distils; leave it out")
     if recipe.compile and "input gradients" in requirements(distilling):

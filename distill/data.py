@@ -48,20 +48,20 @@ def open_splits(recipe: Recipe) -> Splits:
     """
     data = recipe.data
     if data.path is None:
-        raise XkdError("--data: missing; give the folder or file of the data set")
+        raise XkdError("data: missing; give the folder or file of the data set")
     whole = _all_training_images(data)
     # Of all images: a sample may miss a class, and the student would lose its logit.
     classes = _classes(whole)
     test = open_dataset(data.path, split="test")
     if test.label_kind == "none":
-        raise XkdError(f"--data: the test images of {test.name} have no labels; expected them to measure accuracy")
+        raise XkdError(f"data: the test images of {test.name} have no labels; expected them to measure accuracy")
     if test.digest() == whole.digest():
-        raise XkdError(f"--data: {data.path!r} holds one part only; expected training images and test images")
+        raise XkdError(f"data: {data.path!r} holds one part only; expected training images and test images")
     train = whole if data.images is None else limit(whole, data.images)
     splits = _hold_out(Labelled(train, _indices(train, classes)), data.val_split, recipe.seed)
     if len(splits[0].labels) < recipe.batch_size:
         raise XkdError(
-            f"--data: {train.name} has {len(splits[0].labels)} training images; expected at least one batch of "
+            f"data: {train.name} has {len(splits[0].labels)} training images; expected at least one batch of "
             f"{recipe.batch_size}: lower batch_size"
         )
     return Splits(*splits, Labelled(test, _known_labels(test, classes)), classes)
@@ -76,11 +76,11 @@ def check_same_classes(splits: Splits, teacher: Classifier) -> None:
     try:
         labels = resolve_labels(splits.train.dataset, teacher)
     except XkdError as error:
-        raise XkdError(f"teacher: {str(error).removeprefix('--data: ')}") from None
+        raise XkdError(f"teacher: {str(error).removeprefix('data: ')}") from None
     if labels != splits.train.labels:
         raise XkdError(
             f"teacher: the classes of {teacher.name} have another order than those of {splits.train.dataset.name}; "
-            "give the --teacher that belongs to the data"
+            "give the `teacher` that belongs to the data"
         )
 
 
@@ -96,10 +96,10 @@ def _all_training_images(data: DeviceData | WorkerData) -> ImageDataset:
 def _classes(train: ImageDataset) -> Classes:
     """The classes in the order of their indices."""
     if train.label_kind == "none":
-        raise XkdError(f"--data: the training images of {train.name} have no labels; expected one an image")
+        raise XkdError(f"data: the training images of {train.name} have no labels; expected one an image")
     unlabelled = [name for name, label in zip(train.ids, train.labels, strict=True) if label is None]
     if unlabelled:
-        raise XkdError(f"--data: {len(unlabelled)} training images have no label, the first {unlabelled[0]}")
+        raise XkdError(f"data: {len(unlabelled)} training images have no label, the first {unlabelled[0]}")
     if train.label_kind == "index":
         count = len(train.classes) if train.classes else max(int(str(label)) for label in train.labels) + 1
         return Classes(count, train.classes)
@@ -130,7 +130,7 @@ def _known_labels(test: ImageDataset, classes: Classes) -> list[int]:
     known = [label for label in labels if label is not None]
     if len(known) < len(labels):
         raise XkdError(
-            f"--data: {len(labels) - len(known)} test images of {test.name} have no label among the "
+            f"data: {len(labels) - len(known)} test images of {test.name} have no label among the "
             f"{classes.count} classes of the training images"
         )
     return known

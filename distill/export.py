@@ -41,7 +41,7 @@ def export(model: Path, output: Path) -> float:
             1e-4; then nothing is left behind.
     """
     if output.suffix not in SUFFIXES:
-        raise XkdError(f"-o {output}: {output.suffix or 'no'} suffix; expected {' or '.join(SUFFIXES)}")
+        raise XkdError(f"output {output}: {output.suffix or 'no'} suffix; expected {' or '.join(SUFFIXES)}")
     if output.suffix == ".onnx":
         _check_packages()
     description = _description(model)
@@ -60,7 +60,7 @@ def export(model: Path, output: Path) -> float:
             )
         temporary.replace(output)
     except OSError as error:
-        raise XkdError(f"-o {output}: cannot be written ({error.strerror or error})") from None
+        raise XkdError(f"output {output}: cannot be written ({error.strerror or error})") from None
     finally:
         temporary.unlink(missing_ok=True)
     return difference

@@ -90,7 +90,7 @@ def _run(arguments: Sequence[str]) -> NoReturn:
         if failures[0].exitcode == _BAD_INPUT:
             raise XkdError(failures[0].message) from None
         raise XkdError(
-            f"--devices: process {failures[0].local_rank} died with exit code {failures[0].exitcode}; "
+            f"devices: process {failures[0].local_rank} died with exit code {failures[0].exitcode}; "
             "what it printed is above"
         ) from None
     raise SystemExit(0)
@@ -101,7 +101,7 @@ def _rendezvous(nodes: int) -> list[str]:
     address = os.environ.get("MASTER_ADDR") or os.environ.get("SLURM_LAUNCH_NODE_IPADDR")
     if rank is None or address is None:
         raise XkdError(
-            f"--nodes: {nodes} found, and neither NODE_RANK with MASTER_ADDR nor Slurm's variables say which node this "
+            f"nodes: {nodes} found, and neither NODE_RANK with MASTER_ADDR nor Slurm's variables say which node this "
             "is; set them, or start it through srun"
         )
     port = os.environ.get("MASTER_PORT", _PORT)

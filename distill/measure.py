@@ -17,8 +17,8 @@ from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.datasets import ImageDataset, limit, open_dataset, resolve_labels
 from xkd_eval.datasets.base import Subset
 from xkd_eval.devices import resolve_device
+from xkd_eval.engines.eager import prepare
 from xkd_eval.errors import XkdError
-from xkd_eval.inference import prepare
 
 Progress = Callable[[int, int], None]
 """Called with the images done and the images in all."""
@@ -91,9 +91,9 @@ def _load_teacher(model: str, weights: Path | None, dataset: ImageDataset, label
         teacher = load_classifier(model, weights=weights)
         labels = _labelled(dataset, teacher).labels
     except XkdError as error:
-        raise XkdError(f"--teacher: {str(error).removeprefix('--model: ').removeprefix('--data: ')}") from None
+        raise XkdError(f"teacher: {str(error).removeprefix('model: ').removeprefix('data: ')}") from None
     if labels != labelled.labels:
-        raise XkdError(f"--teacher: the classes of {teacher.name} have another order than those of the model")
+        raise XkdError(f"teacher: the classes of {teacher.name} have another order than those of the model")
     return teacher
 
 
@@ -102,6 +102,6 @@ def _labelled(dataset: ImageDataset, classifier: Classifier) -> Labelled:
     labels = resolve_labels(dataset, classifier)
     positions = [position for position, label in enumerate(labels) if label is not None]
     if not positions:
-        raise XkdError(f"--data: no image of {dataset.name} has a label among the classes of {classifier.name}")
+        raise XkdError(f"data: no image of {dataset.name} has a label among the classes of {classifier.name}")
     known = [label for label in labels if label is not None]
     return Labelled(dataset if len(known) == len(labels) else Subset(dataset, positions), known)

@@ -22,7 +22,7 @@ from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.sources import build_architecture
-from xkd_eval.errors import CamHeadError, XkdError
+from xkd_eval.errors import CamHeadError, XkdError, renamed
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,11 @@ def load_teacher(recipe: Teacher, runs: Path, classes: Classes, needs: frozenset
     try:
         teacher = load_classifier(model, weights=recipe.weights, **overrides)
     except XkdError as error:
-        reason = str(error).removeprefix("--model: ").replace("--weights", "--teacher-weights")
-        raise XkdError(f"teacher: {reason}") from None
+        raise XkdError(renamed(str(error), {"model": "teacher", "weights": "teacher_weights"})) from None
     if teacher.num_classes != classes.count:
         raise XkdError(
             f"teacher: {teacher.name} has {teacher.num_classes} classes and the data has {classes.count}; "
-            "give the --teacher that belongs to the data"
+            "give the `teacher` that belongs to the data"
         )
     if "taps" in needs:
         _keep_activations(teacher.model)
@@ -236,7 +235,7 @@ def _student_of(name: str, runs: Path) -> Path:
         if path.is_file():
             return path
     raise XkdError(
-        f"teacher: {str(candidates[0])!r} does not exist; make it by `xkd-distill train {name}`, or give --teacher FILE"
+        f"teacher: {str(candidates[0])!r} does not exist; make it by `xkd-distill train {name}`, or give `teacher`"
     )
 
 

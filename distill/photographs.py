@@ -48,7 +48,7 @@ class TrainingPhotographs:
         self._order.epoch, self._order.first_step = epoch, first_step
         for loaded in self._loader:
             if isinstance(loaded, str):
-                raise XkdError(f"--data: an image cannot be read; mend or remove it: {loaded}")
+                raise XkdError(f"data: an image cannot be read; mend or remove it: {loaded}")
             yield Batch(*(values.to(self._device, non_blocking=True) for values in loaded))
 
 

@@ -68,9 +68,9 @@ def plan_runs(
     """
     recipes = {name: _resolved(name, choices) for given in names for name in expand(given)}
     if output is not None and len(recipes) > 1:
-        raise XkdError(f"-o: names one directory, but {len(recipes)} recipes are to run; give --runs, or name one")
+        raise XkdError(f"output: names one directory, but {len(recipes)} recipes are to run; give `runs`, or name one")
     if choices.teacher is not None and not any(map(_distils, recipes.values())):
-        raise XkdError(f"--teacher: no loss of {', '.join(recipes)} distils, so nothing reads it; leave it out")
+        raise XkdError(f"teacher: no loss of {', '.join(recipes)} distils, so nothing reads it; leave it out")
     planned = []
     for name, recipe in recipes.items():
         directory = output or runs / directory_name(name)
@@ -92,7 +92,7 @@ def _resolved(name: str, choices: Choices) -> Recipe:
     texts = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     recipe = load_recipe(name, [*texts, *choices.overrides])
     if choices.teacher_weights is not None and choices.teacher is None:
-        raise XkdError("--teacher-weights: needs the architecture as --teacher, such as timm/resnet18")
+        raise XkdError("teacher_weights: needs the architecture as `teacher`, such as timm/resnet18")
     if choices.teacher is None or not _distils(recipe):
         return recipe
     weights = None if choices.teacher_weights is None else str(choices.teacher_weights)

@@ -88,7 +88,7 @@ class _Data(_Strict):
     """What both loaders share.
 
     Attributes:
-        path: what `open_dataset` takes; None has to be given as --data.
+        path: what `open_dataset` takes; None has to be given as `data`.
         images: train on a seeded, label-stratified sample of so many; of the embedded set, how many are made.
         val_split: share of the training images that is held out, never trained on and used to select the epoch.
         flip: mirror half of the images.

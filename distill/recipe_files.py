@@ -76,8 +76,8 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key:
-            raise XkdError(f"--set: {override!r} found; expected key=value, such as epochs=60")
-        values = _with(values, key, _parsed(text, override), f"--set {override}")
+            raise XkdError(f"overrides: {override!r} found; expected key=value, such as epochs=60")
+        values = _with(values, key, _parsed(text, override), f"overrides {override}")
     return parse_recipe(values, name)
 
 
@@ -183,4 +183,4 @@ def _parsed(text: str, override: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:
-        raise XkdError(f"--set: {override!r} found; the value is no YAML") from None
+        raise XkdError(f"overrides: {override!r} found; the value is no YAML") from None

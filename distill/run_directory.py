@@ -44,14 +44,14 @@ class RunDirectory:
         self.path = path
         self._write = write
         if path.exists() and not path.is_dir():
-            raise XkdError(f"-o {path}: is a file; expected a directory")
+            raise XkdError(f"output {path}: is a file; expected a directory")
         if overwrite and write:
             self._remove()
         self.state = None if overwrite else self._read_state(recipe)
         if self.state is not None and not resume and self.result is None:
             raise XkdError(
-                f"-o {path}: holds an unfinished run of {self.state['epoch']} epochs; --resume continues it, "
-                "--overwrite starts afresh"
+                f"output {path}: holds an unfinished run of {self.state['epoch']} epochs; `resume` continues it, "
+                "`overwrite` starts afresh"
             )
         if self.state is None:
             self.write_bytes("recipe.yaml", recipe_text(recipe).encode())
@@ -92,28 +92,28 @@ class RunDirectory:
         except OSError as error:
             kept = f"the former {name} is kept; " if target.is_file() else ""
             raise XkdError(
-                f"-o {self.path}: {name} cannot be written ({error.strerror or error}); {kept}"
-                "make room and continue with --resume"
+                f"output {self.path}: {name} cannot be written ({error.strerror or error}); {kept}"
+                "make room and continue with `resume`"
             ) from None
 
     def _read_state(self, recipe: Recipe) -> dict[str, Any] | None:
         file = self.path / "last.pt"
         if not file.is_file():
             if self.path.is_dir() and any(entry.name not in _FILES for entry in self._visible()):
-                raise XkdError(f"-o {self.path}: holds files that are no run of this tool; choose an empty directory")
+                raise XkdError(
+                    f"output {self.path}: holds files that are no run of this tool; choose an empty directory"
+                )
             return None
-        state = read_weight_file(file, "--resume")
+        state = read_weight_file(file, "resume")
         if not isinstance(state, dict) or state.get("format") != _FORMAT:
-            raise XkdError(f"--resume: {str(file)!r} is no training state; --overwrite starts afresh")
+            raise XkdError(f"resume: {str(file)!r} is no training state; `overwrite` starts afresh")
         if state.get("version") != _VERSION:
-            raise XkdError(
-                f"--resume: {str(file)!r} has version {state.get('version')!r}; this release reads {_VERSION}"
-            )
+            raise XkdError(f"resume: {str(file)!r} has version {state.get('version')!r}; this release reads {_VERSION}")
         differing = _differing(recipe.identity(), state["recipe"])
         if differing:
             raise XkdError(
-                f"-o {self.path}: holds a run of another recipe; these differ: {', '.join(differing)}; choose another "
-                "directory, or --overwrite"
+                f"output {self.path}: holds a run of another recipe; these differ: {', '.join(differing)}; "
+                "choose another directory, or `overwrite`"
             )
         return state
 

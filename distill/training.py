@@ -261,7 +261,7 @@ class _Run:
         if asked:
             raise TrainingInterruptedError(
                 f"stopped in epoch {position.epoch + 1} after step {position.step}; saved in {self.directory.path}: "
-                "the same command with --resume continues"
+                "the same command with `resume` continues"
             )
 
     def _refuse_not_finite(self) -> None:
@@ -318,7 +318,7 @@ class _Run:
     def _restore(self, state: dict[str, Any]) -> None:
         parts, position = self.parts, self.position
         if parts.teacher is not None and state["teacher"] != parts.teacher.classifier.digest():
-            raise XkdError(f"-o {self.directory.path}: holds a run with another teacher; --overwrite starts afresh")
+            raise XkdError(f"output {self.directory.path}: holds a run with another teacher; `overwrite` starts afresh")
         parts.student.model.load_state_dict(state["student"])
         parts.objective.methods.load_state_dict(state["methods"])
         parts.optimiser.load_state_dict(state["optimiser"])

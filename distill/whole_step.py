@@ -110,9 +110,7 @@ class _Graph:
                 self._values = self._function()
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
-            raise XkdError(
-                f"--capture: the step cannot be recorded as a CUDA graph ({reason}); leave it out"
-            ) from error
+            raise XkdError(f"capture: the step cannot be recorded as a CUDA graph ({reason}); leave it out") from error
         return graph
 
 
@@ -137,4 +135,4 @@ def check_capturable(parts: Parts) -> None:
     ]
     for found, what in obstacles:
         if found:
-            raise XkdError(f"--capture: {what}; leave --capture out")
+            raise XkdError(f"capture: {what}; leave `capture` out")

@@ -50,15 +50,15 @@ def test_published_protocols_feed_every_model_alike():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "cheffer"}, "--protocol: unknown value 'cheffer'"),
-        ({"name": "exp-kd", "target": "true"}, "--target true: protocol exp-kd always explains the predicted class"),
-        ({"name": "chefer", "overrides": {"size": (256, 256)}}, "--size: protocol chefer is always 224x224"),
-        ({"name": "chefer", "overrides": {"std": (0.0, 0.5, 0.5)}}, "--std: .* found; expected numbers above 0"),
-        ({"name": "chefer", "overrides": {"brightness": 2}}, "--brightness: unknown"),
-        ({"fill": "pink"}, "--fill: unknown value 'pink'"),
-        ({"fractions": (0.5, 0.1)}, "--fractions: got 0.5, 0.1; expected increasing"),
-        ({"fractions": (0.5, 1.0)}, "--fractions"),
-        ({"fractions": ()}, "--fractions: got none"),
+        ({"name": "cheffer"}, "protocol: unknown value 'cheffer'"),
+        ({"name": "exp-kd", "target": "true"}, "target true: protocol exp-kd always explains the predicted class"),
+        ({"name": "chefer", "overrides": {"size": (256, 256)}}, "size: protocol chefer is always 224x224"),
+        ({"name": "chefer", "overrides": {"std": (0.0, 0.5, 0.5)}}, "std: .* found; expected numbers above 0"),
+        ({"name": "chefer", "overrides": {"brightness": 2}}, "brightness: unknown"),
+        ({"fill": "pink"}, "fill: unknown value 'pink'"),
+        ({"fractions": (0.5, 0.1)}, "fractions: got 0.5, 0.1; expected increasing"),
+        ({"fractions": (0.5, 1.0)}, "fractions"),
+        ({"fractions": ()}, "fractions: got none"),
     ],
 )
 def test_what_is_refused_names_the_option(options, message):

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from xkd_eval.datasets import open_dataset
     from xkd_eval.errors import XkdError
     from xkd_eval.evaluate import EvaluationResult, perturbation_test, segmentation_test
-    from xkd_eval.explanation import Explanation, explain
-    from xkd_eval.overlays import overlay
+    from xkd_eval.explanations.explain import Explanation, explain
+    from xkd_eval.explanations.overlay import overlay
 
 __version__ = "0.1.0"
 
@@ -26,15 +26,15 @@ _HOME = {
     "Classifier": "xkd_eval.classifiers.classifier",
     "Comparison": "xkd_eval.comparison",
     "EvaluationResult": "xkd_eval.evaluate",
-    "Explanation": "xkd_eval.explanation",
+    "Explanation": "xkd_eval.explanations.explain",
     "Preprocess": "xkd_eval.classifiers.preprocess",
     "XkdError": "xkd_eval.errors",
     "class_activation_maps": "xkd_eval.cam",
     "compare": "xkd_eval.comparison",
-    "explain": "xkd_eval.explanation",
+    "explain": "xkd_eval.explanations.explain",
     "load_classifier": "xkd_eval.classifiers.loading",
     "open_dataset": "xkd_eval.datasets",
-    "overlay": "xkd_eval.overlays",
+    "overlay": "xkd_eval.explanations.overlay",
     "perturbation_test": "xkd_eval.evaluate",
     "segmentation_test": "xkd_eval.evaluate",
 }

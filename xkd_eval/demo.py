@@ -10,7 +10,7 @@ from xkd_eval.assets import EMBEDDED
 from xkd_eval.comparison import Comparison, compare
 from xkd_eval.comparison.runs import Progress as Comparing
 from xkd_eval.evaluate import EvaluationResult, perturbation_test, segmentation_test
-from xkd_eval.overlays import write_overlays
+from xkd_eval.explanations.overlay import write_overlays
 from xkd_eval.report.write import REPORT
 from xkd_eval.runner import Progress
 

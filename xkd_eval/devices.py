@@ -51,5 +51,5 @@ def resolve_device(name: str) -> torch.device:
         torch.zeros(1, device=device).item()  # "meta" can be allocated on and not computed on
     except (RuntimeError, AssertionError, ValueError) as error:
         found = f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no CUDA device"
-        raise XkdError(f"--device {name}: not available ({found} here); expected auto, cpu, cuda or cuda:N") from error
+        raise XkdError(f"device {name}: not available ({found} here); expected auto, cpu, cuda or cuda:N") from error
     return device

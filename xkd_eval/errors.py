@@ -1,10 +1,31 @@
-"""The errors a user can cause, each one sentence long: what was given, what was found, what to do."""
+"""The errors a user can cause, each one sentence long: what was given, what was found, what to do.
+
+A message begins with the Python argument that is at fault ("direction: unknown value 'up'; expected ...") and puts
+others that it mentions into backticks ("give `labels`"); a command line says its own options for both.
+"""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Mapping
 
 
 class XkdError(ValueError):
     """Bad input. The message is one line, names the argument, and the command line prints it and exits with code 2."""
+
+
+def renamed(message: str, names: Mapping[str, str], quote: str = "`") -> str:
+    """An error's message with other names for the arguments that it speaks of.
+
+    Args:
+        message: begins with the argument's name, and has others in backticks.
+        names: of the argument -> what it is called instead; other words stay.
+        quote: around the names within the sentence.
+    """
+    message = re.sub(r"^\w+(?=[: ])", lambda found: names.get(found[0], found[0]), message)
+    return re.sub(
+        r"`(\w+)`", lambda found: f"{quote}{names[found[1]]}{quote}" if found[1] in names else found[0], message
+    )
 
 
 class UnreadableImageError(XkdError):

@@ -123,7 +123,7 @@ def perturbation_test(
         XkdError: bad input; the message names the argument.
     """
     if direction not in ("both", *DIRECTIONS):
-        raise XkdError(f"--direction: unknown value {direction!r}; expected both, positive or negative")
+        raise XkdError(f"direction: unknown value {direction!r}; expected both, positive or negative")
     protocol = perturbation_protocol(
         options.get("protocol", "model"),
         target=options.get("target", "predicted"),
@@ -202,10 +202,10 @@ def _settings(options: Options, n_images: int) -> Settings:
     for name, least in (("batch_size", 1), ("workers", 0)):
         value = options.get(name)
         if value is not None and (not isinstance(value, int) or value < least):
-            raise XkdError(f"--{name.replace('_', '-')}: got {value}; expected a whole number of at least {least}")
+            raise XkdError(f"{name}: got {value}; expected a whole number of at least {least}")
     workers = options.get("workers")
     if options.get("precision", "fp32") not in ("fp32", "bf16"):
-        raise XkdError(f"--precision: unknown value {options['precision']!r}; expected fp32 or bf16")
+        raise XkdError(f"precision: unknown value {options['precision']!r}; expected fp32 or bf16")
     return Settings(
         device=str(resolve_device(options.get("device", "auto"))),
         precision=options.get("precision", "fp32"),
@@ -246,7 +246,7 @@ def _dataset(data: Data, test: Evaluation, options: Options) -> ImageDataset:
     dataset = data if isinstance(data, ImageDataset) else open_dataset(str(data), labels=file)
     if test.needs_masks and not dataset.has_masks:
         raise XkdError(
-            f"--data: {dataset.name} has no masks; segmentation expects gtsegs_ijcv.mat, a folder of images with "
+            f"data: {dataset.name} has no masks; segmentation expects gtsegs_ijcv.mat, a folder of images with "
             "same-named mask PNGs, or 'embedded'"
         )
     if dataset.label_kind == "none" and (test.needs_labels or test.protocol.explained == "true"):
@@ -257,10 +257,10 @@ def _dataset(data: Data, test: Evaluation, options: Options) -> ImageDataset:
 
 def _unlabelled(dataset: ImageDataset, test: Evaluation) -> XkdError:
     if not test.needs_labels:
-        return XkdError(f"--target true: {dataset.name} has no labels; leave it out to explain the predicted class")
-    # Sets of masks take no --labels.
-    remedy = "give a set with labels" if dataset.has_masks else "pass --labels FILE"
-    return XkdError(f"--data: {dataset.name} has no labels; {test.name} scores against the true class: {remedy}")
+        return XkdError(f"target true: {dataset.name} has no labels; leave it out to explain the predicted class")
+    # Sets of masks take no `labels`.
+    remedy = "give a set with labels" if dataset.has_masks else "pass `labels`"
+    return XkdError(f"data: {dataset.name} has no labels; {test.name} scores against the true class: {remedy}")
 
 
 def _labels(dataset: ImageDataset, classifier: Classifier, test: Evaluation, options: Options) -> list[int | None]:
@@ -278,7 +278,7 @@ def _explainer(protocol: Protocol, options: Options) -> Explainer:
     explainer, maps = options.get("explainer", "cam"), options.get("maps")
     if maps is not None:
         if explainer != "cam":
-            raise XkdError("--maps: scores maps computed elsewhere; it cannot be combined with --explainer")
+            raise XkdError("maps: scores maps computed elsewhere; it cannot be combined with `explainer`")
         return StoredMaps(Path(maps))
     if isinstance(explainer, Explainer):
         return explainer

@@ -120,7 +120,7 @@ def perturbation_protocol(
         XkdError: an unknown name or value, or an option that the protocol fixes.
     """
     _check_fractions(fractions)
-    _check_choice("--fill", fill, ("black", "mean", "blur"))
+    _check_choice("fill", fill, ("black", "mean", "blur"))
     rules = _shared_rules(name, target, overrides or {})
     protocol = PerturbationProtocol(**rules, fractions=tuple(float(f) for f in fractions), fill=fill)  # type: ignore[arg-type]
     return _renamed(protocol, {"fractions": DEFAULT_FRACTIONS, "fill": "black"}) if name != "model" else protocol
@@ -134,22 +134,19 @@ def segmentation_protocol(
 
 
 def _shared_rules(name: str, target: str, overrides: dict[str, Any]) -> dict[str, Any]:
-    _check_choice("--protocol", name, ("model", "chefer", "exp-kd"))
-    _check_choice("--target", target, ("predicted", "true"))
+    _check_choice("protocol", name, ("model", "chefer", "exp-kd"))
+    _check_choice("target", target, ("predicted", "true"))
     overrides = {key: value for key, value in overrides.items() if value is not None}
     changed = with_overrides(_PUBLISHED, overrides)  # checked here, as no model's own Preprocess sees them
     if name == "model":
         # The model's own convention, corrected by the user, is the model's; the geometry alone is a rule.
         return {"resize": overrides.get("resize", "squash"), "explained": target}
     if name == "exp-kd" and target != "predicted":
-        raise XkdError("--target true: protocol exp-kd always explains the predicted class; use chefer or model")
+        raise XkdError("target true: protocol exp-kd always explains the predicted class; use chefer or model")
     departures = [key for key in changed.to_dict() if getattr(changed, key) != getattr(_PUBLISHED, key)]
     fixed = sorted(set(departures) - set(_PUBLISHED_MAY_CHANGE))
     if fixed:
-        raise XkdError(
-            f"--{fixed[0].replace('_', '-')}: protocol {name} is always 224x224, squashed; "
-            "use --protocol model to change it"
-        )
+        raise XkdError(f"{fixed[0]}: protocol {name} is always 224x224, squashed; use `protocol` model to change it")
     return {
         "name": _suffixed(name, departures),
         "preprocess": changed.to_dict(),
@@ -179,7 +176,7 @@ def _check_fractions(fractions: tuple[float, ...]) -> None:
     within = bool(fractions) and all(0 < fraction < 1 for fraction in fractions)
     if not within or list(fractions) != sorted(set(fractions)):
         raise XkdError(
-            f"--fractions: got {', '.join(map(str, fractions)) or 'none'}; expected increasing values between 0 and 1, "
+            f"fractions: got {', '.join(map(str, fractions)) or 'none'}; expected increasing values between 0 and 1, "
             "such as 0.1,0.2,0.5"
         )
 

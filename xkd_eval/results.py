@@ -49,7 +49,7 @@ class RunDirectory:
             self._open(overwrite)
         except OSError as error:
             raise XkdError(
-                f"-o {path}: cannot be written ({error.strerror or error}); choose another directory"
+                f"output {path}: cannot be written ({error.strerror or error}); choose another directory"
             ) from None
 
     @property
@@ -81,14 +81,14 @@ class RunDirectory:
 
     def _open(self, overwrite: bool) -> None:
         if self.path.exists() and not self.path.is_dir():
-            raise XkdError(f"-o {self.path}: is a file; expected a directory")
+            raise XkdError(f"output {self.path}: is a file; expected a directory")
         file = self.path / "protocol.json"
         if overwrite:
             self._clear()
         if file.is_file():
             self._check_same_run(file)
         elif self.path.is_dir() and any(self.path.iterdir()) and not overwrite:
-            raise XkdError(f"-o {self.path}: holds files that are no run of this tool; choose an empty directory")
+            raise XkdError(f"output {self.path}: holds files that are no run of this tool; choose an empty directory")
         else:
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(file, self._description)
@@ -106,7 +106,7 @@ class RunDirectory:
         except ValueError:
             values = None
         if not isinstance(values, dict):
-            raise XkdError(f"-o {self.path}: {file.name} is damaged; --overwrite starts afresh")
+            raise XkdError(f"output {self.path}: {file.name} is damaged; `overwrite` starts afresh")
         return values
 
     def _check_same_run(self, file: Path) -> None:
@@ -118,15 +118,15 @@ class RunDirectory:
         ]
         if differing:
             raise XkdError(
-                f"-o {self.path}: holds another run; these differ: {', '.join(differing)}; "
-                "choose another directory, or --overwrite"
+                f"output {self.path}: holds another run; these differ: {', '.join(differing)}; "
+                "choose another directory, or `overwrite`"
             )
 
     def _read_part(self, part: Path) -> pa.Table:
         try:
             return pq.read_table(part)
         except (pa.ArrowInvalid, OSError) as error:
-            raise XkdError(f"-o {self.path}: {part.name} is damaged ({error}); delete it and run again") from None
+            raise XkdError(f"output {self.path}: {part.name} is damaged ({error}); delete it and run again") from None
 
     def _describing_failures(self) -> _DescribedFailures:
         return _DescribedFailures(self.path)
@@ -144,7 +144,7 @@ class _DescribedFailures:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError):
             raise XkdError(
-                f"-o {self._path}: writing failed ({error.strerror or error}); what was written before is kept: "
+                f"output {self._path}: writing failed ({error.strerror or error}); what was written before is kept: "
                 "mend it and run the same command to continue"
             ) from error
 

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from xkd_eval.devices import resolve_device
-from xkd_eval.explanation import explain
+from xkd_eval.engines.eager import standing_on
+from xkd_eval.explanations.explain import explain
 from xkd_eval.figures.curves import Curve, perturbation_curves, precision_recall_curve
 from xkd_eval.figures.extremes import Extreme, extremes_figure
 from xkd_eval.figures.style import save_figure
-from xkd_eval.inference import standing_on
 from xkd_eval.runner import Job, scored_rows
 
 _PICTURED = 4

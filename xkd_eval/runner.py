@@ -24,11 +24,11 @@ from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.base import ImageDataset
 from xkd_eval.datasets.loader import Item, Skipped, stream
 from xkd_eval.devices import process_state
+from xkd_eval.engines.eager import check_finite, chunk_size, prepare, standing_on
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Batch, Columns, Evaluation
 from xkd_eval.explainers.base import Context, Explainer
 from xkd_eval.explainers.stored import map_path, save_maps
-from xkd_eval.inference import check_finite, chunk_size, prepare, standing_on
 from xkd_eval.results import PartWriter, RunDirectory, concatenated, in_order, to_table
 
 MASK_SIZE = (224, 224)
@@ -123,9 +123,9 @@ def run(job: Job, settings: Settings, directory: RunDirectory | None, progress: 
     state.wait_for_everyone()
     rows = directory.read_rows() if directory else _gathered(parts)
     if rows is None or rows.num_rows == rows["skipped"].drop_null().length():
-        raise XkdError("--data: no image could be evaluated; " + _first_reasons(rows))
+        raise XkdError("data: no image could be evaluated; " + _first_reasons(rows))
     if rows.num_rows != n_images:
-        raise XkdError(f"-o: holds rows of {rows.num_rows} of {n_images} images; run the same command to continue")
+        raise XkdError(f"output: holds rows of {rows.num_rows} of {n_images} images; run the same command to continue")
     return Run(rows, scored * state.num_processes / elapsed if scored else None)
 
 
@@ -140,13 +140,13 @@ def check_continuable(rows: pa.Table, job: Job, settings: Settings) -> None:
     unreadable = [row for row in skipped_rows(rows) if row["reason"] != _UNLABELLED]
     if settings.strict and unreadable:
         raise XkdError(
-            f"--strict: the run directory skipped {len(unreadable)} images, the first as {unreadable[0]['id']}: "
-            f"{unreadable[0]['reason']}; mend them and --overwrite"
+            f"strict: the run directory skipped {len(unreadable)} images, the first as {unreadable[0]['id']}: "
+            f"{unreadable[0]['reason']}; mend them and `overwrite`"
         )
     folder = job.save_maps
     if folder is not None and not all(map_path(folder, name).is_file() for name in scored_rows(rows)["id"].to_pylist()):
         raise XkdError(
-            f"--save-maps {folder}: the run directory holds images whose maps are not there; --overwrite, or -o"
+            f"save_maps {folder}: the run directory holds images whose maps are not there; `overwrite`, or `output`"
         )
 
 

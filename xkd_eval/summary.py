@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import xkd_eval
-from xkd_eval.inference import chunk_size
+from xkd_eval.engines.eager import chunk_size
 from xkd_eval.results import to_columns
 from xkd_eval.runner import Job, Run, Settings, scored_rows, skipped_rows
 

@@ -95,10 +95,10 @@ def test_class_maps_with_names(tmp_path):
 )
 def test_wrong_class_maps(tmp_path, file, text, reason):
     (tmp_path / file).write_text(text)
-    with pytest.raises(XkdError, match=f"--class-map: .*{reason}"):
+    with pytest.raises(XkdError, match=f"class_map: .*{reason}"):
         read_class_map(tmp_path / file)
 
 
 def test_a_missing_class_map(tmp_path):
-    with pytest.raises(XkdError, match=r"--class-map: .*cannot be read"):
+    with pytest.raises(XkdError, match=r"class_map: .*cannot be read"):
         read_class_map(tmp_path / "none.csv")

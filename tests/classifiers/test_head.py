@@ -84,8 +84,8 @@ REFUSED = [
     ("timm/convnext_atto:max", 64, r"pools the maximum"),
     ("timm/resnet18:avgmax", 64, r"pools a mixture of average and maximum"),
     ("timm/resnet18:catavgmax", 64, r"pools a mixture of average and maximum"),
-    ("torchvision/resnet18", 32, r"a single position at 32x32 \(1x1\).* --size 64; .*gradcam"),
-    ("timm/resnet18", 16, r"a single position at 16x16 \(1x1\).* --size 64; .*gradcam"),
+    ("torchvision/resnet18", 32, r"a single position at 32x32 \(1x1\).* `size` 64; .*gradcam"),
+    ("timm/resnet18", 16, r"a single position at 16x16 \(1x1\).* `size` 64; .*gradcam"),
     ("torchvision/vit_b_32", 224, r"token model: its head reads the class token.*attention_rollout"),
     ("timm/vit_tiny_patch16_224", 224, r"token model: its head reads the class token.*transformer_attribution"),
     ("timm/deit_tiny_patch16_224", 224, r"token model: its head reads the class token.*attention_rollout"),
@@ -174,7 +174,7 @@ class IdleNorm(SmallNet):
 
 
 def test_a_model_without_any_map():
-    with pytest.raises(CamHeadError, match=r"no layer puts out a spatial map; use --explainer saliency"):
+    with pytest.raises(CamHeadError, match=r"no layer puts out a spatial map; use `explainer` saliency"):
         find_cam_head(nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, K)), square(16))
 
 
@@ -211,7 +211,7 @@ def test_the_last_spatial_layer(name, size, expected):
 
 
 def test_a_size_that_the_model_rejects_is_an_error_of_one_line():
-    with pytest.raises(XkdError, match=r"--size: the model rejects images of 8x8: ") as error:
+    with pytest.raises(XkdError, match=r"size: the model rejects images of 8x8: ") as error:
         find_cam_head(build("torchvision/squeezenet1_1"), square(8))
     assert "\n" not in str(error.value)
 

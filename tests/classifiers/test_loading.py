@@ -140,7 +140,7 @@ def test_the_weights_say_how_many_classes_there_are(tmp_path, library, num_class
     assert classifier.name == f"{library}/resnet18 (w)"
     assert (classifier.wordnet_ids is None) == (num_classes == 10)
     assert classifier.preprocess.size == (64, 64)
-    with pytest.raises(XkdError, match=f"--num-classes: 7 found, and .* has {num_classes} classes"):
+    with pytest.raises(XkdError, match=f"num_classes: 7 found, and .* has {num_classes} classes"):
         load_classifier(f"{library}/resnet18", weights=tmp_path / "w.pth", size=64, num_classes=7)
 
 
@@ -175,7 +175,7 @@ def test_a_classifier_without_its_head_gets_one_on_a_copy():
 def test_a_module_whose_training_diverged():
     model = nn.Sequential(nn.Conv2d(3, 4, 3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
     model[0].bias.data[0] = float("nan")
-    with pytest.raises(XkdError, match=r"--model: Sequential has NaN or infinite values in '0.bias'"):
+    with pytest.raises(XkdError, match=r"model: Sequential has NaN or infinite values in '0.bias'"):
         load_classifier(model, size=16)
 
 
@@ -195,7 +195,7 @@ def test_what_has_no_cam_still_loads():
         ("timm/resnet50.a9_in1k", "timm has no 'resnet50.a9_in1k'; nearest: timm/resnet50."),
         ("torchvision/resnet19", "torchvision has no 'resnet19'; nearest: torchvision/resnet18"),
         ("xkd/resnet21", "xkd has no 'resnet21'; nearest: .*xkd/resnet20"),
-        ("xkd/resnet20", "without weights of its own; pass --weights FILE"),
+        ("xkd/resnet20", "without weights of its own; pass `weights`"),
         ("resnet50", "'resnet50' is no file; nearest: torchvision/resnet50, timm/resnet50"),
         ("zzz", "no file and no known model; expected a checkpoint file, timm/NAME"),
         ("zzz.pt", "'zzz.pt' does not exist"),
@@ -204,18 +204,18 @@ def test_what_has_no_cam_still_loads():
         ("py:no_such_package:f", "ModuleNotFoundError"),
         ("py:math:sqrt", "TypeError"),
         ("py:os:getcwd", "returned a str; expected an nn.Module or Classifier"),
-        ("timm/vit_small_patch14_dinov2", "has no pretrained classifier to download; pass --weights FILE"),
+        ("timm/vit_small_patch14_dinov2", "has no pretrained classifier to download; pass `weights`"),
     ],
 )
 def test_names_that_lead_nowhere(model, reason):
-    with pytest.raises(XkdError, match=f"--model: .*{reason}") as error:
+    with pytest.raises(XkdError, match=f"model: .*{reason}") as error:
         load_classifier(model)
     assert "\n" not in str(error.value)
 
 
 def test_weights_given_as_a_model(tmp_path):
     torch.save({"fc.weight": torch.zeros(2, 2)}, tmp_path / "w.pth")
-    with pytest.raises(XkdError, match=r"--model: .* without their architecture; .* --weights .*w.pth"):
+    with pytest.raises(XkdError, match=r"model: .* without their architecture; .* `weights` .*w.pth"):
         load_classifier(tmp_path / "w.pth")
 
 
@@ -224,29 +224,29 @@ def test_pretrained_weights_that_cannot_be_downloaded(tmp_path, monkeypatch):
     for variable in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(XkdError, match=r"torchvision/resnet18 cannot be downloaded .*pass --weights FILE"):
+    with pytest.raises(XkdError, match=r"torchvision/resnet18 cannot be downloaded .*pass `weights`"):
         load_classifier("torchvision/resnet18")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(XkdError, match=r"timm/resnet18 cannot be downloaded .*pass --weights FILE"):
+    with pytest.raises(XkdError, match=r"timm/resnet18 cannot be downloaded .*pass `weights`"):
         load_classifier("timm/resnet18")
 
 
 @pytest.mark.parametrize(
     ("overrides", "option"),
     [
-        ({"size": 0}, "--size"),
-        ({"size": (1, 2, 3)}, "--size"),
-        ({"size": 1.5}, "--size"),
-        ({"resize": "stretch"}, "--resize"),
-        ({"interpolation": "cubic"}, "--interpolation"),
-        ({"mean": (0.5, 0.5)}, "--mean"),
-        ({"mean": (0.5, 0.5, float("nan"))}, "--mean"),
-        ({"std": (0.5, 0.5, 0)}, "--std"),
-        ({"channel_order": "GBR"}, "--channel-order"),
-        ({"value_range": -1}, "--value-range"),
-        ({"crop_fraction": 2}, "--crop-fraction"),
-        ({"sizes": 64}, "--sizes"),
+        ({"size": 0}, "size"),
+        ({"size": (1, 2, 3)}, "size"),
+        ({"size": 1.5}, "size"),
+        ({"resize": "stretch"}, "resize"),
+        ({"interpolation": "cubic"}, "interpolation"),
+        ({"mean": (0.5, 0.5)}, "mean"),
+        ({"mean": (0.5, 0.5, float("nan"))}, "mean"),
+        ({"std": (0.5, 0.5, 0)}, "std"),
+        ({"channel_order": "GBR"}, "channel_order"),
+        ({"value_range": -1}, "value_range"),
+        ({"crop_fraction": 2}, "crop_fraction"),
+        ({"sizes": 64}, "sizes"),
     ],
 )
 def test_wrong_overrides_name_their_option(overrides, option):

@@ -41,7 +41,7 @@ def assert_refused(path, reason: str) -> str:
     with pytest.raises(XkdError, match=reason) as error:
         load_weights(model, path)
     assert "\n" not in str(error.value)
-    assert str(error.value).startswith("--weights: ")
+    assert str(error.value).startswith("weights: ")
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     return str(error.value)
 

@@ -136,7 +136,7 @@ def test_incomplete_and_damaged_archives(cifar10):
     content = archive.read_bytes()
     for length in (0, 100, len(content) // 2, len(content) * 9 // 10):
         archive.write_bytes(content[:length])
-        with pytest.raises(XkdError, match=r"--data: .*cifar-10-python\.tar\.gz' (cannot be read|has no)"):
+        with pytest.raises(XkdError, match=r"data: .*cifar-10-python\.tar\.gz' (cannot be read|has no)"):
             open_dataset(str(archive))
     whole = (cifar10 / "test_batch").read_bytes()
     (cifar10 / "test_batch").write_bytes(whole[: len(whole) // 2])

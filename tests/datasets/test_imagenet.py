@@ -87,7 +87,7 @@ def test_ilsvrc_indices_are_mapped_for_a_head_with_another_order(flat):
     dataset = open_dataset(str(flat))
     assert dataset.labels == [0, 1, 2]
     assert resolve_labels(dataset, stand_in(1001, wordnet_ids=("background", *order))) == [1, 2, 3]
-    with pytest.raises(XkdError, match="1001 classes without any; give the --model"):
+    with pytest.raises(XkdError, match="1001 classes without any; give the `model`"):
         resolve_labels(dataset, stand_in(1001))
 
 
@@ -126,7 +126,7 @@ def test_devkit_given_by_hand(flat, tmp_path):
     truth = tmp_path / "elsewhere" / "ILSVRC2012_validation_ground_truth.txt"
     assert open_dataset(str(flat), labels=truth).labels == [WORDNET_IDS[1]] * 3
     (tmp_path / "elsewhere" / "meta.mat").write_bytes(b"cut")
-    with pytest.raises(XkdError, match=r"--labels: .*meta\.mat' cannot be read"):
+    with pytest.raises(XkdError, match=r"labels: .*meta\.mat' cannot be read"):
         open_dataset(str(flat), labels=truth)
     (tmp_path / "elsewhere" / "meta.mat").unlink()
     with pytest.raises(XkdError, match=r"not class indices, and .*meta\.mat' that maps them is missing"):
@@ -139,7 +139,7 @@ def test_meta_mat_cut_anywhere_is_a_one_line_error(flat, tmp_path):
     whole = meta.read_bytes()
     for length in range(0, len(whole) - 1, len(whole) // 25):
         meta.write_bytes(whole[:length])
-        with pytest.raises(XkdError, match="--labels: "):
+        with pytest.raises(XkdError, match="labels: "):
             open_dataset(str(flat), labels=tmp_path / "kit" / "ILSVRC2012_validation_ground_truth.txt")
 
 
@@ -169,7 +169,7 @@ def test_other_text_files_are_no_label_lists(flat):
 def test_two_lists_ask_for_a_choice(flat):
     for name in ("a.csv", "b.csv"):
         (flat.parent / name).write_text(f"{NAMES[0]}.JPEG,3\n")
-    with pytest.raises(XkdError, match=r"--labels: .*a\.csv' and .*b\.csv' all label .*; name one"):
+    with pytest.raises(XkdError, match=r"labels: .*a\.csv' and .*b\.csv' all label .*; name one"):
         open_dataset(str(flat))
     assert open_dataset(str(flat), labels=flat.parent / "b.csv").labels == [3, None, None]
 
@@ -177,10 +177,10 @@ def test_two_lists_ask_for_a_choice(flat):
 @pytest.mark.parametrize("text", ["", "other.JPEG,3\n", "no list at all, is it\n"])
 def test_a_list_that_names_no_image(flat, tmp_path, text):
     (tmp_path / "list.csv").write_text(text)
-    with pytest.raises(XkdError, match=r"--labels: .*list\.csv' names none of the 3 images"):
+    with pytest.raises(XkdError, match=r"labels: .*list\.csv' names none of the 3 images"):
         open_dataset(str(flat), labels=tmp_path / "list.csv")
 
 
 def test_a_missing_list(flat, tmp_path):
-    with pytest.raises(XkdError, match=r"--labels: .*gone\.csv' cannot be read"):
+    with pytest.raises(XkdError, match=r"labels: .*gone\.csv' cannot be read"):
         open_dataset(str(flat), labels=tmp_path / "gone.csv")

@@ -46,7 +46,7 @@ def test_wordnet_ids_outside_the_head_have_no_label():
     assert resolve_labels(Labels(["n00000002", "n00000009", None], "wordnet"), classifier) == [1, None, None]
     with pytest.raises(XkdError, match="none of the 1 labels"):
         resolve_labels(Labels(["n00000009"], "wordnet"), classifier)
-    with pytest.raises(XkdError, match="has 10 classes without any; give the --model"):
+    with pytest.raises(XkdError, match="has 10 classes without any; give the `model`"):
         resolve_labels(Labels(["n00000009"], "wordnet"), stand_in(10))
 
 
@@ -75,7 +75,7 @@ def test_names_without_anything_in_common_are_refused():
 
 def test_class_counts_that_do_not_fit_are_refused():
     dataset = Labels([3], "index", tuple(f"class {index}" for index in range(100)))
-    with pytest.raises(XkdError, match=r"--data: labels has 100 classes, and stand-in 10; give the --model"):
+    with pytest.raises(XkdError, match=r"data: labels has 100 classes, and stand-in 10; give the `model`"):
         resolve_labels(dataset, stand_in(10))
 
 
@@ -88,7 +88,7 @@ def test_a_label_out_of_range_names_its_image(label):
 
 def test_indices_of_unknown_meaning_are_not_guessed_for_a_large_head():
     large = stand_in(1500, wordnet_ids=tuple(f"n{index:08d}" for index in range(1500)))
-    with pytest.raises(XkdError, match=r"could be those of ILSVRC-2012.*--class-map"):
+    with pytest.raises(XkdError, match=r"could be those of ILSVRC-2012.*`class_map`"):
         resolve_labels(Labels([5, 999], "index"), large)
     assert resolve_labels(Labels([5, 1200], "index"), large) == [5, 1200]
 

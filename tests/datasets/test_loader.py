@@ -56,7 +56,7 @@ def test_unreadable_images_are_yielded_in_their_place(photos, workers):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_strict_raises_one_line(photos, workers):
-    with pytest.raises(UnreadableImageError, match=r"^--strict: 04\.png: empty file \(0 bytes\)$"):
+    with pytest.raises(UnreadableImageError, match=r"^strict: 04\.png: empty file \(0 bytes\)$"):
         list(stream(photos, range(40), SMALL, workers=workers, strict=True))
 
 
@@ -105,7 +105,7 @@ class _Killer(ImageDataset):
 
 
 def test_a_worker_that_dies_is_a_one_line_error():
-    with pytest.raises(XkdError, match=r"--workers 1: a worker died .*; try fewer, or 0") as caught:
+    with pytest.raises(XkdError, match=r"workers 1: a worker died .*; try fewer, or 0") as caught:
         list(stream(_Killer(), [0], SMALL, workers=1))
     assert "\n" not in str(caught.value)
 

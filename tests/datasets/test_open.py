@@ -67,7 +67,7 @@ def test_embedded_and_its_splits():
 
 
 def test_missing_path(tmp_path):
-    with pytest.raises(XkdError, match=r"--data: .*gone' does not exist"):
+    with pytest.raises(XkdError, match=r"data: .*gone' does not exist"):
         open_dataset(str(tmp_path / "gone"))
 
 
@@ -100,5 +100,5 @@ def test_class_folders_without_an_image(tmp_path, folder):
 def test_labels_for_what_has_labels_of_its_own(tmp_path):
     write_image(tmp_path / "n01440764" / "a.png")
     (tmp_path / "list.csv").write_text("a.png,3\n")
-    with pytest.raises(XkdError, match=r"--labels: .* is no flat folder of images"):
+    with pytest.raises(XkdError, match=r"labels: .* is no flat folder of images"):
         open_dataset(str(tmp_path), labels=tmp_path / "list.csv")

@@ -70,7 +70,7 @@ def test_shards_are_joined_in_order_and_splits_kept_apart(tmp_path, colours):
 
 def test_a_folder_with_another_split_only(tmp_path, colours):
     write(tmp_path / "train-00000-of-00001.parquet", colours, [0] * 10)
-    with pytest.raises(XkdError, match=r"--data: .* holds train and no val or validation"):
+    with pytest.raises(XkdError, match=r"data: .* holds train and no val or validation"):
         open_dataset(str(tmp_path))
 
 
@@ -138,7 +138,7 @@ def test_bad_files(tmp_path, colours):
     whole = write(tmp_path / "a.parquet", colours, [0] * 10).read_bytes()
     for content in (b"", whole[: len(whole) // 2], b"words"):
         (tmp_path / "b.parquet").write_bytes(content)
-        with pytest.raises(XkdError, match=r"--data: .*b\.parquet' cannot be read as Parquet") as caught:
+        with pytest.raises(XkdError, match=r"data: .*b\.parquet' cannot be read as Parquet") as caught:
             open_dataset(str(tmp_path / "b.parquet"))
         assert "\n" not in str(caught.value)
     pq.write_table(pa.table({"text": ["a"], "label": [1]}), tmp_path / "c.parquet")

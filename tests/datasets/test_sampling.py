@@ -65,5 +65,5 @@ def test_a_large_limit_changes_nothing():
 
 
 def test_nothing_is_no_limit():
-    with pytest.raises(XkdError, match="--limit: 0 images leave nothing"):
+    with pytest.raises(XkdError, match="limit: 0 images leave nothing"):
         limit(dataset(a=3), 0)

@@ -80,7 +80,7 @@ def test_truncated_anywhere(mat, tmp_path):
     for share in (0.0, 0.05, 0.3, 0.5, 0.9, 0.999):
         broken = tmp_path / "broken.mat"
         broken.write_bytes(content[: int(len(content) * share)])
-        with pytest.raises(XkdError, match=r"--data: .*broken\.mat' is (truncated|not HDF5)") as caught:
+        with pytest.raises(XkdError, match=r"data: .*broken\.mat' is (truncated|not HDF5)") as caught:
             open_dataset(str(broken))
         assert "\n" not in str(caught.value)
 

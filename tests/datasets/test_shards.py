@@ -85,7 +85,7 @@ def test_bad_tars(tmp_path):
     whole = write(tmp_path / "a.tar", members).read_bytes()
     for content in (b"words", whole[: len(whole) // 2 + 300], b""):
         (tmp_path / "b.tar").write_bytes(content)
-        with pytest.raises(XkdError, match=r"--data: .*b\.tar' cannot be read as a tar shard"):
+        with pytest.raises(XkdError, match=r"data: .*b\.tar' cannot be read as a tar shard"):
             open_dataset(str(tmp_path / "b.tar"))
     write(tmp_path / "c.tar.gz", members, "w:gz")
     with pytest.raises(XkdError, match="expected an uncompressed, whole tar"):

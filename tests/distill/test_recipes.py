@@ -94,7 +94,7 @@ def test_rows_and_extending_files(tmp_path):
         (["losses.kd.temprature=3"], "nothing reads|unknown option"),
         (["losses.exp_kd.weight=3"], "no loss 'exp_kd' in the recipe"),
         (["epochs=0"], "epochs: 0 found; .*greater than 0"),
-        (["epochs"], "--set: 'epochs' found; expected key=value"),
+        (["epochs"], "overrides: 'epochs' found; expected key=value"),
         (["epochs=[1"], "the value is no YAML"),
         (["schedule.name=linear"], "schedule: .*'linear'"),
         (["losses=[{method: ce}, {method: ce}]"], "'ce' stands there 2 times"),
@@ -148,7 +148,7 @@ def test_what_the_command_line_changes(tmp_path):
     assert (kd.teacher.model, plain.teacher) == ("t.pt", None)
     without = Choices(teacher="t.pt", overrides=("losses=[{method: kd}]",))
     assert plan_runs(["quickstart/plain"], without, tmp_path)[0].recipe.teacher.model == "t.pt"
-    with pytest.raises(XkdError, match="--teacher: no loss of quickstart/plain distils"):
+    with pytest.raises(XkdError, match="teacher: no loss of quickstart/plain distils"):
         plan_runs(["quickstart/plain"], choices, tmp_path)
-    with pytest.raises(XkdError, match="-o: names one directory, but 5 recipes"):
+    with pytest.raises(XkdError, match="output: names one directory, but 5 recipes"):
         plan_runs(["quickstart"], Choices(), tmp_path, output=tmp_path / "one")

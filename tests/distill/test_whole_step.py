@@ -165,13 +165,13 @@ def test_what_no_graph_holds_is_refused_in_one_line(captured_recipe, tmp_path, m
     parts = assemble(captured_recipe(**changes), "cpu", tmp_path)
     if changes:
         monkeypatch.setattr(type(parts.accelerator), "device", torch.device("cuda"))
-    with pytest.raises(XkdError, match=f"^--capture: {message}.*; leave --capture out$") as error:
+    with pytest.raises(XkdError, match=f"^capture: {message}.*; leave `capture` out$") as error:
         check_capturable(parts)
     assert "\n" not in str(error.value)
 
 
 def test_a_refused_run_leaves_no_checkpoint(captured_recipe, tmp_path):
-    with pytest.raises(XkdError, match="--capture: the device is 'cpu'"):
+    with pytest.raises(XkdError, match="capture: the device is 'cpu'"):
         train(captured_recipe(), tmp_path, device="cpu", capture=True)
     assert not list(tmp_path.glob("*.pt"))
 

@@ -84,7 +84,7 @@ def test_ids_cannot_leave_the_folder(tmp_path):
 
 def test_an_unwritable_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(XkdError, match="--save-maps: cannot write"):
+    with pytest.raises(XkdError, match="save_maps: cannot write"):
         save_maps(tmp_path / "file", ["x"], torch.zeros(1, 2, 2))
     with pytest.raises(XkdError, match="for 2 ids"):
         save_maps(tmp_path, ["x", "y"], torch.zeros(1, 2, 2))

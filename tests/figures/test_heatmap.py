@@ -81,13 +81,13 @@ def test_integer_and_half_precision_maps_are_taken(photo):
 
 
 def test_unknown_colour_maps_get_the_nearest_names(photo):
-    with pytest.raises(XkdError, match=r"--colormap: 'virdis' .*viridis"):
+    with pytest.raises(XkdError, match=r"colormap: 'virdis' .*viridis"):
         heatmap(photo, np.eye(2), "virdis")
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])
 def test_alpha_out_of_range_is_refused(photo, alpha):
-    with pytest.raises(XkdError, match=r"--alpha: .* expected 0"):
+    with pytest.raises(XkdError, match=r"alpha: .* expected 0"):
         heatmap(photo, np.eye(2), alpha=alpha)
 
 

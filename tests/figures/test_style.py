@@ -30,13 +30,13 @@ def test_a_figure_is_written_in_the_format_of_its_suffix_and_twice_the_same(figu
 
 @pytest.mark.parametrize("name", ["a.gif", "a", "a.png.txt"])
 def test_another_suffix_is_refused(name):
-    with pytest.raises(XkdError, match=r"-o: '.*expected a file that ends in .png, .pdf or .svg"):
+    with pytest.raises(XkdError, match=r"output: '.*expected a file that ends in .png, .pdf or .svg"):
         check_figure_path(name)
 
 
 def test_a_place_that_cannot_be_written_is_named(figure, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(XkdError, match="-o: cannot write"):
+    with pytest.raises(XkdError, match="output: cannot write"):
         save_figure(figure, tmp_path / "file" / "a.png")
 
 

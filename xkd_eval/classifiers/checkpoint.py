@@ -65,7 +65,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
         raise XkdError(f"checkpoint: {str(path)!r} cannot be written: {error.strerror or error}") from None
 
 
-def read_checkpoint(path: str | Path, argument: str = "--model") -> Checkpoint:
+def read_checkpoint(path: str | Path, argument: str = "model") -> Checkpoint:
     """The inverse of save_checkpoint; tensors on the CPU.
 
     Args:

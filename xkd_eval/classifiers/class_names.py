@@ -64,13 +64,13 @@ def read_class_map(path: str | Path) -> dict[str, int]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise XkdError(f"--class-map: {str(path)!r} cannot be read: {error}") from None
+        raise XkdError(f"class_map: {str(path)!r} cannot be read: {error}") from None
     entries = list(_json_entries(text, path) if path.suffix == ".json" else _table_entries(text, path))
     if not entries:
-        raise XkdError(f"--class-map: {str(path)!r} is empty; expected lines of `id,index`")
+        raise XkdError(f"class_map: {str(path)!r} is empty; expected lines of `id,index`")
     ids = [entry.id for entry in entries]
     for identifier in _twice(ids):
-        raise XkdError(f"--class-map: {str(path)!r} lists {identifier!r} twice")
+        raise XkdError(f"class_map: {str(path)!r} lists {identifier!r} twice")
     names = Counter(entry.name for entry in entries if entry.name)
     by_name = {entry.name: entry.class_index for entry in entries if names[entry.name] == 1}
     return by_name | {entry.id: entry.class_index for entry in entries}
@@ -88,7 +88,7 @@ def _table_entries(text: str, path: Path) -> Iterator[_Entry]:
             continue
         where = f"line {number} of {str(path)!r}"
         if len(fields) < 2 or not fields[0]:
-            raise XkdError(f"--class-map: {where} is {' '.join(fields)!r}; expected `id,index` or `id,index,name`")
+            raise XkdError(f"class_map: {where} is {' '.join(fields)!r}; expected `id,index` or `id,index,name`")
         if number == 1 and "index" in (field.lower() for field in fields):
             continue
         yield _Entry(fields[0], _index(fields[1], where), fields[2] if len(fields) > 2 else "")
@@ -107,10 +107,10 @@ def _json_entries(text: str, path: Path) -> Iterator[_Entry]:
     try:
         content = json.loads(text, object_pairs_hook=list)
     except json.JSONDecodeError as error:
-        raise XkdError(f"--class-map: {str(path)!r} is no JSON: {error}") from None
+        raise XkdError(f"class_map: {str(path)!r} is no JSON: {error}") from None
     where = repr(str(path))
     if not isinstance(content, list):
-        raise XkdError(f"--class-map: {where} holds a {type(content).__name__}; expected a list or an object")
+        raise XkdError(f"class_map: {where} holds a {type(content).__name__}; expected a list or an object")
     for position, item in enumerate(content):
         match item:
             case str():
@@ -120,13 +120,13 @@ def _json_entries(text: str, path: Path) -> Iterator[_Entry]:
             case (str() as identifier, index):
                 yield _Entry(identifier, _index(index, where))
             case _:
-                raise XkdError(f"--class-map: {where} holds {item!r}; expected `id: index` or `index: [id, name]`")
+                raise XkdError(f"class_map: {where} holds {item!r}; expected `id: index` or `index: [id, name]`")
 
 
 def _index(value: Any, where: str) -> int:
     text = str(value)
     if isinstance(value, bool | float) or not (text.isascii() and text.isdecimal()):
-        raise XkdError(f"--class-map: {where} has the class index {value!r}; expected a whole number from 0")
+        raise XkdError(f"class_map: {where} has the class index {value!r}; expected a whole number from 0")
     return int(text)
 
 

@@ -99,7 +99,7 @@ def _classifier(network: Network, name: str, num_classes: int | None, overrides:
     module = network.module.eval().requires_grad_(False)
     for parameter_name, parameter in module.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
-            raise XkdError(f"--model: {name} has NaN or infinite values in {parameter_name!r}; its training diverged")
+            raise XkdError(f"model: {name} has NaN or infinite values in {parameter_name!r}; its training diverged")
     preprocess = with_overrides(network.preprocess, dict(overrides))
     head, refusal = None, ""
     try:
@@ -127,13 +127,13 @@ def _checked(classifier: Classifier, num_classes: int | None) -> Classifier:
     for label, listed in (("class names", classifier.class_names), ("WordNet ids", classifier.wordnet_ids)):
         if listed is not None and len(listed) != classifier.num_classes:
             raise XkdError(
-                f"--model: {classifier.name} has {classifier.num_classes} logits and {len(listed)} {label}; "
+                f"model: {classifier.name} has {classifier.num_classes} logits and {len(listed)} {label}; "
                 "expected one a logit"
             )
     if num_classes is not None and num_classes != classifier.num_classes:
         raise XkdError(
-            f"--num-classes: {num_classes} found, and {classifier.name} has {classifier.num_classes} classes; "
-            "pass --weights FILE of a model with as many"
+            f"num_classes: {num_classes} found, and {classifier.name} has {classifier.num_classes} classes; "
+            "pass `weights` of a model with as many"
         )
     return classifier
 
@@ -171,8 +171,8 @@ def _unknown(model: str) -> XkdError:
         for name in difflib.get_close_matches(bare, names, n=1, cutoff=0.8)
     ]
     if nearest:
-        return XkdError(f"--model: {model!r} is no file; nearest: {', '.join(nearest)}")
+        return XkdError(f"model: {model!r} is no file; nearest: {', '.join(nearest)}")
     return XkdError(
-        f"--model: {model!r} is no file and no known model; expected a checkpoint file, timm/NAME, torchvision/NAME, "
+        f"model: {model!r} is no file and no known model; expected a checkpoint file, timm/NAME, torchvision/NAME, "
         "xkd/NAME or py:package.module:function"
     )

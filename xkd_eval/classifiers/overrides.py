@@ -20,13 +20,13 @@ def with_overrides(preprocess: Preprocess, overrides: dict[str, Any]) -> Preproc
             channels.
 
     Raises:
-        XkdError: unknown field, or a value that it cannot have; names the option (`--mean`).
+        XkdError: unknown field, or a value that it cannot have; names the field.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     for name in given:
         if name not in _CHECKS:
-            raise XkdError(f"{_option(name)}: unknown; a Preprocess has {', '.join(_CHECKS)}")
-    return replace(preprocess, **{name: _CHECKS[name](_option(name), value) for name, value in given.items()})
+            raise XkdError(f"{name}: unknown; a Preprocess has {', '.join(_CHECKS)}")
+    return replace(preprocess, **{name: _CHECKS[name](name, value) for name, value in given.items()})
 
 
 def _size(option: str, value: Any) -> tuple[int, int]:
@@ -74,10 +74,6 @@ def _fraction(option: str, value: Any) -> float:
 
 def _is_finite(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _option(field: str) -> str:
-    return f"--{field.replace('_', '-')}"
 
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {

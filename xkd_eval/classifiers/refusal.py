@@ -34,11 +34,11 @@ def why_refused(
     """
     if found.is_token_model:
         return (
-            f"{_token_reason(found)}; use --explainer attention_rollout or transformer_attribution for ViT and DeiT, "
+            f"{_token_reason(found)}; use `explainer` attention_rollout or transformer_attribution for ViT and DeiT, "
             "occlusion or saliency for others"
         )
     if not found.maps:
-        return "no layer puts out a spatial map; use --explainer saliency, integrated_gradients or occlusion"
+        return "no layer puts out a spatial map; use `explainer` saliency, integrated_gradients or occlusion"
     reason = (
         _pooling_reason(found)
         or _single_place_reason(model, preprocess, found, first_candidate)
@@ -99,7 +99,7 @@ def _single_place_reason(
         if head is not None and head.map_size[0] * _LARGEST_STRIDE >= larger.size[0]:
             return (
                 f"its last map has a single position at {height}x{width} (1x1), which says nothing about where; "
-                f"it has more at --size {factor * height}"
+                f"it has more at `size` {factor * height}"
             )
     return None
 
@@ -122,7 +122,7 @@ def _head_reason(found: Trace) -> str | None:
 def _alternatives(found: Trace, preprocess: Preprocess) -> str:
     path, output = next(reversed(found.maps.items()))
     height, width = as_nchw(output, map_layout(output, preprocess.size)).shape[2:]
-    return f"use --explainer gradcam, layercam or eigencam, which hold on its last map ({path}, {height}x{width})"
+    return f"use `explainer` gradcam, layercam or eigencam, which hold on its last map ({path}, {height}x{width})"
 
 
 def _all_maps(found: Trace) -> Iterator[Tensor]:

@@ -60,7 +60,7 @@ def from_timm(name: str, weights: Weights | None) -> Network:
         raise unknown_name("timm", name, tagged or [architecture]) from None
     if weights is None:
         if config is None or not config.has_weights or not config.num_classes:
-            raise XkdError(f"--model: timm/{name} has no pretrained classifier to download; pass --weights FILE")
+            raise XkdError(f"model: timm/{name} has no pretrained classifier to download; pass `weights`")
         module = _download(f"timm/{name}", lambda: timm.create_model(name, pretrained=True))
     else:
         module = _filled(lambda **classes: timm.create_model(name, pretrained=False, **classes), weights)
@@ -114,7 +114,7 @@ def from_project(name: str, weights: Weights | None) -> Network:
     if name not in architectures.names():
         raise unknown_name("xkd", name, architectures.names())
     if weights is None:
-        raise XkdError(f"--model: xkd/{name} is an architecture without weights of its own; pass --weights FILE")
+        raise XkdError(f"model: xkd/{name} is an architecture without weights of its own; pass `weights`")
     state_dict = without_prefix(weights.state_dict)
     module = architectures.build(name, **architectures.arguments_for_state_dict(name, state_dict))
     fill(module, state_dict, weights.path)
@@ -130,15 +130,15 @@ def from_embedded(name: str, weights: Weights | None) -> Network:
 
 def from_checkpoint(path: Path, weights: Weights | None) -> Network:
     """A student.pt; other weights for its architecture where they are given."""
-    if not is_checkpoint(read_weight_file(path, "--model")):
+    if not is_checkpoint(read_weight_file(path, "model")):
         raise XkdError(
-            f"--model: {str(path)!r} holds weights without their architecture; "
-            f"name it and pass the file: --model torchvision/NAME --weights {path}"
+            f"model: {str(path)!r} holds weights without their architecture; "
+            f"name it and pass the file: `model` torchvision/NAME with `weights` {path}"
         )
     checkpoint = read_checkpoint(path)
-    module = build_architecture(checkpoint.architecture, checkpoint.arguments, "--model: the checkpoint's architecture")
+    module = build_architecture(checkpoint.architecture, checkpoint.arguments, "model: the checkpoint's architecture")
     if weights is None:
-        fill(module, checkpoint.state_dict, str(path), "--model")
+        fill(module, checkpoint.state_dict, str(path), "model")
     else:
         fill(module, weights.state_dict, weights.path)
     return Network(module, checkpoint.preprocess, checkpoint.class_names, checkpoint.wordnet_ids)
@@ -148,7 +148,7 @@ def from_function(reference: str, weights: Weights | None) -> Network | Classifi
     """`py:package.module:function`; the function takes nothing and returns an nn.Module or a Classifier."""
     made = _call(reference)
     if not isinstance(made, nn.Module):
-        raise XkdError(f"--model: py:{reference} returned a {type(made).__name__}; expected an nn.Module or Classifier")
+        raise XkdError(f"model: py:{reference} returned a {type(made).__name__}; expected an nn.Module or Classifier")
     if weights is not None:
         fill(made.model if isinstance(made, Classifier) else made, weights.state_dict, weights.path)
     if isinstance(made, Classifier):
@@ -160,7 +160,7 @@ def unknown_name(library: str, name: str, known: Iterable[str]) -> XkdError:
     """The error for a name that a library does not have, with the nearest that it has."""
     known = list(known)
     nearest = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5) or known[:3]
-    return XkdError(f"--model: {library} has no {name!r}; nearest: {', '.join(f'{library}/{n}' for n in nearest)}")
+    return XkdError(f"model: {library} has no {name!r}; nearest: {', '.join(f'{library}/{n}' for n in nearest)}")
 
 
 def _download(model: str, create: Any) -> nn.Module:
@@ -169,7 +169,7 @@ def _download(model: str, create: Any) -> nn.Module:
     except (OSError, RuntimeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise XkdError(
-            f"--model: the pretrained weights of {model} cannot be downloaded ({reason}); pass --weights FILE"
+            f"model: the pretrained weights of {model} cannot be downloaded ({reason}); pass `weights`"
         ) from None
 
 
@@ -243,19 +243,19 @@ def build_architecture(architecture: str, arguments: Mapping[str, Any], source: 
 def _call(reference: str) -> Any:
     module_name, _, function = reference.rpartition(":")
     if not module_name or not function:
-        raise XkdError(f"--model: 'py:{reference}' found; expected py:package.module:function")
+        raise XkdError(f"model: 'py:{reference}' found; expected py:package.module:function")
     sys.path.insert(0, str(Path.cwd()))
     try:
         home = import_module(module_name)
         if not callable(getattr(home, function, None)):
             nearest = difflib.get_close_matches(function, dir(home), n=3)
             hint = f"; nearest: {', '.join(nearest)}" if nearest else ""
-            raise XkdError(f"--model: {module_name} has no function {function!r}{hint}")
+            raise XkdError(f"model: {module_name} has no function {function!r}{hint}")
         return getattr(home, function)()
     except XkdError:
         raise
     except Exception as error:  # The user's own code: whatever it raises is theirs to read.
-        raise XkdError(f"--model: py:{reference} failed: {type(error).__name__}: {_line(error)}") from error
+        raise XkdError(f"model: py:{reference} failed: {type(error).__name__}: {_line(error)}") from error
     finally:
         sys.path.remove(str(Path.cwd()))
 

@@ -106,12 +106,12 @@ def trace(model: nn.Module, images: Tensor) -> Trace:
     except (RuntimeError, ValueError, TypeError, AssertionError, IndexError, AttributeError) as error:
         height, width = images.shape[2:]
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise XkdError(f"--size: the model rejects images of {height}x{width}: {reason}") from None
+        raise XkdError(f"size: the model rejects images of {height}x{width}: {reason}") from None
     finally:
         for handle in handles:
             handle.remove()
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
-        raise XkdError(f"--model: its output is {_describe(logits)}; a classifier puts out logits (B, K)")
+        raise XkdError(f"model: its output is {_describe(logits)}; a classifier puts out logits (B, K)")
     found.logits = logits
     return found
 

@@ -36,7 +36,7 @@ _SAFE_GLOBALS: list[Any] = [
 ]
 
 
-def read_weight_file(path: Path, argument: str = "--weights") -> Any:
+def read_weight_file(path: Path, argument: str = "weights") -> Any:
     """What a .pt, .pth, .th or .safetensors file holds, on the CPU, with weights_only=True.
 
     Args:

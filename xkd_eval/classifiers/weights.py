@@ -19,7 +19,7 @@ _PREFIXES = ("module.", "_orig_mod.", "model.")
 _LISTED = 3
 
 
-def load_weights(model: nn.Module, path: str | Path, argument: str = "--weights") -> None:
+def load_weights(model: nn.Module, path: str | Path, argument: str = "weights") -> None:
     """Load a weight file into `model`, which stays as it was where the file does not fit.
 
     Args:
@@ -34,7 +34,7 @@ def load_weights(model: nn.Module, path: str | Path, argument: str = "--weights"
     fill(model, read_state_dict(path, argument), str(path), argument)
 
 
-def read_state_dict(path: str | Path, argument: str = "--weights") -> dict[str, Tensor]:
+def read_state_dict(path: str | Path, argument: str = "weights") -> dict[str, Tensor]:
     """The tensors of a weight file, out of their wrapping; keys keep their prefixes.
 
     Raises:
@@ -56,7 +56,7 @@ def without_prefix(state_dict: Mapping[str, Tensor], expected: Iterable[str] = (
     return found
 
 
-def fill(model: nn.Module, state_dict: Mapping[str, Tensor], source: str, argument: str = "--weights") -> None:
+def fill(model: nn.Module, state_dict: Mapping[str, Tensor], source: str, argument: str = "weights") -> None:
     """Load a state dict into `model`, whole or not at all.
 
     Args:

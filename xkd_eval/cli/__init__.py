@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from xkd_eval.cli import options as o
-from xkd_eval.errors import XkdError
+from xkd_eval.cli.console import INTERRUPTED, Command, run
 
 app = typer.Typer(
     name="xkd-eval",
@@ -21,9 +21,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-# typer brings a click of its own in newer releases and imports it in older ones: this is the class of either.
-_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 _PERTURBATION_EXAMPLES = """[b]Examples[/b]
 
@@ -65,7 +62,7 @@ xkd-eval compare teacher.pt kd=kd-0.pt kd=kd-1.pt kd=kd-2.pt exp_kd=exp-0.pt exp
 xkd-eval compare runs/perturbation/teacher runs/perturbation/student"""
 
 
-@app.command(epilog=_PERTURBATION_EXAMPLES)
+@app.command(cls=Command, epilog=_PERTURBATION_EXAMPLES)
 def perturbation(
     model: o.Model = "embedded",
     weights: o.Weights = None,
@@ -127,7 +124,7 @@ def perturbation(
     )
 
 
-@app.command(epilog=_SEGMENTATION_EXAMPLES)
+@app.command(cls=Command, epilog=_SEGMENTATION_EXAMPLES)
 def segmentation(
     model: o.Model = "embedded",
     weights: o.Weights = None,
@@ -183,7 +180,7 @@ def segmentation(
     )
 
 
-@app.command(epilog=_OVERLAY_EXAMPLES)
+@app.command(cls=Command, epilog=_OVERLAY_EXAMPLES)
 def overlay(
     photos: Annotated[list[Path] | None, typer.Argument(help="Image files.", show_default=False)] = None,
     model: Annotated[
@@ -220,7 +217,7 @@ def overlay(
 ) -> None:
     """Photo, map and overlay side by side."""
     from xkd_eval.cli.output import console, warn_of_slow_precision
-    from xkd_eval.overlays import write_overlays
+    from xkd_eval.explanations.overlay import write_overlays
 
     warn_of_slow_precision(precision.value, device)
 
@@ -248,7 +245,7 @@ def overlay(
         console.print(str(path), highlight=False, soft_wrap=True)
 
 
-@app.command(epilog=_COMPARE_EXAMPLES)
+@app.command(cls=Command, epilog=_COMPARE_EXAMPLES)
 def compare(
     models: Annotated[
         list[str],
@@ -293,11 +290,11 @@ def compare(
     import shlex
 
     from xkd_eval.cli.output import comparison_bar, console, print_comparison, warn_of_slow_precision
-    from xkd_eval.comparison import compare as run
+    from xkd_eval.comparison import compare as compare_models
 
     warn_of_slow_precision(precision.value, device)
     with _keeping_what_is_done(), comparison_bar() as report:
-        result = run(
+        result = compare_models(
             models if teacher is None else [teacher, *(model for model in models if model != teacher)],
             data,
             segmentation=segmentation_data,
@@ -325,7 +322,7 @@ def compare(
     console.print(f"report: {output / 'report.html'}", highlight=False, soft_wrap=True)
 
 
-@app.command()
+@app.command(cls=Command)
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the runs and figures go.")] = Path("runs/demo"),
     quick: Annotated[bool, typer.Option("--quick", help="Fewer images in the comparison.")] = False,
@@ -347,7 +344,7 @@ def demo(
     console.print(f"report: {place}", highlight=False, soft_wrap=True)
 
 
-@app.command()
+@app.command(cls=Command)
 def inspect(
     model: Annotated[str, typer.Argument(help=o.MODEL_HELP)] = "embedded",
     weights: o.Weights = None,
@@ -368,7 +365,7 @@ def inspect(
     print_inspection(inspect_classifier(load_classifier(model, weights=weights, **overrides)))
 
 
-@app.command()
+@app.command(cls=Command)
 def explainers() -> None:
     """All explainers, with the paper behind each and its cost."""
     from xkd_eval.cli.output import print_explainers
@@ -395,23 +392,9 @@ def _keeping_what_is_done() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         print("interrupted; what is done is kept: the same command continues", file=sys.stderr)
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def main() -> None:
-    """The console script: one-line errors on stderr, exit code 2."""
-    try:
-        raise SystemExit(app(standalone_mode=False))
-    except XkdError as error:
-        print(f"error: {error}", file=sys.stderr)
-    except _UsageError as error:
-        print(_one_line(error), file=sys.stderr)
-    raise SystemExit(2)
-
-
-def _one_line(error: Any) -> str:
-    message, context = error.format_message().rstrip("."), error.ctx
-    if not message or "\n" in message:  # no argument at all: the help has been printed, or is the message
-        return str(message)
-    hint = f" (`{context.command_path} --help` lists what it takes)" if context else ""
-    return f"error: {message}{hint}"
+    """The console script."""
+    run(app)

@@ -6,18 +6,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from xkd_eval.cli.console import console, errors
 
 if TYPE_CHECKING:
     from xkd_eval.classifiers.inspection import Inspection
     from xkd_eval.comparison import Comparison
     from xkd_eval.explainers import ExplainerInfo
-
-console = Console()
-errors = Console(stderr=True)
 
 _PERTURBATION = {
     "clean_accuracy": ("clean accuracy", ""),
@@ -68,7 +66,7 @@ def comparison_bar() -> Iterator[Any]:
 def warn_of_slow_precision(precision: str, device: str) -> None:
     """Say on stderr that bf16 costs time where the hardware does not multiply it."""
     from xkd_eval.devices import resolve_device
-    from xkd_eval.inference import bf16_is_native
+    from xkd_eval.engines.eager import bf16_is_native
 
     if precision == "bf16" and not bf16_is_native(resolve_device(device)):
         errors.print("[yellow]--precision bf16 is emulated on this device[/yellow]: fp32 is faster, and exact")

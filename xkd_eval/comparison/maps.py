@@ -16,8 +16,8 @@ from xkd_eval.comparison.subjects import Subject, common_ids, interval_cells
 from xkd_eval.evaluations.agreement import COARSEST, map_agreement
 from xkd_eval.explainers import create_explainer
 from xkd_eval.explainers.stored import StoredMaps
-from xkd_eval.explanation import explain
-from xkd_eval.paired import Resamples, bca_interval, hierarchical_interval
+from xkd_eval.explanations.explain import explain
+from xkd_eval.statistics.paired import Resamples, bca_interval, hierarchical_interval
 
 PREDICTED = "predicted"
 LABELLED = "labelled"

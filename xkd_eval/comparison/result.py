@@ -73,4 +73,4 @@ class Comparison:
                     (directory / f"{name}.md").write_text(markdown(table))
                     (directory / f"{name}.tex").write_text(latex(table))
         except OSError as error:
-            raise XkdError(f"-o {directory}: cannot be written ({error.strerror or error})") from None
+            raise XkdError(f"output {directory}: cannot be written ({error.strerror or error})") from None

@@ -81,7 +81,7 @@ def compare(
     _check_options(options)
     state = process_state(options.get("device", "auto"))
     if output is None and state.num_processes > 1:
-        raise XkdError("-o: several processes need a directory to share; give one")
+        raise XkdError("output: several processes need a directory to share; give one")
     with ExitStack() as stack:
         if named[0].is_run:
             runs, found = None, _Found.of_directories(named)
@@ -139,7 +139,7 @@ class _Found:
         perturbed = [subject for subject in own if subject.test == "perturbation"]
         shared = common_ids(perturbed)
         if not shared:
-            raise XkdError("compare: no image is scored for all models; check the labels of --data")
+            raise XkdError("compare: no image is scored for all models; check the labels of `data`")
         floors, crossed = runs.floors(), runs.crossed(shared)
         agreed = list(agreements(runs, perturbed, groups))
         return cls(groups, own, floors, crossed, agreed, image_rows(agreed, perturbed, runs.classifiers))
@@ -164,7 +164,7 @@ def _tables(found: _Found, explainer: str | None, seed: int) -> Comparison:
         check_comparable(group)
         ids = common_ids(group)
         if not ids:
-            raise XkdError("compare: no image is scored for all models; check the labels of --data")
+            raise XkdError("compare: no image is scored for all models; check the labels of `data`")
         own, floors = (
             _pooled([subject for subject in subjects if subject.test == test], found.groups, ids, seed)
             for subjects in (found.own, found.floors)

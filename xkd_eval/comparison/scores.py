@@ -11,8 +11,16 @@ import numpy as np
 
 from xkd_eval.comparison.subjects import COMMON, Subject, interval_cells
 from xkd_eval.evaluations.perturbation import DIRECTIONS
-from xkd_eval.paired import Interval, Resamples, hierarchical_interval, holm, mcnemar_p, rank_biserial, wilcoxon_p
-from xkd_eval.statistics import Score
+from xkd_eval.statistics.bootstrap import Score
+from xkd_eval.statistics.paired import (
+    Interval,
+    Resamples,
+    hierarchical_interval,
+    holm,
+    mcnemar_p,
+    rank_biserial,
+    wilcoxon_p,
+)
 
 Row = dict[str, Any]
 

@@ -13,11 +13,11 @@ from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Columns, Evaluation
 from xkd_eval.evaluations.perturbation import DIRECTIONS, PerturbationTest, area_under_curve
 from xkd_eval.evaluations.segmentation import SegmentationTest
-from xkd_eval.paired import Interval, Resamples
 from xkd_eval.protocol import PerturbationProtocol, SegmentationProtocol, differing_fields
 from xkd_eval.results import read_run, to_columns
 from xkd_eval.runner import scored_rows
-from xkd_eval.statistics import Score
+from xkd_eval.statistics.bootstrap import Score
+from xkd_eval.statistics.paired import Interval, Resamples
 
 CELLS = {
     "perturbation": (

@@ -52,7 +52,7 @@ class CifarArchive(ImageDataset):
             self.labels += [int(label) for label in _field(path, contents, file, _LABELS[kind])]
         self._pixels = np.concatenate(pixels)
         if len(self._pixels) != len(self.labels):
-            raise XkdError(f"--data: '{path}' has {len(self._pixels)} images and {len(self.labels)} labels")
+            raise XkdError(f"data: '{path}' has {len(self._pixels)} images and {len(self.labels)} labels")
         self.ids = [f"{self.name}/{row:05d}-{label}" for row, label in enumerate(self.labels)]
 
     def load(self, position: int) -> Sample:
@@ -100,20 +100,19 @@ def _contents(path: Path) -> dict[str, bytes]:
             return {file: content.read() for file, content in found.items() if content is not None}
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise XkdError(
-            f"--data: '{path}' cannot be read ({error}); expected cifar-10-python.tar.gz or "
-            "cifar-100-python.tar.gz whole"
+            f"data: '{path}' cannot be read ({error}); expected cifar-10-python.tar.gz or cifar-100-python.tar.gz whole"
         ) from error
 
 
 def _field(path: Path, contents: dict[str, bytes], file: str, key: str) -> Any:
     if file not in contents:
-        raise XkdError(f"--data: '{path}' has no '{file}'; expected the CIFAR python archive whole, fetch it again")
+        raise XkdError(f"data: '{path}' has no '{file}'; expected the CIFAR python archive whole, fetch it again")
     try:
         loaded = _ArraysOnly(io.BytesIO(contents[file]), encoding="bytes").load()
         return {_text(field): value for field, value in loaded.items()}[key]
     except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise XkdError(
-            f"--data: '{file}' of '{path}' is damaged or no CIFAR file ({error!r}); expected a pickled dictionary with "
+            f"data: '{file}' of '{path}' is damaged or no CIFAR file ({error!r}); expected a pickled dictionary with "
             f"{key!r}"
         ) from error
 
@@ -126,5 +125,5 @@ def _text(value: bytes | str) -> str:
 def _pixels(path: Path, file: str, data: Any) -> np.ndarray:
     """(N, 3072) planar -> (N, 32, 32, 3)."""
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3 * _SIDE * _SIDE,):
-        raise XkdError(f"--data: '{file}' of '{path}' holds no (N, 3072) uint8 images; fetch the archive again")
+        raise XkdError(f"data: '{file}' of '{path}' holds no (N, 3072) uint8 images; fetch the archive again")
     return np.ascontiguousarray(data.reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1))

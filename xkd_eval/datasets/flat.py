@@ -75,7 +75,7 @@ def find_labels(folder: Path, stems: set[str]) -> LabelFile | None:
     lists = [found for place in near for found in _lists_in(place, stems)]
     if len(lists) > 1:
         named = " and ".join(f"'{found.path}'" for found in lists)
-        raise XkdError(f"--labels: {named} all label the images in '{folder}'; name one of them")
+        raise XkdError(f"labels: {named} all label the images in '{folder}'; name one of them")
     return lists[0] if lists else None
 
 
@@ -94,7 +94,7 @@ def read_labels(path: Path, stems: set[str]) -> LabelFile:
         labels = _name_class_list(path, stems)
     if not labels.by_stem:
         raise XkdError(
-            f"--labels: '{path}' names none of the {len(stems)} images; expected {KAGGLE_SOLUTION}, "
+            f"labels: '{path}' names none of the {len(stems)} images; expected {KAGGLE_SOLUTION}, "
             f"{DEVKIT_TRUTH} beside {_DEVKIT_META}, or lines of NAME,class"
         )
     return labels
@@ -128,7 +128,7 @@ def _lines(path: Path) -> list[str]:
         content = path.read_bytes()
         text = gzip.decompress(content) if path.suffix.lower() == ".gz" else content
     except (OSError, EOFError, zlib.error) as error:
-        raise XkdError(f"--labels: '{path}' cannot be read ({error}); give a text or .gz file") from error
+        raise XkdError(f"labels: '{path}' cannot be read ({error}); give a text or .gz file") from error
     return [line.strip() for line in text.decode(errors="replace").splitlines() if line.strip()]
 
 
@@ -139,7 +139,7 @@ def _kaggle(path: Path, stems: set[str]) -> LabelFile:
         name, _, prediction = line.partition(",")
         wordnet_id = prediction.split(" ")[0]
         if not is_wordnet_id(wordnet_id):
-            raise XkdError(f"--labels: '{path}' has the line {line[:60]!r}; expected ImageId,n01440764 x y x y ...")
+            raise XkdError(f"labels: '{path}' has the line {line[:60]!r}; expected ImageId,n01440764 x y x y ...")
         if name in stems:
             by_stem[name] = wordnet_id
     return LabelFile(path, by_stem, "wordnet")
@@ -150,7 +150,7 @@ def _devkit(path: Path, stems: set[str]) -> LabelFile:
     meta = path.with_name(_DEVKIT_META)
     if not meta.is_file():
         raise XkdError(
-            f"--labels: '{path}' holds the devkit's own ids, not class indices, and '{meta}' that maps them is "
+            f"labels: '{path}' holds the devkit's own ids, not class indices, and '{meta}' that maps them is "
             "missing; put the devkit's data/ folder whole beside the images"
         )
     wordnet_ids = _wordnet_id_of(meta)
@@ -161,9 +161,7 @@ def _devkit(path: Path, stems: set[str]) -> LabelFile:
         number = int(match[1]) if match else 0
         if 1 <= number <= len(lines):
             if int(lines[number - 1]) not in wordnet_ids:
-                raise XkdError(
-                    f"--labels: line {number} of '{path}' is {lines[number - 1]}, which '{meta}' does not map"
-                )
+                raise XkdError(f"labels: line {number} of '{path}' is {lines[number - 1]}, which '{meta}' does not map")
             by_stem[stem] = wordnet_ids[int(lines[number - 1])]
     return LabelFile(path, by_stem, "wordnet")
 
@@ -186,7 +184,7 @@ def _wordnet_id_of(meta: Path) -> dict[int, str]:
         NotImplementedError,
     ) as error:
         raise XkdError(
-            f"--labels: '{meta}' cannot be read ({error}); expected the devkit's meta.mat with synsets of "
+            f"labels: '{meta}' cannot be read ({error}); expected the devkit's meta.mat with synsets of "
             "ILSVRC2012_ID and WNID"
         ) from error
 

@@ -89,5 +89,5 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         raise XkdError(
-            f"--data: '{folder}' cannot be listed ({error.strerror}); check the path and its rights"
+            f"data: '{folder}' cannot be listed ({error.strerror}); check the path and its rights"
         ) from error

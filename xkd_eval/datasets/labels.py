@@ -13,7 +13,7 @@ from xkd_eval.errors import XkdError
 if TYPE_CHECKING:
     from xkd_eval.classifiers.classifier import Classifier
 
-_REMEDY = "give the --model that belongs to the data, or --class-map FILE"
+_REMEDY = "give the `model` that belongs to the data, or `class_map`"
 
 
 def resolve_labels(
@@ -45,7 +45,7 @@ def resolve_labels(
     if not any(label in table for label in present):
         some = ", ".join(map(str, sorted(present, key=str)[:3]))
         raise XkdError(
-            f"--data: none of the {len(present)} labels of {dataset.name} ({some}, ...) is among the "
+            f"data: none of the {len(present)} labels of {dataset.name} ({some}, ...) is among the "
             f"{classifier.num_classes} classes of {classifier.name}; {_REMEDY}"
         )
     resolved = [table.get(label) if label is not None else None for label in dataset.labels]
@@ -97,7 +97,7 @@ def _wordnet_ids(classifier: Classifier) -> Sequence[str]:
     if classifier.num_classes == 1000:
         return ilsvrc_wordnet_ids()
     raise XkdError(
-        f"--data is labelled by WordNet ids, and {classifier.name} has {classifier.num_classes} classes without any; "
+        f"data is labelled by WordNet ids, and {classifier.name} has {classifier.num_classes} classes without any; "
         f"{_REMEDY}"
     )
 
@@ -106,7 +106,7 @@ def _named(dataset: ImageDataset, classifier: Classifier, present: set[int | str
     if classifier.class_names is None and classifier.wordnet_ids is None:
         if dataset.classes is None or len(dataset.classes) != classifier.num_classes:
             raise XkdError(
-                f"--data: {dataset.name} has {len(dataset.classes or present)} named classes, and {classifier.name} "
+                f"data: {dataset.name} has {len(dataset.classes or present)} named classes, and {classifier.name} "
                 f"{classifier.num_classes} without names; {_REMEDY}"
             )
         return _index_of(dataset.classes)
@@ -128,8 +128,8 @@ def _indexed(dataset: ImageDataset, classifier: Classifier, present: set[int | s
         return table | _by_class_names(dataset, dataset.classes, classifier)
     if classifier.wordnet_ids is not None and classifier.num_classes > 1000 > max(table.values()):
         raise XkdError(
-            f"--data: the indices of {dataset.name} could be those of ILSVRC-2012, which are not those of "
-            f"{classifier.name} with its {classifier.num_classes} classes; give --class-map FILE"
+            f"data: the indices of {dataset.name} could be those of ILSVRC-2012, which are not those of "
+            f"{classifier.name} with its {classifier.num_classes} classes; give `class_map`"
         )
     return table
 
@@ -138,7 +138,7 @@ def _by_class_names(dataset: ImageDataset, classes: Sequence[str], classifier: C
     """What the names on both sides say about indices: nothing, where they are merely worded differently."""
     if len(classes) != classifier.num_classes:
         raise XkdError(
-            f"--data: {dataset.name} has {len(classes)} classes, and {classifier.name} {classifier.num_classes}; "
+            f"data: {dataset.name} has {len(classes)} classes, and {classifier.name} {classifier.num_classes}; "
             f"{_REMEDY}"
         )
     if classifier.class_names is None:
@@ -148,7 +148,7 @@ def _by_class_names(dataset: ImageDataset, classes: Sequence[str], classifier: C
         return {index: theirs.index(name) for index, name in enumerate(ours)}
     if not _name_table(ours).keys() & _name_table(theirs).keys():
         raise XkdError(
-            f"--data: the classes of {dataset.name} ({', '.join(classes[:3])}, ...) and of {classifier.name} "
+            f"data: the classes of {dataset.name} ({', '.join(classes[:3])}, ...) and of {classifier.name} "
             f"({', '.join(classifier.class_names[:3])}, ...) have no name in common; {_REMEDY}"
         )
     return {}
@@ -183,6 +183,6 @@ def _check_range(dataset: ImageDataset, classifier: Classifier, resolved: list[i
     for identifier, index in zip(dataset.ids, resolved, strict=True):
         if index is not None and not 0 <= index < classifier.num_classes:
             raise XkdError(
-                f"--data: image {identifier} of {dataset.name} has the label {index}, and {classifier.name} knows 0 to "
+                f"data: image {identifier} of {dataset.name} has the label {index}, and {classifier.name} knows 0 to "
                 f"{classifier.num_classes - 1}; {_REMEDY}"
             )

@@ -77,7 +77,7 @@ def stream(
     decoded = _Decoded(dataset, positions, preprocess, mask_size)
     for entry in decoded if workers == 0 else _from_workers(decoded, workers, prefetch):
         if isinstance(entry, Skipped) and strict:
-            raise UnreadableImageError(f"--strict: {entry.id}: {entry.reason}")
+            raise UnreadableImageError(f"strict: {entry.id}: {entry.reason}")
         yield entry if isinstance(entry, Skipped) else entry.item()
 
 
@@ -142,4 +142,4 @@ def _from_workers(decoded: _Decoded, workers: int, prefetch: int) -> Iterator[_A
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise XkdError(f"--workers {workers}: a worker died ({error}); try fewer, or 0") from error
+        raise XkdError(f"workers {workers}: a worker died ({error}); try fewer, or 0") from error

@@ -71,14 +71,14 @@ def open_dataset(path: str, *, split: str = "val", labels: Path | None = None) -
         return EmbeddedDataset(split=embedded_split or ("train" if split == "train" else "test"))  # type: ignore[arg-type]
     root = Path(path)
     if not root.exists():
-        raise XkdError(f"--data: '{path}' does not exist; give a folder or a file, or 'embedded'")
+        raise XkdError(f"data: '{path}' does not exist; give a folder or a file, or 'embedded'")
     dataset = _open_folder(root, split, labels) if root.is_dir() else _open_file(root, split, labels)
     if dataset is None:
-        raise XkdError(f"--data: '{path}' is not recognised; looked for {'; '.join(_LOOKED_FOR)}")
+        raise XkdError(f"data: '{path}' is not recognised; looked for {'; '.join(_LOOKED_FOR)}")
     if not len(dataset) or (isinstance(dataset, FolderOfImages) and not any(map(is_image_name, dataset.ids))):
-        raise XkdError(f"--data: '{path}' has no images; looked for {'; '.join(_LOOKED_FOR)}")
+        raise XkdError(f"data: '{path}' has no images; looked for {'; '.join(_LOOKED_FOR)}")
     if labels is not None and not isinstance(dataset, WithLabels):
-        raise XkdError(f"--labels: '{path}' is no flat folder of images; leave --labels out")
+        raise XkdError(f"labels: '{path}' is no flat folder of images; leave `labels` out")
     return dataset
 
 

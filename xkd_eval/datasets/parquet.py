@@ -80,7 +80,7 @@ class ParquetImages(ImageDataset):
                 groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
-            raise XkdError(f"--data: '{path}' cannot be read as Parquet ({reason}); {_EXPECTED}") from error
+            raise XkdError(f"data: '{path}' cannot be read as Parquet ({reason}); {_EXPECTED}") from error
         rows = sum(group.num_rows for group in groups)
         labels = [_label(path, value) for value in _column(table, columns.label, rows)]
         self.ids += [f"{path.stem}/{row:05d}-{label}" for row, label in enumerate(labels)]
@@ -151,7 +151,7 @@ def _rows_at_once(group: Any) -> int:
 def _find_columns(path: Path, schema: Any) -> _Columns:
     images = [name for name in _IMAGE_COLUMNS if name in schema.names]
     if not images:
-        raise XkdError(f"--data: '{path}' has the columns {', '.join(schema.names)}; {_EXPECTED}")
+        raise XkdError(f"data: '{path}' has the columns {', '.join(schema.names)}; {_EXPECTED}")
     label = next((name for name in _LABEL_COLUMNS if name in schema.names), None)
     return _Columns(images[0], label, label and _class_names(schema.metadata or {}, label))  # type: ignore[arg-type]
 
@@ -174,7 +174,7 @@ def _label(path: Path, value: Any) -> Label:
         # Hubs mark the rows of an unlabelled test split with -1.
         return None
     if not isinstance(value, int | str):
-        raise XkdError(f"--data: '{path}' has the label {value!r}; expected one class index or name a row")
+        raise XkdError(f"data: '{path}' has the label {value!r}; expected one class index or name a row")
     return value
 
 

@@ -24,7 +24,7 @@ def limit(dataset: ImageDataset, n: int, seed: int = 0) -> ImageDataset:
         XkdError: `n` below 1.
     """
     if n < 1:
-        raise XkdError(f"--limit: {n} images leave nothing to evaluate; give at least 1")
+        raise XkdError(f"limit: {n} images leave nothing to evaluate; give at least 1")
     if n >= len(dataset):
         return dataset
     strata: dict[Label, list[int]] = defaultdict(list)

@@ -97,16 +97,16 @@ def _open(path: Path) -> Any:
         return h5py.File(path, "r", locking="best-effort")
     except OSError as error:
         reason = "truncated" if "truncated" in str(error) else "not HDF5"
-        raise XkdError(f"--data: '{path}' is {reason} ({error}); {_EXPECTED}; fetch the file again") from error
+        raise XkdError(f"data: '{path}' is {reason} ({error}); {_EXPECTED}; fetch the file again") from error
 
 
 def _count_images(path: Path) -> int:
     with _open(path) as file:
         if "value/img" not in file or "value/gt" not in file:
-            raise XkdError(f"--data: '{path}' holds {sorted(file)}; {_EXPECTED}")
+            raise XkdError(f"data: '{path}' holds {sorted(file)}; {_EXPECTED}")
         images, masks = file["value/img"], file["value/gt"]
         if images.shape != masks.shape or images.ndim != 2:
-            raise XkdError(f"--data: '{path}' has /value/img {images.shape} and /value/gt {masks.shape}; {_EXPECTED}")
+            raise XkdError(f"data: '{path}' has /value/img {images.shape} and /value/gt {masks.shape}; {_EXPECTED}")
         return images.shape[0]
 
 

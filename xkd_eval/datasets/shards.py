@@ -80,7 +80,7 @@ def _index(path: Path) -> dict[str, _Entry]:
                     entries[key] = entry._replace(image=_Member(member.offset_data, member.size))
     except (tarfile.TarError, OSError, UnicodeDecodeError) as error:
         raise XkdError(
-            f"--data: '{path}' cannot be read as a tar shard ({error}); expected an uncompressed, whole tar of "
+            f"data: '{path}' cannot be read as a tar shard ({error}); expected an uncompressed, whole tar of "
             "KEY.jpg and KEY.cls"
         ) from error
     return entries

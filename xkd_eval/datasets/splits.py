@@ -74,6 +74,6 @@ def _has_images(folder: Path) -> bool:
 
 def _missing(place: Path, split: str, found: list[str]) -> XkdError:
     return XkdError(
-        f"--data: '{place}' holds {', '.join(found)} and no {' or '.join(SPLIT_NAMES[split])}; give the path of the "
+        f"data: '{place}' holds {', '.join(found)} and no {' or '.join(SPLIT_NAMES[split])}; give the path of the "
         "part that is meant"
     )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.protocol import Protocol
-from xkd_eval.statistics import Score
+from xkd_eval.statistics.bootstrap import Score
 
 Columns = dict[str, np.ndarray]
 """One array a column, first axis the images: (B,) or, for lists, (B, n)."""

@@ -13,7 +13,7 @@ from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.evaluations.base import Batch, Columns, Evaluation, Forward
 from xkd_eval.evaluations.ranks import RemovalOrder, is_degenerate, upsample
 from xkd_eval.protocol import PerturbationProtocol
-from xkd_eval.statistics import Means, Score, scores_with_intervals
+from xkd_eval.statistics.bootstrap import Means, Score, scores_with_intervals
 
 Direction = Literal["positive", "negative"]
 DIRECTIONS: tuple[Direction, ...] = ("positive", "negative")

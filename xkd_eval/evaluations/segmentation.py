@@ -13,7 +13,7 @@ from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Batch, Columns, Evaluation, Forward
 from xkd_eval.evaluations.ranks import is_degenerate, tie_permutation, upsample
 from xkd_eval.protocol import SegmentationProtocol
-from xkd_eval.statistics import Means, Score, scores_with_intervals
+from xkd_eval.statistics.bootstrap import Means, Score, scores_with_intervals
 
 
 class SegmentationTest(Evaluation):
@@ -34,7 +34,7 @@ class SegmentationTest(Evaluation):
     def rows(self, batch: Batch, forward: Forward, chunk: int) -> Columns:
         """See Evaluation.rows. The classifier is not asked again: `forward` is not called."""
         if batch.masks is None:
-            raise XkdError("--data: the set has no masks; segmentation needs one mask an image")
+            raise XkdError("data: the set has no masks; segmentation needs one mask an image")
         upsampled = upsample(batch.maps, self.protocol.size)
         degenerate = is_degenerate(upsampled)
         maps = self._scaled(upsampled, degenerate).cpu().numpy()

@@ -42,14 +42,12 @@ def create_explainer(name: str, **options: Any) -> Explainer:
     known = registered()
     if name not in known:
         nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or list(known)
-        raise XkdError(
-            f"--explainer: unknown {name!r}; nearest: {', '.join(nearest)} (`xkd-eval explainers` lists all)"
-        )
+        raise XkdError(f"explainer: unknown {name!r}; nearest: {', '.join(nearest)} (`xkd-eval explainers` lists all)")
     taken = [field.name for field in fields(known[name])]
     for option in options:
         if option not in taken:
             expected = f"it takes: {', '.join(taken)}" if taken else "it takes none"
-            raise XkdError(f"--explainer {name}: unknown option {option!r}; {expected}")
+            raise XkdError(f"explainer {name}: unknown option {option!r}; {expected}")
     return known[name](**options)
 
 

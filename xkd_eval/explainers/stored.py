@@ -39,9 +39,7 @@ class StoredMaps(Explainer):
 
     def __post_init__(self) -> None:
         if not Path(self.directory).is_dir():
-            raise XkdError(
-                f"--maps: '{self.directory}' is no folder; expected one with an .npy or .npz file an image id"
-            )
+            raise XkdError(f"maps: '{self.directory}' is no folder; expected one with an .npy or .npz file an image id")
 
     def parameters(self) -> dict[str, Any]:
         """See Explainer.parameters."""
@@ -57,7 +55,7 @@ class StoredMaps(Explainer):
         input's size.
         """
         if context is None or context.ids is None:
-            raise ExplainerError("--maps: stored maps are looked up by image id, and the batch has no ids")
+            raise ExplainerError("maps: stored maps are looked up by image id, and the batch has no ids")
         maps = [torch.from_numpy(self.load(identifier)) for identifier in context.ids]
         if context.size is not None or len({loaded.shape for loaded in maps}) > 1:
             size = context.size or tuple(images.shape[2:])
@@ -75,12 +73,12 @@ class StoredMaps(Explainer):
             array = _read(path)
         except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise XkdError(f"--maps: {path} (image {identifier!r}) cannot be read: {reason}") from error
+            raise XkdError(f"maps: {path} (image {identifier!r}) cannot be read: {reason}") from error
         while array.ndim > 2 and array.shape[0] == 1:
             array = array[0]
         if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "fiub":
             raise XkdError(
-                f"--maps: {path} (image {identifier!r}) holds {array.dtype} of shape {array.shape}; "
+                f"maps: {path} (image {identifier!r}) holds {array.dtype} of shape {array.shape}; "
                 "expected numbers of shape (height, width)"
             )
         return array.astype(np.float32)
@@ -93,7 +91,7 @@ class StoredMaps(Explainer):
             if candidate.is_file():
                 return candidate
         raise XkdError(
-            f"--maps: no map for image {identifier!r}; looked for {candidates[0]}, also .npz and {bare.name}.npy"
+            f"maps: no map for image {identifier!r}; looked for {candidates[0]}, also .npz and {bare.name}.npy"
         )
 
 
@@ -105,7 +103,7 @@ def map_path(directory: Path | str, identifier: str) -> Path:
     """
     parts = PurePosixPath(identifier).parts
     if not parts or PurePosixPath(identifier).is_absolute() or ".." in parts:
-        raise XkdError(f"--maps: image id {identifier!r} does not name a file below {directory}")
+        raise XkdError(f"maps: image id {identifier!r} does not name a file below {directory}")
     return Path(directory, *parts[:-1], f"{parts[-1]}.npy")
 
 
@@ -121,7 +119,7 @@ def save_maps(directory: Path | str, ids: Sequence[str], maps: Tensor) -> None:
         XkdError: the numbers of ids and maps differ, or the directory cannot be written.
     """
     if maps.ndim != 3 or len(maps) != len(ids):
-        raise XkdError(f"--save-maps: maps of shape {tuple(maps.shape)} for {len(ids)} ids; expected (B, h, w)")
+        raise XkdError(f"save_maps: maps of shape {tuple(maps.shape)} for {len(ids)} ids; expected (B, h, w)")
     arrays = maps.detach().float().cpu().numpy()
     for identifier, array in zip(ids, arrays, strict=True):
         path = map_path(directory, identifier)
@@ -130,7 +128,7 @@ def save_maps(directory: Path | str, ids: Sequence[str], maps: Tensor) -> None:
             with replacing(path) as file:
                 np.save(file, array)
         except OSError as error:
-            raise XkdError(f"--save-maps: cannot write {path}: {error.strerror}") from error
+            raise XkdError(f"save_maps: cannot write {path}: {error.strerror}") from error
 
 
 def _read(path: Path) -> np.ndarray:

@@ -125,13 +125,13 @@ def find_colormap(name: str) -> Colormap:
     known = {known.lower(): known for known in reversed(list(matplotlib.colormaps))}
     near = [known[match] for match in difflib.get_close_matches(name.lower(), known, n=3)]
     advice = f"did you mean {' or '.join(near)}?" if near else "try inferno, viridis, turbo or RdBu_r"
-    raise XkdError(f"--colormap: {name!r} is not a colour map that matplotlib knows; {advice}")
+    raise XkdError(f"colormap: {name!r} is not a colour map that matplotlib knows; {advice}")
 
 
 def check_alpha(alpha: float) -> None:
     """Raise XkdError unless alpha lies in 0 to 1."""
     if not 0 <= alpha <= 1:
-        raise XkdError(f"--alpha: {alpha} is out of range; expected 0 (the photo alone) to 1 (the map alone)")
+        raise XkdError(f"alpha: {alpha} is out of range; expected 0 (the photo alone) to 1 (the map alone)")
 
 
 def _check_shapes(photo: np.ndarray, saliency: np.ndarray) -> None:

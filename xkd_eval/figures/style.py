@@ -92,7 +92,7 @@ def check_figure_path(path: Path | str) -> Path:
     path = Path(path)
     if path.suffix.lower() not in _METADATA:
         found = f"ends in {path.suffix!r}" if path.suffix else "has no suffix"
-        raise XkdError(f"-o: {str(path)!r} {found}; expected a file that ends in .png, .pdf or .svg")
+        raise XkdError(f"output: {str(path)!r} {found}; expected a file that ends in .png, .pdf or .svg")
     return path
 
 
@@ -121,6 +121,6 @@ def save_figure(figure: Figure, path: Path | str) -> Path:
             part.replace(path)
     except OSError as error:
         raise XkdError(
-            f"-o: cannot write {str(path)!r} ({error.strerror or error}); give a place that is writable"
+            f"output: cannot write {str(path)!r} ({error.strerror or error}); give a place that is writable"
         ) from error
     return path

@@ -56,7 +56,7 @@ def write_report(
         with replacing(path) as file:
             file.write(page.encode())
     except OSError as error:
-        raise XkdError(f"-o {path}: cannot be written ({error.strerror or error})") from None
+        raise XkdError(f"output {path}: cannot be written ({error.strerror or error})") from None
     return path
 
 

@@ -110,7 +110,7 @@ def arguments_for_state_dict(name: str, state_dict: dict[str, Tensor]) -> dict[s
     builder = _builder(name)
     head = state_dict.get("linear.weight")
     if head is None:
-        raise XkdError(f"--weights: no 'linear.weight' among the keys, so these are not weights of xkd/{name}")
+        raise XkdError(f"weights: no 'linear.weight' among the keys, so these are not weights of xkd/{name}")
     arguments: dict[str, Any] = {"num_classes": len(head)}
     if "shortcut" in inspect.signature(builder).parameters:
         arguments["shortcut"] = resnet.shortcut_of(state_dict)

@@ -16,9 +16,9 @@ from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.decode import decode_image
 from xkd_eval.devices import resolve_device
+from xkd_eval.engines.eager import check_finite, prepare, standing_on
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import Context, Explainer, create_explainer
-from xkd_eval.inference import check_finite, prepare, standing_on
 
 Photo = str | Path | Image.Image | np.ndarray
 
@@ -110,7 +110,7 @@ def as_photo(image: Photo) -> Image.Image:
 def _classified(classifier: Classifier, images: Tensor, precision: str) -> tuple[Tensor, Tensor | None]:
     """(B, K) logits, and (B, C, h, w) features where they are not those of the classifier as it is."""
     if precision not in ("fp32", "bf16"):
-        raise XkdError(f"--precision: unknown value {precision!r}; expected fp32 or bf16")
+        raise XkdError(f"precision: unknown value {precision!r}; expected fp32 or bf16")
     if precision == "fp32":
         return classifier(images).float(), None
     prepared = prepare(classifier, images.device, precision, (images.shape[2], images.shape[3]))

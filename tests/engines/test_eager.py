@@ -12,8 +12,8 @@ from torchvision import models
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.head import find_cam_head
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.engines.eager import bf16_is_native, check_finite, prepare, standing_on
 from xkd_eval.errors import XkdError
-from xkd_eval.inference import bf16_is_native, check_finite, prepare, standing_on
 
 CPU = torch.device("cpu")
 
@@ -167,7 +167,7 @@ class Float32Inside(Trap):
 def test_a_network_that_does_not_run_in_bfloat16_is_an_error():
     classifier = classifier_of(Float32Inside())
     prepare(classifier, CPU)
-    with pytest.raises(XkdError, match=r"--precision bf16: net does not run in bfloat16 .*; use fp32"):
+    with pytest.raises(XkdError, match=r"precision bf16: net does not run in bfloat16 .*; use fp32"):
         prepare(classifier, CPU, "bf16")
 
 

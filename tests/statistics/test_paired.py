@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xkd_eval.paired import (
+from xkd_eval.statistics.paired import (
     Interval,
     Resamples,
     bca_interval,

@@ -6,8 +6,8 @@ from PIL import Image
 
 from xkd_eval import load_classifier, overlays
 from xkd_eval.errors import XkdError
-from xkd_eval.explanation import explain
-from xkd_eval.overlays import write_overlays
+from xkd_eval.explanations.explain import explain
+from xkd_eval.explanations.overlay import write_overlays
 
 
 @pytest.fixture
@@ -81,5 +81,5 @@ def test_bfloat16_moves_the_maps_a_little(drawn):
 
 @pytest.mark.parametrize("options", [{"ids": ["test-00000"], "data": "embedded"}, {}])
 def test_a_sample_needs_a_data_set(drawn, options):
-    with pytest.raises(XkdError, match="--limit: takes a sample of a data set; give --data, and no --ids"):
+    with pytest.raises(XkdError, match="limit: takes a sample of a data set; give `data`, and no `ids`"):
         drawn(images=3, **options)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from xkd_eval.classifiers.classifier import Classifier, Forward
-from xkd_eval.classifiers.folding import fold_batch_norms, outputs
 from xkd_eval.classifiers.trace import random_images
+from xkd_eval.engines.folding import fold_batch_norms, outputs
 from xkd_eval.errors import XkdError
 
 _PROBE_SEED = 3
@@ -62,7 +62,7 @@ def check_finite(logits: Tensor, name: str, where: str) -> None:
         where: which images they belong to, for the message.
     """
     if not logits.isfinite().all():
-        raise XkdError(f"--model: {name} gives logits that are not finite on {where}; check its weights")
+        raise XkdError(f"model: {name} gives logits that are not finite on {where}; check its weights")
 
 
 def chunk_size(device: torch.device) -> int:
@@ -142,4 +142,4 @@ def _check_runs(prepared: Classifier, probe: Tensor) -> None:
         outputs(prepared, probe)
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise XkdError(f"--precision bf16: {prepared.name} does not run in bfloat16 ({reason}); use fp32") from error
+        raise XkdError(f"precision bf16: {prepared.name} does not run in bfloat16 ({reason}); use fp32") from error

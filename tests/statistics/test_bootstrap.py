@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xkd_eval.statistics import resampled_means, scores_with_intervals
+from xkd_eval.statistics.bootstrap import resampled_means, scores_with_intervals
 
 
 def test_interval_of_a_mean_agrees_with_scipy():

@@ -19,12 +19,12 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.datasets import ImageDataset, limit, open_dataset
 from xkd_eval.devices import resolve_device
+from xkd_eval.engines.eager import standing_on
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import Explainer, create_explainer
-from xkd_eval.explanation import Photo, as_photo, explain
+from xkd_eval.explanations.explain import Photo, as_photo, explain
 from xkd_eval.figures.overlay import OverlayPanel, overlay_figure
 from xkd_eval.figures.style import save_figure
-from xkd_eval.inference import standing_on
 
 _FIRST = 4
 
@@ -129,7 +129,7 @@ def write_overlays(
         XkdError: see `overlay`; or nothing to draw, or a number of weights that does not fit.
     """
     if weights and len(weights) != len(models):
-        raise XkdError(f"--weights: got {len(weights)} for {len(models)} models; expected one a --model, in order")
+        raise XkdError(f"weights: got {len(weights)} for {len(models)} models; expected one a `model`, in order")
     convention = {"resize": "squash", **(preprocess or {})}
     named = _gather(photos, data, ids, images, seed, workers)
     columns = [
@@ -148,14 +148,14 @@ def _gather(
     photos: Sequence[Path], data: str | None, ids: Sequence[str], images: int | None, seed: int, workers: int
 ) -> list[NamedPhoto]:
     if images is not None and (data is None or ids):
-        raise XkdError("--limit: takes a sample of a data set; give --data, and no --ids")
+        raise XkdError("limit: takes a sample of a data set; give `data`, and no `ids`")
     if photos and data is not None:
-        raise XkdError("--data: photos are given as files too; give one or the other")
+        raise XkdError("data: photos are given as files too; give one or the other")
     if data is None:
         if ids:
-            raise XkdError("--ids: names images of a data set; give --data too")
+            raise XkdError("ids: names images of a data set; give `data` too")
         if not photos:
-            raise XkdError("photos: none given; name image files, or --data embedded")
+            raise XkdError("photos: none given; name image files, or `data` embedded")
         decoded = _mapped(as_photo, photos, workers)
         return [NamedPhoto(photo.name, image) for photo, image in zip(photos, decoded, strict=True)]
     dataset = open_dataset(data)
@@ -170,7 +170,9 @@ def _figure_path(folder: Path, photo: NamedPhoto, file_format: str) -> Path:
 def _check_distinct(paths: list[Path]) -> None:
     twice = next((path for path in paths if paths.count(path) > 1), None)
     if twice is not None:
-        raise XkdError(f"-o: two photos would both be written to {twice.name}; give a file to draw them in one figure")
+        raise XkdError(
+            f"output: two photos would both be written to {twice.name}; give a file to draw them in one figure"
+        )
 
 
 def class_index(classifier: Classifier, wanted: str | int) -> int:
@@ -182,7 +184,7 @@ def class_index(classifier: Classifier, wanted: str | int) -> int:
     text = str(wanted).strip()
     if text.isdecimal():
         if int(text) >= classifier.num_classes:
-            raise XkdError(f"--class {text}: {classifier.name} has classes 0 to {classifier.num_classes - 1}")
+            raise XkdError(f"classes {text}: {classifier.name} has classes 0 to {classifier.num_classes - 1}")
         return int(text)
     if classifier.wordnet_ids and text in classifier.wordnet_ids:
         return classifier.wordnet_ids.index(text)
@@ -193,7 +195,7 @@ def class_index(classifier: Classifier, wanted: str | int) -> int:
             return index
     nearest = difflib.get_close_matches(text.casefold(), names, n=3, cutoff=0.4)
     hint = f"nearest: {'; '.join(nearest)}" if nearest else "give its index, or top:K"
-    raise XkdError(f"--class {text!r}: {classifier.name} has no such class; {hint}")
+    raise XkdError(f"classes {text!r}: {classifier.name} has no such class; {hint}")
 
 
 def _named(photo: Photo) -> NamedPhoto:
@@ -210,7 +212,7 @@ def from_dataset(dataset: ImageDataset, ids: Sequence[str], workers: int = 0) ->
     unknown = [identifier for identifier in ids if identifier not in places]
     if unknown:
         nearest = difflib.get_close_matches(unknown[0], dataset.ids, n=1) or dataset.ids[:1]
-        raise XkdError(f"--ids: {dataset.name} has no image {unknown[0]!r}; an id looks like {nearest[0]!r}")
+        raise XkdError(f"ids: {dataset.name} has no image {unknown[0]!r}; an id looks like {nearest[0]!r}")
     samples = _mapped(dataset.load, [places[identifier] for identifier in ids], workers)
     return [NamedPhoto(name, sample.image, sample.mask) for name, sample in zip(ids, samples, strict=True)]
 
@@ -228,7 +230,7 @@ def _top_count(classes: str | int) -> int | None:
         return None
     count = text.removeprefix("top:")
     if not count.isdecimal() or int(count) < 1:
-        raise XkdError(f"--class {text}: expected top:K with K of at least 1, such as top:3")
+        raise XkdError(f"classes {text}: expected top:K with K of at least 1, such as top:3")
     return int(count)
 
 
@@ -281,7 +283,7 @@ def _wanted(model: Classifier, images: Sequence[Image.Image], classes: str | int
     if count is None:
         return [[class_index(model, classes)]] * len(images)
     if count > model.num_classes:
-        raise XkdError(f"--class top:{count}: {model.name} has {model.num_classes} classes")
+        raise XkdError(f"classes top:{count}: {model.name} has {model.num_classes} classes")
     parameter = next(model.parameters(), torch.empty(0))
     pixels = torch.stack([model.preprocess.pixels(image) for image in images]).to(parameter.device)
     return model(model.preprocess.normalise(pixels)).topk(count).indices.tolist()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from xkd_eval.statistics import RESAMPLES, Means, Score, resampled_means
+from xkd_eval.statistics.bootstrap import RESAMPLES, Means, Score, resampled_means
 
 _LEVEL = 0.95
 

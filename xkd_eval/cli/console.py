@@ -1,0 +1,79 @@
+"""What every command shares: the two consoles, and bad input as one line in the command line's own words."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from typer.core import TyperCommand
+
+from xkd_eval.errors import XkdError, renamed
+
+console = Console()
+errors = Console(stderr=True)
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+# typer brings a click of its own in newer releases and imports it in older ones: this is the class of either.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+class Command(TyperCommand):
+    """A command whose errors name its options: the library's `class_map: ...` is `--class-map: ...` here."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it."""
+        try:
+            return super().invoke(ctx)
+        except XkdError as error:
+            error.args = (renamed(str(error), self._flags(), quote=""),)
+            raise
+
+    def _flags(self) -> dict[str, str]:
+        """Argument -> option."""
+        return {
+            str(parameter.name): max(parameter.opts, key=len)
+            for parameter in self.params
+            if parameter.param_type_name == "option"
+        }
+
+
+def run(app: typer.Typer, report: Callable[[XkdError], bool] = lambda error: False) -> NoReturn:
+    """A console script: one-line errors on stderr with exit code 2.
+
+    Args:
+        app: whose commands are of class Command.
+        report: takes an error that somebody else will say, and returns True then.
+    """
+    try:
+        raise SystemExit(app(standalone_mode=False))
+    except XkdError as error:
+        if not report(error):
+            print(f"error: {error}", file=sys.stderr)
+    except _UsageError as error:
+        print(_one_line(error), file=sys.stderr)
+    raise SystemExit(BAD_INPUT)
+
+
+def separated(text: str | Sequence[str]) -> list[str]:
+    """ "a,b" -> ["a", "b"]; commas within brackets separate nothing."""
+    parts, depth, current = [], 0, ""
+    for sign in text if isinstance(text, str) else ",".join(text):
+        depth += (sign in "([{") - (sign in ")]}")
+        if sign == "," and depth == 0:
+            parts.append(current)
+            current = ""
+        else:
+            current += sign
+    return [part.strip() for part in (*parts, current) if part.strip()]
+
+
+def _one_line(error: Any) -> str:
+    message, context = error.format_message().rstrip("."), error.ctx
+    if not message or "\n" in message:  # no argument at all: the help has been printed, or is the message
+        return str(message)
+    hint = f" (`{context.command_path} --help` lists what it takes)" if context else ""
+    return f"error: {message}{hint}"

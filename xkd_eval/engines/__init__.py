@@ -1,0 +1,1 @@
+"""How the forwards of a classifier are run."""

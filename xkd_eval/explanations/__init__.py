@@ -1,0 +1,1 @@
+"""Maps of photographs: as arrays (`explain`) and as figures (`overlay`)."""
