@@ -13,30 +13,34 @@ if TYPE_CHECKING:
     from xkd_eval.classifiers.classifier import Classifier
     from xkd_eval.classifiers.loading import load_classifier
     from xkd_eval.classifiers.preprocess import Preprocess
-    from xkd_eval.comparison import Comparison, compare
+    from xkd_eval.comparison import Comparison
     from xkd_eval.datasets import open_dataset
     from xkd_eval.errors import XkdError
-    from xkd_eval.evaluate import EvaluationResult, perturbation_test, segmentation_test
     from xkd_eval.explanations.explain import Explanation, explain
     from xkd_eval.explanations.overlay import overlay
+    from xkd_eval.report.compare import compare
+    from xkd_eval.study.evaluate import evaluate, perturbation_test, segmentation_test
+    from xkd_eval.study.result import EvaluationResult, Study
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Classifier": "xkd_eval.classifiers.classifier",
     "Comparison": "xkd_eval.comparison",
-    "EvaluationResult": "xkd_eval.evaluate",
+    "EvaluationResult": "xkd_eval.study.result",
+    "Study": "xkd_eval.study.result",
+    "evaluate": "xkd_eval.study.evaluate",
     "Explanation": "xkd_eval.explanations.explain",
     "Preprocess": "xkd_eval.classifiers.preprocess",
     "XkdError": "xkd_eval.errors",
     "class_activation_maps": "xkd_eval.cam",
-    "compare": "xkd_eval.comparison",
+    "compare": "xkd_eval.report.compare",
     "explain": "xkd_eval.explanations.explain",
     "load_classifier": "xkd_eval.classifiers.loading",
     "open_dataset": "xkd_eval.datasets",
     "overlay": "xkd_eval.explanations.overlay",
-    "perturbation_test": "xkd_eval.evaluate",
-    "segmentation_test": "xkd_eval.evaluate",
+    "perturbation_test": "xkd_eval.study.evaluate",
+    "segmentation_test": "xkd_eval.study.evaluate",
 }
 
 __all__ = [
@@ -45,9 +49,11 @@ __all__ = [
     "EvaluationResult",
     "Explanation",
     "Preprocess",
+    "Study",
     "XkdError",
     "class_activation_maps",
     "compare",
+    "evaluate",
     "explain",
     "load_classifier",
     "open_dataset",

@@ -7,7 +7,7 @@ others that it mentions into backticks ("give `labels`"); a command line says it
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 class XkdError(ValueError):
@@ -38,3 +38,9 @@ class CamHeadError(XkdError):
 
 class ExplainerError(XkdError):
     """An explainer that does not hold for a model, or lacks what it needs (a mask, stored maps, a token grid)."""
+
+
+def check_choice(argument: str, value: object, choices: Sequence[str]) -> None:
+    """Raise XkdError where a value is none of the choices."""
+    if value not in choices:
+        raise XkdError(f"{argument}: unknown value {value!r}; expected one of {', '.join(choices)}")

@@ -199,3 +199,9 @@ def _place(thing: object) -> str:
 
 def _line(error: BaseException) -> str:
     return str(error).strip().split("\n")[0]
+
+
+def name_and_rest(given: str) -> tuple[str, str]:
+    parts = given.split(":", 3 if given.startswith("py:") else 1)
+    names = 3 if given.startswith("py:") else 1
+    return ":".join(parts[:names]), "".join(parts[names:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,6 @@ import typer
 
 from distill.cli import options as o
 from distill.interruption import TrainingInterruptedError
-from xkd_eval.cli.options import PrecisionChoice
 from xkd_eval.errors import XkdError
 
 app = typer.Typer(
@@ -115,7 +115,7 @@ def train(
     device: o.Device = "auto",
     capture: o.Capture = False,
     precision: Annotated[
-        PrecisionChoice | None, typer.Option(help="By default the recipe's.", rich_help_panel=o.HOW)
+        o.PrecisionChoice | None, typer.Option(help="By default the recipe's.", rich_help_panel=o.HOW)
     ] = None,
     compile_networks: Annotated[
         bool, typer.Option("--compile", help="Run the networks through torch.compile.", rich_help_panel=o.HOW)
@@ -225,7 +225,7 @@ def evaluate(
         raise XkdError(f"--weights: {len(weights)} files for {len(models)} models; give one each, in the same order")
     scores = {}
     for position, model in enumerate(models):
-        with progress_bar(model) as report:
+        with progress_bar() as report:
             scores[model] = measure(
                 model,
                 data,
@@ -235,7 +235,7 @@ def evaluate(
                 images=limit,
                 device=device,
                 workers=workers,
-                progress=report,
+                progress=partial(report, model),
             )
     print_scores(scores, data)
     if output is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,13 @@ from xkd_eval.errors import XkdError
 
 WHAT = "What is trained"
 HOW = "How it runs"
+
+
+class PrecisionChoice(StrEnum):
+    """--precision."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
 
 
 Data = Annotated[str | None, typer.Option("--data", "-d", help="The data set's folder or file.", rich_help_panel=WHAT)]

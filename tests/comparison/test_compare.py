@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from xkd_eval import compare, load_classifier, perturbation_test, segmentation_test
+from xkd_eval.comparison.findings import sentences
 from xkd_eval.comparison.result import Comparison
-from xkd_eval.comparison.words import sentences
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.errors import XkdError
 
@@ -90,9 +90,9 @@ def test_a_copy_with_permuted_classes_has_the_same_maps(images, tmp_path):
     head.weight.data, head.bias.data = head.weight.data[order], head.bias.data[order]
     other.class_names = tuple(first.class_names[index] for index in order)
     found = compare({"first": first, "other": other}, images, floors=False)
-    rows = of(found.agreement, measure="spearman", of_class="predicted", outcome="all")
+    rows = of(found.agreement, measure="spearman", target="predicted", outcome="all")
     assert rows["value"].item() == pytest.approx(1)
-    assert set(found.agreement["of_class"]) == {"predicted"}  # an index means another class there
+    assert set(found.agreement["target"]) == {"predicted"}  # an index means another class there
     assert of(found.differences, score="clean_accuracy")["value"].item() == 0
 
 
@@ -103,7 +103,8 @@ def test_it_continues_and_reads_run_directories(images, tmp_path):
     again = compare(models, images, floors=False, output=tmp_path, progress=lambda *what: seen.append(what))
     pd.testing.assert_frame_equal(first.differences, again.differences)
     assert seen == []
-    runs = {label: str(tmp_path / "runs" / label / "perturbation-cam") for label in models}
+    place = tmp_path / "runs" / "perturbation"
+    runs = {label: str(next(place.glob(f"{model.replace('/', '_')}-cam-*"))) for label, model in models.items()}
     from_runs = compare(runs)
     ours = of(first.differences, score="positive.auc")[["value", "low", "high", "p"]].to_numpy(dtype=float)
     theirs = of(from_runs.differences, score="positive.auc")[["value", "low", "high", "p"]].to_numpy(dtype=float)
@@ -136,7 +137,7 @@ def test_bad_input_is_one_line(models, message):
 
 
 def test_equal_names_are_told_apart(images):
-    found = compare(["embedded/plain", "embedded/plain"], images, floors=False, images=10)
+    found = compare(["embedded/plain", "embedded/plain"], images, floors=False, limit=10)
     assert found.models == ("plain", "plain #2")
 
 
@@ -153,11 +154,11 @@ def test_floors_stand_beside_agreement_and_differences(with_itself):
 
 
 def test_curves_start_at_the_accuracy_and_have_the_area(with_itself):
-    points = of(with_itself.curves, model="plain", maps="cam", direction="negative")
+    points = of(with_itself.curves, model="plain", maps="cam", score="negative.curve")
     accuracy = of(with_itself.scores, model="plain", maps="cam", score="clean_accuracy")["value"].item()
     area = of(with_itself.scores, model="plain", maps="cam", score="negative.auc")["value"].item()
     assert points["value"].iloc[0] == pytest.approx(accuracy)
-    assert np.trapezoid(points["value"], points["fraction"]) == pytest.approx(area)
+    assert np.trapezoid(points["value"], points["x"]) == pytest.approx(area)
     assert (points["low"] <= points["value"]).all()
 
 
@@ -166,7 +167,7 @@ def test_images_hold_every_models_answer_and_agreement(with_itself, images):
     assert list(own["id"]) == list(images.ids)
     accuracy = of(with_itself.scores, model="plain", maps="cam", score="clean_accuracy")["value"].item()
     assert own["right"].mean() == pytest.approx(accuracy)
-    mean = of(with_itself.agreement, model="plain", of_class="predicted", measure="ssim", outcome="all")["value"].item()
+    mean = of(with_itself.agreement, model="plain", target="predicted", measure="ssim", outcome="all")["value"].item()
     assert own["ssim"].mean() == pytest.approx(mean)
 
 
@@ -202,21 +203,21 @@ def test_explainers_side_by_side_are_comparable(images, tmp_path):
     assert of(found.differences, score="clean_accuracy", model="gradcam", other="cam")["value"].item() == 0
 
 
-@pytest.mark.parametrize("options", [{"protocol": "exp-kd"}, {"preprocess": {"resize": "crop", "crop_fraction": 0.6}}])
+@pytest.mark.parametrize("options", [{"protocol": "exp-kd"}, {"resize": "crop", "crop_fraction": 0.6}])
 def test_the_references_class_is_explained_by_the_rules_of_the_test(options):
     found = compare(["embedded/teacher", "embedded/plain"], EmbeddedDataset("test", size=12), floors=False, **options)
     answers = found.images.pivot(index="id", columns="model", values="predicted")
     assert (answers["teacher"] == answers["plain"]).any()
-    both = of(found.agreement, model="plain", measure="spearman", outcome="both right").set_index("of_class")["value"]
+    both = of(found.agreement, model="plain", measure="spearman", outcome="both right").set_index("target")["value"]
     # Where both are right they predict one class: whose prediction is explained makes no difference.
-    assert both["predicted"] == pytest.approx(both["reference's"], abs=1e-3)
+    assert both["predicted"] == pytest.approx(both["reference"], abs=1e-3)
 
 
 def test_of_the_labelled_class_there_is_one_agreement():
     found = compare(
         ["embedded/teacher", "embedded/plain"], EmbeddedDataset("test", size=8), floors=False, target="true"
     )
-    assert set(found.agreement["of_class"]) == {"labelled"}
+    assert set(found.agreement["target"]) == {"true"}
     assert len(found.images.dropna(subset=["spearman"])) == 8
 
 
@@ -266,9 +267,9 @@ def test_areas_of_equal_hits_tie(with_itself, images):
 @pytest.mark.parametrize(
     ("models", "message"),
     [
-        (["embedded/teacher", "random=embedded/plain"], "a model is called 'random', as a floor is"),
+        (["embedded/teacher", "random=embedded/plain"], "one is called 'random', as a floor is"),
         ({"t": ["embedded/teacher", "embedded/kd"], "b": "embedded/plain"}, "t is the reference and has several seeds"),
-        ({"t": "embedded/teacher", "kd": ["embedded/kd"] * 2, "kd (1)": "embedded/kd"}, "two models are called"),
+        ({"t": "embedded/teacher", "kd": ["embedded/kd"] * 2, "kd (1)": "embedded/kd"}, "two are called"),
     ],
 )
 def test_names_that_stand_for_two_things_are_refused(models, message):
@@ -278,12 +279,12 @@ def test_names_that_stand_for_two_things_are_refused(models, message):
 
 def test_an_unnamed_model_is_not_pooled_with_a_named_one(images):
     models = ["embedded/teacher", "teacher=embedded/plain", "embedded/kd"]
-    found = compare(models, images, floors=False, images=4)
+    found = compare(models, images, floors=False, limit=4)
     assert found.models == ("teacher #2", "teacher", "kd")
 
 
 def test_an_option_that_nothing_reads_is_refused(images):
-    with pytest.raises(XkdError, match="unknown option 'targt'"):
+    with pytest.raises(XkdError, match="targt: unknown option; nearest: target"):
         compare(["embedded/teacher", "embedded/plain"], images, targt="true")
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from typer.core import TyperCommand
 
 from xkd_eval.errors import XkdError, renamed
@@ -56,6 +59,26 @@ def run(app: typer.Typer, report: Callable[[XkdError], bool] = lambda error: Fal
     except _UsageError as error:
         print(_one_line(error), file=sys.stderr)
     raise SystemExit(BAD_INPUT)
+
+
+@contextmanager
+def keeping_what_is_done() -> Iterator[None]:
+    """Ctrl-C ends the command with a sentence and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("interrupted; what is done is kept: the same command continues", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Say each warning on one line of stderr, as of another package that fails to import."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for warning in caught:
+        errors.print(f"[yellow]warning:[/yellow] {escape(str(warning.message))}", highlight=False, soft_wrap=True)
 
 
 def separated(text: str | Sequence[str]) -> list[str]:

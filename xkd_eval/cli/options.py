@@ -1,82 +1,23 @@
-"""The options that several commands share, said once."""
+"""Options of commands, made from dataclasses: a field, its type, its default and its docstring are said there once."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import types
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import MISSING, Field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
 
 from xkd_eval.errors import XkdError
-
-
-class ProtocolChoice(StrEnum):
-    """--protocol."""
-
-    model = "model"
-    chefer = "chefer"
-    exp_kd = "exp-kd"
-
-
-class TargetChoice(StrEnum):
-    """--target."""
-
-    predicted = "predicted"
-    true = "true"
-
-
-class FillChoice(StrEnum):
-    """--fill."""
-
-    black = "black"
-    mean = "mean"
-    blur = "blur"
-
-
-class DirectionChoice(StrEnum):
-    """--direction."""
-
-    both = "both"
-    positive = "positive"
-    negative = "negative"
-
-
-class PrecisionChoice(StrEnum):
-    """--precision."""
-
-    fp32 = "fp32"
-    bf16 = "bf16"
-
-
-class ResizeChoice(StrEnum):
-    """--resize."""
-
-    squash = "squash"
-    crop = "crop"
-
-
-class InterpolationChoice(StrEnum):
-    """--interpolation."""
-
-    nearest = "nearest"
-    box = "box"
-    bilinear = "bilinear"
-    hamming = "hamming"
-    bicubic = "bicubic"
-    lanczos = "lanczos"
-
-
-class ChannelOrderChoice(StrEnum):
-    """--channel-order."""
-
-    rgb = "RGB"
-    bgr = "BGR"
-
+from xkd_eval.study.options import helps
 
 WHAT = "What is evaluated"
-_MODEL = "The model's input (by default its own)"
-_RULES = "Rules (they change the protocol's hash)"
+RULES = "Rules (they change the protocol's hash)"
 HOW = "How it runs"
 
 MODEL_HELP = (
@@ -85,108 +26,119 @@ MODEL_HELP = (
 )
 
 Model = Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP, rich_help_panel=WHAT)]
-Weights = Annotated[
-    Path | None,
-    typer.Option(help="Weights for a timm, torchvision or xkd name: .pt .pth .th .safetensors.", rich_help_panel=WHAT),
-]
 Data = Annotated[
     str,
     typer.Option("--data", "-d", help="A folder, archive or file; recognised by what is in it.", rich_help_panel=WHAT),
 ]
-Labels = Annotated[
-    Path | None, typer.Option(help="Labels of a flat image archive: NAME,class lines.", rich_help_panel=WHAT)
-]
-ClassMap = Annotated[
-    Path | None,
-    typer.Option(help="Maps WordNet ids or class names to class indices: CSV or JSON.", rich_help_panel=WHAT),
-]
 ExplainerName = Annotated[
-    str, typer.Option("--explainer", "-e", help="See `xkd-eval explainers`.", rich_help_panel=WHAT)
-]
-Maps = Annotated[
-    Path | None,
-    typer.Option(help="Score the maps of this folder instead: ID.npy, (h, w).", rich_help_panel=WHAT),
-]
-SaveMaps = Annotated[Path | None, typer.Option(help="Write the raw maps there as well.", rich_help_panel=WHAT)]
-Limit = Annotated[
-    int | None,
-    typer.Option(min=1, help="Only a seeded, label-stratified sample of so many images.", rich_help_panel=WHAT),
+    str,
+    typer.Option(
+        "--explainer",
+        "-e",
+        help="See `xkd-eval explainers`; with options: integrated_gradients:steps=200.",
+        rich_help_panel=WHAT,
+    ),
 ]
 
-Size = Annotated[str | None, typer.Option(help="Input size: 224 or 224x320 (height x width).", rich_help_panel=_MODEL)]
-Resize = Annotated[
-    ResizeChoice | None,
-    typer.Option(help="squash: ignore the aspect ratio (default); crop: short side + centre.", rich_help_panel=_MODEL),
-]
-Interpolation = Annotated[InterpolationChoice | None, typer.Option(rich_help_panel=_MODEL)]
-Mean = Annotated[str | None, typer.Option(help="Such as 0.485,0.456,0.406, or one value.", rich_help_panel=_MODEL)]
-Std = Annotated[str | None, typer.Option(help="Such as 0.229,0.224,0.225, or one value.", rich_help_panel=_MODEL)]
-ChannelOrder = Annotated[ChannelOrderChoice | None, typer.Option(rich_help_panel=_MODEL)]
-ValueRange = Annotated[float | None, typer.Option(help="The value of white: 1 or 255.", rich_help_panel=_MODEL)]
-
-Protocol = Annotated[
-    ProtocolChoice,
-    typer.Option(help="model: each model's own input; chefer, exp-kd: as published.", rich_help_panel=_RULES),
-]
-Target = Annotated[TargetChoice, typer.Option(help="The class that is explained.", rich_help_panel=_RULES)]
-Fractions = Annotated[str, typer.Option(help="Of the pixels, removed one after the other.", rich_help_panel=_RULES)]
-Fill = Annotated[FillChoice, typer.Option(help="What a removed pixel becomes.", rich_help_panel=_RULES)]
-Direction = Annotated[
-    DirectionChoice,
-    typer.Option(help="positive: most relevant pixels first; negative: least.", rich_help_panel=_RULES),
-]
-
-Output = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", help="Run directory; by default one under runs/.", rich_help_panel=HOW),
-]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Start afresh instead of continuing.", rich_help_panel=HOW)
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.", rich_help_panel=HOW)]
-Precision = Annotated[
-    PrecisionChoice,
-    typer.Option(help="bf16 is faster where the hardware has it; it moves areas by about 0.002.", rich_help_panel=HOW),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(min=0, help="Processes that decode images; by default by the set's size.", rich_help_panel=HOW),
-]
-BatchSize = Annotated[int, typer.Option(min=1, help="Changes memory, never a result.", rich_help_panel=HOW)]
-Seed = Annotated[int, typer.Option(help="Of the sample and of random explainers.", rich_help_panel=HOW)]
-Strict = Annotated[
-    bool, typer.Option("--strict", help="An unreadable image is an error, not skipped.", rich_help_panel=HOW)
-]
+_SHORT = {"output": "-o"}
 
 
-def preprocess_overrides(
-    size: str | None,
-    resize: ResizeChoice | None,
-    interpolation: InterpolationChoice | None,
-    mean: str | None,
-    std: str | None,
-    channel_order: ChannelOrderChoice | None,
-    value_range: float | None,
-) -> dict[str, Any]:
-    """The Preprocess fields that the user set, parsed."""
-    given = {
-        "size": None if size is None else _size(size),
-        "resize": None if resize is None else resize.value,
-        "interpolation": None if interpolation is None else interpolation.value,
-        "mean": None if mean is None else _per_channel("--mean", mean),
-        "std": None if std is None else _per_channel("--std", std),
-        "channel_order": None if channel_order is None else channel_order.value,
-        "value_range": value_range,
-    }
-    return {name: value for name, value in given.items() if value is not None}
+def takes(*kinds: type, only: Collection[str] = (), without: Collection[str] = ()) -> Callable[[Any], Any]:
+    """Decorator: a command that has an option a field of each dataclass, and gets those that were set as `options`.
+
+    Args:
+        kinds: dataclasses; of two fields of one name the first counts.
+        only: these fields alone; by default all.
+        without: these fields not.
+    """
+    found: dict[str, tuple[Field[Any], Any, str, str]] = {}
+    for kind in kinds:
+        hints, said = get_type_hints(kind), helps(kind)
+        for field in fields(kind):
+            if field.name not in without and (not only or field.name in only):
+                section, text = said[field.name]
+                found.setdefault(field.name, (field, hints[field.name], section, text))
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(function, eval_str=True).parameters.values()
+        made = {name: _parameter(*described) for name, described in found.items()}
+
+        @functools.wraps(function)
+        def command(**given: Any) -> None:
+            options = {
+                name: value
+                for name, (field, hint, *_) in found.items()
+                if (value := _read(name, hint, given.pop(name))) is not None and value != field.default
+            }
+            function(**given, options=options)
+
+        listed = [parameter for parameter in own if parameter.name != "options"] + list(made.values())
+        keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in listed]
+        command.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in keywords}
+        return command
+
+    return decorate
 
 
-def numbers(option: str, text: str) -> tuple[float, ...]:
+def _parameter(field: Field[Any], hint: Any, section: str, text: str) -> inspect.Parameter:
+    """One field as typer reads it."""
+    flags = [f"--{field.name.replace('_', '-')}", *([_SHORT[field.name]] if field.name in _SHORT else [])]
+    default: Any = None if field.default is MISSING else field.default
+    kind = _kind(hint)
+    if kind is bool and default:
+        flags = [f"{flags[0]}/--no-{flags[0].removeprefix('--')}"]
+    elif _is_choice(kind):
+        choices = StrEnum(field.name, {choice: choice for choice in get_args(kind)})  # type: ignore[misc]
+        kind, default = choices, None if default is None else choices(default)
+    elif kind not in (bool, int, float, str, Path, list[Path]):
+        kind, default = str, None if default is None else ",".join(map(str, default))
+    panel = RULES if section == "Attributes" else section
+    option = typer.Option(*flags, help=f"{text[0].upper()}{text[1:]}", rich_help_panel=panel)
+    annotation = kind if default is not None or kind is bool else kind | None
+    return inspect.Parameter(
+        field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, option]
+    )
+
+
+def _kind(hint: Any) -> Any:
+    """The type as a command line sees it: without None, a list of files for several files."""
+    parts = [part for part in _parts(hint) if part is not type(None)]
+    if Sequence[str | Path] in parts:
+        return list[Path]
+    return parts[0] if len(parts) == 1 else parts[-1]
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _is_choice(kind: Any) -> bool:
+    return get_origin(kind) is Literal
+
+
+def _read(name: str, hint: Any, given: Any) -> Any:
+    """What a command line gives as the field's value; None where nothing was given."""
+    if isinstance(given, StrEnum):
+        return given.value
+    kind = _kind(hint)
+    if isinstance(given, list):
+        return tuple(given) or None
+    if not isinstance(given, str) or kind in (str, Path):
+        return given
+    if kind == tuple[int, int]:
+        return _size(name, given)
+    values = numbers(name, given)
+    one = len(_parts(hint)) > 1 and float in _parts(hint) and len(values) == 1
+    return values[0] if one else values
+
+
+def numbers(argument: str, text: str) -> tuple[float, ...]:
     """Comma-separated numbers; a quotient such as 127/255 is one."""
     try:
         return tuple(_number(part) for part in text.split(","))
     except (ValueError, ZeroDivisionError):
-        raise XkdError(f"{option}: got {text!r}; expected numbers separated by commas") from None
+        raise XkdError(f"{argument}: got {text!r}; expected numbers separated by commas") from None
 
 
 def _number(text: str) -> float:
@@ -194,15 +146,8 @@ def _number(text: str) -> float:
     return float(numerator) / float(denominator) if denominator else float(numerator)
 
 
-def _per_channel(option: str, text: str) -> tuple[float, ...]:
-    values = numbers(option, text)
-    if len(values) not in (1, 3):
-        raise XkdError(f"{option}: got {len(values)} values; expected one a channel, such as 0.485,0.456,0.406")
-    return values * 3 if len(values) == 1 else values
-
-
-def _size(text: str) -> tuple[int, int]:
+def _size(argument: str, text: str) -> tuple[int, int]:
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
-        raise XkdError(f"--size: got {text!r}; expected 224, or 224x320 (height x width)")
+        raise XkdError(f"{argument}: got {text!r}; expected 224, or 224x320 (height x width)")
     return int(sides[0]), int(sides[-1])

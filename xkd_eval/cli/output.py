@@ -15,31 +15,14 @@ from xkd_eval.cli.console import console, errors
 if TYPE_CHECKING:
     from xkd_eval.classifiers.inspection import Inspection
     from xkd_eval.comparison import Comparison
+    from xkd_eval.evaluations.base import Evaluation, ScoreSpec
     from xkd_eval.explainers import ExplainerInfo
-
-_PERTURBATION = {
-    "clean_accuracy": ("clean accuracy", ""),
-    "positive.auc": ("positive AUC", "lower is better"),
-    "positive.auc_relative": ("positive AUC / (range x clean)", "lower is better"),
-    "negative.auc": ("negative AUC", "higher is better"),
-    "negative.auc_relative": ("negative AUC / (range x clean)", "higher is better"),
-}
-_SEGMENTATION = {
-    "pixel_accuracy": ("pixel accuracy", ""),
-    "miou": ("mIoU", ""),
-    "map": ("mAP (published rule)", "not rank-invariant"),
-    "foreground_ap": ("foreground AP", ""),
-    "f1": ("F1 over pixels", ""),
-    "f1_rows": ("F1 over rows (published)", ""),
-    "pointing_game": ("pointing game", ""),
-    "energy_pointing_game": ("energy pointing game", ""),
-}
-_ROWS = {"perturbation": _PERTURBATION, "segmentation": _SEGMENTATION}
+    from xkd_eval.study.result import EvaluationResult, Study
 
 
 @contextmanager
-def progress_bar(description: str) -> Iterator[Any]:
-    """A bar on stderr for (done, total) callbacks, with the time left; nothing of it stays in a log file."""
+def progress_bar() -> Iterator[Any]:
+    """A bar on stderr for (what, done, total) callbacks, with the time left; nothing of it stays in a log file."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -50,47 +33,63 @@ def progress_bar(description: str) -> Iterator[Any]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=errors, transient=True) as progress:
-        task = progress.add_task(description, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-@contextmanager
-def comparison_bar() -> Iterator[Any]:
-    """A bar on stderr for (what, done, total) callbacks, one run after the other."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("images"))
-    with Progress(*columns, console=errors, transient=True) as progress:
         task = progress.add_task("", total=None)
         yield lambda what, done, total: progress.update(task, description=escape(what), completed=done, total=total)
 
 
-def warn_of_slow_precision(precision: str, device: str) -> None:
+def warn_of_slow_precision(options: dict[str, Any]) -> None:
     """Say on stderr that bf16 costs time where the hardware does not multiply it."""
+    if options.get("precision") != "bf16":
+        return
     from xkd_eval.devices import resolve_device
     from xkd_eval.engines.eager import bf16_is_native
 
-    if precision == "bf16" and not bf16_is_native(resolve_device(device)):
+    if not bf16_is_native(resolve_device(options.get("device", "auto"))):
         errors.print("[yellow]--precision bf16 is emulated on this device[/yellow]: fp32 is faster, and exact")
 
 
-def print_summary(summary: dict[str, Any]) -> None:
-    """The scores in percent with their 95 % intervals, and what a reader must know beside them."""
-    table = Table(title=_title(summary), title_justify="left")
+def print_result(result: EvaluationResult) -> None:
+    """The scores with their 95 % intervals, and what a reader must know beside them."""
+    table = Table(title=_title(result.summary), title_justify="left")
     table.add_column("score")
     table.add_column("%", justify="right")
     table.add_column("95 % interval", justify="right")
     table.add_column("")
-    for path, (label, remark) in _ROWS[summary["test"]].items():
-        score = _score(summary, path)
-        if score is not None:
-            table.add_row(label, _percent(score["value"]), _interval(score["ci95"]), f"[dim]{remark}[/dim]")
+    for spec in result.test.specs():
+        found = spec.of(result.summary)
+        if found is not None and spec.x is None and spec.is_at_least("shown"):
+            cells = (_number(spec, found["value"]), _interval(spec, found["ci95"]))
+            table.add_row(spec.title, *cells, f"[dim]{spec.note}[/dim]")
     console.print(table)
-    for note in _notes(summary):
+    for note in _notes(result):
+        console.print(note, highlight=False)
+
+
+def print_study(study: Study) -> None:
+    """A table a test: a row a model and kind of maps, a column a score."""
+    for name in dict.fromkeys(result.test.name for result in study.results):
+        results = [result for result in study.results if result.test.name == name]
+        shown = [spec for spec in results[0].test.specs() if spec.x is None and spec.is_at_least("shown")]
+        summary = results[0].summary
+        title = f"{results[0].test.title}: {summary['n_images']:,} images of {summary['data']['name']}"
+        table = Table("model", "maps", title=title, title_justify="left")
+        for spec in shown:
+            table.add_column(spec.head, justify="right")
+        for result in results:
+            found = [(spec, spec.of(result.summary)) for spec in shown]
+            cells = [
+                f"{_number(spec, score['value'])} [dim]{_interval(spec, score['ci95'])}[/dim]" if score else ""
+                for spec, score in found
+            ]
+            table.add_row(escape(result.model), escape(result.maps), *cells)
+        console.print(table)
+    for note in dict.fromkeys(note for result in study.results for note in _skips(result.summary)):
         console.print(note, highlight=False)
 
 
 def print_comparison(result: Comparison) -> None:
     """Each model's scores, what its difference from the reference carries, and how far maps agree."""
-    from xkd_eval.comparison.words import findings
+    from xkd_eval.comparison.findings import findings
 
     own = result.own(result.scores)
     table = Table()
@@ -98,8 +97,11 @@ def print_comparison(result: Comparison) -> None:
     for model in result.models:
         table.add_column(escape(model), justify="right")
     for score, rows in own.groupby("score", sort=False):
+        spec = result.spec(str(score))
+        assert spec is not None
         cells = {
-            row.model: f"{_percent(row.value)} [dim]{_interval([row.low, row.high])}[/dim]" for row in rows.itertuples()
+            row.model: f"{_number(spec, row.value)} [dim]{_interval(spec, [row.low, row.high])}[/dim]"
+            for row in rows.itertuples()
         }
         table.add_row(str(score), *(cells.get(model, "") for model in result.models))
     console.print(table)
@@ -118,6 +120,18 @@ def print_explainers(known: Sequence[ExplainerInfo]) -> None:
         table.add_row(f"[b]{explainer.name}[/b]", explainer.cost, explainer.citation)
     console.print(table)
     console.print("F = forward, B = backward, C = channels of the last spatial map", highlight=False)
+
+
+def print_tests(known: Sequence[type[Evaluation]]) -> None:
+    """A line a test."""
+    from xkd_eval.evaluations import option_names
+
+    table = Table("name", "needs", "options", "paper")
+    for test in known:
+        needs = [need for need in ("labels", "masks", "reference") if getattr(test, f"needs_{need}")]
+        options = ", ".join(f"{name}={_plain(default)}" for name, default in option_names(test).items())
+        table.add_row(f"[b]{test.name}[/b]", ", ".join(needs), escape(options), test.citation)
+    console.print(table)
 
 
 def print_inspection(found: Inspection) -> None:
@@ -168,32 +182,39 @@ def _title(summary: dict[str, Any]) -> str:
     )
 
 
-def _notes(summary: dict[str, Any]) -> Iterator[str]:
-    if "tie_share" in summary:
-        yield f"ties: {_percent(summary['tie_share']['value'])} % of the pixels share their value with another"
-    if summary["degenerate_maps"]:
+def _notes(result: EvaluationResult) -> Iterator[str]:
+    yield from result.test.notes(result.summary)
+    if result.summary["degenerate_maps"]:
         yield (
-            f"[yellow]{summary['degenerate_maps']} constant or non-finite maps[/yellow], scored in the protocol's "
-            "random order"
+            f"[yellow]{result.summary['degenerate_maps']} constant or non-finite maps[/yellow], scored in the "
+            "protocol's random order"
         )
+    yield from _skips(result.summary)
+
+
+def _skips(summary: dict[str, Any]) -> Iterator[str]:
     skipped = summary["skipped"]
     if skipped["count"]:
         first = skipped["images"][0]
         yield f"[yellow]{skipped['count']} images skipped[/yellow], the first {first['id']}: {first['reason']}"
 
 
-def _score(summary: dict[str, Any], path: str) -> dict[str, Any] | None:
-    value: Any = summary
-    for key in path.split("."):
-        if key not in value:
-            return None
-        value = value[key]
-    return value
+def _number(spec: ScoreSpec, value: float | None) -> str:
+    if value is None or value != value:
+        return "undefined"
+    return f"{spec.scale * value:.{_digits(spec)}f}"
 
 
-def _percent(value: float | None) -> str:
-    return "undefined" if value is None else f"{100 * value:.1f}"
+def _interval(spec: ScoreSpec, interval: list[float] | None) -> str:
+    if interval is None or None in interval or interval[0] != interval[0]:
+        return ""
+    low, high = (f"{spec.scale * bound:.{_digits(spec)}f}" for bound in interval)
+    return f"{low} to {high}"
 
 
-def _interval(interval: list[float] | None) -> str:
-    return "" if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
+def _digits(spec: ScoreSpec) -> int:
+    return 1 if spec.unit == "%" else 3
+
+
+def _plain(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from xkd_eval.comparison.compare import compare_models
 from xkd_eval.comparison.result import Comparison
-from xkd_eval.comparison.run import compare
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "compare_models"]

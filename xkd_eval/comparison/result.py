@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.comparison.rows import WHERE_RIGHT
 from xkd_eval.comparison.tables import latex, markdown
+from xkd_eval.datasets import ImageDataset
 from xkd_eval.errors import XkdError
+from xkd_eval.evaluations.base import Evaluation, ScoreSpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _TABLES = ("scores", "differences", "agreement", "transfer", "curves", "health")
 
 
 @dataclass(frozen=True)
+class Pictured:
+    """Where pictures of a comparison come from.
+
+    Attributes:
+        dataset: the photographs.
+        maps: label -> folder of the model's own maps, see `StoredMaps`.
+        preprocess: label -> input convention.
+    """
+
+    dataset: ImageDataset
+    maps: Mapping[str, Path]
+    preprocess: Mapping[str, Preprocess]
+
+
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Models scored on the same images under the same protocol.
 
@@ -24,19 +47,29 @@ class Comparison:
     Attributes:
         models: names, the reference first; several training seeds have one.
         explainer: of the models' own maps; None for run directories, whose maps each row names.
-        scores: model, maps (the explainer, or a floor or ceiling), score, value, low, high, n_images, seeds.
-        differences: score, model, maps, other, other_maps, value (model - other), low, high, and where a score is a
-            mean over images and each model has one seed: p, p_holm (corrected over the pairs of models, or over the
-            floors) and effect (rank-biserial). Rows of a model and itself hold its own maps against its floors.
-        agreement: model, maps, of_class ("predicted", "labelled" or "reference's"), outcome ("all", "both right", ...),
+        scores: model, maps (the explainer, or a floor or ceiling), test, score, value, low, high, n_images, seeds. A
+            score that ends in "_common" is of the images that every model classifies correctly.
+        differences: test, score, model, maps, other, other_maps, value (model - other), low, high, and where a score
+            is a mean over images and each model has one seed: p, p_holm (corrected over the pairs of models, or over
+            the floors) and effect (rank-biserial). Rows of a model and itself hold its own maps against its floors.
+        agreement: model, maps, test, target ("predicted", "true" or "reference"), outcome ("all", "both right", ...),
             measure, value, low, high, n_images, seeds, uninformative (a map under 4x4). The reference's own rows are
             its floors, over all images. Empty for run directories.
-        transfer: maps_of, measured_on, score, value, low, high: one model's maps remove pixels, the other answers.
-        curves: model, maps, direction, fraction, value, low, high.
+        transfer: maps_of, measured_on, test, score, value, low, high: one model's maps are scored, the other answers.
+        curves: model, maps, test, score, x, value, low, high.
         images: id, model, maps, label, predicted, probability, right, and each measure of agreement, seed by seed; of
             the reference's floors only the agreement. Empty for run directories.
-        health: model, test, maps, protocol, n_images, skipped, degenerate_maps, tie_share.
+        health: model, test, maps, protocol, n_images, skipped, degenerate_maps, notes.
         rules: the protocol, the data and each model's column of every test, as summary.json has them.
+        tests: by name; their specs say what a score is called, and which direction is better.
+        labels: of all models, the training seeds one by one.
+        pictured: where photographs and maps lie; None where no maps were kept.
+
+    Example:
+        >>> import xkd_eval
+        >>> found = xkd_eval.compare(["embedded/teacher", "embedded/kd"], floors=False, limit=8)
+        >>> found.models
+        ('teacher', 'kd')
     """
 
     models: tuple[str, ...]
@@ -49,11 +82,31 @@ class Comparison:
     images: pd.DataFrame
     health: pd.DataFrame
     rules: dict[str, Any] = field(default_factory=dict)
+    tests: dict[str, Evaluation] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    pictured: Pictured | None = None
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Name -> table, of those that are not empty."""
         tables = {name: getattr(self, name) for name in (*_TABLES, "images")}
         return {name: table for name, table in tables.items() if len(table)}
+
+    def spec(self, score: str, test: str | None = None) -> ScoreSpec | None:
+        """What is known of a score or measure by its name in the tables; "_common" behind it makes no difference.
+
+        Args:
+            score: its name.
+            test: its test; None looks through all.
+        """
+        for name, known in self.tests.items():
+            found = known.spec(score.removesuffix(WHERE_RIGHT))
+            if found is not None and test in (None, name):
+                return found
+        return None
+
+    def first_seed(self, model: str) -> str:
+        """The label of a model, or of the first of its training seeds."""
+        return next(label for label in self.labels if label in (model, f"{model} (1)"))
 
     def own(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows of a table with a column `maps` that are of the models' own maps, without floors and ceiling."""
@@ -74,3 +127,30 @@ class Comparison:
                     (directory / f"{name}.tex").write_text(latex(table))
         except OSError as error:
             raise XkdError(f"output {directory}: cannot be written ({error.strerror or error})") from None
+
+    def plot(self) -> Figure:
+        """The curves of the models' own maps, with 95 % bands, of the first test that has curves.
+
+        Raises:
+            XkdError: no test has.
+        """
+        from xkd_eval.comparison.drawing import curve_figures
+
+        figures = curve_figures(self)
+        if not figures:
+            raise XkdError("plot: none of the tests has curves; the numbers are in `scores`")
+        return next(iter(figures.values()))
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} ({len(table):,})" for name, table in self.tables().items())
+        return f"<Comparison of {', '.join(self.models)}; rows: {sizes}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        from xkd_eval.comparison.findings import sentences
+
+        said = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences(self))
+        own = self.own(self.scores)
+        table = own.to_html(index=False, float_format="{:.4f}".format, na_rep="")
+        return f"<p>{escape(repr(self).strip('<>'))}</p><ul>{said}</ul>{table}"

@@ -28,16 +28,21 @@ class Item:
     Attributes:
         position: in the data set.
         id: the image's.
-        pixels: (3, H, W) uint8 RGB at the classifier's input size.
+        views: one a Preprocess that was asked for, (3, H, W) uint8 RGB at its input size.
         mask: (h, w) int8 at the asked size: 1 object, 0 background, -1 ignored; None where the set has none.
         size: (height, width) of the decoded image.
     """
 
     position: int
     id: str
-    pixels: Tensor
+    views: tuple[Tensor, ...]
     mask: Tensor | None
     size: tuple[int, int]
+
+    @property
+    def pixels(self) -> Tensor:
+        """The first view."""
+        return self.views[0]
 
 
 @dataclass(frozen=True)
@@ -52,19 +57,18 @@ class Skipped:
 def stream(
     dataset: ImageDataset,
     positions: Sequence[int],
-    preprocess: Preprocess,
-    *,
+    *preprocess: Preprocess,
     mask_size: tuple[int, int] | None = None,
     workers: int = 0,
     prefetch: int = 2,
     strict: bool = False,
 ) -> Iterator[Item | Skipped]:
-    """Decode the images at `positions`, in that order.
+    """Decode the images at `positions`, in that order, each once.
 
     Args:
         dataset: picklable.
         positions: into the data set.
-        preprocess: the classifier's; its `pixels` is applied where the image is decoded.
+        preprocess: of one classifier or several; the `pixels` of each is applied where the image is decoded.
         mask_size: (height, width) of the masks, reached by PIL's nearest; None leaves masks out.
         workers: processes that decode; 0 decodes in this one.
         prefetch: runs of 16 images that each worker keeps ready.
@@ -87,13 +91,13 @@ class _Arrays:
 
     position: int
     id: str
-    pixels: np.ndarray
+    views: tuple[np.ndarray, ...]
     mask: np.ndarray | None
     size: tuple[int, int]
 
     def item(self) -> Item:
         mask = None if self.mask is None else torch.from_numpy(self.mask)
-        return Item(self.position, self.id, torch.from_numpy(self.pixels), mask, self.size)
+        return Item(self.position, self.id, tuple(map(torch.from_numpy, self.views)), mask, self.size)
 
 
 class _Decoded(TorchDataset[Any]):
@@ -101,7 +105,7 @@ class _Decoded(TorchDataset[Any]):
         self,
         dataset: ImageDataset,
         positions: Sequence[int],
-        preprocess: Preprocess,
+        preprocess: Sequence[Preprocess],
         mask_size: tuple[int, int] | None,
     ) -> None:
         self.dataset = dataset
@@ -122,9 +126,9 @@ class _Decoded(TorchDataset[Any]):
             sample = self.dataset.load(position)
         except UnreadableImageError as error:
             return Skipped(position, identifier, str(error).removeprefix(f"{identifier}: "))
-        pixels = self.preprocess.pixels(sample.image).numpy()
+        views = tuple(preprocess.pixels(sample.image).numpy() for preprocess in self.preprocess)
         size = (sample.image.height, sample.image.width)
-        return _Arrays(position, identifier, pixels, self._resized(sample.mask), size)
+        return _Arrays(position, identifier, views, self._resized(sample.mask), size)
 
     def _resized(self, mask: np.ndarray | None) -> np.ndarray | None:
         if mask is None or self.mask_size is None:

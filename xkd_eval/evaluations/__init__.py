@@ -1,0 +1,62 @@
+"""The tests, one folder each. `TESTS` knows them by name, those of other packages too (entry points `xkd.tests`).
+
+Importing this package imports no test and no torch: a command line lists options before it needs either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from xkd_eval.errors import XkdError
+from xkd_eval.registry import Registry
+
+if TYPE_CHECKING:
+    from xkd_eval.evaluations.base import Batch, Columns, Evaluation, NoOptions, ScoreSpec
+    from xkd_eval.evaluations.protocol import Rules
+
+__all__ = [
+    "TESTS",
+    "Batch",
+    "Columns",
+    "Evaluation",
+    "NoOptions",
+    "Rules",
+    "ScoreSpec",
+    "option_names",
+    "register_test",
+]
+
+_HOME = {
+    **dict.fromkeys(("Batch", "Columns", "Evaluation", "NoOptions", "ScoreSpec"), "xkd_eval.evaluations.base"),
+    "Rules": "xkd_eval.evaluations.protocol",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def _checked(thing: object) -> type[Evaluation]:
+    from xkd_eval.evaluations.base import Evaluation
+
+    if isinstance(thing, type) and issubclass(thing, Evaluation):
+        return thing
+    raise XkdError(f"tests: {thing!r} found; expected a subclass of xkd_eval.evaluations.Evaluation")
+
+
+TESTS: Registry[type[Evaluation]] = Registry(
+    "tests", group="xkd.tests", home=("xkd_eval.evaluations.shipped",), check=_checked, listing="xkd-eval tests"
+)
+"""Every test by name."""
+
+register_test = TESTS.register
+"""Class decorator: make a test known under its name."""
+
+
+def option_names(kind: type[Evaluation]) -> dict[str, Any]:
+    """Option -> default, of what a test takes beside the rules that all share."""
+    return {field.name: field.default if field.default is not MISSING else None for field in fields(kind.Options)}

@@ -54,3 +54,8 @@ def create_explainer(name: str, **options: Any) -> Explainer:
 def list_explainers() -> list[ExplainerInfo]:
     """All explainers by name, with citation and cost."""
     return [ExplainerInfo(name, kind.citation, kind.cost) for name, kind in registered().items()]
+
+
+def as_explainer(given: str | Explainer) -> Explainer:
+    """An explainer by name, or as it is."""
+    return given if isinstance(given, Explainer) else create_explainer(given)

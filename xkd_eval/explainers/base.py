@@ -43,6 +43,8 @@ class Explainer(ABC):
     citation: ClassVar[str]
     cost: ClassVar[str]
     per_image: ClassVar[bool] = False
+    model_free: ClassVar[bool] = False
+    reads_size: ClassVar[bool] = False
 
     def check(self, classifier: Classifier) -> None:  # noqa: B027 - most methods hold for every model
         """Raise ExplainerError, with the reason and the alternatives, where the method does not hold for the model."""

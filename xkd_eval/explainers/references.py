@@ -23,6 +23,7 @@ class Random(Explainer):
     name: ClassVar[str] = "random"
     citation: ClassVar[str] = "reference floor: uniform noise"
     cost: ClassVar[str] = "0"
+    model_free: ClassVar[bool] = True
 
     seed: int = 0
 
@@ -46,6 +47,7 @@ class Centre(Explainer):
     name: ClassVar[str] = "centre"
     citation: ClassVar[str] = "reference floor: centre bias, Tatler, Journal of Vision 2007"
     cost: ClassVar[str] = "0"
+    model_free: ClassVar[bool] = True
 
     sigma: float = 0.25
 
@@ -75,6 +77,7 @@ class Edges(Explainer):
         "reference floor: edge detector, Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018"
     )
     cost: ClassVar[str] = "0"
+    model_free: ClassVar[bool] = True
 
     def __call__(
         self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
@@ -96,6 +99,7 @@ class Oracle(Explainer):
     name: ClassVar[str] = "oracle"
     citation: ClassVar[str] = "reference ceiling: the ground-truth mask"
     cost: ClassVar[str] = "0"
+    model_free: ClassVar[bool] = True
 
     def __call__(
         self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None

@@ -34,6 +34,8 @@ class StoredMaps(Explainer):
     name: ClassVar[str] = "stored"
     citation: ClassVar[str] = "maps computed elsewhere"
     cost: ClassVar[str] = "0"
+    model_free: ClassVar[bool] = True
+    reads_size: ClassVar[bool] = True
 
     directory: Path
 

@@ -17,7 +17,8 @@ from PIL import Image
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
-from xkd_eval.datasets import ImageDataset, limit, open_dataset
+from xkd_eval.datasets import ImageDataset, open_dataset
+from xkd_eval.datasets import limit as sample_of
 from xkd_eval.devices import resolve_device
 from xkd_eval.engines.eager import standing_on
 from xkd_eval.errors import XkdError
@@ -101,7 +102,7 @@ def write_overlays(
     output: Path,
     file_format: str = "png",
     preprocess: dict[str, Any] | None = None,
-    images: int | None = None,
+    limit: int | None = None,
     workers: int = 0,
     seed: int = 0,
     **options: Any,
@@ -117,7 +118,7 @@ def write_overlays(
         output: a file with suffix .png, .pdf or .svg for one figure of all, else a folder that gets one figure a photo.
         file_format: of the figures in a folder: "png", "pdf" or "svg".
         preprocess: Preprocess fields to override. The model sees the whole photo, squashed, unless "resize" is "crop".
-        images: the size of a seeded, label-stratified sample of `data`.
+        limit: the size of a seeded, label-stratified sample of `data`.
         workers: processes that decode photos; 0 decodes in this one.
         seed: of the sample and of the explainers that draw at random.
         options: see `overlay`.
@@ -131,7 +132,7 @@ def write_overlays(
     if weights and len(weights) != len(models):
         raise XkdError(f"weights: got {len(weights)} for {len(models)} models; expected one a `model`, in order")
     convention = {"resize": "squash", **(preprocess or {})}
-    named = _gather(photos, data, ids, images, seed, workers)
+    named = _gather(photos, data, ids, limit, seed, workers)
     columns = [
         load_classifier(model, weights=weights[place] if weights else None, **convention)
         for place, model in enumerate(models)
@@ -145,9 +146,9 @@ def write_overlays(
 
 
 def _gather(
-    photos: Sequence[Path], data: str | None, ids: Sequence[str], images: int | None, seed: int, workers: int
+    photos: Sequence[Path], data: str | None, ids: Sequence[str], limit: int | None, seed: int, workers: int
 ) -> list[NamedPhoto]:
-    if images is not None and (data is None or ids):
+    if limit is not None and (data is None or ids):
         raise XkdError("limit: takes a sample of a data set; give `data`, and no `ids`")
     if photos and data is not None:
         raise XkdError("data: photos are given as files too; give one or the other")
@@ -159,7 +160,7 @@ def _gather(
         decoded = _mapped(as_photo, photos, workers)
         return [NamedPhoto(photo.name, image) for photo, image in zip(photos, decoded, strict=True)]
     dataset = open_dataset(data)
-    sample = dataset.ids[:_FIRST] if images is None else limit(dataset, images, seed).ids
+    sample = dataset.ids[:_FIRST] if limit is None else sample_of(dataset, limit, seed).ids
     return from_dataset(dataset, ids or sample, workers)
 
 

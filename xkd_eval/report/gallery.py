@@ -13,9 +13,7 @@ import pandas as pd
 from PIL import Image
 from skimage.segmentation import find_boundaries
 
-from xkd_eval.comparison.maps import preprocess_of
-from xkd_eval.comparison.result import Comparison
-from xkd_eval.comparison.runs import Runs
+from xkd_eval.comparison.result import Comparison, Pictured
 from xkd_eval.errors import UnreadableImageError
 from xkd_eval.explainers.stored import StoredMaps
 from xkd_eval.figures.heatmap import heatmap, shown_size
@@ -85,12 +83,12 @@ class Picture:
     panels: tuple[Panel, ...]
 
 
-def pictures(comparison: Comparison, runs: Runs, count: int) -> list[Picture]:
+def pictures(comparison: Comparison, source: Pictured, count: int) -> list[Picture]:
     """The images whose maps disagree most, a third of `count`, and others spread evenly over the rest.
 
     Args:
         comparison: with its images.
-        runs: with the maps that they left.
+        source: of photographs and maps.
         count: at most.
 
     Returns:
@@ -98,11 +96,12 @@ def pictures(comparison: Comparison, runs: Runs, count: int) -> list[Picture]:
     """
     everyone = comparison.own(comparison.images)
     right = {str(identifier): rows["right"].tolist() for identifier, rows in everyone.groupby("id", sort=False)}
-    shown = _first_seeds(comparison, list(runs.classifiers))
+    shown = [comparison.first_seed(model) for model in comparison.models]
+    measure = _measure(comparison)
     images = everyone[everyone["model"].isin(shown)]
-    disagreement = 1 - images.groupby("id", sort=False)["spearman"].mean()
+    disagreement = 1 - images.groupby("id", sort=False)[measure].mean()
     ordered = disagreement.sort_values(ascending=False, kind="stable")
-    dataset = runs.sets["perturbation"]
+    dataset = source.dataset
     place_of = {identifier: place for place, identifier in enumerate(dataset.ids)}
     answers = dict(zip(_keys(images), images.to_dict("records"), strict=True))
     found = []
@@ -124,15 +123,15 @@ def pictures(comparison: Comparison, runs: Runs, count: int) -> list[Picture]:
                 has_mask=sample.mask is not None,
                 error=_error(right[identifier]),
                 disagreement=float(ordered.iloc[place]),
-                panels=tuple(_panel(comparison, runs, row, photo.shape) for row in rows),
+                panels=tuple(_panel(source, row, photo.shape, measure) for row in rows),
             )
         )
     return found
 
 
-def _first_seeds(comparison: Comparison, labels: Sequence[str]) -> list[str]:
-    """One label a model: its own, or its first seed's."""
-    return [next(label for label in labels if label in (name, f"{name} (1)")) for name in comparison.models]
+def _measure(comparison: Comparison) -> str:
+    """The measure of agreement that the gallery sorts by: the first of the first test that has a reference."""
+    return next(test.specs()[0].name for test in comparison.tests.values() if test.needs_reference)
 
 
 def _keys(images: pd.DataFrame) -> list[tuple[str, str]]:
@@ -148,14 +147,13 @@ def _spread(total: int, count: int) -> list[int]:
     return [*range(first), *dict.fromkeys(others.tolist())]
 
 
-def _panel(comparison: Comparison, runs: Runs, row: dict[Any, Any], shape: tuple[int, ...]) -> Panel:
+def _panel(source: Pictured, row: dict[Any, Any], shape: tuple[int, ...], measure: str) -> Panel:
     label = str(row["model"])
-    column = comparison.rules["perturbation"]["columns"][label]
     height, width = shape[:2]
-    seen = preprocess_of(column).region((width, height))
+    seen = source.preprocess[label].region((width, height))
     left, top, right, bottom = (0, 0, width, height) if seen is None else seen
     grey = np.zeros((_MAP_SIDE, _MAP_SIDE, 3), dtype=np.uint8)
-    coloured = heatmap(grey, StoredMaps(runs.maps(label)).load(str(row["id"])))
+    coloured = heatmap(grey, StoredMaps(source.maps[label]).load(str(row["id"])))
     return Panel(
         model=label,
         map=_data_uri(coloured.colours),
@@ -163,7 +161,7 @@ def _panel(comparison: Comparison, runs: Runs, row: dict[Any, Any], shape: tuple
         predicted=str(row["predicted"]),
         probability=float(row["probability"]),
         right=bool(row["right"]),
-        agreement=None if pd.isna(row["spearman"]) else float(row["spearman"]),
+        agreement=None if pd.isna(row[measure]) else float(row[measure]),
         note=coloured.note,
     )
 

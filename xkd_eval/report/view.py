@@ -8,41 +8,18 @@ from typing import Any
 
 import pandas as pd
 
+from xkd_eval.comparison.findings import is_carried
 from xkd_eval.comparison.result import Comparison
-from xkd_eval.comparison.subjects import COMMON
-from xkd_eval.comparison.words import is_carried
+from xkd_eval.comparison.rows import WHERE_RIGHT
+from xkd_eval.evaluations.base import ScoreSpec
 
-SCORES = {
-    "perturbation": {
-        "clean_accuracy": "Accuracy",
-        "positive.auc": "Positive AUC ↓",
-        "positive.auc_relative": "… / (range × accuracy) ↓",
-        "positive.auc_common": "… where all are right ↓",
-        "negative.auc": "Negative AUC ↑",
-        "negative.auc_relative": "… / (range × accuracy) ↑",
-        "negative.auc_common": "… where all are right ↑",
-    },
-    "segmentation": {
-        "pixel_accuracy": "Pixel accuracy ↑",
-        "miou": "mIoU ↑",
-        "map": "mAP (published rule) ↑",
-        "foreground_ap": "Foreground AP ↑",
-        "f1": "F1 over pixels ↑",
-        "pointing_game": "Pointing game ↑",
-        "energy_pointing_game": "Energy pointing game ↑",
-    },
-}
-"""Test -> score -> the head of its column; arrows say which way is better."""
 
-AGREEMENT = {
-    "spearman": "Rank correlation ↑",
-    "cosine": "Cosine ↑",
-    "ssim": "SSIM ↑",
-    "top20_iou": "IoU of the top 20 % ↑",
-    "shared_saliency": "Shared saliency ↑",
-    "js_divergence": "JS divergence, bits ↓",
-    "peak_distance": "Distance of the maxima ↓",
-}
+@dataclass(frozen=True)
+class Column:
+    """A score as a column: its head, and how its figures are shown."""
+
+    head: str
+    spec: ScoreSpec
 
 
 @dataclass(frozen=True)
@@ -77,31 +54,55 @@ class Table:
     lines: tuple[Line, ...]
 
 
-def score_table(comparison: Comparison, test: str) -> Table | None:
-    """A row a model, followed by its floors and ceiling; None where the test was not run."""
-    return _wide(comparison, comparison.scores, SCORES[test], "score", 100)
+def score_tables(comparison: Comparison) -> dict[str, Table]:
+    """Title of a test -> a row a model, followed by its floors and ceiling."""
+    tables = {}
+    for name, test in comparison.tests.items():
+        columns: dict[str, Column] = {}
+        for spec in test.specs():
+            if spec.x is None and spec.is_at_least("shown"):
+                columns[spec.name] = Column(spec.head, spec)
+                columns[f"{spec.name}{WHERE_RIGHT}"] = Column("… where all are right", spec)
+        rows = comparison.scores
+        table = _wide(comparison, rows[rows["test"] == name], columns, "score")
+        if table is not None:
+            tables[test.title] = table
+    return tables
 
 
-def agreement_table(comparison: Comparison, of_class: str, outcome: str) -> Table | None:
-    """A row a model and one a floor of the reference; None where nothing was measured."""
+def agreement_table(comparison: Comparison, target: str, outcome: str) -> Table | None:
+    """A row a model and one a floor of the reference; None where nothing was measured.
+
+    Args:
+        comparison: with its agreement.
+        target: the class that is explained.
+        outcome: by who is right.
+    """
     table = comparison.agreement
     if not len(table):
         return None
-    chosen = table[(table["of_class"] == of_class) & (table["outcome"] == outcome)]
-    return _wide(comparison, chosen, AGREEMENT, "measure", 1, digits=2)
+    chosen = table[(table["target"] == target) & (table["outcome"] == outcome)]
+    columns = {
+        spec.name: Column(spec.head, spec)
+        for test in comparison.tests.values()
+        if test.needs_reference
+        for spec in test.specs()
+        if spec.is_at_least("shown")
+    }
+    return _wide(comparison, chosen, columns, "measure")
 
 
 def difference_tables(comparison: Comparison) -> dict[str, Table]:
     """A row a score and pair, claims in bold: of models and the "reference", of "others", of maps and "floors"."""
-    heads = {score for heads in SCORES.values() for score in heads}
     lines: dict[str, list[Line]] = {}
     for row in comparison.differences.to_dict("records"):
-        if row["score"] in heads:
+        spec = comparison.spec(row["score"], row["test"])
+        if spec is not None and spec.is_at_least("shown"):
             floor = row["model"] == row["other"]
             pairs = "floors" if floor else "reference" if row["other"] == comparison.models[0] else "others"
-            head = (_spelt(row["score"]), row["model"], f"{row['other_maps']} maps" if floor else row["other"])
-            lines.setdefault(pairs, []).append(Line(head, (_cell(row, 100, signed=True), *_tests(row))))
-    heads_of_columns = ("Score", "Model", "Less", "Difference, points", "p, Holm", "Effect")
+            head = (_spelt(spec, row["score"]), row["model"], f"{row['other_maps']} maps" if floor else row["other"])
+            lines.setdefault(pairs, []).append(Line(head, (_cell(row, spec, signed=True), *_tests(row))))
+    heads_of_columns = ("Score", "Model", "Less", "Difference", "p, Holm", "Effect")
     return {pairs: Table(heads_of_columns, tuple(found)) for pairs, found in lines.items()}
 
 
@@ -109,6 +110,11 @@ def transfer_table(comparison: Comparison) -> Table | None:
     """Who answers while whose maps choose the pixels: a model's own, another's, a floor's; None without transfer."""
     if not len(comparison.transfer):
         return None
+    columns = {
+        str(score): spec
+        for score in dict.fromkeys(comparison.transfer["score"])
+        if (spec := comparison.spec(str(score))) is not None
+    }
     own = comparison.own(comparison.scores)
     rows = [row | {"maps_of": row["model"], "measured_on": row["model"]} for row in own.to_dict("records")]
     found: dict[tuple[str, str], dict[str, dict[Any, Any]]] = {}
@@ -117,14 +123,14 @@ def transfer_table(comparison: Comparison) -> Table | None:
     lines = [
         Line(
             (model, maps if maps in comparison.models else f"{maps} maps"),
-            tuple(_cell(cells.get(score), 100) for score in COMMON),
+            tuple(_cell(cells.get(name), spec) for name, spec in columns.items()),
             floor=maps not in comparison.models,
         )
         for model in comparison.models
         for (asked, maps), cells in found.items()
         if asked == model
     ]
-    return Table(("Answers", "Maps of", *(_spelt(score) for score in COMMON)), tuple(lines))
+    return Table(("Answers", "Maps of", *(spec.head for spec in columns.values())), tuple(lines))
 
 
 def health_table(comparison: Comparison) -> Table:
@@ -133,15 +139,12 @@ def health_table(comparison: Comparison) -> Table:
     lines = [
         Line(
             tuple(str(row[name]) for name in ("model", "test", "maps", "protocol")),
-            (
-                *(Cell(f"{row[name]:,}") for name in ("n_images", "skipped", "degenerate_maps")),
-                Cell("" if pd.isna(row["tie_share"]) else f"{100 * row['tie_share']:.1f}"),
-            ),
+            (*(Cell(f"{row[name]:,}") for name in ("n_images", "skipped", "degenerate_maps")), Cell(row["notes"])),
             floor=comparison.explainer is not None and row["maps"] != comparison.explainer,
         )
         for row in table.to_dict("records")
     ]
-    heads = ("Model", "Test", "Maps", "Protocol", "Images", "Skipped", "Degenerate maps", "Tied pixels, %")
+    heads = ("Model", "Test", "Maps", "Protocol", "Images", "Skipped", "Degenerate maps", "Notes")
     return Table(heads, tuple(lines))
 
 
@@ -156,20 +159,19 @@ def facts(values: Any, path: str = "") -> list[tuple[str, str]]:
     return [(path, str(values))]
 
 
-def _wide(
-    comparison: Comparison, table: pd.DataFrame, heads: Mapping[str, str], key: str, scale: float, digits: int = 1
-) -> Table | None:
+def _wide(comparison: Comparison, table: pd.DataFrame, columns: Mapping[str, Column], key: str) -> Table | None:
+    """A row a model and kind of maps, a column a score that is there."""
     rows: dict[tuple[str, str], dict[str, dict[Any, Any]]] = {}
     for row in table.to_dict("records"):
         rows.setdefault((row["model"], row["maps"]), {})[row[key]] = row
-    present = [name for name in heads if any(name in found for found in rows.values())]
+    present = [name for name in columns if any(name in found for found in rows.values())]
     if not present:
         return None
     place = {name: number for number, name in enumerate(comparison.models)}
     lines = [
         Line(
             _row_head(comparison, *names, next(iter(found.values()))),
-            tuple(_cell(found.get(name), scale, digits=digits) for name in present),
+            tuple(_cell(found.get(name), columns[name].spec) for name in present),
             floor=comparison.explainer is not None and names[1] != comparison.explainer,
         )
         # The sort is stable: a model's own maps come first, as they did in the table.
@@ -177,7 +179,7 @@ def _wide(
     ]
     if key == "measure":  # there the floors are not each model's, but the reference's alone
         lines.sort(key=lambda line: line.floor)
-    return Table(("Model", "Maps", *(heads[name] for name in present)), tuple(lines))
+    return Table(("Model", "Maps", *(columns[name].head for name in present)), tuple(lines))
 
 
 def _row_head(comparison: Comparison, model: str, maps: str, row: Mapping[Any, Any]) -> tuple[str, str]:
@@ -185,16 +187,16 @@ def _row_head(comparison: Comparison, model: str, maps: str, row: Mapping[Any, A
     return (f"{model}, {seeds} seeds" if seeds > 1 else model, maps)
 
 
-def _cell(row: Mapping[Any, Any] | None, scale: float, *, digits: int = 1, signed: bool = False) -> Cell:
+def _cell(row: Mapping[Any, Any] | None, spec: ScoreSpec, *, signed: bool = False) -> Cell:
     if row is None:
         return Cell()
     if pd.isna(row["value"]):
         return Cell("undefined")
-    sign = "+" if signed else ""
+    sign, digits = "+" if signed else "", 1 if spec.unit == "%" else 2
 
     def text(value: float) -> str:
         # Adding zero turns the -0.0 that rounding leaves into 0.0.
-        return f"{round(scale * value, digits) + 0.0:{sign}.{digits}f}"
+        return f"{round(spec.scale * value, digits) + 0.0:{sign}.{digits}f}"
 
     if pd.isna(row["low"]):
         return Cell(text(row["value"]))
@@ -209,12 +211,9 @@ def _tests(row: Mapping[Any, Any]) -> tuple[Cell, Cell]:
     )
 
 
-def _spelt(score: str) -> str:
-    """The name of a score in full, as a row has room for it."""
-    base, _, kind = score.partition(".")
-    if not kind:
-        heads = {name: head for heads in SCORES.values() for name, head in heads.items()}
-        return heads[score]
-    arrow = "↓" if base == "positive" else "↑"
-    detail = {"auc": "", "auc_relative": " / (range × accuracy)", "auc_common": ", where all are right"}[kind]
-    return f"{base.capitalize()} AUC{detail} {arrow}"
+def _spelt(spec: ScoreSpec, score: str) -> str:
+    """A score's heading in full, as a row has room for it."""
+    if score == spec.name:
+        return spec.head
+    arrow = spec.head.removeprefix(spec.heading)
+    return f"{spec.heading}, where all are right{arrow}"

@@ -11,10 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import xkd_eval
-from xkd_eval.comparison.maps import LABELLED, OUTCOMES, PREDICTED, REFERENCES
+from xkd_eval.comparison.agreement import ALL, OUTCOMES
+from xkd_eval.comparison.findings import common_images, findings
 from xkd_eval.comparison.result import Comparison
-from xkd_eval.comparison.runs import Runs
-from xkd_eval.comparison.words import common_images, findings
 from xkd_eval.errors import XkdError
 from xkd_eval.files import replacing
 from xkd_eval.report import figures, view
@@ -23,22 +22,19 @@ from xkd_eval.report.gallery import ERRORS, Picture, pictures
 REPORT = "report.html"
 
 _MEANINGS = {
-    PREDICTED: "the class that each predicts",
-    LABELLED: "the labelled class",
-    REFERENCES: "the class that the reference predicts",
+    "predicted": "the class that each predicts",
+    "true": "the labelled class",
+    "reference": "the class that the reference predicts",
 }
 
 
-def write_report(
-    directory: Path, comparison: Comparison, runs: Runs | None, *, pictured: int, command: str | None
-) -> Path:
+def write_report(directory: Path, comparison: Comparison, *, pictured: int, command: str | None = None) -> Path:
     """Write the report, its figures as PDF and SVG, and the tables as CSV, Markdown and LaTeX.
 
     Args:
         directory: created where absent.
         comparison: what is reported.
-        runs: where the gallery's maps lie; None, as for run directories, leaves it out.
-        pictured: images in the gallery.
+        pictured: images in the gallery; there is none of run directories.
         command: what made it.
 
     Returns:
@@ -49,7 +45,8 @@ def write_report(
     """
     comparison.write(directory / "tables")
     drawn = figures.write(figures.draw(comparison), directory / "figures")
-    shown = [] if runs is None else pictures(comparison, runs, pictured)
+    source = comparison.pictured
+    shown = [] if source is None or not len(comparison.images) else pictures(comparison, source, pictured)
     page = _page(comparison, drawn, shown, command)
     path = directory / REPORT
     try:
@@ -75,7 +72,9 @@ def _page(comparison: Comparison, drawn: dict[str, str], shown: list[Picture], c
         version=xkd_eval.__version__,
         findings=list(findings(comparison)),
         figures=svgs,
-        scores={test: view.score_table(comparison, test) for test in view.SCORES},
+        scores=view.score_tables(comparison),
+        about=[test.about for test in comparison.tests.values() if test.about],
+        captions={f"{name}_curves": test.curve_caption for name, test in comparison.tests.items()},
         agreement=_agreement(comparison),
         differences=view.difference_tables(comparison),
         transfer=view.transfer_table(comparison),
@@ -97,11 +96,11 @@ def _page(comparison: Comparison, drawn: dict[str, str], shown: list[Picture], c
 def _agreement(comparison: Comparison) -> list[tuple[str, list[tuple[str, view.Table]]]]:
     """For which class, and by which outcome, with its table."""
     groups = []
-    for of_class, meaning in _MEANINGS.items():
+    for target, meaning in _MEANINGS.items():
         tables = [
             (outcome, table)
-            for outcome in ("all", *OUTCOMES.values())
-            if (table := view.agreement_table(comparison, of_class, outcome)) is not None
+            for outcome in (ALL, *OUTCOMES.values())
+            if (table := view.agreement_table(comparison, target, outcome)) is not None
         ]
         if tables:
             groups.append((meaning, tables))
@@ -111,7 +110,7 @@ def _agreement(comparison: Comparison) -> list[tuple[str, list[tuple[str, view.T
 def _rules(comparison: Comparison) -> list[dict[str, Any]]:
     return [
         {
-            "test": test,
+            "title": comparison.tests[test].title,
             "protocol": view.facts(rule["protocol"]),
             "data": view.facts(rule["data"]),
             "columns": [(label, view.facts(column)) for label, column in rule["columns"].items()],

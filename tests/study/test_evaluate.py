@@ -1,0 +1,205 @@
+"""Whole runs: the same rows whatever the batch, the workers, a kill or the number of processes; directories; schema."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from xkd_eval import load_classifier, perturbation_test, segmentation_test
+from xkd_eval.classifiers import architectures
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.datasets.embedded import EmbeddedDataset
+from xkd_eval.errors import XkdError
+from xkd_eval.explainers.references import Random
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "summary.schema.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    torch.manual_seed(0)
+    return load_classifier(architectures.build("resnet8", num_classes=10), size=(64, 64))
+
+
+@pytest.fixture(scope="module")
+def images() -> EmbeddedDataset:
+    return EmbeddedDataset("test", size=45)
+
+
+@pytest.fixture(scope="module")
+def reference(classifier, images):
+    return perturbation_test(classifier, images)
+
+
+def same_rows(ours, theirs) -> bool:
+    return ours.rows.equals(theirs.rows)
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 1}, {"batch_size": 7}, {"batch_size": 64}, {"workers": 2}])
+def test_rows_do_not_depend_on_how_images_are_read(classifier, images, reference, options):
+    assert same_rows(perturbation_test(classifier, images, **options), reference)
+
+
+@dataclass(frozen=True)
+class ManyForwards(Random):
+    """Counts what it is given."""
+
+    per_image = True
+    shapes: list = field(default_factory=list)
+
+    def parameters(self):
+        return {}
+
+    def __call__(self, classifier, images, classes, context=None):
+        self.shapes.append(len(images))
+        return super().__call__(classifier, images, classes, context)
+
+
+def test_a_method_of_many_forwards_gets_one_image_at_a_time(classifier, images):
+    counted = ManyForwards()
+    made = perturbation_test(classifier, images, explainer=counted, limit=5)
+    assert counted.shapes == [1] * 5
+    assert same_rows(made, perturbation_test(classifier, images, explainer="random", limit=5))
+
+
+def test_rows_do_not_depend_on_the_other_images(classifier, images, reference):
+    few = perturbation_test(classifier, images, limit=5, seed=1)
+    picked = [reference.rows["id"].to_pylist().index(name) for name in few.rows["id"].to_pylist()]
+    assert few.rows.drop_columns("position").equals(reference.rows.take(picked).drop_columns("position"))
+
+
+class InterruptedRunError(Exception):
+    pass
+
+
+def test_an_interrupted_run_continues_to_the_same_summary(classifier, images, reference, tmp_path):
+    def stop(what: str, done: int, total: int) -> None:
+        if done >= 16:
+            raise InterruptedRunError
+
+    with pytest.raises(InterruptedRunError):
+        perturbation_test(classifier, images, output=tmp_path, batch_size=8, progress=stop)
+    assert not (tmp_path / "summary.json").exists()
+    (tmp_path / "rows" / ".part-000000000-torn.parquet.partial").write_bytes(b"PAR1")
+    result = perturbation_test(classifier, images, output=tmp_path)
+    assert 0 < result.continued < len(images)
+    assert same_rows(result, reference)
+    written = json.loads((tmp_path / "summary.json").read_text())
+    whole = perturbation_test(classifier, images, output=tmp_path / "whole").summary
+    assert {**written, "images_per_second": 0} == {**whole, "images_per_second": 0}
+
+
+def test_a_finished_directory_is_printed_not_computed(classifier, images, tmp_path):
+    first = perturbation_test(classifier, images, output=tmp_path, limit=4)
+    again = perturbation_test(classifier, images, output=tmp_path, limit=4, progress=lambda what, done, total: 1 / 0)
+    assert again.summary == first.summary
+    assert {path.name for path in tmp_path.iterdir()} >= {"perturbation_curves.pdf", "extremes.png", "protocol.json"}
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"fill": "mean"}, "protocol.fill"),
+        ({"explainer": "random"}, "explainer.name"),
+        ({"limit": 3}, "data.n_images"),
+        ({"direction": "positive"}, "settings.directions"),
+        ({"precision": "bf16"}, "precision"),
+    ],
+)
+def test_a_directory_of_another_run_is_refused_with_the_field(classifier, images, tmp_path, options, field):
+    base = {"limit": 4, "output": tmp_path}
+    perturbation_test(classifier, images, **base)
+    with pytest.raises(XkdError, match=rf"holds another run; these differ: .*{field}"):
+        perturbation_test(classifier, images, **{**base, **options})
+    fresh = perturbation_test(classifier, images, **{**base, **options}, overwrite=True)
+    assert fresh.continued == 0
+
+
+def test_another_model_is_refused(classifier, images, tmp_path):
+    perturbation_test(classifier, images, limit=3, output=tmp_path)
+    torch.manual_seed(1)
+    other = load_classifier(architectures.build("resnet8", num_classes=10), size=(64, 64))
+    with pytest.raises(XkdError, match=r"model\.digest"):
+        perturbation_test(other, images, limit=3, output=tmp_path)
+
+
+@pytest.mark.parametrize("test", [perturbation_test, segmentation_test])
+def test_summaries_validate_against_the_published_schema(classifier, images, tmp_path, test):
+    result = test(classifier, images, limit=6, output=tmp_path)
+    jsonschema.validate(result.summary, SCHEMA)
+    jsonschema.validate(json.loads((tmp_path / "summary.json").read_text()), SCHEMA)
+    if test is perturbation_test:
+        assert len(result.summary["positive"]["curve"]) == 10
+
+
+def test_oracle_wins_the_segmentation_test_and_random_does_not(classifier, images):
+    oracle = segmentation_test(classifier, images, explainer="oracle").summary
+    random = segmentation_test(classifier, images, explainer="random").summary
+    assert oracle["foreground_ap"]["value"] > 0.9 > 0.3 > random["foreground_ap"]["value"]
+    assert oracle["pointing_game"]["value"] > 0.9
+
+
+def test_stored_maps_score_as_the_maps_they_were(classifier, images, reference, tmp_path):
+    perturbation_test(classifier, images, save_maps=tmp_path)
+    stored = perturbation_test(classifier, images, maps=tmp_path)
+    assert stored.rows.equals(reference.rows)
+
+
+def test_two_processes_write_the_same_rows(classifier, images, reference, tmp_path):
+    script = tmp_path / "two.py"
+    script.write_text(
+        "import torch\n"
+        "from xkd_eval import load_classifier, perturbation_test\n"
+        "from xkd_eval.classifiers import architectures\n"
+        "from xkd_eval.datasets.embedded import EmbeddedDataset\n"
+        "torch.manual_seed(0)\n"
+        "model = load_classifier(architectures.build('resnet8', num_classes=10), size=(64, 64))\n"
+        f"perturbation_test(model, EmbeddedDataset('test', size=45), output={str(tmp_path / 'run')!r}, device='cpu')\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", str(script)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert ended.returncode == 0, ended.stderr
+    shares = [pq.read_table(part)["position"].to_pylist() for part in (tmp_path / "run" / "rows").glob("*.parquet")]
+    assert sorted(shares) == [list(range(0, len(images), 2)), list(range(1, len(images), 2))]
+    both = perturbation_test(classifier, images, output=tmp_path / "run")
+    assert both.continued == len(images)  # finished by the two
+    columns = [name for name in reference.rows.column_names if reference.rows[name].type != "string"]
+    for name in columns:
+        ours, theirs = (np.stack(rows[name].to_numpy()) for rows in (both.rows, reference.rows))
+        np.testing.assert_array_equal(ours, theirs, err_msg=name)
+
+
+def test_bf16_moves_the_areas_little(classifier, images, reference):
+    bf16 = perturbation_test(classifier, images, precision="bf16").summary
+    assert bf16["precision"] == "bf16"
+    # Maps and clean images are forwarded exactly: only what is masked moves.
+    for score in ("clean_accuracy", "tie_share"):
+        assert bf16[score] == reference.summary[score]
+    for direction in ("positive", "negative"):
+        assert abs(bf16[direction]["auc"]["value"] - reference.summary[direction]["auc"]["value"]) <= 0.05
+    assert bf16["positive"]["probability_auc"] != reference.summary["positive"]["probability_auc"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size: got 0; expected a whole number of at least 1"),
+        ({"precision": "fp8"}, "precision: unknown value 'fp8'"),
+        ({"direction": "up"}, "direction: unknown value 'up'"),
+        ({"device": "cuda:99"}, "device cuda:99: not available"),
+        ({"explainer": "gradcamm"}, "explainer: unknown 'gradcamm'; nearest: gradcam"),
+        ({"maps": "maps", "explainer": "gradcam"}, "maps: .* cannot be combined"),
+    ],
+)
+def test_options_that_cannot_be_are_named(classifier, images, options, message):
+    with pytest.raises(XkdError, match=message):
+        perturbation_test(classifier, images, **options)

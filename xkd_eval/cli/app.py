@@ -1,0 +1,14 @@
+"""The application: what all commands stand on."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(
+    name="xkd-eval",
+    help="Does a compressed classifier still look at the right thing, and where its teacher looks?",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)

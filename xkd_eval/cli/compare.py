@@ -1,0 +1,85 @@
+"""xkd-eval compare."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xkd_eval.cli import options as o
+from xkd_eval.cli.app import app
+from xkd_eval.cli.console import Command, console, keeping_what_is_done
+from xkd_eval.evaluations.perturbation.options import PerturbationOptions
+from xkd_eval.study.options import RunOptions
+
+_EXAMPLES = """[b]Examples[/b]
+
+xkd-eval compare embedded/teacher embedded/plain embedded/kd embedded/exp_kd
+
+xkd-eval compare teacher.pt plain.pt kd.pt exp_kd.pt --data imagenet/val --segmentation gtsegs_ijcv.mat -o report/
+
+xkd-eval compare teacher.pt kd=kd-0.pt kd=kd-1.pt kd=kd-2.pt exp_kd=exp-0.pt exp_kd=exp-1.pt --data cifar100/
+
+xkd-eval compare runs/perturbation/teacher runs/perturbation/student"""
+
+
+@app.command(cls=Command, epilog=_EXAMPLES)
+@o.takes(RunOptions, PerturbationOptions, without=("maps", "save_maps", "figures"))
+def compare(
+    options: dict[str, Any],
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="Two or more, the teacher first: MODEL, or NAME=MODEL (several of one NAME are training seeds); or "
+            "finished run directories."
+        ),
+    ],
+    data: o.Data = "embedded",
+    masks: Annotated[
+        str | None,
+        typer.Option(
+            "--segmentation", help="Images with masks; by default --data where it has them.", rich_help_panel=o.WHAT
+        ),
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option("--teacher", "-t", help="The reference, before all MODELS.", rich_help_panel=o.WHAT)
+    ] = None,
+    explainer: o.ExplainerName = "cam",
+    floors: Annotated[
+        bool, typer.Option(help="Score random, centre and edge maps, and the oracle, too.", rich_help_panel=o.WHAT)
+    ] = True,
+    pictured: Annotated[int, typer.Option(min=0, help="Images in the report's gallery.", rich_help_panel=o.HOW)] = 60,
+    runs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where runs lie; what is finished there is shared. By default OUTPUT/runs, or runs/.",
+            rich_help_panel=o.HOW,
+        ),
+    ] = None,
+) -> None:
+    """Which model explains itself better, is the difference real, and does it look where its teacher looks?"""
+    from xkd_eval.cli.output import print_comparison, progress_bar, warn_of_slow_precision
+    from xkd_eval.report.compare import compare as compare_models
+
+    warn_of_slow_precision(options)
+    shared = runs or (None if "output" in options else Path("runs"))
+    output = options.pop("output", Path("runs/compare"))
+    with keeping_what_is_done(), progress_bar() as report:
+        result = compare_models(
+            models if teacher is None else [teacher, *(model for model in models if model != teacher)],
+            data,
+            masks=masks,
+            explainer=explainer,
+            floors=floors,
+            output=output,
+            runs=shared,
+            pictured=pictured,
+            command=shlex.join(["xkd-eval", *sys.argv[1:]]),
+            progress=report,
+            **options,
+        )
+    print_comparison(result)
+    console.print(f"report: {output / 'report.html'}", highlight=False, soft_wrap=True)

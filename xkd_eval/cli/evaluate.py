@@ -1,0 +1,75 @@
+"""xkd-eval evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xkd_eval.cli import options as o
+from xkd_eval.cli.app import app
+from xkd_eval.cli.console import Command, console, keeping_what_is_done, separated
+from xkd_eval.evaluations.perturbation.options import PerturbationOptions
+from xkd_eval.study.options import RunOptions
+
+_EXAMPLES = """[b]Examples[/b]
+
+xkd-eval evaluate embedded/teacher embedded/kd --test perturbation,segmentation
+
+xkd-eval evaluate teacher.pt student.pt --explainer cam,gradcam++ --data imagenet/val --masks gtsegs_ijcv.mat
+
+xkd-eval evaluate student.pt --explainer integrated_gradients:steps=200 --test perturbation:fill=blur --limit 500
+
+xkd-eval evaluate student.pt --explainer py:mine:MyExplainer --test py:mine:MyTest"""
+
+
+@app.command(cls=Command, epilog=_EXAMPLES)
+@o.takes(RunOptions, PerturbationOptions, without=("maps", "save_maps"))
+def evaluate(
+    options: dict[str, Any],
+    models: Annotated[list[str], typer.Argument(help="MODEL, or NAME=MODEL; the reference first.")],
+    data: o.Data = "embedded",
+    masks: Annotated[
+        str | None,
+        typer.Option(help="Images with masks, for tests that need them; by default --data.", rich_help_panel=o.WHAT),
+    ] = None,
+    explainers: Annotated[
+        list[str],
+        typer.Option(
+            "--explainer",
+            "-e",
+            help="Several by commas, or repeat it; with options: NAME:steps=200.",
+            rich_help_panel=o.WHAT,
+        ),
+    ] = ["cam"],  # noqa: B006 - typer copies it
+    tests: Annotated[
+        list[str],
+        typer.Option(
+            "--test", "-t", help="See `xkd-eval tests`; several by commas, or repeat it.", rich_help_panel=o.WHAT
+        ),
+    ] = ["perturbation"],  # noqa: B006
+    runs: Annotated[
+        Path | None,
+        typer.Option(help="Where runs lie; what is finished there is shared. By default runs/.", rich_help_panel=o.HOW),
+    ] = None,
+) -> None:
+    """Models x explainers x tests in one stream: each photograph is read, classified and explained once."""
+    from xkd_eval.cli.output import print_study, progress_bar, warn_of_slow_precision
+    from xkd_eval.study.evaluate import evaluate as evaluate_models
+
+    warn_of_slow_precision(options)
+    shared = runs or (None if "output" in options else Path("runs"))
+    with keeping_what_is_done(), progress_bar() as report:
+        study = evaluate_models(
+            models,
+            data,
+            explainers=separated(explainers),
+            tests=separated(tests),
+            masks=masks,
+            runs=shared,
+            progress=report,
+            **{"output": Path("runs/evaluate"), **options},
+        )
+    print_study(study)
+    console.print(f"table: {study.directory}/scores.csv", highlight=False, soft_wrap=True)

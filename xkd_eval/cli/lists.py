@@ -1,0 +1,26 @@
+"""xkd-eval explainers, xkd-eval tests: what there is by name, that of other packages too."""
+
+from __future__ import annotations
+
+from xkd_eval.cli.app import app
+from xkd_eval.cli.console import Command, warnings_as_lines
+
+
+@app.command(cls=Command)
+def explainers() -> None:
+    """All explainers, with the paper behind each and its cost."""
+    from xkd_eval.cli.output import print_explainers
+    from xkd_eval.explainers import list_explainers
+
+    with warnings_as_lines():
+        print_explainers(list_explainers())
+
+
+@app.command(cls=Command)
+def tests() -> None:
+    """All tests, with their options, what they need and the paper behind each."""
+    from xkd_eval.cli.output import print_tests
+    from xkd_eval.evaluations import TESTS
+
+    with warnings_as_lines():
+        print_tests([kind for _, kind in TESTS.items()])

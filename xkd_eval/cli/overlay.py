@@ -1,0 +1,82 @@
+"""xkd-eval overlay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xkd_eval.cli import options as o
+from xkd_eval.cli.app import app
+from xkd_eval.cli.console import Command, console
+from xkd_eval.study.options import RunOptions
+
+_PREPROCESS = ("size", "resize", "interpolation", "mean", "std", "channel_order", "value_range", "crop_fraction")
+_TAKEN = (*_PREPROCESS, "device", "precision", "seed")
+
+_EXAMPLES = """[b]Examples[/b]
+
+xkd-eval overlay --model student.pt photo.jpg
+
+xkd-eval overlay --model teacher.pt --model student.pt a.jpg b.png -o figures/ --format pdf
+
+xkd-eval overlay --model student.pt photo.jpg --class "tabby" --colormap inferno --alpha 0.6
+
+xkd-eval overlay --data embedded --ids test-00003 --ids test-00017 --class top:3"""
+
+
+@app.command(cls=Command, epilog=_EXAMPLES)
+@o.takes(RunOptions, only=_TAKEN)
+def overlay(
+    options: dict[str, Any],
+    photos: Annotated[list[Path] | None, typer.Argument(help="Image files.", show_default=False)] = None,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", "-m", help=o.MODEL_HELP + " Repeat it for columns.")
+    ] = None,
+    weights: Annotated[list[Path] | None, typer.Option(help="Weights, one a --model, in the same order.")] = None,
+    classes: Annotated[str, typer.Option("--class", "-c", help="A name, an index, or top:K.")] = "top:1",
+    explainer: Annotated[str, typer.Option("--explainer", "-e", help="See `xkd-eval explainers`.")] = "cam",
+    data: Annotated[str | None, typer.Option("--data", "-d", help="Take the photos from a data set.")] = None,
+    ids: Annotated[list[str] | None, typer.Option("--ids", help="Image ids in --data; repeat it.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="A seeded, label-stratified sample of --data instead of its first images.")
+    ] = None,
+    colormap: Annotated[str | None, typer.Option(help="matplotlib's name.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="The map's share in the overlay, 0 to 1.")] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A file (.png .pdf .svg) or a folder: one figure a photo.")
+    ] = Path("overlay.png"),
+    file_format: Annotated[str, typer.Option("--format", help="png, pdf or svg, where -o is a folder.")] = "png",
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that decode photos; 0: this one.", rich_help_panel=o.HOW)
+    ] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Photos explained at a time.", rich_help_panel=o.HOW)] = 32,
+) -> None:
+    """Photo, map and overlay side by side."""
+    from xkd_eval.cli.output import warn_of_slow_precision
+    from xkd_eval.explanations.overlay import write_overlays
+
+    warn_of_slow_precision(options)
+    preprocess = {name: options.pop(name) for name in list(options) if name in _PREPROCESS}
+
+    written = write_overlays(
+        models=model or ["embedded"],
+        weights=weights or [],
+        photos=photos or [],
+        data=data,
+        ids=ids or [],
+        output=output,
+        file_format=file_format,
+        preprocess=preprocess,
+        limit=limit,
+        workers=workers,
+        classes=classes,
+        explainer=explainer,
+        colormap=colormap,
+        alpha=alpha,
+        batch_size=batch_size,
+        **options,
+    )
+    for path in written:
+        console.print(str(path), highlight=False, soft_wrap=True)

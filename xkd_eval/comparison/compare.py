@@ -1,0 +1,254 @@
+"""Models side by side: floors and ceiling, paired differences, agreement and transfer of their maps, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from xkd_eval.comparison.agreement import agreement_rows, image_rows
+from xkd_eval.comparison.groups import SeedGroup, check_comparable, common_ids
+from xkd_eval.comparison.plan import CEILING, FLOORS, Kind, plan_cells, without_duplicates
+from xkd_eval.comparison.result import Comparison, Pictured
+from xkd_eval.comparison.rows import (
+    Row,
+    corrected,
+    curve_rows,
+    difference_rows,
+    floor_rows,
+    health_row,
+    right_rows,
+    score_rows,
+    transfer_rows,
+)
+from xkd_eval.datasets import ImageDataset
+from xkd_eval.errors import XkdError
+from xkd_eval.evaluations import TESTS, option_names
+from xkd_eval.evaluations.base import Evaluation
+from xkd_eval.explainers import Explainer
+from xkd_eval.study.cells import default_directory, maps_folder
+from xkd_eval.study.evaluate import explainers_of, run_study
+from xkd_eval.study.inputs import Data, StudyInputs, open_data, sets_for
+from xkd_eval.study.models import Models, NamedModel, name_models
+from xkd_eval.study.options import split_options
+from xkd_eval.study.result import EvaluationResult
+from xkd_eval.study.stream import Progress
+
+# Of the options of a study those that a comparison says itself.
+_OWN = ("maps", "save_maps", "figures")
+
+
+def compare_models(
+    models: Models,
+    data: Data = "embedded",
+    *,
+    masks: Data | None = None,
+    explainer: str | Explainer = "cam",
+    floors: bool = True,
+    tests: Sequence[str] | None = None,
+    runs: Path | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Comparison:
+    """The tables of a comparison; see `xkd_eval.compare`, which also writes its report.
+
+    Args:
+        models, data, masks, explainer, floors, tests, progress, options: as for `xkd_eval.compare`.
+        runs: where the runs of single cells lie; None keeps everything in memory.
+    """
+    known = [name for kind in TESTS.names() for name in option_names(TESTS[kind])]
+    options = {name: value for name, value in options.items() if name not in _OWN}
+    run, chosen = split_options(options, known)
+    run = replace(run, figures=False)  # a report has its own, of all models together
+    named = name_models(models)
+    _check(named)
+    groups = {model.label: model.group for model in named}
+    if named[0].is_run:
+        own = [EvaluationResult.read(Path(str(model.model)), model.label) for model in named]
+        _check_one_test(own)
+        return _tables(_Found(groups, {"own": own}), None, run.seed)
+    inputs = StudyInputs.load(named, run)
+    dataset = open_data(data, run, run.labels)
+    masked = None if masks is None else open_data(masks, run)
+    made = _tests(tests, inputs, dataset, masked, chosen)
+    sets = sets_for(made, dataset, masked)
+    (method,) = explainers_of([explainer], inputs.rules, run)
+    planned = without_duplicates(plan_cells(inputs, made, sets, method, floors=floors))
+    own_maps = {
+        entry.label: entry.cell.maps
+        for entry in planned
+        if entry.kind == "own" and entry.cell.dataset is dataset and entry.cell.maps is not None
+    }
+    folders = {} if runs is None else {maps: runs / "maps" / maps_folder(inputs, maps) for maps in own_maps.values()}
+    place: Callable[[dict[str, Any]], Path | None] = (
+        (lambda described: None) if runs is None else lambda described: default_directory(described, runs)
+    )
+    cells = list(dict.fromkeys(entry.cell for entry in planned))
+    results = dict(zip(cells, run_study(cells, inputs, place, kept=folders, progress=progress), strict=True))
+    found = _Found(groups, {})
+    for entry in planned:
+        result = replace(results[entry.cell], model=entry.label)
+        found.results.setdefault(entry.kind, []).append(result)
+        if entry.kind == "crossed":
+            found.sources.append(entry.source)
+    pictured = Pictured(
+        dataset,
+        {label: folders[maps] for label, maps in own_maps.items()} if folders else {},
+        {label: inputs.preprocess(label) for label in inputs.classifiers},
+    )
+    return _tables(found, method.name, run.seed, inputs, pictured if folders else None)
+
+
+def _tests(
+    names: Sequence[str] | None,
+    inputs: StudyInputs,
+    data: ImageDataset,
+    masks: ImageDataset | None,
+    options: Mapping[str, Any],
+) -> dict[str, Evaluation]:
+    """Those that are named; by default all that stand in comparisons and find what they need."""
+    has_masks = masks is not None or data.has_masks
+    kinds = [TESTS[name] for name in names] if names is not None else [kind for _, kind in TESTS.items()]
+    made = {}
+    for kind in kinds:
+        if names is not None or (kind.in_comparisons and (has_masks or not kind.needs_masks)):
+            taken = {name: value for name, value in options.items() if name in option_names(kind)}
+            made[kind.name] = kind.create(inputs.rules, kind.Options(**taken))
+    return made
+
+
+def _check(named: Sequence[NamedModel]) -> None:
+    if len(named) < 2:
+        raise XkdError(f"models: {len(named)} model given; expected at least two, the teacher first")
+    runs = [model.label for model in named if model.is_run]
+    if runs and len(runs) < len(named):
+        raise XkdError(f"models: {runs[0]} is a run directory and others are models; give one kind")
+    floor = next((model.group for model in named if model.group in (*FLOORS, CEILING) and not runs), None)
+    if floor is not None:
+        raise XkdError(f"models: one is called {floor!r}, as a floor is; give it another NAME=MODEL")
+    if named[0].label != named[0].group:
+        raise XkdError(
+            f"models: {named[0].group} is the reference and has several seeds; expected one model as the reference"
+        )
+
+
+def _check_one_test(results: Sequence[EvaluationResult]) -> None:
+    if len({result.test.name for result in results}) > 1:
+        listed = ", ".join(f"{result.model} ({result.test.name})" for result in results)
+        raise XkdError(f"models: run directories of one test expected; found {listed}")
+
+
+@dataclass
+class _Found:
+    """What the cells of a comparison came to.
+
+    Attributes:
+        groups: label -> group, the reference first.
+        results: by what they are to the comparison.
+        sources: whose maps each crossed result scored.
+    """
+
+    groups: dict[str, str]
+    results: dict[Kind, list[EvaluationResult]]
+    sources: list[str] = field(default_factory=list)
+
+    def of(self, kind: Kind, test: str | None = None) -> list[EvaluationResult]:
+        """Results of a kind, in the order in which they were planned."""
+        return [result for result in self.results.get(kind, []) if test in (None, result.test.name)]
+
+
+def _tables(
+    found: _Found,
+    explainer: str | None,
+    seed: int,
+    inputs: StudyInputs | None = None,
+    pictured: Pictured | None = None,
+) -> Comparison:
+    scores: list[Row] = []
+    differences: list[Row] = []
+    curves: list[Row] = []
+    transfer: list[Row] = []
+    tests = {result.test.name: result.test for result in (*found.of("own"), *found.of("agreement"))}
+    for name in dict.fromkeys(result.test.name for result in found.of("own")):
+        results = [*found.of("own", name), *found.of("floor", name)]
+        check_comparable(results)
+        ids = common_ids(results)
+        own, floors = (_pooled(found.of(kind, name), found.groups, ids, seed) for kind in ("own", "floor"))
+        for group in (*own, *floors):
+            scores += score_rows(group)
+            curves += curve_rows(group)
+        differences += difference_rows(own) + floor_rows(own, floors)
+        right = right_rows(own, floors)
+        scores, differences = scores + right[0], differences + right[1]
+        transfer += _transfer(found, name, floors, ids, seed)
+    agreements, images = _agreements(found, inputs, seed)
+    return Comparison(
+        models=tuple(dict.fromkeys(found.groups.values())),
+        explainer=explainer,
+        scores=pd.DataFrame(scores),
+        differences=pd.DataFrame(corrected(differences)),
+        agreement=pd.DataFrame(agreements),
+        transfer=pd.DataFrame(transfer),
+        curves=pd.DataFrame(curves),
+        images=pd.DataFrame(images),
+        health=pd.DataFrame([health_row(result) for kind in ("own", "floor") for result in found.of(kind)]),
+        rules=_rules(found.of("own")),
+        tests=tests,
+        labels=tuple(found.groups),
+        pictured=pictured,
+    )
+
+
+def _agreements(found: _Found, inputs: StudyInputs | None, seed: int) -> tuple[list[Row], list[Row]]:
+    """Of the images that all models score: see `agreement_rows` and `image_rows`."""
+    pairs, floors = found.of("agreement"), found.of("floor's agreement")
+    if not pairs or inputs is None:
+        return [], []
+    digest = pairs[0].summary["data"]["digest"]
+    beside = [result for result in found.of("own") if result.summary["data"]["digest"] == digest]
+    first = [result for result in beside if result.test.name == beside[0].test.name]
+    ids = common_ids([*first, *pairs])
+    pairs, floors = ([result.restricted(ids) for result in group] for group in (pairs, floors))
+    rows = agreement_rows(pairs, floors, found.groups, seed)
+    return rows, image_rows(first, pairs, floors, inputs.classifiers, ids)
+
+
+def _pooled(
+    results: Sequence[EvaluationResult], groups: Mapping[str, str], ids: Sequence[str], seed: int
+) -> list[SeedGroup]:
+    """Seeds of one student under one kind of maps together, in order of appearance."""
+    members: dict[tuple[str, str], list[EvaluationResult]] = {}
+    for result in results:
+        members.setdefault((groups[result.model], result.maps), []).append(result.restricted(ids))
+    return [SeedGroup.of(name, pooled, seed) for (name, _), pooled in members.items()]
+
+
+def _transfer(found: _Found, test: str, floors: Sequence[SeedGroup], ids: Sequence[str], seed: int) -> list[Row]:
+    """Whose maps are scored, the floors' too; seeds of one student together."""
+    members: dict[tuple[str, str], list[EvaluationResult]] = {}
+    for source, result in zip(found.sources, found.of("crossed"), strict=True):
+        if result.test.name == test:
+            pair = (found.groups[source], found.groups[result.model])
+            members.setdefault(pair, []).append(result.restricted([name for name in ids if name in result.ids]))
+    # Where the reference answers to the maps of each seed of a student, the seeds are the student's.
+    crossed = [
+        row
+        for (source, name), pooled in members.items()
+        for row in transfer_rows(source, SeedGroup.of(name, pooled, seed))
+    ]
+    return crossed + [row for floor in floors for row in transfer_rows(floor.maps, floor)] if crossed else []
+
+
+def _rules(results: Sequence[EvaluationResult]) -> dict[str, Any]:
+    """Test -> protocol, data, and each model's column: what is recorded beside the rules."""
+    rules: dict[str, Any] = {}
+    for result in results:
+        described = result.description
+        rule = rules.setdefault(
+            result.test.name, {"protocol": described["protocol"], "data": described["data"], "columns": {}}
+        )
+        rule["columns"][result.model] = {name: described[name] for name in ("model", "explainer", "precision")}
+    return rules

@@ -1,0 +1,131 @@
+"""What is compared: the results of a model under one kind of maps, its training seeds together, on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xkd_eval.errors import XkdError
+from xkd_eval.evaluations.base import Evaluation, ScoreSpec
+from xkd_eval.evaluations.protocol import differing_fields
+from xkd_eval.statistics.paired import Interval, Resamples, hierarchical_interval
+from xkd_eval.study.result import EvaluationResult
+
+
+@dataclass(frozen=True)
+class SeedGroup:
+    """A model under one kind of maps: one result, or one a training seed, all on the same images.
+
+    Attributes:
+        name: the model's, or its group's.
+        results: one a training seed.
+        draws: of each, paired with every other group's.
+        seed: of the draws of training seeds.
+    """
+
+    name: str
+    results: tuple[EvaluationResult, ...]
+    draws: tuple[Resamples, ...]
+    seed: int
+
+    @classmethod
+    def of(cls, name: str, results: Sequence[EvaluationResult], seed: int) -> SeedGroup:
+        """Draw the images."""
+        draws = tuple(Resamples.of(result.test.columns(result.columns), seed=seed) for result in results)
+        return cls(name, tuple(results), draws, seed)
+
+    @property
+    def maps(self) -> str:
+        """The explainer."""
+        return self.results[0].maps
+
+    @property
+    def test(self) -> Evaluation:
+        """The test of all of them."""
+        return self.results[0].test
+
+    def specs(self) -> list[ScoreSpec]:
+        """The compared scores that every seed has: a run of one direction lacks the other's."""
+        first, *others = ({spec.name: spec for spec in result.test.specs()} for result in self.results)
+        return [
+            spec
+            for name, spec in first.items()
+            if spec.is_at_least("compared") and all(name in known for known in others)
+        ]
+
+    def restricted(self, ids: Sequence[str]) -> SeedGroup:
+        """On some images."""
+        return SeedGroup.of(self.name, [result.restricted(ids) for result in self.results], self.seed)
+
+    def interval(self, spec: ScoreSpec, point: int | None = None) -> Interval:
+        """A score's value with its interval: over images, and over seeds where there are several.
+
+        Args:
+            spec: of the score.
+            point: of a curve.
+        """
+        score = spec.compute if point is None else lambda means: spec.compute(means)[:, point]
+        if len(self.draws) == 1:
+            return self.draws[0].interval(score)
+        return hierarchical_interval(self.draws, score, seed=self.seed)
+
+    def difference(self, other: SeedGroup, spec: ScoreSpec) -> Interval:
+        """This model's score less the other's, paired over images."""
+        if len(self.draws) == len(other.draws) == 1:
+            return self.draws[0].difference(other.draws[0], spec.compute)
+        return hierarchical_interval(self.draws, spec.compute, other.draws, seed=self.seed)
+
+    def per_image(self, spec: ScoreSpec) -> np.ndarray | None:
+        """(n,) values whose mean a score is; None where there are none, or several seeds."""
+        if len(self.results) > 1 or spec.per_image is None:
+            return None
+        return spec.per_image(self.results[0].columns)
+
+
+def check_comparable(results: Sequence[EvaluationResult]) -> None:
+    """Refuse runs of different rules or images.
+
+    Raises:
+        XkdError: protocol or data differ; the message names the fields.
+    """
+    first = results[0]
+    for other in results[1:]:
+        fields = [
+            name
+            for name, ours, theirs in (
+                ("protocol.hash", first.summary["protocol"]["hash"], other.summary["protocol"]["hash"]),
+                ("data.digest", first.summary["data"]["digest"], other.summary["data"]["digest"]),
+            )
+            if ours != theirs
+        ]
+        if fields:
+            more = differing_fields(first.description["protocol"], other.description["protocol"])
+            raise XkdError(
+                f"models: {first.model} and {other.model} cannot be compared; these differ: "
+                f"{', '.join([*fields, *(f'protocol.{name}' for name in more if name not in ('hash', 'name'))])}"
+            )
+
+
+def common_ids(results: Sequence[EvaluationResult]) -> list[str]:
+    """The images that all of them score, in the first one's order.
+
+    Raises:
+        XkdError: there is none.
+    """
+    shared = set(results[0].ids).intersection(*(result.ids for result in results[1:]))
+    if not shared:
+        raise XkdError("data: no image is scored for all models; check its labels")
+    return [name for name in results[0].ids if name in shared]
+
+
+def rightly_classified(results: Sequence[EvaluationResult]) -> list[str]:
+    """The images that every model classifies correctly, in the first one's order; all of the same images."""
+    right = np.logical_and.reduce([result.columns["predicted"] == result.columns["label"] for result in results])
+    return [name for name, is_right in zip(results[0].ids, right, strict=True) if is_right]
+
+
+def interval_cells(interval: Interval) -> dict[str, float | None]:
+    """A value and its bounds as columns of a table."""
+    return {"value": interval.value, "low": interval.low, "high": interval.high}

@@ -1,0 +1,119 @@
+"""Which cells a comparison has: each model on its own maps, beside floors and ceiling, crossed with the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from xkd_eval.datasets import ImageDataset
+from xkd_eval.evaluations.base import Evaluation
+from xkd_eval.explainers import Explainer, create_explainer
+from xkd_eval.study.cells import Cell, explained, of_references_class, own_cell
+from xkd_eval.study.inputs import StudyInputs
+
+FLOORS = ("random", "centre", "edges")
+CEILING = "oracle"
+
+Kind = Literal["own", "floor", "crossed", "agreement", "floor's agreement"]
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell, and what it is to the comparison.
+
+    Attributes:
+        kind: a model on its "own" maps, or on a "floor"'s; "crossed": on another model's; "agreement" of its maps with
+            the reference's, or a "floor's agreement" with them.
+        label: of the model, in tables.
+        source: the label of the model whose maps are scored.
+        cell: to be run.
+    """
+
+    kind: Kind
+    label: str
+    source: str
+    cell: Cell
+
+
+def plan_cells(
+    inputs: StudyInputs,
+    tests: Mapping[str, Evaluation],
+    sets: Mapping[str, ImageDataset],
+    explainer: Explainer,
+    *,
+    floors: bool,
+) -> list[PlannedCell]:
+    """All cells of a comparison.
+
+    Args:
+        inputs: models, the reference first.
+        tests: by name.
+        sets: test -> data set.
+        explainer: of the models' own maps.
+        floors: score maps that know nothing of the model as well, and the masks where there are any.
+    """
+    made = {name: create_explainer(name).seeded(inputs.options.seed) for name in (*FLOORS, CEILING)}
+    planned: list[PlannedCell] = []
+    for name, test in tests.items():
+        dataset = sets[name]
+        known = (*FLOORS, CEILING) if dataset.has_masks else FLOORS
+        beside = [made[floor] for floor in known if floors and floor != explainer.name]
+        if test.needs_reference:
+            planned += _agreements(inputs, test, dataset, explainer, beside)
+            continue
+        for label in inputs.classifiers:
+            planned.append(PlannedCell("own", label, label, own_cell(inputs, test, dataset, label, explainer)))
+            if test.needs_maps:
+                planned += [
+                    PlannedCell("floor", label, label, own_cell(inputs, test, dataset, label, floor))
+                    for floor in beside
+                ]
+        if test.crosses:
+            planned += _crossings(inputs, test, dataset, explainer)
+    return planned
+
+
+def _crossings(inputs: StudyInputs, test: Evaluation, dataset: ImageDataset, explainer: Explainer) -> list[PlannedCell]:
+    """The reference's maps are scored and another model answers, and the reverse."""
+    reference, *others = inputs.classifiers
+    pairs = [pair for other in others for pair in ((reference, other), (other, reference))]
+    return [
+        PlannedCell(
+            "crossed",
+            label,
+            source,
+            Cell(test, label, dataset, explained(inputs, source, explainer, test.protocol.target)),
+        )
+        for source, label in pairs
+    ]
+
+
+def _agreements(
+    inputs: StudyInputs, test: Evaluation, dataset: ImageDataset, explainer: Explainer, floors: list[Explainer]
+) -> list[PlannedCell]:
+    """Maps held against the reference's: other models', of their own class and of the reference's; and the floors'."""
+    reference, *others = inputs.classifiers
+    planned = []
+    for label in others:
+        cell = own_cell(inputs, test, dataset, label, explainer)
+        planned.append(PlannedCell("agreement", label, label, cell))
+        same_class = of_references_class(inputs, cell)
+        if same_class is not None:
+            planned.append(PlannedCell("agreement", label, label, same_class))
+    own = explained(inputs, reference, explainer, test.protocol.target)
+    for floor in floors:
+        cell = Cell(test, reference, dataset, explained(inputs, reference, floor, test.protocol.target), own)
+        planned.append(PlannedCell("floor's agreement", reference, reference, cell))
+    return planned
+
+
+def without_duplicates(planned: list[PlannedCell]) -> list[PlannedCell]:
+    """Each entry with the cell of the first entry that scores the same: models that see alike share a floor's."""
+    known: dict[tuple[object, ...], Cell] = {}
+    found = []
+    for entry in planned:
+        cell = entry.cell
+        key = (cell.test, cell.model, id(cell.dataset), cell.maps, cell.reference)
+        found.append(replace(entry, cell=known.setdefault(key, cell)))
+    return found

@@ -1,0 +1,126 @@
+"""Network: one classifier made ready for a run: the clean pass, further passes and explanations, all in one shape.
+
+Every forward has one fixed shape, the device's chunk of images, and the last one is padded: float32 convolutions
+differ by about 3e-6 between batch shapes, and not within one. So on one kind of device an answer depends on its image
+alone: not on the batch size, the order, a resumption, the number of processes, or what else is evaluated beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.engines.eager import check_finite, chunk_size, prepare, standing_on
+from xkd_eval.explainers.base import Context, Explainer
+
+_T = TypeVar("_T")
+
+
+class Network:
+    """A classifier on its device.
+
+    Args:
+        classifier: left as it is.
+        preprocess: under which it is evaluated.
+        device: where it runs.
+        precision: of `classify`. The clean pass, which gives the maps and the class that they explain, is float32: it
+            is one exact forward among many.
+
+    Attributes:
+        classifier: the network as it was made, on the device: explainers see this one, because folded batch norms would
+            change what some of them read (FullGrad's biases).
+        preprocess: as given.
+        chunk: images a forward.
+    """
+
+    def __init__(
+        self, classifier: Classifier, preprocess: Preprocess, device: torch.device, precision: str = "fp32"
+    ) -> None:
+        self.classifier = standing_on(classifier, device)
+        self.preprocess = preprocess
+        self.chunk = chunk_size(device)
+        self._exact = prepare(classifier, device, size=preprocess.size)
+        self._fast = self._exact
+        if precision != "fp32":
+            self._fast = prepare(classifier, device, precision, preprocess.size)
+
+    @torch.inference_mode()
+    def clean(self, images: Tensor, ids: Sequence[str]) -> tuple[Tensor, Tensor | None]:
+        """The pass that classifies.
+
+        Args:
+            images: (B, 3, H, W) normalised.
+            ids: B, for messages.
+
+        Returns:
+            (B, K) logits, and the (B, C, h, w) features that the CAM is read off; None without a CAM head.
+
+        Raises:
+            XkdError: logits that are not finite.
+        """
+        if self._exact.head is None:
+            logits, features = torch.cat([part[:n] for part, n in _in_chunks(self._exact, images, self.chunk)]), None
+        else:
+            passes = list(_in_chunks(self._exact.forward_with_features, images, self.chunk))
+            logits = torch.cat([made.logits[:n] for made, n in passes])
+            features = torch.cat([made.features[:n] for made, n in passes])
+        check_finite(logits, self.classifier.name, f"the images from {ids[0]} to {ids[-1]}")
+        return logits, features
+
+    @torch.inference_mode()
+    def classify(self, images: Tensor) -> Tensor:
+        """(n, 3, H, W) normalised, any n -> (n, K) float32 logits."""
+        return torch.cat([part[:n] for part, n in _in_chunks(self._fast, images, self.chunk)])
+
+    def explain(
+        self,
+        explainer: Explainer,
+        images: Tensor,
+        classes: Tensor,
+        ids: Sequence[str],
+        classifier: Classifier | None = None,
+        context: Context | None = None,
+    ) -> Tensor:
+        """Maps of one class of each image.
+
+        Args:
+            explainer: makes them.
+            images: (n, 3, H, W) normalised.
+            classes: (n,) int64.
+            ids: n, which seed what is random.
+            classifier: to be explained instead of the network's own.
+            context: what is known of the images already; by default nothing but the ids.
+
+        Returns:
+            (n, h, w) float32, raw.
+        """
+        context = context or Context(ids=tuple(ids))
+        width = 1 if explainer.per_image else self.chunk
+        maps = []
+        for start in range(0, len(images), width):
+            # Padded by repeating the last image: a fixed shape, and an input that every method can digest.
+            places = torch.arange(start, start + width, device=images.device).clamp(max=len(images) - 1)
+            made = explainer(classifier or self.classifier, images[places], classes[places], _taken(context, places))
+            maps.append(made[: len(images) - start].detach().float())
+        return torch.cat(maps).to(images.device)
+
+
+def _in_chunks(forward: Callable[[Tensor], _T], images: Tensor, chunk: int) -> Iterator[tuple[_T, int]]:
+    """Feed (n, ...) through `forward` `chunk` at a time, the last one padded; yields the result and its real length."""
+    for part in images.split(chunk):
+        padding = part.new_zeros((chunk - len(part), *part.shape[1:]))
+        yield forward(torch.cat([part, padding]) if len(padding) else part), len(part)
+
+
+def _taken(context: Context, places: Tensor) -> Context:
+    return Context(
+        ids=tuple(context.ids[place] for place in places.tolist()) if context.ids else None,
+        features=None if context.features is None else context.features[places],
+        masks=None if context.masks is None else context.masks[places],
+        size=context.size,
+    )

@@ -1,0 +1,1 @@
+"""Do two models' maps of one image look at the same place?"""

@@ -1,0 +1,1 @@
+"""Positive and negative perturbation test (Chefer et al., CVPR 2021)."""

@@ -1,0 +1,61 @@
+"""The rules of the perturbation test, and their arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from xkd_eval.errors import XkdError, check_choice
+from xkd_eval.evaluations.perturbation.options import DEFAULT_FRACTIONS, DIRECTIONS, PerturbationOptions
+from xkd_eval.evaluations.protocol import Rules
+from xkd_eval.evaluations.removal import FILLS
+
+
+@dataclass(frozen=True)
+class PerturbationProtocol(Rules):
+    """Positive and negative perturbation test.
+
+    Attributes:
+        fractions: of the pixels, removed one after the other from the clean image.
+        fill: what a removed pixel becomes: black in [0, 1] space, the mean colour, or the blurred image.
+        tie_seed: of the pixel permutation that breaks ties and stands in for degenerate maps.
+    """
+
+    fractions: tuple[float, ...] = DEFAULT_FRACTIONS
+    fill: str = "black"
+    tie_seed: int = 0
+
+
+def perturbation_protocol(rules: Rules, options: PerturbationOptions) -> PerturbationProtocol:
+    """The shared rules with the test's own.
+
+    Raises:
+        XkdError: fractions that do not increase within (0, 1), an unknown fill or direction.
+    """
+    fractions = _checked(options.fractions)
+    check_choice("fill", options.fill, tuple(FILLS))
+    check_choice("direction", options.direction, ("both", *DIRECTIONS))
+    protocol = PerturbationProtocol(**rules.shared(), fractions=fractions, fill=options.fill)
+    return protocol.but({"fractions": DEFAULT_FRACTIONS, "fill": "black"})
+
+
+def _checked(fractions: tuple[float, ...]) -> tuple[float, ...]:
+    values = [fractions] if isinstance(fractions, int | float) else list(fractions)
+    within = bool(values) and all(isinstance(value, int | float) and 0 < value < 1 for value in values)
+    if not within or values != sorted(set(values)):
+        raise XkdError(
+            f"fractions: got {', '.join(map(str, values)) or 'none'}; expected increasing values between 0 and 1, "
+            "such as 0.1,0.2,0.5"
+        )
+    return tuple(float(value) for value in values)
+
+
+def removed_pixels(fractions: tuple[float, ...], size: tuple[int, int]) -> list[int]:
+    """How many pixels each fraction removes of an image of `size`: int(p H W), as published."""
+    return [int(fraction * size[0] * size[1]) for fraction in fractions]
+
+
+def area_under_curve(curve: np.ndarray, fractions: tuple[float, ...]) -> np.ndarray:
+    """Trapezoid over 0 and `fractions`: (..., 1 + F) -> (...). Not divided by the range (0.9 by default)."""
+    return np.trapezoid(curve, x=np.array([0.0, *fractions]), axis=-1)

@@ -1,0 +1,232 @@
+"""Positive and negative perturbation test (Chefer et al., CVPR 2021): remove pixels by relevance, classify again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xkd_eval.evaluations.base import Batch, Columns, Evaluation, ScoreSpec
+from xkd_eval.evaluations.drawing import summary_curves
+from xkd_eval.evaluations.perturbation.options import DIRECTIONS, Direction, PerturbationOptions
+from xkd_eval.evaluations.perturbation.protocol import (
+    PerturbationProtocol,
+    area_under_curve,
+    perturbation_protocol,
+    removed_pixels,
+)
+from xkd_eval.evaluations.protocol import Rules
+from xkd_eval.evaluations.ranks import RemovalOrder, is_degenerate, upsample
+from xkd_eval.evaluations.removal import fill_image, masked_logits
+from xkd_eval.statistics.bootstrap import Means
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from xkd_eval.figures.curves import Curve
+
+
+class PerturbationTest(Evaluation):
+    """Top-1 accuracy while the most relevant ("positive") or the least relevant ("negative") pixels are removed.
+
+    Args:
+        protocol: the rules.
+        directions: which of the two to run.
+    """
+
+    name = "perturbation"
+    title = "Perturbation test"
+    citation = "Chefer et al., Transformer Interpretability Beyond Attention Visualization, CVPR 2021"
+    needs_labels = True
+    forwards_again = True
+    crosses = True
+    about = (
+        "AUC is the trapezoid over the share of pixels removed and grows with accuracy: compare models by the relative "
+        "one, or where all are right."
+    )
+    curve_caption = (
+        "Accuracy while the most relevant (positive) or the least relevant (negative) pixels are removed; "
+        "bands are 95 % intervals."
+    )
+    figure_names = ("perturbation_curves",)
+    Options = PerturbationOptions
+
+    def __init__(self, protocol: PerturbationProtocol, directions: tuple[Direction, ...] = DIRECTIONS) -> None:
+        self.protocol: PerturbationProtocol = protocol
+        self.directions = directions
+        self._orders: dict[tuple[tuple[int, int], torch.device], RemovalOrder] = {}
+
+    @classmethod
+    def create(cls, rules: Rules, options: PerturbationOptions) -> Self:
+        """See Evaluation.create."""
+        return cls(perturbation_protocol(rules, options), options.directions)
+
+    @classmethod
+    def from_description(cls, protocol: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:
+        """See Evaluation.from_description."""
+        return cls(PerturbationProtocol.from_dict(protocol), tuple(settings["directions"]))
+
+    def settings(self) -> dict[str, Any]:
+        """See Evaluation.settings."""
+        return {"directions": list(self.directions)}
+
+    def rows(self, batch: Batch) -> Columns:
+        """See Evaluation.rows. Lists hold one value a fraction, in the order of the protocol's fractions."""
+        size = self.scored_size(batch.preprocess)
+        order = self._order(size, batch.images.device)
+        maps = upsample(batch.required_maps(), size)
+        descending, tie_share = order.descending(maps)
+        columns: dict[str, Tensor] = {
+            "degenerate": is_degenerate(maps),
+            "tie_share": tie_share,
+            **_outcomes("clean", batch.logits[:, None], batch.labels, batch.target),
+        }
+        fill = fill_image(batch.pixels, batch.preprocess, self.protocol.fill)
+        removed = removed_pixels(self.protocol.fractions, size)
+        for direction in self.directions:
+            ranks = descending if direction == "positive" else order.ascending(maps)
+            logits = masked_logits(batch.images, fill, ranks, removed, batch.network)
+            columns.update(_outcomes(direction, logits, batch.labels, batch.target))
+        return {name: values.cpu().numpy() for name, values in columns.items()}
+
+    def specs(self) -> tuple[ScoreSpec, ...]:
+        """See Evaluation.specs."""
+        accuracy = ScoreSpec(
+            "clean_accuracy",
+            "accuracy",
+            lambda means: means["clean_hit"],
+            better="higher",
+            role="headline",
+            per_image=lambda rows: rows["clean_hit"].astype(bool),
+            of_maps=False,
+        )
+        ties = ScoreSpec(
+            "tie_share",
+            "pixels that share their value with another",
+            lambda means: means["tie_share"],
+            role="detail",
+            per_image=lambda rows: rows["tie_share"],
+        )
+        areas = [list(_direction_specs(direction, self.protocol.fractions)) for direction in self.directions]
+        return (accuracy, *(spec for specs in areas for spec in specs), ties)
+
+    def extras(self, rows: Columns) -> dict[str, Any]:
+        """See Evaluation.extras."""
+        return {"fractions": [0.0, *self.protocol.fractions]}
+
+    def notes(self, summary: Mapping[str, Any]) -> list[str]:
+        """See Evaluation.notes."""
+        return [f"ties: {100 * summary['tie_share']['value']:.1f} % of the pixels share their value with another"]
+
+    def quality(self, rows: Columns) -> np.ndarray:
+        """See Evaluation.quality.
+
+        The target's mean probability while irrelevant pixels go, minus while relevant ones go (one direction alone
+        where only that is run).
+        """
+        signs = {"positive": -1.0, "negative": 1.0}
+        return sum(
+            (signs[direction] * rows[f"{direction}_probability"].mean(1) for direction in self.directions), np.zeros(())
+        )
+
+    def curve_figure(self, curves: Mapping[str, Sequence[Curve]], num_classes: int | None) -> Figure | None:
+        """See Evaluation.curve_figure."""
+        from xkd_eval.figures.curves import perturbation_curves
+
+        drawn = {name.removesuffix(".curve"): list(found) for name, found in curves.items()}
+        return perturbation_curves(drawn, num_classes) if drawn else None
+
+    def figures(self, label: str, summary: Mapping[str, Any], rows: Columns) -> dict[str, Figure]:
+        """See Evaluation.figures."""
+        figure = self.curve_figure(summary_curves(self, label, summary), summary["model"]["num_classes"])
+        return {} if figure is None else {"perturbation_curves": figure}
+
+    def _order(self, size: tuple[int, int], device: torch.device) -> RemovalOrder:
+        if (size, device) not in self._orders:
+            self._orders[size, device] = RemovalOrder(size, self.protocol.tie_seed, device)
+        return self._orders[size, device]
+
+
+def _outcomes(prefix: str, logits: Tensor, labels: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """Per image (and mask) of logits (B, F, K): hit, probability and logit of the target class, log ratio.
+
+    The log ratio is that of the true class to the best other one. With F = 1, as for the clean images, (B,) tensors.
+    """
+    target_index = target[:, None, None].expand(-1, logits.shape[1], 1)
+    label_index = labels[:, None, None].expand_as(target_index)
+    label_logit = logits.gather(2, label_index)[..., 0]
+    best_other = logits.scatter(2, label_index, -torch.inf).amax(2)
+    outcomes = {
+        f"{prefix}_hit": logits.argmax(2) == labels[:, None],
+        f"{prefix}_probability": logits.softmax(2).gather(2, target_index)[..., 0],
+        f"{prefix}_logit": logits.gather(2, target_index)[..., 0],
+        f"{prefix}_log_ratio": label_logit - best_other,
+    }
+    return {name: values[:, 0] if prefix == "clean" else values for name, values in outcomes.items()}
+
+
+def _direction_specs(direction: Direction, fractions: tuple[float, ...]) -> Iterator[ScoreSpec]:
+    better: Any = "lower" if direction == "positive" else "higher"
+    remark = f"{better} is better"
+    x = (0.0, *fractions)
+
+    def curve(means: Means, outcome: str = "hit") -> np.ndarray:
+        return np.concatenate([means[f"clean_{outcome}"][:, None], means[f"{direction}_{outcome}"]], axis=1)
+
+    def area(means: Means, outcome: str = "hit") -> np.ndarray:
+        return area_under_curve(curve(means, outcome), fractions)
+
+    def per_image(outcome: str, rows: Columns) -> np.ndarray:
+        values = {name: column.astype(np.float64) for name, column in rows.items() if name.endswith(outcome)}
+        # Areas of equal hits must tie: the trapezoid tells them apart by its last bits.
+        return area(values, outcome).round(12)
+
+    yield ScoreSpec(
+        f"{direction}.auc",
+        f"{direction} AUC",
+        area,
+        better=better,
+        role="headline",
+        per_image=lambda rows: per_image("hit", rows),
+        note=remark,
+        where_right=True,
+    )
+    yield ScoreSpec(
+        f"{direction}.auc_relative",
+        f"{direction} AUC / (range x clean)",
+        lambda means: area(means) / (fractions[-1] * means["clean_hit"]),
+        better=better,
+        note=remark,
+    )
+    yield ScoreSpec(
+        f"{direction}.probability_auc",
+        f"{direction} AUC of the probability",
+        lambda means: area(means, "probability"),
+        better=better,
+        role="compared",
+        per_image=lambda rows: per_image("probability", rows),
+        note=remark,
+    )
+    yield ScoreSpec(
+        f"{direction}.curve", f"{direction} curve", curve, better=better, role="compared", x=x, area=f"{direction}.auc"
+    )
+    yield ScoreSpec(
+        f"{direction}.probability_curve",
+        f"{direction} curve of the probability",
+        lambda means: curve(means, "probability"),
+        better=better,
+        role="detail",
+        x=x,
+    )
+    yield ScoreSpec(
+        f"{direction}.log_ratio_curve",
+        f"{direction} curve of the log ratio",
+        lambda means: curve(means, "log_ratio"),
+        better=better,
+        unit="",
+        role="detail",
+        x=x,
+    )

@@ -1,0 +1,67 @@
+"""Removing pixels: what they are replaced by, and the answers to an image with more and more of them gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.evaluations.base import Network
+
+_BLUR_KERNEL, _BLUR_SIGMA = 11, 5.0  # RISE (Petsiuk et al., BMVC 2018)
+
+
+def _black(pixels: Tensor, preprocess: Preprocess) -> Tensor:
+    return preprocess.colour((0.0, 0.0, 0.0), like=pixels)[None]
+
+
+def _mean(pixels: Tensor, preprocess: Preprocess) -> Tensor:
+    return preprocess.colour(preprocess.mean_colour, like=pixels)[None]
+
+
+def _blur(pixels: Tensor, preprocess: Preprocess) -> Tensor:
+    from torchvision.transforms.functional import gaussian_blur
+
+    return preprocess.normalise(gaussian_blur(pixels.float() / 255, [_BLUR_KERNEL] * 2, [_BLUR_SIGMA] * 2))
+
+
+FILLS: dict[str, Callable[[Tensor, Preprocess], Tensor]] = {"black": _black, "mean": _mean, "blur": _blur}
+"""Name -> what removed pixels are replaced by: black in [0, 1] space, the mean colour of the normalisation, or the
+image blurred by a Gaussian (kernel 11, sigma 5)."""
+
+
+def fill_image(pixels: Tensor, preprocess: Preprocess, fill: str) -> Tensor:
+    """What removed pixels are replaced by, normalised: (1, 3, 1, 1) for a colour, (B, 3, H, W) for the blur.
+
+    Args:
+        pixels: (B, 3, H, W) uint8.
+        preprocess: normalises the fill as it does the image.
+        fill: of FILLS.
+    """
+    return FILLS[fill](pixels, preprocess)
+
+
+def masked_logits(images: Tensor, fill: Tensor, ranks: Tensor, removed: list[int], network: Network) -> Tensor:
+    """The answers to every image with its `removed[f]` first-ranked pixels replaced.
+
+    Args:
+        images: (B, 3, H, W) normalised.
+        fill: (1 or B, 3, H or 1, W or 1), see `fill_image`.
+        ranks: (B, H, W) integers, 0 = removed first.
+        removed: F numbers of pixels.
+        network: is asked; memory is bounded by its chunk and not by B F.
+
+    Returns:
+        (B, F, K) logits.
+    """
+    n_images, n_masks = len(images), len(removed)
+    fills = fill.expand(n_images, *fill.shape[1:])
+    limits = torch.tensor(removed, dtype=ranks.dtype, device=ranks.device)
+    logits = []
+    for copies in torch.arange(n_images * n_masks, device=images.device).split(network.chunk):
+        image, mask = copies % n_images, copies // n_images
+        hidden = ranks[image] < limits[mask, None, None]
+        logits.append(network.classify(torch.where(hidden[:, None], fills[image], images[image])))
+    return torch.cat(logits).unflatten(0, (n_masks, n_images)).transpose(0, 1)

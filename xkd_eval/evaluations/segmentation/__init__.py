@@ -1,0 +1,1 @@
+"""Segmentation test (Chefer et al., CVPR 2021, on ImageNet-Segmentation)."""

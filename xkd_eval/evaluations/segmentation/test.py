@@ -1,0 +1,165 @@
+"""Segmentation test: a saliency map against the object's mask (ImageNet-Segmentation, Guillaumin et al., IJCV 2014)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from torch import Tensor
+
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.errors import XkdError
+from xkd_eval.evaluations.base import Batch, Columns, Evaluation, ScoreSpec
+from xkd_eval.evaluations.protocol import Rules
+from xkd_eval.evaluations.ranks import is_degenerate, tie_permutation, upsample
+from xkd_eval.evaluations.segmentation.curve import histogram_scores, precision_recall_figure
+from xkd_eval.evaluations.segmentation.image_scores import score_image
+from xkd_eval.evaluations.segmentation.protocol import SegmentationProtocol
+from xkd_eval.statistics.bootstrap import Means, Score
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class SegmentationTest(Evaluation):
+    """Pixel accuracy, mIoU, mAP, F1 and the pointing games of one map an image."""
+
+    name = "segmentation"
+    title = "Segmentation test"
+    citation = "Guillaumin et al., ImageNet Auto-Annotation with Segmentation Propagation, IJCV 2014"
+    needs_masks = True
+    reads_answers = False
+    figure_names = ("precision_recall",)
+
+    def __init__(self, protocol: SegmentationProtocol) -> None:
+        self.protocol: SegmentationProtocol = protocol
+
+    @classmethod
+    def create(cls, rules: Rules, options: Any) -> Self:
+        """See Evaluation.create."""
+        return cls(SegmentationProtocol(**rules.shared()))
+
+    @classmethod
+    def from_description(cls, protocol: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:
+        """See Evaluation.from_description."""
+        return cls(SegmentationProtocol.from_dict(protocol))
+
+    def scored_size(self, preprocess: Preprocess) -> tuple[int, int]:
+        """The protocol's, whatever the model's input."""
+        return self.protocol.size
+
+    def rows(self, batch: Batch) -> Columns:
+        """See Evaluation.rows. The classifier is not asked again."""
+        if batch.masks is None:
+            raise XkdError("data: the set has no masks; segmentation needs one mask an image")
+        upsampled = upsample(batch.required_maps(), self.protocol.size)
+        degenerate = is_degenerate(upsampled)
+        maps = self._scaled(upsampled, degenerate).cpu().numpy()
+        masks = batch.masks.cpu().numpy()
+        rows = [score_image(relevance, mask, self.protocol.bins) for relevance, mask in zip(maps, masks, strict=True)]
+        return {
+            "degenerate": degenerate.cpu().numpy(),
+            **{name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]},
+        }
+
+    def columns(self, rows: Columns) -> Columns:
+        """See Evaluation.columns; a figure that some images do not define has a column that says which do."""
+        columns: Columns = {}
+        for name in (*_COUNTS, *_PER_IMAGE):
+            values = rows[name].astype(np.float64)
+            columns[name] = np.nan_to_num(values)
+            if np.isnan(values).any():
+                columns[f"{name}_defined"] = ~np.isnan(values)
+        return columns
+
+    def specs(self) -> tuple[ScoreSpec, ...]:
+        """See Evaluation.specs."""
+        return _SPECS
+
+    def extras(self, rows: Columns) -> dict[str, Any]:
+        """See Evaluation.extras."""
+        positives, negatives = (rows[f"histogram_{kind}"].sum(0) for kind in ("object", "background"))
+        return {
+            **histogram_scores(positives, negatives),
+            "empty_masks": int((rows["object_pixels"] == 0).sum()),
+            "full_masks": int((rows["background_pixels"] == 0).sum()),
+        }
+
+    def quality(self, rows: Columns) -> np.ndarray:
+        """See Evaluation.quality: the foreground's average precision."""
+        return rows["foreground_ap"]
+
+    def figures(self, label: str, summary: Mapping[str, Any], rows: Columns) -> dict[str, Figure]:
+        """See Evaluation.figures."""
+        objects, background = (int(rows[f"{kind}_pixels"].sum()) for kind in ("object", "background"))
+        return {"precision_recall": precision_recall_figure(label, summary, objects, background)}
+
+    def _scaled(self, maps: Tensor, degenerate: Tensor) -> Tensor:
+        """Min-max to [0, 1] per image; a degenerate map becomes the protocol's permutation, a random map."""
+        flat = maps.flatten(1)
+        low, high = flat.amin(1)[:, None, None], flat.amax(1)[:, None, None]
+        scaled = (maps - low) / (high - low)
+        if degenerate.any():
+            order = tie_permutation(flat.shape[1], self.protocol.tie_seed).to(maps) / (flat.shape[1] - 1)
+            scaled[degenerate] = order.reshape(maps.shape[1:])
+        return scaled
+
+
+_COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
+_PER_IMAGE = ("ap", "foreground_ap", "f1_rows", "pointing_game", "energy_pointing_game", "otsu_iou")
+
+
+def _pixel_accuracy(means: Means) -> np.ndarray:
+    return (means["true_positive"] + means["true_negative"]) / sum(means[name] for name in _COUNTS)
+
+
+def _foreground_iou(means: Means) -> np.ndarray:
+    wrong = means["false_positive"] + means["false_negative"]
+    return means["true_positive"] / (means["true_positive"] + wrong)
+
+
+def _background_iou(means: Means) -> np.ndarray:
+    wrong = means["false_positive"] + means["false_negative"]
+    return means["true_negative"] / (means["true_negative"] + wrong)
+
+
+def _f1(means: Means) -> np.ndarray:
+    wrong = means["false_positive"] + means["false_negative"]
+    return 2 * means["true_positive"] / (2 * means["true_positive"] + wrong)
+
+
+def _mean_where_defined(column: str) -> Score:
+    return lambda means: means[column] / means[f"{column}_defined"] if f"{column}_defined" in means else means[column]
+
+
+def _image_values(column: str) -> Callable[[Columns], np.ndarray]:
+    return lambda rows: rows[column].astype(np.float64)
+
+
+def _mean(name: str, title: str, column: str | None = None, **more: Any) -> ScoreSpec:
+    """A mean over the images that define a column."""
+    column = column or name
+    compute, per_image = _mean_where_defined(column), _image_values(column)
+    return ScoreSpec(name, title, compute, better="higher", per_image=per_image, **more)
+
+
+_SPECS = (
+    ScoreSpec("pixel_accuracy", "pixel accuracy", _pixel_accuracy, better="higher"),
+    ScoreSpec(
+        "miou",
+        "mIoU",
+        lambda means: (_foreground_iou(means) + _background_iou(means)) / 2,
+        better="higher",
+        role="headline",
+    ),
+    _mean("map", "mAP (published rule)", "ap", note="not rank-invariant"),
+    _mean("foreground_ap", "foreground AP"),
+    ScoreSpec("f1", "F1 over pixels", _f1, better="higher"),
+    _mean("f1_rows", "F1 over rows (published)"),
+    _mean("pointing_game", "pointing game", role="headline"),
+    _mean("energy_pointing_game", "energy pointing game"),
+    ScoreSpec("iou_object", "IoU of the object", _foreground_iou, better="higher", role="detail"),
+    ScoreSpec("iou_background", "IoU of the background", _background_iou, better="higher", role="detail"),
+    _mean("otsu_iou", "IoU of the object under Otsu's threshold", role="detail"),
+)

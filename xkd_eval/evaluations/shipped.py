@@ -1,0 +1,11 @@
+"""The tests of this project, in the order in which tables show them; importing this module makes them known."""
+
+from __future__ import annotations
+
+from xkd_eval.evaluations import register_test
+from xkd_eval.evaluations.agreement.test import AgreementTest
+from xkd_eval.evaluations.perturbation.test import PerturbationTest
+from xkd_eval.evaluations.segmentation.test import SegmentationTest
+
+for _test in (PerturbationTest, SegmentationTest, AgreementTest):
+    register_test(_test)

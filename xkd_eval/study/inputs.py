@@ -1,0 +1,151 @@
+"""What a study works on: classifiers by label, data sets, and what follows from pairs of the two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xkd_eval.classifiers.class_names import read_class_map
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.loading import load_classifier
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.datasets import ImageDataset, limit, open_dataset, resolve_labels
+from xkd_eval.errors import XkdError
+from xkd_eval.evaluations.base import Evaluation
+from xkd_eval.evaluations.protocol import Rules, shared_rules
+from xkd_eval.study.models import NamedModel
+from xkd_eval.study.options import RunOptions
+
+Data = str | Path | ImageDataset
+"""What `open_dataset` takes, or a data set."""
+
+
+@dataclass
+class StudyInputs:
+    """Models and data of a study.
+
+    Attributes:
+        classifiers: by label, the reference first.
+        rules: that all tests share.
+        options: of the study.
+    """
+
+    classifiers: dict[str, Classifier]
+    rules: Rules
+    options: RunOptions
+    _labels: dict[tuple[int, str], list[int | None]] = field(default_factory=dict)
+    _digests: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, named: Sequence[NamedModel], options: RunOptions) -> StudyInputs:
+        """Load the models.
+
+        Raises:
+            XkdError: whatever `load_classifier` and `shared_rules` refuse.
+        """
+        rules = shared_rules(options.protocol, target=options.target, overrides=options.overrides)
+        # Under the named protocols the overrides are the protocol's, for every model; otherwise they correct the
+        # model's.
+        own = options.overrides if rules.name == "model" else {}
+        files = options.weights_of(len(named))
+        classifiers = {
+            model.label: load_classifier(model.model, weights=weights, **own)
+            for model, weights in zip(named, files, strict=True)
+        }
+        return cls(classifiers, rules, options)
+
+    @property
+    def reference(self) -> str:
+        """The label of the first model."""
+        return next(iter(self.classifiers))
+
+    def preprocess(self, label: str) -> Preprocess:
+        """The input convention under which a model is evaluated."""
+        return self.rules.resolve(self.classifiers[label].preprocess)
+
+    def digest(self, label: str) -> str:
+        """See Classifier.digest."""
+        if label not in self._digests:
+            self._digests[label] = self.classifiers[label].digest()
+        return self._digests[label]
+
+    def alike(self, label: str, among: Sequence[str] | None = None) -> str:
+        """The first model that is given the same input as `label`: what no network enters is shared with it."""
+        seen = self.preprocess(label)
+        return next((other for other in among or self.classifiers if self.preprocess(other) == seen), label)
+
+    def share_classes(self, label: str) -> bool:
+        """Whether an index means the same class to a model and to the reference."""
+        model, reference = self.classifiers[label], self.classifiers[self.reference]
+        if model.class_names is not None and reference.class_names is not None:
+            return model.class_names == reference.class_names
+        return model.num_classes == reference.num_classes
+
+    def labels(self, dataset: ImageDataset, label: str, *, required: bool) -> list[int | None]:
+        """The class index of each image among a model's classes, None where there is none.
+
+        Args:
+            dataset: with raw labels.
+            label: of the model.
+            required: whether a test reads them; elsewhere a set of other classes is no error.
+
+        Raises:
+            XkdError: they are required, and the set's classes are not the model's.
+        """
+        key = (id(dataset), label)
+        if key not in self._labels:
+            class_map = self.options.class_map
+            mapping = None if class_map is None else read_class_map(Path(class_map))
+            try:
+                self._labels[key] = resolve_labels(dataset, self.classifiers[label], mapping)
+            except XkdError:
+                if required or mapping is not None:
+                    raise
+                return [None] * len(dataset)
+        return self._labels[key]
+
+
+def open_data(data: Data, options: RunOptions, labels: Path | None = None) -> ImageDataset:
+    """A data set, or a sample of it where `limit` says so.
+
+    Args:
+        data: what `open_dataset` takes, or a data set.
+        options: of the study.
+        labels: a file of labels for a flat image archive.
+    """
+    dataset = data if isinstance(data, ImageDataset) else open_dataset(str(data), labels=labels)
+    return dataset if options.limit is None else limit(dataset, options.limit, options.seed)
+
+
+def check_data(dataset: ImageDataset, test: Evaluation) -> None:
+    """Raise XkdError where a data set lacks what a test needs."""
+    if test.needs_masks and not dataset.has_masks:
+        raise XkdError(
+            f"data: {dataset.name} has no masks; {test.name} expects gtsegs_ijcv.mat, a folder of images with "
+            "same-named mask PNGs, or 'embedded'"
+        )
+    if dataset.label_kind != "none":
+        return
+    if test.needs_labels:
+        # Sets of masks take no file of labels.
+        remedy = "give a set with labels" if dataset.has_masks else "pass `labels`"
+        raise XkdError(f"data: {dataset.name} has no labels; {test.name} scores against the true class: {remedy}")
+    if test.protocol.target == "true":
+        raise XkdError(f"target true: {dataset.name} has no labels; leave it out to explain the predicted class")
+
+
+def sets_for(
+    tests: Mapping[str, Evaluation], data: ImageDataset, masks: ImageDataset | None
+) -> dict[str, ImageDataset]:
+    """Test -> the data set that it scores: `masks` for those that need masks, where it is given, `data` for the others.
+
+    Raises:
+        XkdError: a set lacks what its test needs.
+    """
+    sets = {}
+    for name, test in tests.items():
+        chosen = masks if test.needs_masks and masks is not None else data
+        check_data(chosen, test)
+        sets[name] = test.images(chosen)
+    return sets

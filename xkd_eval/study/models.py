@@ -1,0 +1,112 @@
+"""What is evaluated side by side: models, their labels, and which of them are training seeds of one student."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.errors import XkdError
+
+Model = str | Path | nn.Module
+"""What `load_classifier` takes."""
+
+Models = Model | Sequence[Model] | Mapping[str, Model | Sequence[Model]]
+"""One model, several, or several by label."""
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """One model, or one finished run directory.
+
+    Attributes:
+        label: what tables and directories call it, unique.
+        group: what it is called together with the other training seeds of the same student; the label where it is
+            alone.
+        model: what `load_classifier` takes, or a directory.
+    """
+
+    label: str
+    group: str
+    model: Model
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is a directory."""
+        return not isinstance(self.model, nn.Module) and Path(self.model).is_dir()
+
+
+def name_models(models: Models) -> list[NamedModel]:
+    """Label models, in the order given.
+
+    Args:
+        models: one, several, or a mapping from labels: names, paths, classifiers or finished run directories; a text
+            may be "NAME=MODEL". Several of one NAME, or a list in a mapping, are training seeds of one student.
+
+    Raises:
+        XkdError: none, or two of one label.
+    """
+    if isinstance(models, Model):
+        models = [models]
+    if not models:
+        raise XkdError("models: none given; expected at least one")
+    grouped = _from_mapping(models) if isinstance(models, Mapping) else _from_sequence(models)
+    found = [
+        NamedModel(group if len(members) == 1 else f"{group} ({place})", group, model)
+        for group, members in grouped.items()
+        for place, model in enumerate(members, start=1)
+    ]
+    labels = [named.label for named in found]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise XkdError(f"models: two are called {twice!r}; give one another NAME=MODEL")
+    return found
+
+
+def _from_mapping(models: Mapping[str, Model | Sequence[Model]]) -> dict[str, list[Model]]:
+    return {name: [given] if isinstance(given, Model) else list(given) for name, given in models.items()}
+
+
+def _from_sequence(models: Sequence[Model]) -> dict[str, list[Model]]:
+    pairs = [_named(given) for given in models]
+    chosen = {name for name, _ in pairs if name is not None}
+    grouped: dict[str, list[Model]] = {}
+    seen: Counter[str] = Counter()
+    for name, model in pairs:
+        if name is not None:
+            grouped.setdefault(name, []).append(model)
+            continue
+        label = _label(model)
+        seen[label] += 1
+        # Equal names without a NAME= may be unrelated models: they are told apart and not pooled.
+        if seen[label] > 1 or label in chosen:
+            label = f"{label} #{seen[label] + (label in chosen)}"
+        grouped[label] = [model]
+    return grouped
+
+
+def _label(model: Model) -> str:
+    if isinstance(model, Classifier):
+        return model.name
+    return type(model).__name__ if isinstance(model, nn.Module) else _short(str(model))
+
+
+def _named(given: Model) -> tuple[str | None, Model]:
+    """ "kd=runs/kd/student.pt" in two; a file whose own name holds the sign is one."""
+    if not isinstance(given, str) or Path(given).exists():
+        return None, given
+    name, separator, model = given.partition("=")
+    return (name, model) if separator and name and not {"/", ":"} & set(name) else (None, given)
+
+
+def _short(model: str) -> str:
+    """ "runs/kd/student.pt", "kd.pt" and "embedded/kd" -> "kd"; names of a library as they are, without slashes."""
+    path = Path(model)
+    if path.suffix in (".pt", ".pth"):
+        generic = path.stem in ("student", "best", "last") and path.parent.name
+        return path.parent.name if generic else path.stem
+    return path.name if path.is_dir() else model.removeprefix("embedded/").replace("/", " ")

@@ -1,0 +1,167 @@
+"""RunOptions: what every evaluation takes, with its defaults and its help, said once."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from xkd_eval.errors import XkdError, check_choice
+from xkd_eval.registry import nearest
+
+_PREPROCESS = (
+    "size",
+    "resize",
+    "interpolation",
+    "mean",
+    "std",
+    "channel_order",
+    "value_range",
+    "crop_fraction",
+)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What every evaluation takes beside models, data, explainers and tests.
+
+    What is evaluated:
+        weights: a file of weights for a timm, torchvision or xkd name (.pt .pth .th .safetensors), one a model in
+            order.
+        labels: labels of a flat image archive: NAME,class lines.
+        class_map: maps WordNet ids or class names to class indices: CSV or JSON.
+        maps: score the maps of this folder instead of an explainer's: ID.npy, (h, w).
+        save_maps: write the raw maps there as well.
+        limit: only a seeded, label-stratified sample of so many images.
+
+    The model's input (by default its own):
+        size: input size: 224 or 224x320 (height x width).
+        resize: squash: ignore the aspect ratio (default); crop: short side + centre.
+        interpolation: PIL's filter.
+        mean: such as 0.485,0.456,0.406, or one value.
+        std: such as 0.229,0.224,0.225, or one value.
+        channel_order: what the network was trained on.
+        value_range: the value of white: 1 or 255.
+        crop_fraction: share of the short side that the centre crop keeps.
+
+    Rules (they change the protocol's hash):
+        protocol: model: each model's own input; chefer, exp-kd: as published.
+        target: the class that is explained.
+
+    How it runs:
+        output: where the run lies; by default under runs/.
+        overwrite: start afresh instead of continuing.
+        figures: draw them into the run's directory.
+        device: auto, cpu, cuda, cuda:1.
+        precision: of images that a test makes; bf16 is faster where the hardware has it, and moves areas by about
+            0.002.
+        models_at_once: networks in memory at a time; by default as many as fit. Others take their turn.
+        workers: processes that decode images; by default by the set's size.
+        batch_size: images read at a time; changes memory, never a result.
+        seed: of the sample and of random explainers.
+        strict: an unreadable image is an error, not skipped.
+    """
+
+    weights: str | Path | Sequence[str | Path] | None = None
+    labels: Path | None = None
+    class_map: Path | None = None
+    maps: Path | None = None
+    save_maps: Path | None = None
+    limit: int | None = None
+
+    size: int | tuple[int, int] | None = None
+    resize: Literal["squash", "crop"] | None = None
+    interpolation: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] | None = None
+    mean: float | tuple[float, ...] | None = None
+    std: float | tuple[float, ...] | None = None
+    channel_order: Literal["RGB", "BGR"] | None = None
+    value_range: float | None = None
+    crop_fraction: float | None = None
+
+    protocol: Literal["model", "chefer", "exp-kd"] = "model"
+    target: Literal["predicted", "true"] = "predicted"
+
+    output: Path | None = None
+    overwrite: bool = False
+    figures: bool = True
+    device: str = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    models_at_once: int | None = None
+    workers: int | None = None
+    batch_size: int = 32
+    seed: int = 0
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("precision", self.precision, ("fp32", "bf16"))
+        least = {"batch_size": 1, "workers": 0, "models_at_once": 1, "limit": 1}
+        for name, minimum in least.items():
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < minimum):
+                raise XkdError(f"{name}: got {value!r}; expected a whole number of at least {minimum}")
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The Preprocess fields that are set."""
+        return {name: value for name in _PREPROCESS if (value := getattr(self, name)) is not None}
+
+    def workers_for(self, n_images: int) -> int:
+        """`workers`; by default none for what is decoded before one has started, else the cores but one."""
+        if self.workers is not None:
+            return self.workers
+        return 0 if n_images < 256 else min(8, max(1, (os.cpu_count() or 1) - 1))
+
+    def weights_of(self, n_models: int) -> list[str | Path | None]:
+        """One file a model, None where there is none.
+
+        Raises:
+            XkdError: another number of files than of models.
+        """
+        if self.weights is None:
+            return [None] * n_models
+        given = [self.weights] if isinstance(self.weights, str | Path) else list(self.weights)
+        if len(given) != n_models:
+            raise XkdError(f"weights: got {len(given)} for {n_models} models; expected one a model, in order")
+        return list(given)
+
+
+def split_options(given: Mapping[str, Any], others: Sequence[str]) -> tuple[RunOptions, dict[str, Any]]:
+    """Keyword arguments as RunOptions, and those of tests.
+
+    Args:
+        given: name -> value.
+        others: the options of the tests that are run.
+
+    Raises:
+        XkdError: a name that nothing reads, which would be a silent wrong number; the nearest are given.
+    """
+    own = {field.name for field in fields(RunOptions)}
+    for name in given:
+        if name not in own and name not in others:
+            raise XkdError(f"{name}: unknown option; {nearest(name, [*sorted(own), *others], limit=40)}")
+    run = RunOptions(**{name: value for name, value in given.items() if name in own})
+    return run, {name: value for name, value in given.items() if name not in own}
+
+
+def helps(kind: type) -> dict[str, tuple[str, str]]:
+    """Field -> (section, help), as the class's docstring has them.
+
+    Args:
+        kind: a dataclass whose docstring lists its fields under headings: "Attributes:", or any line that ends in ":".
+    """
+    found: dict[str, tuple[str, str]] = {}
+    section, name = "", ""
+    for line in inspect.cleandoc(kind.__doc__ or "").splitlines():
+        heading, entry = re.fullmatch(r"(\S.*):", line), re.fullmatch(r" {4}(\w+): (.*)", line)
+        if heading:
+            section, name = heading[1], ""
+        elif entry:
+            name = entry[1]
+            found[name] = (section, entry[2])
+        elif name and line.startswith(" " * 8):
+            found[name] = (section, f"{found[name][1]} {line.strip()}")
+    return found

@@ -1,0 +1,222 @@
+"""What evaluations come to: one finished test, and the table of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xkd_eval.errors import XkdError
+from xkd_eval.evaluations import TESTS
+from xkd_eval.evaluations.base import Columns, Evaluation, ScoreSpec, to_columns
+from xkd_eval.study.summary import scored_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """One finished test of one model on one kind of maps.
+
+    Attributes:
+        model: its label.
+        test: under its protocol.
+        description: the rules, the model's column and the data, as protocol.json holds them.
+        summary: the scores, as summary.json holds them; docs/summary.schema.json describes it.
+        rows: one row an image in the data set's order, skipped ones included.
+        directory: where all of it lies; None for a run kept in memory.
+        continued: how many images the directory already held.
+
+    Example:
+        >>> import xkd_eval
+        >>> result = xkd_eval.perturbation_test("embedded/kd", limit=8)
+        >>> result.summary["n_images"], result.rows.num_rows
+        (8, 8)
+    """
+
+    model: str
+    test: Evaluation
+    description: dict[str, Any]
+    summary: dict[str, Any]
+    rows: pa.Table
+    directory: Path | None
+    continued: int = 0
+
+    @classmethod
+    def read(cls, directory: Path, label: str | None = None) -> EvaluationResult:
+        """A finished run directory.
+
+        Args:
+            directory: that a test left.
+            label: of the model; by default its name.
+
+        Raises:
+            XkdError: it holds no finished run, or one of a test that is not installed.
+        """
+        from xkd_eval.study.directory import read_run
+
+        description, summary, rows = read_run(directory)
+        test = TESTS[str(summary.get("test"))].from_description(description["protocol"], description["settings"])
+        return cls(label or summary["model"]["name"], test, description, summary, rows, directory)
+
+    @property
+    def maps(self) -> str:
+        """The explainer's name."""
+        return str(self.summary["explainer"]["name"])
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The rows of the images that were scored, as arrays."""
+        return to_columns(scored_rows(self.rows))
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Of the images that were scored."""
+        return tuple(scored_rows(self.rows)["id"].to_pylist())
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """A row a score: model, maps, test, score, value, low, high (95 % interval); fractions of 1."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self._score_rows()), columns=_SCORE_COLUMNS)
+
+    def restricted(self, ids: Sequence[str]) -> EvaluationResult:
+        """The rows of some of the scored images, in the order given; the summary stays that of all."""
+        scored = scored_rows(self.rows)
+        place = {name: number for number, name in enumerate(self.ids)}
+        chosen = np.array([place[name] for name in ids], dtype=np.int64)
+        return replace(self, rows=scored.take(chosen))
+
+    def plot(self) -> Figure:
+        """The test's own figure: perturbation curves, or the precision-recall curve.
+
+        Raises:
+            XkdError: the test draws none.
+        """
+        figures = self.test.figures(self.maps, self.summary, self.columns)
+        if not figures:
+            raise XkdError(f"plot: the test {self.test.name} draws no figure; its numbers are in `scores`")
+        return next(iter(figures.values()))
+
+    def _score_rows(self) -> Any:
+        for spec in self.test.specs():
+            found = spec.of(self.summary)
+            if spec.x is None and found is not None:
+                low, high = found["ci95"] or (None, None)
+                yield (self.model, self.maps, self.test.name, spec.name, found["value"], low, high)
+
+    def _shown(self) -> list[tuple[ScoreSpec, dict[str, Any]]]:
+        return [
+            (spec, found)
+            for spec in self.test.specs()
+            if spec.x is None and spec.is_at_least("shown") and (found := spec.of(self.summary)) is not None
+        ]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{spec.title} {_figure(spec, found)}" for spec, found in self._shown()[:3])
+        where = f", in {self.directory}" if self.directory else ""
+        return f"<{self.test.name} of {self.model}, {self.maps}, {self.summary['n_images']:,} images: {shown}{where}>"
+
+    def _repr_html_(self) -> str:
+        return _html(self.scores, f"{self.test.title} of {self.model}, {self.summary['n_images']:,} images")
+
+
+@dataclass(frozen=True)
+class Study:
+    """Models evaluated side by side.
+
+    Attributes:
+        models: labels, the reference first.
+        results: one a model, kind of maps and test, in that order of tests.
+        directory: where the tables lie; None for a study kept in memory.
+
+    Example:
+        >>> import xkd_eval
+        >>> study = xkd_eval.evaluate(["embedded/teacher", "embedded/kd"], tests=["perturbation"], limit=8)
+        >>> list(study.scores.columns)
+        ['model', 'maps', 'test', 'score', 'value', 'low', 'high']
+        >>> study.models
+        ('teacher', 'kd')
+    """
+
+    models: tuple[str, ...]
+    results: tuple[EvaluationResult, ...]
+    directory: Path | None = None
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """A row a score: model, maps, test, score, value, low, high (95 % interval); fractions of 1."""
+        import pandas as pd
+
+        rows = [row for result in self.results for row in result._score_rows()]
+        return pd.DataFrame(rows, columns=_SCORE_COLUMNS)
+
+    def result(self, model: str, test: str, maps: str | None = None) -> EvaluationResult:
+        """One of the results.
+
+        Args:
+            model: its label.
+            test: its name.
+            maps: the explainer's name; by default the first.
+
+        Raises:
+            XkdError: there is none.
+        """
+        for found in self.results:
+            if found.model == model and found.test.name == test and maps in (None, found.maps):
+                return found
+        known = ", ".join(f"{found.model} / {found.test.name} / {found.maps}" for found in self.results)
+        raise XkdError(f"model: no result {model!r} / {test!r} / {maps or 'any maps'}; the study has {known}")
+
+    def plot(self) -> Figure:
+        """The curves of all models and maps, of the first test that has curves.
+
+        Raises:
+            XkdError: no test has.
+        """
+        from xkd_eval.evaluations.drawing import summary_curves
+
+        for name in dict.fromkeys(result.test.name for result in self.results):
+            group = [result for result in self.results if result.test.name == name]
+            several = len({result.maps for result in group}) > 1
+            curves: dict[str, list[Any]] = {}
+            for result in group:
+                label = f"{result.model}, {result.maps}" if several else result.model
+                for score, found in summary_curves(result.test, label, result.summary).items():
+                    curves.setdefault(score, []).extend(found)
+            classes = {result.summary["model"]["num_classes"] for result in group}
+            figure = group[0].test.curve_figure(curves, classes.pop() if len(classes) == 1 else None)
+            if figure is not None:
+                return figure
+        raise XkdError("plot: none of the study's tests has curves; its numbers are in `scores`")
+
+    def __repr__(self) -> str:
+        tests = dict.fromkeys(result.test.name for result in self.results)
+        maps = dict.fromkeys(result.maps for result in self.results)
+        return f"<Study of {', '.join(self.models)}: {', '.join(tests)}; maps {', '.join(maps)}; see .scores, .plot()>"
+
+    def _repr_html_(self) -> str:
+        return _html(self.scores, repr(self).strip("<>"))
+
+
+_SCORE_COLUMNS = ["model", "maps", "test", "score", "value", "low", "high"]
+
+
+def _figure(spec: ScoreSpec, found: dict[str, Any]) -> str:
+    if found["value"] is None:
+        return "undefined"
+    return f"{spec.scale * found['value']:.1f} %" if spec.unit == "%" else f"{found['value']:.3g}"
+
+
+def _html(table: pd.DataFrame, caption: str) -> str:
+    from html import escape
+
+    return f"<p>{escape(caption)}</p>{table.to_html(index=False, float_format='{:.4f}'.format, na_rep='')}"

@@ -1,0 +1,120 @@
+"""Which models are in memory together: all of them where they fit, else the reference with as many others as do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.study.cells import Cell, Maps
+from xkd_eval.study.inputs import StudyInputs
+
+if TYPE_CHECKING:
+    from xkd_eval.study.stream import CellRun, KeptMaps
+
+_COPIES = 3  # the network as it was made, folded, and folded in bfloat16
+_SHARE = 0.5  # of the free memory; the other half is for activations
+
+
+def turns(
+    runs: Sequence[CellRun],
+    writing: Sequence[KeptMaps],
+    there: Sequence[Maps],
+    inputs: StudyInputs,
+    device: torch.device,
+) -> Iterator[tuple[list[str], list[CellRun], list[KeptMaps]]]:
+    """Labels that are loaded together, with the cells and the kept maps that are due.
+
+    A cell is due when the model that answers is there, and each model whose maps it scores is there too or has left
+    them in an earlier turn. The reference is in every turn that has room for two.
+
+    Args:
+        runs: unfinished.
+        writing: maps to be kept.
+        there: maps that an earlier study kept.
+        inputs: models, and `models_at_once`.
+        device: whose memory is shared out.
+    """
+    waiting, jobs, left = list(runs), list(writing), list(there)
+    size = inputs.options.models_at_once or at_once(list(inputs.classifiers.values()), device)
+    while waiting or jobs:
+        labels = _next_labels(waiting, jobs, left, inputs, size)
+        due = [run for run in waiting if _is_due(run.cell, labels, left, inputs)]
+        kept = [job for job in jobs if _is_there(job.maps, labels, [], inputs)]
+        if not due and not kept:  # a cell that holds two models against each other needs both, however few fit
+            labels = _in_order(_asked(waiting[0].cell, [], inputs), inputs)
+            due = waiting[:1]
+        yield labels, due, kept
+        left += [job.maps for job in kept]
+        waiting = [run for run in waiting if run not in due]
+        jobs = [job for job in jobs if job not in kept]
+
+
+def at_once(classifiers: Sequence[Classifier], device: torch.device) -> int:
+    """How many of the models fit into the device's memory together, at least one.
+
+    Args:
+        classifiers: the largest decides.
+        device: an accelerator's free memory; on a CPU all models are loaded anyway, so their copies are too.
+    """
+    if device.type == "cpu" or not classifiers:
+        return max(len(classifiers), 1)
+    free, _ = torch.accelerator.get_memory_info(device) if hasattr(torch.accelerator, "get_memory_info") else (0, 0)
+    if not free and device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+    largest = max(sum(value.numel() * value.element_size() for value in c.state_dict().values()) for c in classifiers)
+    return max(1, min(len(classifiers), int(_SHARE * free / (_COPIES * max(largest, 1)))))
+
+
+def _next_labels(
+    runs: Sequence[CellRun], jobs: Sequence[KeptMaps], left: Sequence[Maps], inputs: StudyInputs, size: int
+) -> list[str]:
+    """All that is asked for, if it fits; else the reference and as many others; else one for which something is due."""
+    asked = _in_order(
+        set().union(*(_asked(run.cell, left, inputs) for run in runs), *(_makers(job.maps, inputs) for job in jobs)),
+        inputs,
+    )
+    if len(asked) <= size:
+        return asked
+    if size > 1:
+        return [inputs.reference, *[label for label in asked if label != inputs.reference][: size - 1]]
+    for label in asked:
+        due = any(_is_due(run.cell, [label], left, inputs) for run in runs)
+        if due or any(_is_there(job.maps, [label], [], inputs) for job in jobs):
+            return [label]
+    return asked[:1]
+
+
+def _is_due(cell: Cell, labels: Sequence[str], left: Sequence[Maps], inputs: StudyInputs) -> bool:
+    """Whether everything that a cell needs is there."""
+    if cell.model not in labels or (cell.asks_reference and inputs.reference not in labels):
+        return False
+    return all(_is_there(maps, labels, left, inputs) for maps in cell.sources)
+
+
+def _is_there(maps: Maps, labels: Sequence[str], left: Sequence[Maps], inputs: StudyInputs) -> bool:
+    """Whether maps can be made or read."""
+    if maps in left:
+        return True
+    if maps.explainer.model_free:
+        return inputs.alike(maps.model, labels) in labels
+    return _makers(maps, inputs) <= set(labels)
+
+
+def _makers(maps: Maps, inputs: StudyInputs) -> set[str]:
+    return {maps.model, inputs.reference} if maps.target == "reference" else {maps.model}
+
+
+def _asked(cell: Cell, left: Sequence[Maps], inputs: StudyInputs) -> set[str]:
+    """The models that a cell needs at once."""
+    found = {cell.model, inputs.reference} if cell.asks_reference else {cell.model}
+    for maps in cell.sources:
+        if maps not in left and not maps.explainer.model_free:
+            found |= _makers(maps, inputs)
+    return found
+
+
+def _in_order(labels: set[str], inputs: StudyInputs) -> list[str]:
+    return [label for label in inputs.classifiers if label in labels]
