@@ -86,7 +86,7 @@ def _parameter(field: Field[Any], hint: Any, section: str, text: str) -> inspect
     flags = [f"--{field.name.replace('_', '-')}", *([_SHORT[field.name]] if field.name in _SHORT else [])]
     default: Any = None if field.default is MISSING else field.default
     kind = _kind(hint)
-    if kind is bool and default:
+    if kind is bool and default is not False:
         flags = [f"{flags[0]}/--no-{flags[0].removeprefix('--')}"]
     elif _is_choice(kind):
         choices = StrEnum(field.name, {choice: choice for choice in get_args(kind)})  # type: ignore[misc]
@@ -95,7 +95,7 @@ def _parameter(field: Field[Any], hint: Any, section: str, text: str) -> inspect
         kind, default = str, None if default is None else ",".join(map(str, default))
     panel = RULES if section == "Attributes" else section
     option = typer.Option(*flags, help=f"{text[0].upper()}{text[1:]}", rich_help_panel=panel)
-    annotation = kind if default is not None or kind is bool else kind | None
+    annotation = kind if default is not None else kind | None
     return inspect.Parameter(
         field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, option]
     )

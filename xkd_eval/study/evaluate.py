@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +16,7 @@ from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.perturbation.test import PerturbationTest
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.segmentation.test import SegmentationTest
-from xkd_eval.explainers import Explainer, as_explainer
+from xkd_eval.explainers import Explainer, as_explainer, create_explainer
 from xkd_eval.explainers.stored import StoredMaps
 from xkd_eval.files import replacing
 from xkd_eval.registry import name_and_rest
@@ -34,7 +34,7 @@ Place = Callable[[dict[str, Any]], Path | None]
 """Description of a cell -> its directory, or None to keep it in memory."""
 
 TestLike = str | type[Evaluation] | Evaluation
-"""A test by name ("perturbation", or with options "perturbation:fill=blur"), as a class, or as it is to be run."""
+"""A test by name, with options where wanted ("perturbation:fill=blur"); as a class; or as it is to be run."""
 
 
 def evaluate(
@@ -71,7 +71,7 @@ def evaluate(
 
     Example:
         >>> import xkd_eval
-        >>> study = xkd_eval.evaluate("embedded/kd", explainers=["cam", "random"], tests="segmentation", limit=4)
+        >>> study = xkd_eval.evaluate("embedded/kd", explainers=["cam", "random"], tests="perturbation:fill=mean")
         >>> sorted(set(study.scores["maps"]))
         ['cam', 'random']
     """
@@ -174,7 +174,7 @@ def evaluate_one(
         model, data, explainer, progress: as for `perturbation_test`.
         options: the test's, and those of RunOptions; `output` is the run's directory, "auto" one under runs/.
     """
-    run, chosen = split_options(options, list(_options_of(test)))
+    run, chosen = split_options({"figures": True, **options}, list(_options_of(test)))
     inputs = StudyInputs.load(name_models(model), run)
     made = _tests([test], inputs.rules, chosen)
     sets = sets_for(made, open_data(data, run, run.labels), None)
@@ -257,13 +257,9 @@ def explainers_of(given: Sequence[str | Explainer], rules: Rules, options: RunOp
         if list(given) != ["cam"]:
             raise XkdError("maps: scores maps computed elsewhere; it cannot be combined with `explainer`")
         return [StoredMaps(Path(options.maps))]
-    return [_explainer(method, rules).seeded(options.seed) if isinstance(method, str) else method for method in given]
-
-
-def _explainer(name: str, rules: Rules) -> Explainer:
-    made = as_explainer(name)
     # The rules say how the CAM is reduced, unless the user does.
-    return replace(made, reduction=rules.cam_channels) if name == "cam" else made
+    made = [create_explainer("cam", reduction=rules.cam_channels) if m == "cam" else as_explainer(m) for m in given]
+    return [new.seeded(options.seed) if isinstance(m, str) else new for m, new in zip(given, made, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class RunOptions:
     How it runs:
         output: where the run lies; by default under runs/.
         overwrite: start afresh instead of continuing.
-        figures: draw them into the run's directory.
+        figures: draw them into the run's directory; by default of a single test alone.
         device: auto, cpu, cuda, cuda:1.
         precision: of images that a test makes; bf16 is faster where the hardware has it, and moves areas by about
             0.002.
@@ -87,7 +87,7 @@ class RunOptions:
 
     output: Path | None = None
     overwrite: bool = False
-    figures: bool = True
+    figures: bool | None = None
     device: str = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     models_at_once: int | None = None

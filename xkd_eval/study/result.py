@@ -140,7 +140,7 @@ class Study:
 
     Example:
         >>> import xkd_eval
-        >>> study = xkd_eval.evaluate(["embedded/teacher", "embedded/kd"], tests=["perturbation"], limit=8)
+        >>> study = xkd_eval.evaluate(["embedded/teacher", "embedded/kd"], limit=8)
         >>> list(study.scores.columns)
         ['model', 'maps', 'test', 'score', 'value', 'low', 'high']
         >>> study.models

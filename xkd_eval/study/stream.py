@@ -332,7 +332,8 @@ class _Photographs:
     def _explained_or_stored(self, maps: Maps, size: tuple[int, int] | None, places: list[int]) -> Tensor:
         sitting, ids = self._sitting, [self._entries[place].id for place in places]
         job = sitting.stored.get(maps)
-        if job is not None and not any(self._entries[place].position in job.fresh for place in places):
+        due = sitting.writing.get(job, set()) if job is not None else set()
+        if job is not None and not any(self._entries[place].position in due for place in places):
             files = [map_path(job.folder, name) for name in ids]
             if all(file.is_file() for file in files):  # an earlier sitting or turn left them
                 stored = StoredMaps(job.folder)
