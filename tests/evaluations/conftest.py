@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.evaluations.base import Batch
+from xkd_eval.evaluations.batch import Batch
 
 
 @pytest.fixture

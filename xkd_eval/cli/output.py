@@ -15,7 +15,8 @@ from xkd_eval.cli.console import console, errors
 if TYPE_CHECKING:
     from xkd_eval.classifiers.inspection import Inspection
     from xkd_eval.comparison import Comparison
-    from xkd_eval.evaluations.base import Evaluation, ScoreSpec
+    from xkd_eval.evaluations.base import Evaluation
+    from xkd_eval.evaluations.scores import ScoreSpec
     from xkd_eval.explainers import ExplainerInfo
     from xkd_eval.study.result import EvaluationResult, Study
 

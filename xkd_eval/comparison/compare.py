@@ -24,17 +24,17 @@ from xkd_eval.comparison.rows import (
     score_rows,
     transfer_rows,
 )
-from xkd_eval.datasets import ImageDataset
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations import TESTS, option_names
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.explainers import Explainer
 from xkd_eval.study.cells import default_directory, maps_folder
-from xkd_eval.study.evaluate import explainers_of, run_study
+from xkd_eval.study.choose import explainers_of, tests_of
 from xkd_eval.study.inputs import Data, StudyInputs, open_data, sets_for
 from xkd_eval.study.models import Models, NamedModel, name_models
 from xkd_eval.study.options import split_options
 from xkd_eval.study.result import EvaluationResult
+from xkd_eval.study.run import run_study
 from xkd_eval.study.stream import Progress
 
 # Of the options of a study those that a comparison says itself.
@@ -73,7 +73,8 @@ def compare_models(
     inputs = StudyInputs.load(named, run)
     dataset = open_data(data, run, run.labels)
     masked = None if masks is None else open_data(masks, run)
-    made = _tests(tests, inputs, dataset, masked, chosen)
+    chosen_tests = _tests(tests, masks is not None or dataset.has_masks)
+    made = tests_of(chosen_tests, inputs.rules, chosen)
     sets = sets_for(made, dataset, masked)
     (method,) = explainers_of([explainer], inputs.rules, run)
     planned = without_duplicates(plan_cells(inputs, made, sets, method, floors=floors))
@@ -102,22 +103,11 @@ def compare_models(
     return _tables(found, method.name, run.seed, inputs, pictured if folders else None)
 
 
-def _tests(
-    names: Sequence[str] | None,
-    inputs: StudyInputs,
-    data: ImageDataset,
-    masks: ImageDataset | None,
-    options: Mapping[str, Any],
-) -> dict[str, Evaluation]:
+def _tests(names: Sequence[str] | None, has_masks: bool) -> list[str | type[Evaluation]]:
     """Those that are named; by default all that stand in comparisons and find what they need."""
-    has_masks = masks is not None or data.has_masks
-    kinds = [TESTS[name] for name in names] if names is not None else [kind for _, kind in TESTS.items()]
-    made = {}
-    for kind in kinds:
-        if names is not None or (kind.in_comparisons and (has_masks or not kind.needs_masks)):
-            taken = {name: value for name, value in options.items() if name in option_names(kind)}
-            made[kind.name] = kind.create(inputs.rules, kind.Options(**taken))
-    return made
+    if names is not None:
+        return list(names)
+    return [kind for _, kind in TESTS.items() if kind.in_comparisons and (has_masks or not kind.needs_masks)]
 
 
 def _check(named: Sequence[NamedModel]) -> None:

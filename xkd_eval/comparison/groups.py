@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from xkd_eval.errors import XkdError
-from xkd_eval.evaluations.base import Evaluation, ScoreSpec
+from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import differing_fields
+from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.statistics.paired import Interval, Resamples, hierarchical_interval
 from xkd_eval.study.result import EvaluationResult
 

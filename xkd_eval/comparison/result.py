@@ -14,7 +14,8 @@ from xkd_eval.comparison.rows import WHERE_RIGHT
 from xkd_eval.comparison.tables import latex, markdown
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.errors import XkdError
-from xkd_eval.evaluations.base import Evaluation, ScoreSpec
+from xkd_eval.evaluations.base import Evaluation
+from xkd_eval.evaluations.scores import ScoreSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

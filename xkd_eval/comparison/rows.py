@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from xkd_eval.comparison.groups import SeedGroup, interval_cells, rightly_classified
-from xkd_eval.evaluations.base import ScoreSpec
+from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.statistics.paired import holm, mcnemar_p, rank_biserial, wilcoxon_p
 from xkd_eval.study.result import EvaluationResult
 

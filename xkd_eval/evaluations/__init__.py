@@ -13,8 +13,10 @@ from xkd_eval.errors import XkdError
 from xkd_eval.registry import Registry
 
 if TYPE_CHECKING:
-    from xkd_eval.evaluations.base import Batch, Columns, Evaluation, NoOptions, ScoreSpec
+    from xkd_eval.evaluations.base import Evaluation, NoOptions
+    from xkd_eval.evaluations.batch import Batch
     from xkd_eval.evaluations.protocol import Rules
+    from xkd_eval.evaluations.scores import Columns, ScoreSpec
 
 __all__ = [
     "TESTS",
@@ -29,7 +31,9 @@ __all__ = [
 ]
 
 _HOME = {
-    **dict.fromkeys(("Batch", "Columns", "Evaluation", "NoOptions", "ScoreSpec"), "xkd_eval.evaluations.base"),
+    "Batch": "xkd_eval.evaluations.batch",
+    **dict.fromkeys(("Evaluation", "NoOptions"), "xkd_eval.evaluations.base"),
+    **dict.fromkeys(("Columns", "ScoreSpec"), "xkd_eval.evaluations.scores"),
     "Rules": "xkd_eval.evaluations.protocol",
 }
 

@@ -3,191 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from torch import Tensor
 
-from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.base import ImageDataset
-from xkd_eval.errors import XkdError
+from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.protocol import Rules
-from xkd_eval.explainers.base import Explainer
-from xkd_eval.statistics.bootstrap import Score, scores_with_intervals
+from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.statistics.bootstrap import scores_with_intervals
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from matplotlib.figure import Figure
 
     from xkd_eval.figures.curves import Curve
-
-Columns = dict[str, np.ndarray]
-"""One array a column, first axis the images: (B,) or, for lists, (B, n)."""
-
-Role = Literal["headline", "shown", "compared", "detail"]
-"""How much is made of a score: "headline" scores are spoken of in sentences, "shown" ones stand in every printed table,
-"compared" ones in the tables of a comparison as data frames, "detail" ones in summary.json alone."""
-
-_ROLES: tuple[Role, ...] = ("headline", "shown", "compared", "detail")
-
-
-@dataclass(frozen=True)
-class ScoreSpec:
-    """One score: how it is computed, what it is called, and which direction is better.
-
-    Attributes:
-        name: dotted, as summary.json nests it ("positive.auc").
-        title: as tables and sentences call it ("positive AUC").
-        compute: the means of the test's columns -> (R,), or (R, n) for a curve; see `xkd_eval.statistics.bootstrap`.
-        better: "higher", "lower", or None where neither is.
-        unit: "%" for a fraction of 1 that is shown times 100, or "" for a number that is shown as it is.
-        role: how much is made of it.
-        per_image: rows -> (n,) values whose mean the score is, NaN where an image has none; booleans for hits. None for
-            a score that is no mean over images, which then has an interval and no test.
-        note: what a reader must know beside it.
-        of_maps: whether it depends on the maps; the accuracy on clean images does not.
-        where_right: whether it is computed once more on the images that every compared model classifies correctly.
-        x: abscissa of a curve's n points; None for a number.
-        area: name of the score that is the area under a curve.
-    """
-
-    name: str
-    title: str
-    compute: Score
-    better: Literal["higher", "lower"] | None = None
-    unit: Literal["%", ""] = "%"
-    role: Role = "shown"
-    per_image: Callable[[Columns], np.ndarray] | None = None
-    note: str = ""
-    of_maps: bool = True
-    where_right: bool = False
-    x: tuple[float, ...] | None = None
-    area: str | None = None
-
-    @property
-    def scale(self) -> float:
-        """What a value is multiplied by where it is shown."""
-        return 100.0 if self.unit == "%" else 1.0
-
-    @property
-    def sign(self) -> int:
-        """1 where higher is better, -1 where lower is, 0 where neither is."""
-        return {"higher": 1, "lower": -1, None: 0}[self.better]
-
-    @property
-    def head(self) -> str:
-        """The heading with an arrow towards better."""
-        return f"{self.heading}{ {1: ' ↑', -1: ' ↓', 0: ''}[self.sign] }"
-
-    @property
-    def heading(self) -> str:
-        """The title with a capital, but for those that are written otherwise ("mIoU")."""
-        return self.title if self.title[1:2].isupper() else f"{self.title[0].upper()}{self.title[1:]}"
-
-    def is_at_least(self, role: Role) -> bool:
-        """Whether as much is made of it as of scores of that role."""
-        return _ROLES.index(self.role) <= _ROLES.index(role)
-
-    def of(self, summary: Mapping[str, Any]) -> Any:
-        """Its entry in a summary: {"value", "ci95"}, or a list of these for a curve; None where it is absent."""
-        found: Any = summary
-        for key in self.name.split("."):
-            if not isinstance(found, Mapping) or key not in found:
-                return None
-            found = found[key]
-        return found
-
-
-class Network(Protocol):
-    """What a test may ask of the model again; every forward has one fixed shape, so a row depends on its image alone.
-
-    Attributes:
-        classifier: the network as it was made, on the device of the batch.
-        chunk: images that one forward takes; a test that makes many images makes about so many at a time.
-    """
-
-    @property
-    def classifier(self) -> Classifier: ...
-
-    @property
-    def chunk(self) -> int: ...
-
-    def classify(self, images: Tensor) -> Tensor:
-        """(n, 3, H, W) normalised, any n -> (n, K) float32 logits."""
-        ...
-
-    def explain(
-        self, explainer: Explainer, images: Tensor, classes: Tensor, ids: Sequence[str], classifier: Classifier | None
-    ) -> Tensor:
-        """(n, 3, H, W) and (n,) classes -> (n, h, w) raw maps; of `classifier`, where it is given."""
-        ...
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What a test sees of B photographs, everything on one device.
-
-    Attributes:
-        ids: B image ids.
-        pixels: (B, 3, H, W) uint8 RGB at the model's input size.
-        images: (B, 3, H, W) normalised.
-        logits: (B, K) float32 of the clean images.
-        target: (B,) int64, the class that `maps` explain.
-        labels: (B,) int64, -1 where there is none.
-        maps: (B, h, w) raw maps as the explainer returns them; None for a test that needs none.
-        masks: (B, 224, 224) int8, 1 object, 0 background, -1 ignored; None for sets without masks.
-        preprocess: that made `images` of `pixels`.
-        network: the model, to be asked again.
-        explainer: that made `maps`.
-        reference: the same photographs as the reference model sees, classifies and explains them; None for tests that
-            need no reference.
-    """
-
-    ids: tuple[str, ...]
-    pixels: Tensor
-    images: Tensor
-    logits: Tensor
-    target: Tensor
-    labels: Tensor
-    maps: Tensor | None
-    masks: Tensor | None
-    preprocess: Preprocess
-    network: Network
-    explainer: Explainer | None = None
-    reference: Batch | None = None
-
-    def required_maps(self) -> Tensor:
-        """`maps`, for a test that needs them.
-
-        Raises:
-            XkdError: there are none.
-        """
-        if self.maps is None:
-            raise XkdError("maps: the batch has none; the test says that it needs no maps")
-        return self.maps
-
-    def explain(self, images: Tensor, classes: Tensor, classifier: Classifier | None = None) -> Tensor:
-        """Explain images that the test made, or a model that it changed, by the explainer of `maps`.
-
-        Args:
-            images: (n, 3, H, W) normalised; image i stands for the photograph i modulo B, whose id seeds what is
-            random.
-            classes: (n,) int64.
-            classifier: instead of the network's own.
-
-        Returns:
-            (n, h, w) float32 raw maps.
-
-        Raises:
-            XkdError: the test needs no maps, so it has no explainer.
-        """
-        if self.explainer is None:
-            raise XkdError("explainer: the batch has none; the test says that it needs no maps")
-        ids = [self.ids[place % len(self.ids)] for place in range(len(images))]
-        return self.network.explain(self.explainer, images, classes, ids, classifier)
 
 
 @dataclass(frozen=True)
@@ -329,19 +161,3 @@ class Evaluation(ABC):
                 place = place.setdefault(group, {})
             place[last] = value
         return {**nested, **self.extras(rows)}
-
-
-def to_columns(table: pa.Table) -> Columns:
-    """Rows of Arrow as arrays: lists become (B, n), columns without a single value are left out."""
-    import pyarrow as pa
-
-    columns = {}
-    for name in table.column_names:
-        column = table[name].combine_chunks()
-        if column.null_count == len(column) > 0:
-            continue
-        if pa.types.is_list(column.type):
-            columns[name] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
-        else:
-            columns[name] = column.to_numpy(zero_copy_only=False)
-    return columns

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.evaluations.base import Network
+from xkd_eval.evaluations.batch import Network
 
 _BLUR_KERNEL, _BLUR_SIGMA = 11, 5.0  # RISE (Petsiuk et al., BMVC 2018)
 

@@ -11,7 +11,7 @@ import pandas as pd
 from xkd_eval.comparison.findings import is_carried
 from xkd_eval.comparison.result import Comparison
 from xkd_eval.comparison.rows import WHERE_RIGHT
-from xkd_eval.evaluations.base import ScoreSpec
+from xkd_eval.evaluations.scores import ScoreSpec
 
 
 @dataclass(frozen=True)

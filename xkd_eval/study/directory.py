@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xkd_eval.errors import XkdError
-from xkd_eval.evaluations.base import Columns
 from xkd_eval.evaluations.protocol import differing_fields
+from xkd_eval.evaluations.scores import Columns
 from xkd_eval.files import replacing
 
 _SECONDS_PER_PART = 20.0

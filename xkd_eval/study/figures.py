@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from xkd_eval.devices import resolve_device
 from xkd_eval.engines.eager import standing_on
-from xkd_eval.evaluations.base import to_columns
+from xkd_eval.evaluations.scores import to_columns
 from xkd_eval.explanations.explain import explain
 from xkd_eval.figures.extremes import Extreme, extremes_figure
 from xkd_eval.figures.style import save_figure

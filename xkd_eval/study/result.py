@@ -12,7 +12,8 @@ import numpy as np
 
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations import TESTS
-from xkd_eval.evaluations.base import Columns, Evaluation, ScoreSpec, to_columns
+from xkd_eval.evaluations.base import Evaluation
+from xkd_eval.evaluations.scores import Columns, ScoreSpec, to_columns
 from xkd_eval.study.summary import scored_rows
 
 if TYPE_CHECKING:

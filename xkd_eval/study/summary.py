@@ -6,7 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from xkd_eval.evaluations.base import Evaluation, to_columns
+from xkd_eval.evaluations.base import Evaluation
+from xkd_eval.evaluations.scores import to_columns
 
 SUMMARY_SCHEMA = "xkd-eval/summary/2"
 

@@ -12,7 +12,7 @@ from xkd_eval.study.cells import Cell, Maps
 from xkd_eval.study.inputs import StudyInputs
 
 if TYPE_CHECKING:
-    from xkd_eval.study.stream import CellRun, KeptMaps
+    from xkd_eval.study.work import CellRun, KeptMaps
 
 _COPIES = 3  # the network as it was made, folded, and folded in bfloat16
 _SHARE = 0.5  # of the free memory; the other half is for activations

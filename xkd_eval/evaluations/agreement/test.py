@@ -10,9 +10,11 @@ import numpy as np
 
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.agreement.measures import COARSEST, map_agreement
-from xkd_eval.evaluations.base import Batch, Columns, Evaluation, Role, ScoreSpec
+from xkd_eval.evaluations.base import Evaluation
+from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import is_degenerate
+from xkd_eval.evaluations.scores import Columns, Role, ScoreSpec
 from xkd_eval.statistics.bootstrap import Means
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xkd_eval.evaluations.base import Batch, Columns, Evaluation, ScoreSpec
+from xkd_eval.evaluations.base import Evaluation
+from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.drawing import summary_curves
 from xkd_eval.evaluations.perturbation.options import DIRECTIONS, Direction, PerturbationOptions
 from xkd_eval.evaluations.perturbation.protocol import (
@@ -21,6 +22,7 @@ from xkd_eval.evaluations.perturbation.protocol import (
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import RemovalOrder, is_degenerate, upsample
 from xkd_eval.evaluations.removal import fill_image, masked_logits
+from xkd_eval.evaluations.scores import Columns, ScoreSpec
 from xkd_eval.statistics.bootstrap import Means
 
 if TYPE_CHECKING:

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import XkdError
-from xkd_eval.evaluations.base import Batch, Columns, Evaluation, ScoreSpec
+from xkd_eval.evaluations.base import Evaluation
+from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import is_degenerate, tie_permutation, upsample
+from xkd_eval.evaluations.scores import Columns, ScoreSpec
 from xkd_eval.evaluations.segmentation.curve import histogram_scores, precision_recall_figure
 from xkd_eval.evaluations.segmentation.image_scores import score_image
 from xkd_eval.evaluations.segmentation.protocol import SegmentationProtocol

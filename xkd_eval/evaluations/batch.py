@@ -1,0 +1,103 @@
+"""Batch: what a test sees of some photographs, and what it may ask of their model again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.errors import XkdError
+from xkd_eval.explainers.base import Explainer
+
+
+class Network(Protocol):
+    """What a test may ask of the model again; every forward has one fixed shape, so a row depends on its image alone.
+
+    Attributes:
+        classifier: the network as it was made, on the device of the batch.
+        chunk: images that one forward takes; a test that makes many images makes about so many at a time.
+    """
+
+    @property
+    def classifier(self) -> Classifier: ...
+
+    @property
+    def chunk(self) -> int: ...
+
+    def classify(self, images: Tensor) -> Tensor:
+        """(n, 3, H, W) normalised, any n -> (n, K) float32 logits."""
+        ...
+
+    def explain(
+        self, explainer: Explainer, images: Tensor, classes: Tensor, ids: Sequence[str], classifier: Classifier | None
+    ) -> Tensor:
+        """(n, 3, H, W) and (n,) classes -> (n, h, w) raw maps; of `classifier`, where it is given."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a test sees of B photographs, everything on one device.
+
+    Attributes:
+        ids: B image ids.
+        pixels: (B, 3, H, W) uint8 RGB at the model's input size.
+        images: (B, 3, H, W) normalised.
+        logits: (B, K) float32 of the clean images.
+        target: (B,) int64, the class that `maps` explain.
+        labels: (B,) int64, -1 where there is none.
+        maps: (B, h, w) raw maps as the explainer returns them; None for a test that needs none.
+        masks: (B, 224, 224) int8, 1 object, 0 background, -1 ignored; None for sets without masks.
+        preprocess: that made `images` of `pixels`.
+        network: the model, to be asked again.
+        explainer: that made `maps`.
+        reference: the same photographs as the reference model sees, classifies and explains them; None for tests that
+            need no reference.
+    """
+
+    ids: tuple[str, ...]
+    pixels: Tensor
+    images: Tensor
+    logits: Tensor
+    target: Tensor
+    labels: Tensor
+    maps: Tensor | None
+    masks: Tensor | None
+    preprocess: Preprocess
+    network: Network
+    explainer: Explainer | None = None
+    reference: Batch | None = None
+
+    def required_maps(self) -> Tensor:
+        """`maps`, for a test that needs them.
+
+        Raises:
+            XkdError: there are none.
+        """
+        if self.maps is None:
+            raise XkdError("maps: the batch has none; the test says that it needs no maps")
+        return self.maps
+
+    def explain(self, images: Tensor, classes: Tensor, classifier: Classifier | None = None) -> Tensor:
+        """Explain images that the test made, or a model that it changed, by the explainer of `maps`.
+
+        Args:
+            images: (n, 3, H, W) normalised; image i stands for the photograph i modulo B, whose id seeds what is
+            random.
+            classes: (n,) int64.
+            classifier: instead of the network's own.
+
+        Returns:
+            (n, h, w) float32 raw maps.
+
+        Raises:
+            XkdError: the test needs no maps, so it has no explainer.
+        """
+        if self.explainer is None:
+            raise XkdError("explainer: the batch has none; the test says that it needs no maps")
+        ids = [self.ids[place % len(self.ids)] for place in range(len(images))]
+        return self.network.explain(self.explainer, images, classes, ids, classifier)

@@ -1,0 +1,73 @@
+"""Explainers and tests as a user spells them: "integrated_gradients:steps=200", "perturbation:fill=blur"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from xkd_eval.errors import XkdError
+from xkd_eval.evaluations import TESTS, option_names
+from xkd_eval.evaluations.base import Evaluation
+from xkd_eval.evaluations.protocol import Rules
+from xkd_eval.explainers import Explainer, as_explainer, create_explainer
+from xkd_eval.explainers.stored import StoredMaps
+from xkd_eval.registry import name_and_rest
+from xkd_eval.study.options import RunOptions
+from xkd_eval.written import written_options
+
+TestLike = str | type[Evaluation] | Evaluation
+"""A test by name, with options where wanted ("perturbation:fill=blur"); as a class; or as it is to be run."""
+
+
+def explainers_of(given: Sequence[str | Explainer], rules: Rules, options: RunOptions) -> list[Explainer]:
+    """Explainers by name, under the rules; or the stored maps that stand in for one.
+
+    Raises:
+        XkdError: an unknown name or option; stored maps beside an explainer.
+    """
+    if options.maps is not None:
+        if list(given) != ["cam"]:
+            raise XkdError("maps: scores maps computed elsewhere; it cannot be combined with `explainer`")
+        return [StoredMaps(Path(options.maps))]
+    # The rules say how the CAM is reduced, unless the user does.
+    made = [create_explainer("cam", reduction=rules.cam_channels) if m == "cam" else as_explainer(m) for m in given]
+    return [new.seeded(options.seed) if isinstance(m, str) else new for m, new in zip(given, made, strict=True)]
+
+
+def options_of(test: TestLike) -> list[str]:
+    """The options that a test takes beside RunOptions."""
+    return list(option_names(type(test) if isinstance(test, Evaluation) else _spelt(test)[0]))
+
+
+def tests_of(given: Sequence[TestLike], rules: Rules, options: Mapping[str, Any]) -> dict[str, Evaluation]:
+    """Tests by name, under the rules; the same test with other options goes by the name as it was spelt.
+
+    Args:
+        given: as a user spells them.
+        rules: that all share.
+        options: of all tests that take them; what is spelt behind a name comes first.
+
+    Raises:
+        XkdError: none, an unknown name, or a value that an option does not take.
+    """
+    made: dict[str, Evaluation] = {}
+    for test in given:
+        if isinstance(test, Evaluation):
+            made[test.name] = test
+            continue
+        kind, spelt = _spelt(test)
+        known = {name: value for name, value in options.items() if name in option_names(kind)}
+        key = kind.name if kind.name not in made else str(test)
+        made[key] = kind.create(rules, kind.Options(**{**known, **spelt}))
+    if not made:
+        raise XkdError(f"tests: none given; expected some of {', '.join(TESTS.names())}")
+    return made
+
+
+def _spelt(test: str | type[Evaluation]) -> tuple[type[Evaluation], dict[str, Any]]:
+    if isinstance(test, type):
+        return test, {}
+    name, text = name_and_rest(test)
+    kind = TESTS[name]
+    return kind, written_options(kind.Options, text, f"tests {name}")

@@ -1,0 +1,280 @@
+"""Photographs: what is known of one batch, each fact found once for all cells that want it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.datasets import ImageDataset
+from xkd_eval.datasets.loader import Item, Skipped
+from xkd_eval.engines.network import Network
+from xkd_eval.evaluations.batch import Batch
+from xkd_eval.evaluations.scores import Columns
+from xkd_eval.explainers.base import Context
+from xkd_eval.explainers.stored import StoredMaps, map_path, save_maps
+from xkd_eval.study.cells import Cell, Maps, needs_labels
+from xkd_eval.study.directory import concatenated, to_table
+from xkd_eval.study.inputs import StudyInputs
+from xkd_eval.study.work import CellRun, KeptMaps
+
+UNLABELLED = "no label among the model's classes"
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """A pass over one data set, to which batches belong.
+
+    Attributes:
+        dataset: of the photographs.
+        inputs: models and options.
+        networks: those that are in memory, by label.
+        device: where they are.
+        geometries: of the views that each photograph comes in; models that differ in colour convention alone share one.
+        todo: cell -> positions that it wants.
+        writing: kept maps -> positions to be written.
+        stored: maps that are, or will be, on disk.
+    """
+
+    dataset: ImageDataset
+    inputs: StudyInputs
+    networks: Mapping[str, Network]
+    device: torch.device
+    geometries: Sequence[Preprocess]
+    todo: Mapping[CellRun, set[int]]
+    writing: Mapping[KeptMaps, set[int]]
+    stored: Mapping[Maps, KeptMaps]
+
+    def label_of(self, model: str, position: int, *, required: bool) -> int | None:
+        """The class index of an image among a model's classes."""
+        return self.inputs.labels(self.dataset, model, required=required)[position]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Some photographs of a batch, as one model sees and answers them; places are into the batch."""
+
+    places: list[int]
+    pixels: Tensor
+    images: Tensor
+    labels: Tensor
+    logits: Tensor
+    features: Tensor | None
+
+    def at(self, places: list[int]) -> Seen:
+        if places == self.places:
+            return self
+        rows = _rows_of(self.places, places)
+        return Seen(
+            places,
+            self.pixels[rows],
+            self.images[rows],
+            self.labels[rows],
+            self.logits[rows],
+            None if self.features is None else self.features[rows],
+        )
+
+
+class Photographs:
+    """What is known of one batch of photographs; each fact is found once, for all cells that want it."""
+
+    def __init__(self, sitting: Sitting, entries: Sequence[Item | Skipped]) -> None:
+        self._sitting, self._entries = sitting, entries
+        self._seen: dict[str, Seen] = {}
+        self._maps: dict[tuple[Maps, tuple[int, int] | None], tuple[list[int], Tensor]] = {}
+        self._wanted: dict[CellRun, list[int]] = {run: self._places(run) for run in sitting.todo}
+        self._kept = {job: self._positions(places) for job, places in sitting.writing.items()}
+
+    def rows(self, run: CellRun) -> pa.Table | None:
+        """The rows of one cell, skipped photographs included; None where it wants none of them."""
+        due = [entry for entry in self._entries if entry.position in self._sitting.todo[run]]
+        if not due:
+            return None
+        skipped = [found for entry in due if (found := self._skipped(run, entry)) is not None]
+        places = self._wanted[run]
+        tables = [self._scored(run.cell, places)] if places else []
+        if skipped:
+            tables.append(_skipped_table(skipped))
+        return concatenated(tables)
+
+    def keep(self, job: KeptMaps) -> None:
+        """Write the maps that are due."""
+        places = self._kept[job]
+        if places:
+            maps = self._map(job.maps, None, places)
+            save_maps(job.folder, [self._entries[place].id for place in places], maps)
+
+    def _scored(self, cell: Cell, places: list[int]) -> pa.Table:
+        batch = self._batch(cell, cell.model, cell.maps, places)
+        if cell.test.needs_reference:
+            reference = self._batch(cell, self._sitting.inputs.reference, cell.reference, places)
+            batch = replace(batch, reference=reference)
+        columns: Columns = {
+            "label": batch.labels.cpu().numpy(),
+            "predicted": batch.logits.argmax(1).cpu().numpy(),
+            "probability": batch.logits.softmax(1).amax(1).cpu().numpy(),
+            "target": batch.target.cpu().numpy(),
+        }
+        if batch.reference is not None:
+            columns["reference_hit"] = (batch.reference.logits.argmax(1) == batch.reference.labels).cpu().numpy()
+        with torch.inference_mode():
+            columns.update(cell.test.rows(batch))
+        items = [self._entries[place] for place in places]
+        identity = {
+            "position": pa.array([item.position for item in items]),
+            "id": pa.array([item.id for item in items]),
+            "skipped": pa.nulls(len(items), pa.string()),
+        }
+        table = to_table(columns)
+        return pa.table({**identity, **{name: table[name] for name in table.column_names}})
+
+    def _batch(self, cell: Cell, model: str, maps: Maps | None, places: list[int]) -> Batch:
+        network = self._sitting.networks[model]
+        seen = self._answers(model).at(places)
+        target = cell.test.protocol.target
+        if model != cell.model and target == "reference":
+            target = "predicted"
+        size = cell.test.scored_size(network.preprocess)
+        return Batch(
+            ids=tuple(self._entries[place].id for place in places),
+            pixels=seen.pixels,
+            images=seen.images,
+            logits=seen.logits,
+            target=self._classes(model, target, places),
+            labels=seen.labels,
+            maps=None if maps is None else self._map(maps, size, places),
+            masks=self._masks(places),
+            preprocess=network.preprocess,
+            network=network,
+            explainer=None if maps is None else maps.explainer,
+        )
+
+    def _answers(self, model: str) -> Seen:
+        """The one clean pass of a model over the photographs that any cell wants of it."""
+        if model not in self._seen:
+            runs = [places for run, places in self._wanted.items() if model in self._models(run.cell)]
+            jobs = [places for job, places in self._kept.items() if model in self._explained(job.maps)]
+            self._seen[model] = self._classified(model, sorted(set().union(*runs, *jobs)))
+        return self._seen[model]
+
+    def _classified(self, model: str, places: list[int]) -> Seen:
+        sitting, network = self._sitting, self._sitting.networks[model]
+        items = self._items(places)
+        view = sitting.geometries.index(geometry(network.preprocess))
+        pixels = torch.stack([item.views[view] for item in items]).to(sitting.device)
+        known = [sitting.label_of(model, item.position, required=False) for item in items]
+        labels = torch.tensor([-1 if label is None else label for label in known]).to(sitting.device)
+        images = network.preprocess.normalise(pixels)
+        logits, features = network.clean(images, [item.id for item in items])
+        return Seen(places, pixels, images, labels, logits, features)
+
+    def _classes(self, model: str, target: str, places: list[int]) -> Tensor:
+        """(n,) the class that is explained."""
+        if target == "reference":
+            model = self._sitting.inputs.reference
+        seen = self._answers(model).at(places)
+        return seen.labels if target == "true" else seen.logits.argmax(1)
+
+    def _map(self, maps: Maps, size: tuple[int, int] | None, places: list[int]) -> Tensor:
+        """(n, h, w) raw maps, each made once: all that any cell wants are made together."""
+        # Only maps that are brought to the size at which they are scored differ from test to test.
+        key = (maps, size if maps.explainer.reads_size else None)
+        if key not in self._maps:
+            runs = [found for run, found in self._wanted.items() if maps in run.cell.sources]
+            jobs = [found for job, found in self._kept.items() if job.maps == maps]
+            wanted = sorted(set().union(*runs, *jobs))
+            self._maps[key] = (wanted, self._explained_or_stored(maps, key[1], wanted))
+        made, values = self._maps[key]
+        return values if made == places else values[_rows_of(made, places)]
+
+    def _explained_or_stored(self, maps: Maps, size: tuple[int, int] | None, places: list[int]) -> Tensor:
+        sitting, ids = self._sitting, [self._entries[place].id for place in places]
+        job = sitting.stored.get(maps)
+        due = sitting.writing.get(job, set()) if job is not None else set()
+        if job is not None and not any(self._entries[place].position in due for place in places):
+            files = [map_path(job.folder, name) for name in ids]
+            if all(file.is_file() for file in files):  # an earlier sitting or turn left them
+                stored = StoredMaps(job.folder)
+                return torch.stack([torch.from_numpy(stored.load(name)) for name in ids]).to(sitting.device)
+        model = next(iter(self._explained(maps)))
+        network, seen = sitting.networks[model], self._answers(model).at(places)
+        context = Context(tuple(ids), seen.features, self._masks(places), size)
+        classes = self._classes(model, maps.target, places)
+        return network.explain(maps.explainer, seen.images, classes, ids, context=context)
+
+    def _explained(self, maps: Maps) -> tuple[str, ...]:
+        """The model that maps are made with, and the reference where its answers say which class."""
+        sitting = self._sitting
+        model = maps.model
+        if model not in sitting.networks and maps.explainer.model_free:
+            model = sitting.inputs.alike(model, list(sitting.networks))
+        return (model, sitting.inputs.reference) if maps.target == "reference" else (model,)
+
+    def _models(self, cell: Cell) -> set[str]:
+        """Every model that answers for a cell."""
+        reference = [self._sitting.inputs.reference] if cell.asks_reference else []
+        return {cell.model, *reference, *(model for maps in cell.sources for model in self._explained(maps))}
+
+    def _places(self, run: CellRun) -> list[int]:
+        todo = self._sitting.todo[run]
+        return [
+            place
+            for place, entry in enumerate(self._entries)
+            if entry.position in todo and self._skipped(run, entry) is None
+        ]
+
+    def _positions(self, positions: set[int]) -> list[int]:
+        return [
+            place
+            for place, entry in enumerate(self._entries)
+            if isinstance(entry, Item) and entry.position in positions
+        ]
+
+    def _skipped(self, run: CellRun, entry: Item | Skipped) -> Skipped | None:
+        """Why a cell has no score of a photograph: not readable, or no label where one is needed."""
+        if isinstance(entry, Skipped):
+            return entry
+        cell = run.cell
+        asked = [cell.model] if needs_labels(cell) else []
+        asked += [maps.model for maps in cell.sources if maps.target == "true"]
+        if any(self._sitting.label_of(model, entry.position, required=True) is None for model in asked):
+            return Skipped(entry.position, entry.id, UNLABELLED)
+        return None
+
+    def _items(self, places: list[int]) -> list[Item]:
+        return [entry for place in places if isinstance(entry := self._entries[place], Item)]
+
+    def _masks(self, places: list[int]) -> Tensor | None:
+        masks = [item.mask for item in self._items(places) if item.mask is not None]
+        return torch.stack(masks).to(self._sitting.device) if masks else None
+
+
+def _rows_of(places: list[int], chosen: list[int]) -> list[int]:
+    row = {place: number for number, place in enumerate(places)}
+    return [row[place] for place in chosen]
+
+
+def geometry(preprocess: Preprocess) -> Preprocess:
+    """What decides the pixels alone: the same for every mean, deviation, channel order and range."""
+    neutral = Preprocess()
+    return replace(
+        preprocess,
+        mean=neutral.mean,
+        std=neutral.std,
+        channel_order=neutral.channel_order,
+        value_range=neutral.value_range,
+    )
+
+
+def _skipped_table(skipped: Sequence[Skipped]) -> pa.Table:
+    return pa.table(
+        {
+            "position": pa.array([item.position for item in skipped]),
+            "id": pa.array([item.id for item in skipped]),
+            "skipped": pa.array([item.reason for item in skipped], type=pa.string()),
+        }
+    )

@@ -1,0 +1,134 @@
+"""Run or continue the cells of a study, each in its own directory, and score them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+
+from xkd_eval.devices import process_state, resolve_device
+from xkd_eval.errors import XkdError
+from xkd_eval.study.cells import Cell, Maps, describe, maps_folder
+from xkd_eval.study.directory import RunDirectory, RunInMemory
+from xkd_eval.study.inputs import StudyInputs
+from xkd_eval.study.options import RunOptions
+from xkd_eval.study.photographs import UNLABELLED
+from xkd_eval.study.result import EvaluationResult
+from xkd_eval.study.stream import Progress, run_cells
+from xkd_eval.study.summary import skipped_rows, summarise
+from xkd_eval.study.work import CellRun, KeptMaps
+
+Place = Callable[[dict[str, Any]], Path | None]
+"""Description of a cell -> its directory, or None to keep it in memory."""
+
+
+def run_study(
+    cells: Sequence[Cell],
+    inputs: StudyInputs,
+    place: Place,
+    *,
+    kept: Mapping[Maps, Path] | None = None,
+    progress: Progress | None = None,
+) -> list[EvaluationResult]:
+    """Run or continue every cell, each in its own directory.
+
+    Args:
+        cells: of the study; of two with the same directory one is run.
+        inputs: models and options.
+        place: gives each its directory.
+        kept: maps that are written into a folder as they are made.
+        progress: told after every batch.
+
+    Returns:
+        One an entry of `cells`.
+
+    Raises:
+        XkdError: a directory that holds another run, nothing that could be evaluated, and whatever the stream raises.
+    """
+    options = inputs.options
+    device = resolve_device(options.device)
+    state = process_state(options.device)
+    opened: dict[Path, CellRun] = {}
+    pairs: list[tuple[CellRun, dict[str, Any]]] = []
+    with state.main_process_first():
+        for cell in cells:
+            description = describe(cell, inputs, device)
+            path = place(description)
+            if path is not None and path in opened:
+                pairs.append((opened[path], description))
+                continue
+            run = _opened(cell, description, path, overwrite=options.overwrite and state.is_main_process)
+            if path is not None:
+                opened[path] = run
+            pairs.append((run, description))
+    runs = list(dict.fromkeys(run for run, _ in pairs))
+    for run in runs:
+        _check_strict(run, options)
+    with ExitStack() as stack:
+        keeping = [_kept(maps, folder, runs) for maps, folder in (kept or {}).items()]
+        if not keeping and options.models_at_once is not None and any(run.cell.is_crossed for run in runs):
+            root = Path(stack.enter_context(TemporaryDirectory()))
+            crossed = dict.fromkeys(run.cell.maps for run in runs if run.cell.is_crossed)
+            keeping = [_kept(maps, root / maps_folder(inputs, maps), runs) for maps in crossed if maps is not None]
+        run_cells(runs, keeping, inputs, progress)
+    results = {run: _finished(run, described, inputs, state.is_main_process) for run, described in pairs}
+    state.wait_for_everyone()
+    return [results[run] for run, _ in pairs]
+
+
+def _opened(cell: Cell, description: dict[str, Any], path: Path | None, *, overwrite: bool) -> CellRun:
+    if path is None:
+        return CellRun(cell, RunInMemory(), set())
+    names = ("extremes.png", *(f"{name}.pdf" for name in cell.test.figure_names))
+    directory = RunDirectory(path, description, overwrite=overwrite, figures=names)
+    rows = directory.read_rows()
+    return CellRun(cell, directory, set() if rows is None else set(rows["position"].to_pylist()))
+
+
+def _check_strict(run: CellRun, options: RunOptions) -> None:
+    """Rows of a sitting that was not strict cannot stand for one that is."""
+    rows = run.store.read_rows() if options.strict and run.done else None
+    unreadable = [row for row in skipped_rows(rows) if row["reason"] != UNLABELLED] if rows is not None else []
+    if unreadable:
+        raise XkdError(
+            f"strict: the run directory skipped {len(unreadable)} images, the first as {unreadable[0]['id']}: "
+            f"{unreadable[0]['reason']}; mend them and `overwrite`"
+        )
+
+
+def _kept(maps: Maps, folder: Path, runs: Sequence[CellRun]) -> KeptMaps:
+    """Maps of all images that a cell scores on them; those that are scored now are written anew."""
+    scored = [run for run in runs if maps in run.cell.sources]
+    fresh = frozenset.intersection(*(frozenset(range(len(run.cell.dataset))) - run.done for run in scored))
+    return KeptMaps(maps, scored[0].cell.dataset, folder, fresh)
+
+
+def _finished(run: CellRun, description: dict[str, Any], inputs: StudyInputs, writes: bool) -> EvaluationResult:
+    cell, store = run.cell, run.store
+    rows, summary = store.read_rows(), store.summary
+    n_images = len(cell.dataset)
+    if rows is None or rows.num_rows == rows["skipped"].drop_null().length():
+        raise XkdError("data: no image could be evaluated; " + _first_reasons(rows))
+    if rows.num_rows != n_images:
+        raise XkdError(f"output: holds rows of {rows.num_rows} of {n_images} images; run the same command to continue")
+    if summary is None:
+        summary = summarise(cell.test, description, rows, run.images_per_second)
+        if writes:
+            store.write_summary(summary)
+    if writes and inputs.options.figures and isinstance(store, RunDirectory):
+        from xkd_eval.study.figures import write_figures
+
+        # After the summary, which a figure that fails must not cost.
+        write_figures(store.path, cell, inputs, summary, rows)
+    return EvaluationResult(cell.model, cell.test, description, summary, rows, store.path, len(run.done))
+
+
+def _first_reasons(rows: pa.Table | None) -> str:
+    if rows is None:
+        return "the set is empty"
+    reasons = [f"{skipped['id']}: {skipped['reason']}" for skipped in skipped_rows(rows)]
+    return f"{len(reasons)} were skipped, the first as {reasons[0]}"

@@ -1,0 +1,55 @@
+"""What a stream has to do: cells whose rows are wanted, and maps that are to be kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from xkd_eval.datasets import ImageDataset
+from xkd_eval.explainers.stored import map_path
+from xkd_eval.study.cells import Cell, Maps
+from xkd_eval.study.directory import RunDirectory, RunInMemory
+
+
+@dataclass(eq=False)
+class CellRun:
+    """A cell with the run that keeps its rows.
+
+    Attributes:
+        cell: what is scored.
+        store: keeps the rows.
+        done: positions that the store held before.
+        images_per_second: of this sitting; None where nothing was left to score.
+    """
+
+    cell: Cell
+    store: RunDirectory | RunInMemory
+    done: set[int]
+    images_per_second: float | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every image has its row."""
+        return len(self.done) == len(self.cell.dataset)
+
+
+@dataclass(frozen=True, eq=False)
+class KeptMaps:
+    """Maps that are written as they are made.
+
+    Attributes:
+        maps: whose.
+        dataset: of which images.
+        folder: one .npy an image id, see `save_maps`.
+        fresh: positions whose file is written anew, whatever is there.
+    """
+
+    maps: Maps
+    dataset: ImageDataset
+    folder: Path
+    fresh: frozenset[int] = frozenset()
+
+    def missing(self) -> set[int]:
+        """Positions that have no file yet, or a fresh one to come."""
+        ids = enumerate(self.dataset.ids)
+        return {place for place, name in ids if place in self.fresh or not map_path(self.folder, name).is_file()}
