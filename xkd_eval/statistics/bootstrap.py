@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 RESAMPLES = 2000
+
+_BLOCK = 5_000_000  # counts at a time
 
 Means = Mapping[str, np.ndarray]
 """Column name -> its mean over the images, with a leading axis of resamples."""
@@ -44,19 +47,34 @@ def resampled_means(
     flat = {name: np.asarray(values, dtype=np.float64).reshape(len(values), -1) for name, values in columns.items()}
     matrix = np.concatenate(list(flat.values()), axis=1)
     n = len(matrix)
-    generator = np.random.Generator(np.random.PCG64(seed))
     means = np.empty((resamples, matrix.shape[1]))
+    start = 0
     # Counts of a block of draws times the matrix: 50,000 images need 40 MB instead of the 4 GB of all draws at once.
-    block = max(1, min(resamples, 5_000_000 // n))
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        counts = np.stack([np.bincount(generator.integers(0, n, n), minlength=n) for _ in range(size)])
-        means[start : start + size] = counts @ matrix / n
+    for counts in [_draws(n, resamples, seed)] if n * resamples <= _BLOCK else _blocks(n, resamples, seed):
+        means[start : start + len(counts)] = counts.astype(np.float64) @ matrix / n
+        start += len(counts)
     widths = np.cumsum([0, *(values.shape[1] for values in flat.values())])
     return {
         name: means[:, low:high] if np.ndim(columns[name]) == 2 else means[:, low]
         for name, low, high in zip(flat, widths[:-1], widths[1:], strict=True)
     }
+
+
+@lru_cache(maxsize=32)
+def _draws(n: int, resamples: int, seed: int) -> np.ndarray:
+    """All draws of few images. The models of a comparison are paired by the same ones, so they are drawn once."""
+    (counts,) = _blocks(n, resamples, seed)
+    return counts
+
+
+def _blocks(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each of n images is in a draw of n with replacement: (block, n) of draws at a time."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    block = max(1, min(resamples, _BLOCK // n))
+    for start in range(0, resamples, block):
+        size = min(block, resamples - start)
+        counts = [np.bincount(generator.integers(0, n, n), minlength=n) for _ in range(size)]
+        yield np.stack(counts).astype(np.uint16 if n < 2**16 else np.uint32)
 
 
 def _with_interval(value: np.ndarray, resampled: np.ndarray) -> Any:
