@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -84,14 +85,11 @@ def take_apart(name: str, classifier: Classifier) -> VisionTransformer:
     Raises:
         ExplainerError: it is another network, or a variant whose parts have no published rule; names the explainer.
     """
-    import timm.models.vision_transformer as timm_vit
-    import torchvision.models.vision_transformer as torchvision_vit
-
     model = classifier.model
     try:
-        if isinstance(model, timm_vit.VisionTransformer):
+        if _is_vision_transformer(model, "timm"):
             return _from_timm(model)
-        if isinstance(model, torchvision_vit.VisionTransformer):
+        if _is_vision_transformer(model, "torchvision"):
             return _from_torchvision(model)
         raise _UnknownStructureError("no ViT or DeiT of timm or torchvision")
     except _UnknownStructureError as error:
@@ -146,6 +144,12 @@ def head_logits(structure: VisionTransformer, tokens: Tensor) -> Tensor:
     normed = structure.norm(tokens)
     logits = [nn.Sequential(*layers)(normed[:, index]) for index, layers in enumerate(structure.head_layers)]
     return torch.stack(logits).mean(0)
+
+
+def _is_vision_transformer(model: nn.Module, library: str) -> bool:
+    # A library that nobody has imported has made no model, and its import takes as long as that of torch.
+    home = sys.modules.get(f"{library}.models.vision_transformer")
+    return home is not None and isinstance(model, home.VisionTransformer)
 
 
 class _UnknownStructureError(Exception):
