@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from xkd_eval.devices import resolve_device
-from xkd_eval.engines.eager import standing_on
+from xkd_eval.engines.eager import on_device
 from xkd_eval.explanations.explain import explain
 from xkd_eval.figures.curves import Curve, perturbation_curves, precision_recall_curve
 from xkd_eval.figures.extremes import Extreme, extremes_figure
@@ -33,7 +33,7 @@ def write_figures(directory: Path, job: Job, summary: dict[str, Any], rows: pa.T
     scored = scored_rows(rows)
     chosen = _extreme_positions(image_scores(scored, summary["test"]))
     if any(chosen) and not (directory / "extremes.png").exists():
-        job = replace(job, classifier=standing_on(job.classifier, resolve_device(device)))
+        job = replace(job, classifier=on_device(job.classifier, resolve_device(device)))
         best, median, worst = ([_extreme(job, scored, place, device) for place in places] for places in chosen)
         save_figure(extremes_figure(best, median, worst), directory / "extremes.png")
 

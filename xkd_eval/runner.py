@@ -24,7 +24,7 @@ from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.base import ImageDataset
 from xkd_eval.datasets.loader import Item, Skipped, stream
 from xkd_eval.devices import process_state
-from xkd_eval.engines.eager import check_finite, chunk_size, prepare, standing_on
+from xkd_eval.engines.eager import check_finite, chunk_size, on_device, prepare
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Batch, Columns, Evaluation
 from xkd_eval.explainers.base import Context, Explainer
@@ -204,7 +204,7 @@ class _Scorer:
         exact = precision == "fp32" or not job.evaluation.forwards_again
         self._clean_model = self._model if exact else prepare(job.classifier, device, size=size)
         # Explainers see the network as it was made: folded batch norms would change FullGrad's biases.
-        self._original = standing_on(job.classifier, device)
+        self._original = on_device(job.classifier, device)
         self.needs_label = job.evaluation.needs_labels or job.evaluation.protocol.explained == "true"
 
     def score(self, items: list[Item]) -> pa.Table:

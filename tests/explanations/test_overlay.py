@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xkd_eval import load_classifier, overlays
+from xkd_eval import load_classifier
 from xkd_eval.errors import XkdError
+from xkd_eval.explanations import overlay as overlays
 from xkd_eval.explanations.explain import explain
 from xkd_eval.explanations.overlay import write_overlays
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xkd_eval.cam import class_activation_maps
+from xkd_eval.classifiers.hooks import Outputs
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import CamHeadError
 
@@ -40,7 +41,7 @@ class CamHead:
     proof_error: float
 
 
-class Forward(NamedTuple):
+class ForwardOutput(NamedTuple):
     """One pass: logits (B, K) and features (B, C, h, w), whose class activation maps re-derive the logits."""
 
     logits: Tensor
@@ -87,7 +88,7 @@ class Classifier(nn.Module):
         """(B, 3, H, W) normalised -> (B, K) logits."""
         return self.model(images)
 
-    def forward_with_features(self, images: Tensor) -> Forward:
+    def forward_with_features(self, images: Tensor) -> ForwardOutput:
         """One pass that also keeps the last spatial map.
 
         Args:
@@ -97,15 +98,9 @@ class Classifier(nn.Module):
             CamHeadError: the model has no CAM head.
         """
         head = self._require_head()
-        captured: list[Tensor] = []
-        handle = self.model.get_submodule(head.features).register_forward_hook(
-            lambda module, inputs, output: captured.append(output)
-        )
-        try:
+        with Outputs({head.features: self.model.get_submodule(head.features)}) as outputs:
             logits = self.model(images)
-        finally:
-            handle.remove()
-        return Forward(logits, self.cam_features(captured[-1]))
+        return ForwardOutput(logits, self.cam_features(outputs[head.features]))
 
     def cam_features(self, output: Tensor) -> Tensor:
         """The output of the module at `head.features` as the (B, C, h, w) whose maps re-derive the logits."""

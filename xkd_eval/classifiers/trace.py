@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from xkd_eval.classifiers.hooks import ForwardHooks
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import CamHeadError, XkdError
 
@@ -97,19 +99,13 @@ def trace(model: nn.Module, images: Tensor) -> Trace:
         XkdError: the model rejects images of this size, or puts out no (B, K) logits.
     """
     found = Trace(logits=torch.empty(0))
-    handles = [
-        module.register_forward_hook(_recorder(found, path, len(images))) for path, module in model.named_modules()
-    ]
     try:
-        with torch.no_grad():
+        with ForwardHooks(dict(model.named_modules()), partial(_record, found, len(images))), torch.no_grad():
             logits = model(images)
     except (RuntimeError, ValueError, TypeError, AssertionError, IndexError, AttributeError) as error:
         height, width = images.shape[2:]
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise XkdError(f"size: the model rejects images of {height}x{width}: {reason}") from None
-    finally:
-        for handle in handles:
-            handle.remove()
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
         raise XkdError(f"model: its output is {_describe(logits)}; a classifier puts out logits (B, K)")
     found.logits = logits
@@ -131,24 +127,21 @@ def as_nchw(output: Tensor, layout: Layout) -> Tensor:
     return output.permute(0, 3, 1, 2) if layout == "NHWC" else output
 
 
-def _recorder(found: Trace, path: str, batch: int) -> Any:
-    def record(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != batch:
-            return
-        is_layer = next(module.parameters(recurse=False), None) is not None
-        if output.ndim == 4 and _vector(output) is None:
-            _record_map(found, path, output)
-            found.map_layers += is_layer
-            return
-        if is_layer:
-            found.after_map.append(path)
-        if output.ndim == 3 and output.shape[1] > 1:
-            found.tokens = output
-            found.token_layers += is_layer
-        elif inputs and isinstance(inputs[0], Tensor) and _is_vector_layer(module):
-            _record_vector(found, Call(path, module, inputs[0], output))
-
-    return record
+def _record(found: Trace, batch: int, path: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != batch:
+        return
+    is_layer = next(module.parameters(recurse=False), None) is not None
+    if output.ndim == 4 and _vector(output) is None:
+        _record_map(found, path, output)
+        found.map_layers += is_layer
+        return
+    if is_layer:
+        found.after_map.append(path)
+    if output.ndim == 3 and output.shape[1] > 1:
+        found.tokens = output
+        found.token_layers += is_layer
+    elif inputs and isinstance(inputs[0], Tensor) and _is_vector_layer(module):
+        _record_vector(found, Call(path, module, inputs[0], output))
 
 
 def _record_map(found: Trace, path: str, output: Tensor) -> None:

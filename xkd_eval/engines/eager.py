@@ -9,7 +9,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from xkd_eval.classifiers.classifier import Classifier, Forward
+from xkd_eval.classifiers.classifier import Classifier, ForwardOutput
 from xkd_eval.classifiers.trace import random_images
 from xkd_eval.engines.folding import fold_batch_norms, outputs
 from xkd_eval.errors import XkdError
@@ -47,7 +47,7 @@ def prepare(
     return prepared
 
 
-def standing_on(classifier: Classifier, device: torch.device) -> Classifier:
+def on_device(classifier: Classifier, device: torch.device) -> Classifier:
     """The classifier itself where it is on `device` already, else a copy that is: the caller's stays where it was."""
     tensor = next(chain(classifier.parameters(), classifier.buffers()), None)
     return classifier if tensor is None or tensor.device == device else copy.deepcopy(classifier).to(device)
@@ -101,10 +101,10 @@ class _Prepared(Classifier):
         """See Classifier.forward."""
         return super().forward(self._cast(images)).float()
 
-    def forward_with_features(self, images: Tensor) -> Forward:
+    def forward_with_features(self, images: Tensor) -> ForwardOutput:
         """See Classifier.forward_with_features."""
         logits, features = super().forward_with_features(self._cast(images))
-        return Forward(logits.float(), features)
+        return ForwardOutput(logits.float(), features)
 
     def to_bfloat16(self) -> None:
         """Compute in bfloat16 what bears it.

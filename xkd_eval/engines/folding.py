@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.hooks import ForwardHooks
 
 # Folding reorders one multiplication: results move by rounding, about 1e-6 of the largest logit.
 _TOLERANCE = 1e-4
@@ -77,36 +76,24 @@ def _conv_norm_pairs(model: nn.Module, probe: Tensor) -> list[Pair]:
     pairs: list[Pair] = []
     calls: Counter[str] = Counter()
 
-    def leave_conv(path: str, output: Tensor) -> None:
+    def seen(path: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         calls[path] += 1
-        produced[id(output)] = path, output
+        if isinstance(module, nn.Conv2d):
+            produced[id(output)] = path, output
+        elif id(inputs[0]) in produced:
+            pairs.append((produced[id(inputs[0])][0], path))
 
-    def enter_norm(path: str, tensor: Tensor) -> None:
-        calls[path] += 1
-        if id(tensor) in produced:
-            pairs.append((produced[id(tensor)][0], path))
-
-    with _watched(model, leave_conv, enter_norm), torch.no_grad():
+    foldable = {path: module for path, module in model.named_modules() if _is_foldable(module)}
+    with ForwardHooks(foldable, seen), torch.no_grad():
         model(probe)
     return [(conv, norm) for conv, norm in pairs if calls[conv] == calls[norm] == 1]
 
 
-@contextmanager
-def _watched(
-    model: nn.Module, leave_conv: Callable[[str, Tensor], None], enter_norm: Callable[[str, Tensor], None]
-) -> Iterator[None]:
-    """Tells what leaves a convolution whose weight is a plain parameter, and what enters a norm with statistics."""
-    handles = []
-    for path, module in model.named_modules():
-        if isinstance(module, nn.Conv2d) and "weight" in dict(module.named_parameters(recurse=False)):
-            handles.append(module.register_forward_hook(lambda _, inputs, output, path=path: leave_conv(path, output)))
-        elif isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
-            handles.append(module.register_forward_pre_hook(lambda _, inputs, path=path: enter_norm(path, inputs[0])))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+def _is_foldable(module: nn.Module) -> bool:
+    """A convolution whose weight is a plain parameter, or a batch norm with statistics."""
+    if isinstance(module, nn.Conv2d):
+        return "weight" in dict(module.named_parameters(recurse=False))
+    return isinstance(module, nn.BatchNorm2d) and module.running_mean is not None
 
 
 def _fold(model: nn.Module, conv_path: str, norm_path: str) -> None:

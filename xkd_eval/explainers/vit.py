@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.hooks import Outputs
 from xkd_eval.errors import ExplainerError
 
 Pointwise = Callable[[Tensor], Tensor]
@@ -102,14 +103,10 @@ def take_apart(name: str, classifier: Classifier) -> VisionTransformer:
 @torch.no_grad()
 def first_tokens(classifier: Classifier, structure: VisionTransformer, images: Tensor) -> tuple[Tensor, Tensor]:
     """What the first block is fed with, (B, N, D), and the logits (B, K)."""
-    captured: list[Tensor] = []
-    block = classifier.model.get_submodule(structure.first_block)
-    handle = block.register_forward_pre_hook(lambda module, inputs: captured.append(inputs[0]))
-    try:
+    block = structure.first_block
+    with Outputs({block: classifier.model.get_submodule(block)}) as outputs:
         logits = classifier.model(images)
-    finally:
-        handle.remove()
-    return captured[-1], logits
+    return outputs.inputs[block][0], logits
 
 
 class BlockPass:

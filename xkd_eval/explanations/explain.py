@@ -16,7 +16,7 @@ from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.decode import decode_image
 from xkd_eval.devices import resolve_device
-from xkd_eval.engines.eager import check_finite, prepare, standing_on
+from xkd_eval.engines.eager import check_finite, on_device, prepare
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import Context, Explainer, create_explainer
 
@@ -69,7 +69,7 @@ def explain(
     Raises:
         XkdError: an unreadable image, a class out of range, an explainer that does not hold for the model.
     """
-    classifier = standing_on(load_classifier(model), resolve_device(device))
+    classifier = on_device(load_classifier(model), resolve_device(device))
     method = create_explainer(explainer) if isinstance(explainer, str) else explainer
     method.check(classifier)
     if not len(images):

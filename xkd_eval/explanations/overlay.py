@@ -19,7 +19,7 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.datasets import ImageDataset, limit, open_dataset
 from xkd_eval.devices import resolve_device
-from xkd_eval.engines.eager import standing_on
+from xkd_eval.engines.eager import on_device
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import Explainer, create_explainer
 from xkd_eval.explanations.explain import Photo, as_photo, explain
@@ -77,7 +77,7 @@ def overlay(
     """
     named = [photo if isinstance(photo, NamedPhoto) else _named(photo) for photo in photos]
     given = [models] if isinstance(models, Classifier) else list(models)
-    columns = [standing_on(model, resolve_device(device)) for model in given]
+    columns = [on_device(model, resolve_device(device)) for model in given]
     method = (create_explainer(explainer) if isinstance(explainer, str) else explainer).seeded(seed)
     make = partial(_panels, classes=classes, explainer=method, device=device, precision=precision)
     rows, titles = [], []
