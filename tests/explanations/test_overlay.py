@@ -61,9 +61,9 @@ def test_the_models_input_can_be_corrected(drawn, tmp_path):
 
 
 def test_a_sample_goes_by_its_seed(drawn):
-    first, _ = drawn(data="embedded", images=5)
-    same, _ = drawn(data="embedded", images=5)
-    other, _ = drawn(data="embedded", images=5, seed=1)
+    first, _ = drawn(data="embedded", limit=5)
+    same, _ = drawn(data="embedded", limit=5)
+    other, _ = drawn(data="embedded", limit=5, seed=1)
     assert len(first) == 5 and first == same != other
 
 
@@ -83,4 +83,4 @@ def test_bfloat16_moves_the_maps_a_little(drawn):
 @pytest.mark.parametrize("options", [{"ids": ["test-00000"], "data": "embedded"}, {}])
 def test_a_sample_needs_a_data_set(drawn, options):
     with pytest.raises(XkdError, match="limit: takes a sample of a data set; give `data`, and no `ids`"):
-        drawn(images=3, **options)
+        drawn(limit=3, **options)

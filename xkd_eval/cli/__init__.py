@@ -230,7 +230,7 @@ def overlay(
         output=output,
         file_format=file_format,
         preprocess=o.preprocess_overrides(size, resize, interpolation, mean, std, channel_order, value_range),
-        images=limit,
+        limit=limit,
         workers=workers,
         seed=seed,
         classes=classes,
