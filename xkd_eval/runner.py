@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 import torch
-from accelerate.utils import gather_object
 from torch import Tensor
 
 from xkd_eval.classifiers.classifier import Classifier
@@ -271,6 +270,8 @@ def _taken(context: Context, places: Tensor) -> Context:
 
 def _gathered(parts: list[pa.Table]) -> pa.Table | None:
     """The rows that all processes keep in memory."""
+    from accelerate.utils import gather_object
+
     tables = gather_object(parts)
     return in_order(concatenated(tables)) if tables else None
 

@@ -141,7 +141,7 @@ def test_classes_go_by_wordnet_ids_and_synonyms():
     assert class_index(classifier, "n01443537") == 1
     assert class_index(classifier, "tinca TINCA") == 0
     assert class_index(classifier, " 2 ") == 2
-    with pytest.raises(XkdError, match="^class: 'goldfsh' is no class of net; nearest: goldfish"):
+    with pytest.raises(XkdError, match=r"^class: 'goldfsh' is no class of net; nearest: goldfish"):
         class_index(classifier, "goldfsh", "class")
     nameless = SimpleNamespace(name="net", num_classes=3, class_names=None, wordnet_ids=None)
     with pytest.raises(XkdError, match="'cat' is no class of net; they have no names: give an index"):
@@ -157,7 +157,7 @@ def test_an_explanation_shows_itself(student, photo):
     page = found._repr_html_()
     assert "eight" in page and "data:image/png;base64," in page
     assert len(found.plot(colormap="viridis", alpha=0.3).axes) > 6
-    with pytest.raises(XkdError, match="^colormap: 'nope'"):
+    with pytest.raises(XkdError, match=r"^colormap: 'nope'"):
         found.plot(colormap="nope")
 
 

@@ -56,6 +56,14 @@ def load_classifier(
 
     Raises:
         XkdError: unknown name, unreadable or unfitting weights, a wrong override, an input size that the model rejects.
+
+    Example:
+        >>> from xkd_eval import load_classifier
+        >>> load_classifier("embedded/kd").head.features
+        'layer3'
+        >>> load_classifier("embedded/kd", size=64).head.map_size
+        (16, 16)
+        >>> load_classifier("torchvision/resnet18", weights="mine.pth", mean=0.5, std=0.25)  # doctest: +SKIP
     """
     given = None if weights is None else Weights(str(weights), read_state_dict(weights))
     overrides = {name: value for name, value in overrides.items() if value is not None}
@@ -124,10 +132,10 @@ def _classifier(network: Network, name: str, num_classes: int | None, overrides:
 
 
 def _checked(classifier: Classifier, num_classes: int | None) -> Classifier:
-    for label, listed in (("class names", classifier.class_names), ("WordNet ids", classifier.wordnet_ids)):
+    for kind, listed in (("class names", classifier.class_names), ("WordNet ids", classifier.wordnet_ids)):
         if listed is not None and len(listed) != classifier.num_classes:
             raise XkdError(
-                f"model: {classifier.name} has {classifier.num_classes} logits and {len(listed)} {label}; "
+                f"model: {classifier.name} has {classifier.num_classes} logits and {len(listed)} {kind}; "
                 "expected one a logit"
             )
     if num_classes is not None and num_classes != classifier.num_classes:

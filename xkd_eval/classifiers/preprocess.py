@@ -26,7 +26,7 @@ _PIL_FILTER: dict[str, Image.Resampling] = {
 
 @dataclass(frozen=True)
 class Preprocess:
-    """A classifier's input convention.
+    """A classifier's input convention: how a photograph becomes what its network is fed with.
 
     Attributes:
         size: (height, width) of the network's input.
@@ -36,7 +36,17 @@ class Preprocess:
         mean, std: per channel, in the network's own channel order and value range.
         channel_order: what the network was trained on.
         value_range: the value of white before normalising, 1 or 255.
-        crop_fraction: share of the short side that the centre crop keeps; read by resize="crop" alone.
+        crop_fraction: share of the short side that the centre crop keeps, in (0, 1]; read by resize="crop" alone.
+
+    Example:
+        >>> from PIL import Image
+        >>> from xkd_eval import Preprocess
+        >>> preprocess = Preprocess(size=(224, 224), resize="crop")
+        >>> pixels = preprocess.pixels(Image.new("RGB", (640, 480), "white"))
+        >>> pixels.shape, pixels.dtype
+        (torch.Size([3, 224, 224]), torch.uint8)
+        >>> [round(value, 2) for value in preprocess.normalise(pixels[None])[0, :, 0, 0].tolist()]
+        [2.25, 2.43, 2.64]
     """
 
     size: tuple[int, int] = (224, 224)

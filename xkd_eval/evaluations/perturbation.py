@@ -7,7 +7,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.evaluations.base import Batch, Columns, Evaluation, Forward
@@ -100,6 +99,8 @@ def fill_image(pixels: Tensor, preprocess: Preprocess, fill: str) -> Tensor:
         fill: "black" in [0, 1] space, the "mean" colour of the normalisation, or "blur" (kernel 11, sigma 5).
     """
     if fill == "blur":
+        from torchvision.transforms.functional import gaussian_blur
+
         return preprocess.normalise(gaussian_blur(pixels.float() / 255, [_BLUR_KERNEL] * 2, [_BLUR_SIGMA] * 2))
     colour = (0.0, 0.0, 0.0) if fill == "black" else preprocess.mean_colour
     return preprocess.colour(colour, like=pixels)[None]

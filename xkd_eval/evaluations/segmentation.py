@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from skimage.filters import threshold_otsu
 from torch import Tensor
 
 from xkd_eval.classifiers.preprocess import Preprocess
@@ -163,6 +162,8 @@ def _histogram(values: np.ndarray, bins: int) -> np.ndarray:
 
 def _otsu_iou(positives: np.ndarray, negatives: np.ndarray) -> float:
     """IoU of the object under Otsu's threshold (Otsu, IEEE SMC 1979) of the image's own histogram."""
+    from skimage.filters import threshold_otsu
+
     counts = positives + negatives
     if np.count_nonzero(counts) < 2 or not positives.any():
         return float("nan")

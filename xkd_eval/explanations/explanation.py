@@ -43,7 +43,7 @@ class Explanation:
         >>> from xkd_eval import explain
         >>> explain("embedded/kd", Image.new("RGB", (64, 64), "navy"), "three")
         Explanation of 1 image: cam of embedded/kd, maps (1, 10, 10)
-          image 0: three, 21.3 % (predicted: eight)
+          image 0: three, 5.9 % (predicted: one)
     """
 
     maps: np.ndarray
