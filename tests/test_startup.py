@@ -78,7 +78,7 @@ print("\\n" + json.dumps(light | heavier))
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory) -> dict[str, list[str] | str]:
-    """Of every command and statement above, which of HEAVY it has imported in the end; the traceback where it failed."""
+    """Of every command and statement above, which of HEAVY it has imported in the end; a traceback where it failed."""
     folder = tmp_path_factory.mktemp("startup")
     Image.new("RGB", (64, 64), "navy").save(folder / "photo.png")
     runs = {run: "torch" in allowed for run, allowed in (COMMANDS | STATEMENTS).items()}
