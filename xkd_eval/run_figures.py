@@ -61,7 +61,7 @@ def _perturbation(summary: dict[str, Any]) -> Any:
             scores = summary[direction]["curve"]
             directions[direction] = [
                 Curve(
-                    label=summary["explainer"]["name"],
+                    name=summary["explainer"]["name"],
                     x=summary["fractions"],
                     y=[score["value"] for score in scores],
                     low=[score["ci95"][0] for score in scores],
@@ -79,7 +79,7 @@ def _precision_recall(summary: dict[str, Any], rows: pa.Table) -> Any:
     # Beyond the last occupied bin nothing is recalled, and precision says nothing.
     found = [place for place, recall in enumerate(points["recall"]) if recall > 0]
     curve = Curve(
-        label=summary["explainer"]["name"],
+        name=summary["explainer"]["name"],
         x=[points["recall"][place] for place in found],
         y=[points["precision"][place] for place in found],
     )

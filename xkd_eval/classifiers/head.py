@@ -60,14 +60,14 @@ def last_spatial_layer(model: nn.Module, preprocess: Preprocess) -> tuple[str, L
         (path, layout), or None for a token model (ViT), or one without any map.
     """
     found = trace(working_copy(model), random_images(preprocess, _SEARCH_SEED))
-    if found.is_token_model or not found.maps:
+    if found.is_token_model or not found.feature_maps:
         return None
-    path, output = next(reversed(found.maps.items()))
+    path, output = next(reversed(found.feature_maps.items()))
     return path, map_layout(output, preprocess.size)
 
 
 def _candidates(found: Trace) -> Iterator[CamHead]:
-    for path, output in reversed(found.maps.items()):
+    for path, output in reversed(found.feature_maps.items()):
         for layout in ("NCHW", "NHWC"):
             features = as_nchw(output, layout)
             if features.shape[2:].numel() == 1:

@@ -35,15 +35,15 @@ class Trace:
 
     Attributes:
         logits: (B, K).
-        maps: path to the 4-D output of its last call, in the order of the calls; more than one position each.
+        feature_maps: path to the 4-D output of its last call, in the order of the calls; more than one position each.
         vector_layers: Linear, 1x1 convolutions and LayerNorms that were called on one vector an image, in order.
         after_map: paths of the layers with parameters that were called after the last map.
-        tokens: (B, N, C), the last such output where none of `maps` came after it; else None.
+        tokens: (B, N, C), the last such output where none of `feature_maps` came after it; else None.
         map_layers, token_layers: how many calls of layers with parameters put out (B, C, h, w) and (B, N, C).
     """
 
     logits: Tensor
-    maps: dict[str, Tensor] = field(default_factory=dict)
+    feature_maps: dict[str, Tensor] = field(default_factory=dict)
     vector_layers: list[Call] = field(default_factory=list)
     after_map: list[str] = field(default_factory=list)
     tokens: Tensor | None = None
@@ -145,10 +145,10 @@ def _record(found: Trace, batch: int, path: str, module: nn.Module, inputs: tupl
 
 
 def _record_map(found: Trace, path: str, output: Tensor) -> None:
-    found.maps.pop(path, None)
-    found.maps[path] = output.clone()
-    if len(found.maps) > _KEPT_MAPS:
-        del found.maps[next(iter(found.maps))]
+    found.feature_maps.pop(path, None)
+    found.feature_maps[path] = output.clone()
+    if len(found.feature_maps) > _KEPT_MAPS:
+        del found.feature_maps[next(iter(found.feature_maps))]
     found.after_map.clear()
     found.tokens = None
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from xkd_eval.classifiers.classifier import Classifier, ForwardOutput
 from xkd_eval.classifiers.trace import random_images
-from xkd_eval.engines.folding import fold_batch_norms, outputs
+from xkd_eval.engines.folding import fold_batch_norms, logits_and_features
 from xkd_eval.errors import XkdError
 
 _PROBE_SEED = 3
@@ -38,7 +38,7 @@ def prepare(
     """
     prepared = _Prepared(copy.deepcopy(classifier).cpu().float().eval())
     probe = random_images(replace(classifier.preprocess, size=size or classifier.preprocess.size), _PROBE_SEED)
-    check_finite(outputs(prepared, probe)[0], classifier.name, "noise")
+    check_finite(logits_and_features(prepared, probe)[0], classifier.name, "noise")
     fold_batch_norms(prepared, probe)
     prepared.to(device).model.to(memory_format=torch.channels_last)
     if precision == "bf16":
@@ -139,7 +139,7 @@ def _sums_few_terms(module: nn.Module) -> bool:
 
 def _check_runs(prepared: Classifier, probe: Tensor) -> None:
     try:
-        outputs(prepared, probe)
+        logits_and_features(prepared, probe)
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise XkdError(f"precision bf16: {prepared.name} does not run in bfloat16 ({reason}); use fp32") from error

@@ -40,18 +40,18 @@ def fold_batch_norms(classifier: Classifier, probe: Tensor) -> None:
 
 
 @torch.no_grad()
-def outputs(classifier: Classifier, probe: Tensor) -> list[Tensor]:
+def logits_and_features(classifier: Classifier, probe: Tensor) -> list[Tensor]:
     """Logits, and features where the classifier has a CAM head, of (B, 3, H, W) normalised images."""
     return [classifier(probe)] if classifier.head is None else list(classifier.forward_with_features(probe))
 
 
 def _survives_folding(classifier: Classifier, pairs: list[Pair], probe: Tensor) -> bool:
     """Fold in place, and tell whether logits and features are still those of before."""
-    before = outputs(classifier, probe)
+    before = logits_and_features(classifier, probe)
     for pair in pairs:
         _fold(classifier.model, *pair)
     try:
-        after = outputs(classifier, probe)
+        after = logits_and_features(classifier, probe)
     except AttributeError:  # the network reads an attribute of a norm that is no more
         return False
     return all(_close(a, b) for a, b in zip(after, before, strict=True))
