@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from xkd_eval.classifiers.classifier import CamHead, Classifier, frozen_layer_norm
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.refusal import why_refused
-from xkd_eval.classifiers.trace import Layout, Trace, as_nchw, map_layout, random_images, trace, working_copy
+from xkd_eval.classifiers.trace import Layout, Trace, as_nchw, map_layout, norms, random_images, trace, working_copy
 from xkd_eval.errors import CamHeadError
 
 PROOF_TOLERANCE = 1e-4
@@ -113,7 +113,6 @@ def _relative_error(got: Tensor, expected: Tensor) -> float:
 
 def _perturb_norms(model: nn.Module) -> None:
     generator = torch.Generator().manual_seed(_NOISE_SEED)
-    for module in model.modules():
-        if "norm" in type(module).__name__.lower():
-            for parameter in module.parameters(recurse=False):
-                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    for norm in norms(model):
+        for parameter in norm.parameters(recurse=False):
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))

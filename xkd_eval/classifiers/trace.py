@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from xkd_eval.classifiers.copies import copied
 from xkd_eval.classifiers.hooks import ForwardHooks
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import CamHeadError, XkdError
@@ -73,11 +73,25 @@ class Trace:
 
 
 def working_copy(model: nn.Module) -> nn.Module:
-    """A copy to experiment on: eval mode, float32, on the CPU, where the arithmetic is the same on every machine."""
+    """A copy to experiment on: eval mode, float32, on the CPU, where the arithmetic is the same on every machine.
+
+    Norms may be written to. Other parameters are the model's own, where they are float32 on the CPU already.
+    """
+    own = {id(parameter) for norm in norms(model) for parameter in norm.parameters(recurse=False)}
+    shared = [
+        parameter
+        for parameter in model.parameters()
+        if id(parameter) not in own and parameter.device.type == "cpu" and parameter.dtype == torch.float32
+    ]
     try:
-        return copy.deepcopy(model).cpu().float().eval()
+        return copied(model, shared).cpu().float().eval()
     except (RuntimeError, TypeError) as error:
         raise CamHeadError(f"the model cannot be copied, which the search for its head needs: {error}") from None
+
+
+def norms(model: nn.Module) -> list[nn.Module]:
+    """Its normalisation layers, whatever library they are from, told by the names of their classes."""
+    return [module for module in model.modules() if "norm" in type(module).__name__.lower()]
 
 
 def random_images(preprocess: Preprocess, seed: int, count: int = 2) -> Tensor:

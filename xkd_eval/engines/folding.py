@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter, OrderedDict
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.copies import copied
 from xkd_eval.classifiers.hooks import ForwardHooks
 
 # Folding reorders one multiplication: results move by rounding, about 1e-6 of the largest logit.
@@ -33,7 +33,8 @@ def fold_batch_norms(classifier: Classifier, probe: Tensor) -> None:
     pairs = _conv_norm_pairs(classifier.model, probe)
     if not pairs:
         return
-    perturbed, folded = copy.deepcopy(classifier), copy.deepcopy(classifier)
+    # Folding makes new weights and perturbing writes to buffers, so that no parameter needs a copy.
+    perturbed, folded = (copied(classifier, sharing=classifier.parameters()) for _ in range(2))
     _perturb_statistics([perturbed.model.get_submodule(norm) for _, norm in pairs])
     if _survives_folding(perturbed, pairs, probe) and _survives_folding(folded, pairs, probe):
         classifier.model = folded.model
