@@ -167,7 +167,7 @@ class Float32Inside(Trap):
 def test_a_network_that_does_not_run_in_bfloat16_is_an_error():
     classifier = classifier_of(Float32Inside())
     prepare(classifier, CPU)
-    with pytest.raises(XkdError, match=r"precision bf16: net does not run in bfloat16 .*; use fp32"):
+    with pytest.raises(XkdError, match=r"precision: net does not run in bfloat16 .*; use fp32"):
         prepare(classifier, CPU, "bf16")
 
 

@@ -85,7 +85,7 @@ def class_index(classifier: Classifier, wanted: str | int, argument: str = "clas
 
 
 def read_class_map(path: str | Path) -> dict[str, int]:
-    """`--class-map FILE`: the class index of each folder name, WordNet id or class name.
+    """The class index of each folder name, WordNet id or class name, as a user's file lists them.
 
     CSV (also separated by tabs or blanks) with lines `id,index` or `id,index,name`, a header or not; or JSON: `{"id":
     index}`, `{"index": [id, name]}` or a list of ids in the order of the logits. A name that two classes share stands

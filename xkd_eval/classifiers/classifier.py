@@ -235,7 +235,7 @@ class Classifier(nn.Module):
 
     def _require_head(self) -> CamHead:
         if self.head is None:
-            raise CamHeadError(f"{self.name}: no class activation map in closed form: {self.head_refusal}")
+            raise CamHeadError(f"model: {self.name} has no class activation map in closed form: {self.head_refusal}")
         return self.head
 
 

@@ -64,7 +64,14 @@ class Preprocess:
         return torch.from_numpy(np.array(resized, dtype=np.uint8)).permute(2, 0, 1).contiguous()
 
     def mask(self, mask: np.ndarray) -> Tensor:
-        """(h, w) int8 mask of a photo -> (H, W) int8 as the network sees it: the photo's geometry, nearest."""
+        """The mask of a photo in the geometry of the network's input.
+
+        Args:
+            mask: (h, w) int8 of the photo at its own size: 1 object, 0 background, -1 ignored.
+
+        Returns:
+            (H, W) int8 with the same values: resized and cropped as the photo, by the nearest pixel.
+        """
         nearest = replace(self, interpolation="nearest")
         layer = Image.fromarray(mask.astype(np.int8).view(np.uint8))
         resized = nearest._squash(layer) if self.resize == "squash" else nearest._crop(layer)
@@ -97,7 +104,14 @@ class Preprocess:
         return (red / self.value_range, green / self.value_range, blue / self.value_range)
 
     def region(self, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
-        """(left, top, right, bottom) of what the network sees of a (width, height) photo; None = all of it."""
+        """Which part of a photo the network sees.
+
+        Args:
+            size: (width, height) of the photo in pixels.
+
+        Returns:
+            (left, top, right, bottom) in its pixels; None where it is the whole photo.
+        """
         if self.resize == "squash":
             return None
         width, height = size

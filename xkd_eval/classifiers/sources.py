@@ -1,4 +1,4 @@
-"""Where `--model` finds a network: the libraries' model zoos, the project's architectures, checkpoints, functions."""
+"""Where a model's name leads: the libraries' model zoos, the project's architectures, checkpoints, functions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Weights:
-    """The user's `--weights`: where they lie, and the tensors with the keys of the file."""
+    """The user's weights: the file's path, and its tensors with the keys that they have there."""
 
     path: str
     state_dict: Mapping[str, Tensor]

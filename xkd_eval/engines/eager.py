@@ -142,4 +142,4 @@ def _check_runs(prepared: Classifier, probe: Tensor) -> None:
         logits_and_features(prepared, probe)
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise XkdError(f"precision bf16: {prepared.name} does not run in bfloat16 ({reason}); use fp32") from error
+        raise XkdError(f"precision: {prepared.name} does not run in bfloat16 ({reason}); use fp32") from error

@@ -78,7 +78,7 @@ class Explanation:
         return self._figure(len(self), colormap, alpha)
 
     def panels(self) -> list[OverlayPanel]:
-        """What `overlay_figure` draws of each image."""
+        """The n images as `overlay_figure` takes them, one panel each."""
         from xkd_eval.figures.overlay import OverlayPanel
 
         return [

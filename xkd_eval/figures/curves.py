@@ -37,7 +37,7 @@ Floor = tuple[str, float]
 
 @dataclass(frozen=True)
 class Curve:
-    """One line.
+    """One curve of a panel, with its band.
 
     Attributes:
         name: what the key calls it.
@@ -186,4 +186,7 @@ def _check(curves: Sequence[Curve]) -> None:
     for curve in curves:
         lengths = {len(values) for values in (curve.x, curve.y, curve.low, curve.high) if values is not None}
         if len(lengths) > 1 or (curve.low is None) != (curve.high is None):
-            raise XkdError(f"curve {curve.name!r}: x, y, low and high must have one length; low and high go together")
+            raise XkdError(
+                f"curves: {curve.name!r} has x, y, low and high of {sorted(lengths)} values; expected one length, "
+                "and low and high both or neither"
+            )

@@ -28,7 +28,7 @@ _WHISKERS = (5, 95)
 
 @dataclass(frozen=True)
 class Distribution:
-    """One row of a panel.
+    """One box of a panel: a model's values over the images.
 
     Attributes:
         name: of the model.
