@@ -8,6 +8,7 @@ import pydoc
 
 import pytest
 
+import distill
 import xkd_eval
 
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -22,10 +23,18 @@ def examples(thing: object, name: str) -> list[doctest.DocTest]:
     return [test for test in found if test.examples]
 
 
-@pytest.mark.parametrize("name", [name for name in xkd_eval.__all__ if name not in WITHOUT])
-def test_the_examples_of_a_public_name_run(name, tmp_path, monkeypatch):
+PUBLIC = [
+    (package, name)
+    for package in (xkd_eval, distill)
+    for name in getattr(package, "__all__", [])
+    if name not in WITHOUT
+]
+
+
+@pytest.mark.parametrize(("package", "name"), PUBLIC, ids=[name for _, name in PUBLIC])
+def test_the_examples_of_a_public_name_run(package, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = examples(getattr(xkd_eval, name), name)
+    found = examples(getattr(package, name), name)
     assert found, f"{name} has no example"
     runner = doctest.DocTestRunner(optionflags=OPTIONS)
     told: list[str] = []

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from xkd_eval import load_classifier
@@ -78,6 +79,42 @@ def test_bfloat16_moves_the_maps_a_little(drawn):
     _, rounded = drawn(data="embedded", ids=["test-00002"], precision="bf16")
     difference = np.abs(exact[0].map - rounded[0].map).max()
     assert 0 < difference < 0.05 * np.abs(exact[0].map).max()
+
+
+def test_one_photo_is_a_figure_in_every_form(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(overlays, "overlay_figure", lambda rows, row_titles: drawn.append((rows, row_titles)))
+    teacher = load_classifier("embedded")
+    photo = Image.effect_noise((64, 64), 80).convert("RGB")
+    photo.save(tmp_path / "a.png")
+    tensor = torch.from_numpy(np.array(photo)).permute(2, 0, 1)
+    for one in (photo, np.asarray(photo), tensor, tmp_path / "a.png", overlays.NamedPhoto("a", photo)):
+        overlays.overlay(teacher, one, classes="three")
+        overlays.overlay([teacher], [one, overlays.NamedPhoto("b", photo)], classes=3)
+    assert [titles for _, titles in drawn[::2]] == [[""], [""], [""], ["a.png"], ["a"]]
+    assert [titles[1] for _, titles in drawn[1::2]] == ["b"] * 5
+    for rows, _ in drawn:
+        np.testing.assert_allclose(rows[0][0].map, drawn[0][0][0][0].map, atol=1e-4)
+        assert [panel.title for (panel,) in rows] == ["three"] * len(rows)
+
+
+@pytest.mark.parametrize(
+    ("classes", "reason"),
+    [
+        ("top:0", "'top:0' found; expected top:K with K of at least 1"),
+        ("top:11", "'top:11' found; embedded has 10 classes"),
+        ("tree", "'tree' is no class of embedded; nearest: three"),
+        (12, "12 is out of range"),
+    ],
+)
+def test_classes_that_cannot_be_drawn(classes, reason):
+    with pytest.raises(XkdError, match=f"^classes: {reason}"):
+        overlays.overlay(load_classifier("embedded"), Image.new("RGB", (8, 8)), classes=classes)
+
+
+def test_no_photo_at_all():
+    with pytest.raises(XkdError, match="photos: none given"):
+        overlays.overlay(load_classifier("embedded"), [])
 
 
 @pytest.mark.parametrize("options", [{"ids": ["test-00000"], "data": "embedded"}, {}])
