@@ -1,6 +1,11 @@
 """xkd_eval: does a compressed classifier still look at the right thing?
 
-The names below are imported when they are first used, so that `import xkd_eval` and `xkd-eval --help` stay quick.
+    classifier = load_classifier("student.pt")            # any torch module, with its proven CAM head
+    explain(classifier, "photo.jpg").plot()               # one class of each photo as a map
+    perturbation_test(classifier, "imagenet/val")         # what the maps are worth, with intervals
+    compare(["teacher.pt", "student.pt"], "imagenet/val") # several models, paired, and a report
+
+The names are imported when they are first used, so that `import xkd_eval` and `xkd-eval --help` stay quick.
 """
 
 from __future__ import annotations
@@ -69,3 +74,7 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

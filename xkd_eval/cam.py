@@ -20,6 +20,17 @@ def class_activation_maps(features: Tensor, head_weight: Tensor, classes: Tensor
 
     Raises:
         ValueError: C differs between features and head, or `classes` is not (B, k).
+
+    Example:
+        >>> import torch
+        >>> from xkd_eval import class_activation_maps
+        >>> features, head_weight = torch.rand(2, 16, 7, 7), torch.rand(10, 16)
+        >>> maps = class_activation_maps(features, head_weight)
+        >>> maps.shape
+        torch.Size([2, 10, 7, 7])
+        >>> torch.testing.assert_close(maps.mean((2, 3)), features.mean((2, 3)) @ head_weight.T)
+        >>> class_activation_maps(features, head_weight, torch.tensor([[3], [8]])).shape
+        torch.Size([2, 1, 7, 7])
     """
     _check_shapes(features, head_weight, classes)
     if classes is None:

@@ -18,6 +18,9 @@ def process_state(device: str = "auto") -> PartialState:
 
     Args:
         device: as for `resolve_device`.
+
+    Returns:
+        Accelerate's state: `device`, `num_processes`, `process_index`, `is_main_process`, `wait_for_everyone()`.
     """
     from accelerate import PartialState
     from torch import distributed
@@ -39,7 +42,10 @@ def _leave_group() -> None:
 
 
 def resolve_device(name: str) -> torch.device:
-    """ "auto" (this process's accelerator, else the CPU), or a device by torch's name, checked to be there.
+    """The device that a name means, checked to be there.
+
+    Args:
+        name: "auto", this process's accelerator, else the CPU; or torch's own, such as "cpu", "cuda" or "cuda:1".
 
     Raises:
         XkdError: no such device on this machine.
@@ -51,5 +57,7 @@ def resolve_device(name: str) -> torch.device:
         torch.zeros(1, device=device).item()  # "meta" can be allocated on and not computed on
     except (RuntimeError, AssertionError, ValueError) as error:
         found = f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no CUDA device"
-        raise XkdError(f"device {name}: not available ({found} here); expected auto, cpu, cuda or cuda:N") from error
+        raise XkdError(
+            f"device: {name!r} is not available ({found} here); expected auto, cpu, cuda or cuda:N"
+        ) from error
     return device

@@ -11,7 +11,16 @@ from collections.abc import Mapping, Sequence
 
 
 class XkdError(ValueError):
-    """Bad input. The message is one line, names the argument, and the command line prints it and exits with code 2."""
+    """Bad input. The message is one line, names the argument, and the command line prints it and exits with code 2.
+
+    Example:
+        >>> from xkd_eval import XkdError, load_classifier
+        >>> try:
+        ...     load_classifier("embedded/kd", size=-1)
+        ... except XkdError as error:
+        ...     print(error)
+        size: -1 found; expected a side in pixels, or a height and a width, above 0
+    """
 
 
 def renamed(message: str, names: Mapping[str, str], quote: str = "`") -> str:

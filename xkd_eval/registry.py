@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from importlib import import_module, metadata
 from typing import Generic, Protocol, TypeVar
 
@@ -177,14 +177,25 @@ def nearest(name: str, known: Collection[str], *, limit: int = 12) -> str:
         known: names.
         limit: of the list where none is near; a longer one ends in "...".
     """
-    folded = {other.casefold(): other for other in known}
-    near = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
-    if near:
-        return f"nearest: {', '.join(folded[other] for other in near)}"
+    if found := near(name, known):
+        return f"nearest: {', '.join(found)}"
     if not known:
         return "it takes none"
     listed = [*list(known)[:limit], *(["..."] if len(known) > limit else [])]
     return f"expected one of {', '.join(listed)}"
+
+
+def near(name: str, known: Iterable[str], *, count: int = 3, cutoff: float = 0.5) -> list[str]:
+    """The known names most like a wrong one, whatever the case; the nearest first.
+
+    Args:
+        name: as given.
+        known: names; of two that differ in case alone, the first.
+        count: at most so many.
+        cutoff: how like they must be, 0 to 1 (difflib's ratio).
+    """
+    folded = {other.casefold(): other for other in reversed(list(known))}
+    return [folded[other] for other in difflib.get_close_matches(name.casefold(), folded, n=count, cutoff=cutoff)]
 
 
 def _is_redefined(there: object, thing: object) -> bool:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from xkd_eval.cam import class_activation_maps
 from xkd_eval.classifiers.architectures import arguments_for_state_dict, build, names
+from xkd_eval.classifiers.hooks import ForwardHooks
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import XkdError
 
@@ -89,31 +90,35 @@ def test_counts_by_hand():
     assert vgg8 + 512 * 100 + 100 == PARAMETERS["vgg8"]
 
 
-@pytest.mark.parametrize("name", names())
-def test_cam_mean_plus_bias_is_the_logit_at_two_sizes(name):
-    model = build(name, 10).eval().double()
-    maps = []
-    for module in model.modules():
-        module.register_forward_hook(lambda module, inputs, output: maps.append(output))
+@pytest.fixture(scope="module", params=names())
+def network(request) -> torch.nn.Module:
+    """Each architecture once, in float64; pytest runs the tests that take it one after the other."""
+    return build(request.param, 10).eval().double()
+
+
+def test_cam_mean_plus_bias_is_the_logit_at_two_sizes(network):
+    last_map = {}
+
+    def keep(key, module, inputs, output):
+        if output.ndim == 4 and output.shape[-1] > 1:
+            last_map["output"] = output
+
     for size in (32, 64):
-        maps.clear()
-        with torch.no_grad():
-            logits = model(torch.randn(2, 3, size, size, dtype=torch.float64))
-        features = [output for output in maps if output.ndim == 4 and output.shape[-1] > 1][-1]
-        cams = class_activation_maps(features, model.linear.weight)
-        torch.testing.assert_close(cams.mean((2, 3)) + model.linear.bias, logits)
+        with torch.no_grad(), ForwardHooks(dict(network.named_modules()), keep):
+            logits = network(torch.randn(2, 3, size, size, dtype=torch.float64))
+        features = last_map["output"]
+        cams = class_activation_maps(features, network.linear.weight)
+        torch.testing.assert_close(cams.mean((2, 3)) + network.linear.bias, logits)
         assert (features >= 0).all()
 
 
-@pytest.mark.parametrize("name", names())
-def test_stages_are_modules_whose_maps_shrink(name):
-    model = build(name, 10).eval()
+def test_stages_are_modules_whose_maps_shrink(network):
     sizes = []
-    for stage in model.stages:
-        model.get_submodule(stage).register_forward_hook(lambda module, inputs, output: sizes.append(output.shape[-1]))
-    with torch.no_grad():
-        model(torch.randn(1, 3, 32, 32))
-    assert len(sizes) == len(model.stages) >= 3
+    stages = {stage: network.get_submodule(stage) for stage in network.stages}
+    seen = ForwardHooks(stages, lambda key, module, inputs, output: sizes.append(output.shape[-1]))
+    with torch.no_grad(), seen:
+        network(torch.randn(1, 3, 32, 32, dtype=torch.float64))
+    assert len(sizes) == len(network.stages) >= 3
     assert sizes == sorted(sizes, reverse=True)
 
 
@@ -183,11 +188,11 @@ def test_resnet20_reaches_its_published_accuracy(shared):
         [preprocess.pixels(Image.open(io.BytesIO(row["bytes"])).convert("RGB")) for row in table["img"].to_pylist()]
     )
     labels = torch.tensor(table["label"].to_pylist())
-    model = _load_cifar10("resnet20", shared)
+    model = _load_cifar10("resnet20", shared).to(memory_format=torch.channels_last)
 
     def accuracy(pixels):
         with torch.inference_mode():
-            predicted = torch.cat([model(preprocess.normalise(part)).argmax(1) for part in pixels.split(500)])
+            predicted = torch.cat([model(preprocess.normalise(part)).argmax(1) for part in pixels.split(100)])
         return (predicted == labels).double().mean().item()
 
     plain, mirrored = accuracy(images), accuracy(images.flip(3))

@@ -114,10 +114,18 @@ def test_the_logits_come_out_of_the_maps(name, size, expected):
 
 @pytest.mark.parametrize(("name", "size", "reason"), REFUSED, ids=[f"{name}@{size}" for name, size, _ in REFUSED])
 def test_what_has_no_cam_is_refused_with_its_reason(name, size, reason):
-    with pytest.raises(CamHeadError) as refusal:
-        find_cam_head(build(name), square(size))
-    assert re.search(reason, str(refusal.value)), str(refusal.value)
-    assert "\n" not in str(refusal.value)
+    refusal = refusal_of(name, size)
+    assert re.search(reason, refusal), refusal
+    assert "\n" not in refusal
+
+
+def refusal_of(name: str, size: int) -> str:
+    """The message; a network of half a gigabyte does not outlive the call, as it would in an error that is kept."""
+    try:
+        found = find_cam_head(build(name), square(size))
+    except CamHeadError as error:
+        return str(error)
+    pytest.fail(f"{name} is not refused: {found}")
 
 
 class SmallNet(nn.Module):

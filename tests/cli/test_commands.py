@@ -104,7 +104,7 @@ BAD_INPUT = {
     "unknown command": (lambda here: ["perturb"], "'perturb'"),
     "bad fractions": (lambda here: ["perturbation", "--fractions", "0.5,0.1"], "--fractions"),
     "bad size": (lambda here: ["perturbation", "--size", "64x"], "--size: got '64x'"),
-    "bad class": (lambda here: ["overlay", "-d", "embedded", "--class", "eleven"], "--class 'eleven'"),
+    "bad class": (lambda here: ["overlay", "-d", "embedded", "--class", "eleven"], "--class: 'eleven'"),
     "bad suffix": (lambda here: ["overlay", "-d", "embedded", "-o", "a.gif"], "a.gif"),
     "unreadable photo": (lambda here: ["overlay", _file(here / "x.jpg")], "x.jpg"),
 }

@@ -12,7 +12,7 @@ from torchvision import models
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.head import find_cam_head
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.engines.eager import bf16_is_native, check_finite, prepare, standing_on
+from xkd_eval.engines.eager import bf16_is_native, check_finite, on_device, prepare
 from xkd_eval.errors import XkdError
 
 CPU = torch.device("cpu")
@@ -121,8 +121,8 @@ def test_what_folding_would_change_is_not_folded(trap, fresh):
 
 def test_a_copy_is_only_made_for_another_device():
     classifier = classifier_of(models.resnet18(num_classes=10))
-    assert standing_on(classifier, CPU) is classifier
-    moved = standing_on(classifier, torch.device("meta"))
+    assert on_device(classifier, CPU) is classifier
+    moved = on_device(classifier, torch.device("meta"))
     assert {parameter.device.type for parameter in moved.parameters()} == {"meta"}
     assert {parameter.device.type for parameter in classifier.parameters()} == {"cpu"}
 
@@ -167,7 +167,7 @@ class Float32Inside(Trap):
 def test_a_network_that_does_not_run_in_bfloat16_is_an_error():
     classifier = classifier_of(Float32Inside())
     prepare(classifier, CPU)
-    with pytest.raises(XkdError, match=r"precision bf16: net does not run in bfloat16 .*; use fp32"):
+    with pytest.raises(XkdError, match=r"precision: net does not run in bfloat16 .*; use fp32"):
         prepare(classifier, CPU, "bf16")
 
 

@@ -124,6 +124,18 @@ def test_contributions_sum_to_the_logits_difference(name, network, images, class
     torch.testing.assert_close(total, difference, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.filterwarnings("ignore:Setting forward")
+@pytest.mark.parametrize("network", [TinyCnn, Shared, lambda: Shared(nn.SiLU()), lambda: Gated(nn.ReLU6())])
+def test_deeplift_is_what_captum_makes_of_separate_activations(network, images, classes):
+    from captum.attr import DeepLift
+
+    classifier = wrap(trained_look(network()), 32, 5)
+    separate = SeparateActivations(classifier.model, NONLINEAR, images[:1])
+    inputs = images.clone().requires_grad_()
+    theirs = DeepLift(separate).attribute(inputs, black(classifier, inputs), target=classes).detach().sum(1)
+    torch.testing.assert_close(create_explainer("deeplift")(classifier, images, classes), theirs, rtol=1e-4, atol=1e-6)
+
+
 def test_deeplift_is_refused_where_its_contributions_do_not_sum_up():
     torch.manual_seed(3)
     with pytest.raises(ExplainerError, match=r"'deeplift': Gated: contributions miss .*use integrated_gradients"):

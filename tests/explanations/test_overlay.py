@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from xkd_eval import load_classifier, overlays
+from xkd_eval import load_classifier
 from xkd_eval.errors import XkdError
+from xkd_eval.explanations import overlay as overlays
 from xkd_eval.explanations.explain import explain
 from xkd_eval.explanations.overlay import write_overlays
 
@@ -60,9 +62,9 @@ def test_the_models_input_can_be_corrected(drawn, tmp_path):
 
 
 def test_a_sample_goes_by_its_seed(drawn):
-    first, _ = drawn(data="embedded", images=5)
-    same, _ = drawn(data="embedded", images=5)
-    other, _ = drawn(data="embedded", images=5, seed=1)
+    first, _ = drawn(data="embedded", limit=5)
+    same, _ = drawn(data="embedded", limit=5)
+    other, _ = drawn(data="embedded", limit=5, seed=1)
     assert len(first) == 5 and first == same != other
 
 
@@ -79,7 +81,43 @@ def test_bfloat16_moves_the_maps_a_little(drawn):
     assert 0 < difference < 0.05 * np.abs(exact[0].map).max()
 
 
+def test_one_photo_is_a_figure_in_every_form(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(overlays, "overlay_figure", lambda rows, row_titles: drawn.append((rows, row_titles)))
+    teacher = load_classifier("embedded")
+    photo = Image.effect_noise((64, 64), 80).convert("RGB")
+    photo.save(tmp_path / "a.png")
+    tensor = torch.from_numpy(np.array(photo)).permute(2, 0, 1)
+    for one in (photo, np.asarray(photo), tensor, tmp_path / "a.png", overlays.NamedPhoto("a", photo)):
+        overlays.overlay(teacher, one, classes="three")
+        overlays.overlay([teacher], [one, overlays.NamedPhoto("b", photo)], classes=3)
+    assert [titles for _, titles in drawn[::2]] == [[""], [""], [""], ["a.png"], ["a"]]
+    assert [titles[1] for _, titles in drawn[1::2]] == ["b"] * 5
+    for rows, _ in drawn:
+        np.testing.assert_allclose(rows[0][0].map, drawn[0][0][0][0].map, atol=1e-4)
+        assert [panel.title for (panel,) in rows] == ["three"] * len(rows)
+
+
+@pytest.mark.parametrize(
+    ("classes", "reason"),
+    [
+        ("top:0", "'top:0' found; expected top:K with K of at least 1"),
+        ("top:11", "'top:11' found; embedded has 10 classes"),
+        ("tree", "'tree' is no class of embedded; nearest: three"),
+        (12, "12 is out of range"),
+    ],
+)
+def test_classes_that_cannot_be_drawn(classes, reason):
+    with pytest.raises(XkdError, match=f"^classes: {reason}"):
+        overlays.overlay(load_classifier("embedded"), Image.new("RGB", (8, 8)), classes=classes)
+
+
+def test_no_photo_at_all():
+    with pytest.raises(XkdError, match="photos: none given"):
+        overlays.overlay(load_classifier("embedded"), [])
+
+
 @pytest.mark.parametrize("options", [{"ids": ["test-00000"], "data": "embedded"}, {}])
 def test_a_sample_needs_a_data_set(drawn, options):
     with pytest.raises(XkdError, match="limit: takes a sample of a data set; give `data`, and no `ids`"):
-        drawn(images=3, **options)
+        drawn(limit=3, **options)

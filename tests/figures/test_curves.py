@@ -86,5 +86,5 @@ def test_bad_curves_are_refused():
         perturbation_curves({})
     with pytest.raises(XkdError, match="curves: none"):
         precision_recall_curve([])
-    with pytest.raises(XkdError, match="curve 'a': x, y, low and high"):
+    with pytest.raises(XkdError, match="curves: 'a' has x, y, low and high of"):
         precision_recall_curve([Curve("a", [0, 1], [0, 1, 2])])

@@ -113,11 +113,11 @@ def test_no_figure_is_left_behind_in_pyplot():
 
 
 def test_wrong_numbers_of_panels_are_refused():
-    with pytest.raises(XkdError, match="no panels"):
+    with pytest.raises(XkdError, match="rows: no panels"):
         overlay_figure([])
-    with pytest.raises(XkdError, match=r"rows of \[1, 2\] panels"):
+    with pytest.raises(XkdError, match=r"rows: of \[1, 2\] panels"):
         overlay_figure([[_panel()], [_panel(), _panel()]])
-    with pytest.raises(XkdError, match="different sizes"):
+    with pytest.raises(XkdError, match=r"rows: .* different sizes"):
         overlay_figure([[_panel(60, 80), _panel(80, 60)]])
-    with pytest.raises(XkdError, match="1 row titles for 2 rows"):
+    with pytest.raises(XkdError, match="row_titles: got 1 for 2 rows"):
         overlay_figure([[_panel()], [_panel()]], row_titles=["one"])

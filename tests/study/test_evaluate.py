@@ -195,7 +195,7 @@ def test_bf16_moves_the_areas_little(classifier, images, reference):
         ({"batch_size": 0}, "batch_size: got 0; expected a whole number of at least 1"),
         ({"precision": "fp8"}, "precision: unknown value 'fp8'"),
         ({"direction": "up"}, "direction: unknown value 'up'"),
-        ({"device": "cuda:99"}, "device cuda:99: not available"),
+        ({"device": "cuda:99"}, "device: 'cuda:99' is not available"),
         ({"explainer": "gradcamm"}, "explainer: unknown 'gradcamm'; nearest: gradcam"),
         ({"maps": "maps", "explainer": "gradcam"}, "maps: .* cannot be combined"),
     ],

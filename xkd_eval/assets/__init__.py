@@ -10,5 +10,9 @@ EMBEDDED = ("teacher", "plain", "kd", "cat_kd", "exp_kd")
 
 
 def embedded_classifier_path(name: str = "teacher") -> Path:
-    """The checkpoint of one of EMBEDDED."""
+    """The checkpoint of an embedded classifier.
+
+    Args:
+        name: one of EMBEDDED.
+    """
     return Path(str(files(__name__) / f"{name}.pt"))

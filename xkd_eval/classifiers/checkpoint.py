@@ -75,7 +75,19 @@ def read_checkpoint(path: str | Path, argument: str = "model") -> Checkpoint:
     Raises:
         XkdError: no readable file, not a checkpoint of this project, or one of a newer version.
     """
-    content = read_weight_file(Path(path), argument)
+    return parsed_checkpoint(read_weight_file(Path(path), argument), path, argument)
+
+
+def parsed_checkpoint(content: Any, path: str | Path, argument: str = "model") -> Checkpoint:
+    """The checkpoint in what `read_weight_file` has read.
+
+    Args:
+        content: of the file.
+        path, argument: the file and the option that named it, for the messages.
+
+    Raises:
+        XkdError: not a checkpoint of this project, or one of a newer version.
+    """
     if not is_checkpoint(content):
         raise XkdError(
             f"{argument}: {str(path)!r} is not a checkpoint written by save_checkpoint (no format {FORMAT!r})"

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsIndex
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import XkdError
+from xkd_eval.registry import nearest
 
 
 class Classes(NamedTuple):
@@ -50,8 +51,41 @@ def class_index_of_wordnet_ids(classifier: Classifier) -> dict[str, int]:
     return {wordnet_id: index for index, wordnet_id in enumerate(classifier.wordnet_ids or ()) if wordnet_id}
 
 
+def class_index(classifier: Classifier, wanted: str | int, argument: str = "classes") -> int:
+    """The class that a user means.
+
+    Args:
+        classifier: whose classes.
+        wanted: an index, also as digits; a WordNet id; or a name, in any case, or one of the synonyms that ImageNet
+            lists in a name ("tench, Tinca tinca").
+        argument: that held it, for the messages.
+
+    Returns:
+        0 to K - 1.
+
+    Raises:
+        XkdError: no such class; the nearest names are given.
+    """
+    if isinstance(wanted, bool) or not isinstance(wanted, str | SupportsIndex):
+        raise XkdError(f"{argument}: {wanted!r} found; expected an index, a name or a WordNet id")
+    text = str(wanted).strip()
+    if text.removeprefix("-").isdecimal():
+        if not 0 <= int(text) < classifier.num_classes:
+            last = classifier.num_classes - 1
+            raise XkdError(f"{argument}: {text} is out of range; {classifier.name} has classes 0 to {last}")
+        return int(text)
+    if text in class_index_of_wordnet_ids(classifier):
+        return class_index_of_wordnet_ids(classifier)[text]
+    names = [name.casefold() for name in classifier.class_names or ()]
+    for index, name in enumerate(names):
+        if text.casefold() in (name, *(synonym.strip() for synonym in name.split(","))):
+            return index
+    hint = nearest(text, classifier.class_names) if classifier.class_names else "they have no names: give an index"
+    raise XkdError(f"{argument}: {text!r} is no class of {classifier.name}; {hint}")
+
+
 def read_class_map(path: str | Path) -> dict[str, int]:
-    """`--class-map FILE`: the class index of each folder name, WordNet id or class name.
+    """The class index of each folder name, WordNet id or class name, as a user's file lists them.
 
     CSV (also separated by tabs or blanks) with lines `id,index` or `id,index,name`, a header or not; or JSON: `{"id":
     index}`, `{"index": [id, name]}` or a list of ids in the order of the logits. A name that two classes share stands

@@ -11,13 +11,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xkd_eval.cam import class_activation_maps
+from xkd_eval.classifiers.hooks import Outputs
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import CamHeadError
+from xkd_eval.notebook import table
+
+_SHOWN_NAMES = 5
 
 
 @dataclass(frozen=True)
 class CamHead:
-    """Where a model's class activation map comes from, as found and proven by `find_cam_head`.
+    """Where a model's class activation map (Zhou et al., CVPR 2016) comes from, as found and proven on random images.
 
     Attributes:
         features: path of the module whose output is the last spatial map.
@@ -39,26 +43,57 @@ class CamHead:
     map_size: tuple[int, int]
     proof_error: float
 
+    def __str__(self) -> str:
+        height, width = self.map_size
+        weight = self.linear or "none: its channels are the classes"
+        relu, norm = ", then ReLU" if self.relu else "", f", norm {self.norm}" if self.norm else ""
+        return f"{self.features} ({self.layout}{relu}, {height}x{width}), head {weight}{norm}"
 
-class Forward(NamedTuple):
-    """One pass: logits (B, K) and features (B, C, h, w), whose class activation maps re-derive the logits."""
+
+class ForwardOutput(NamedTuple):
+    """What `Classifier.forward_with_features` returns.
+
+    Attributes:
+        logits: (B, K).
+        features: (B, C, h, w), the last spatial map, whose class activation maps re-derive the logits: their spatial
+            mean plus the head's bias.
+    """
 
     logits: Tensor
     features: Tensor
 
 
 class Classifier(nn.Module):
-    """A module with its input convention, its classes and its CAM head.
+    """A module with its input convention, its classes and its CAM head, as `load_classifier` makes it.
 
     Args:
         model: (B, 3, H, W) normalised images -> (B, K) logits.
         preprocess: the model's input convention.
         name: how tables and figures call it.
+        num_classes: K.
         class_names: K names, or None.
-        wordnet_ids: K WordNet ids (n01440764) in the order of the logits, or None where the classes have none.
+        wordnet_ids: K WordNet ids (n01440764) in the order of the logits, "" for a class that is no synset; None where
+            the classes have none.
         head: where the CAM comes from; None where there is none in closed form.
         head_refusal: why `head` is None, with the alternatives.
-        num_classes: K; by default read off class_names, wordnet_ids or the head.
+
+    Example:
+        >>> import torch
+        >>> from xkd_eval import load_classifier
+        >>> classifier = load_classifier("embedded/kd")
+        >>> classifier
+        Classifier embedded/kd
+          network: ResNet, 19,218 parameters
+          input: 40x40 RGB, squash
+          classes: 10: zero, one, two, three, four, ...
+          CAM: layer3 (NCHW, 10x10), head linear
+        >>> images = classifier.preprocess.normalise(torch.rand(2, 3, 40, 40))
+        >>> with torch.no_grad():
+        ...     logits, features = classifier.forward_with_features(images)
+        >>> maps = classifier.cams(features)
+        >>> maps.shape
+        torch.Size([2, 10, 10, 10])
+        >>> torch.testing.assert_close(maps.mean((2, 3)) + classifier.head_bias, logits)
     """
 
     def __init__(
@@ -87,28 +122,35 @@ class Classifier(nn.Module):
         """(B, 3, H, W) normalised -> (B, K) logits."""
         return self.model(images)
 
-    def forward_with_features(self, images: Tensor) -> Forward:
-        """One pass that also keeps the last spatial map.
+    def forward_with_features(self, images: Tensor) -> ForwardOutput:
+        """One forward that also keeps the last spatial map.
 
         Args:
             images: (B, 3, H, W) normalised.
+
+        Returns:
+            Logits (B, K) and features (B, C, h, w), see `cam_features`.
 
         Raises:
             CamHeadError: the model has no CAM head.
         """
         head = self._require_head()
-        captured: list[Tensor] = []
-        handle = self.model.get_submodule(head.features).register_forward_hook(
-            lambda module, inputs, output: captured.append(output)
-        )
-        try:
+        with Outputs({head.features: self.model.get_submodule(head.features)}) as outputs:
             logits = self.model(images)
-        finally:
-            handle.remove()
-        return Forward(logits, self.cam_features(captured[-1]))
+        return ForwardOutput(logits, self.cam_features(outputs[head.features]))
 
     def cam_features(self, output: Tensor) -> Tensor:
-        """The output of the module at `head.features` as the (B, C, h, w) whose maps re-derive the logits."""
+        """The last spatial map in the form whose class activation maps re-derive the logits.
+
+        Args:
+            output: of the module at `head.features`, in its own layout.
+
+        Returns:
+            (B, C, h, w).
+
+        Raises:
+            CamHeadError: the model has no CAM head.
+        """
         head = self._require_head()
         features = output.permute(0, 3, 1, 2) if head.layout == "NHWC" else output
         if head.relu:
@@ -118,7 +160,18 @@ class Classifier(nn.Module):
         return features
 
     def cams(self, features: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Class activation maps of `features` (B, C, h, w): (B, K, h, w), or (B, k, h, w) for `classes` (B, k)."""
+        """Class activation maps (Zhou et al., CVPR 2016), unclamped.
+
+        Args:
+            features: (B, C, h, w) as `forward_with_features` returns them.
+            classes: (B, k) class indices; None is all K.
+
+        Returns:
+            (B, K, h, w), or (B, k, h, w) with `classes`.
+
+        Raises:
+            CamHeadError: the model has no CAM head.
+        """
         if self._require_head().linear is not None:
             return class_activation_maps(features, self.head_weight, classes)
         if classes is None:
@@ -151,16 +204,38 @@ class Classifier(nn.Module):
         return self.class_names[index] if self.class_names else str(index)
 
     def digest(self) -> str:
-        """sha256 over the parameters' and buffers' names, shapes and bytes: the model, whatever file it came from."""
+        """sha256, in hexadecimal, over the parameters' and buffers' names, shapes and bytes.
+
+        It stands for the model, whatever file it came from.
+        """
         sha = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
             sha.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
             sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return sha.hexdigest()
 
+    def __repr__(self) -> str:
+        return "\n".join([f"Classifier {self.name}", *(f"  {name}: {value}" for name, value in self._facts())])
+
+    def _repr_html_(self) -> str:
+        return table(f"Classifier {self.name}", self._facts())
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """What a reader must know about it, in four lines."""
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        height, width = self.preprocess.size
+        names = self.class_names or ()
+        listed = ", ".join(names[:_SHOWN_NAMES]) + (", ..." if len(names) > _SHOWN_NAMES else "")
+        return [
+            ("network", f"{type(self.model).__name__}, {parameters:,} parameters"),
+            ("input", f"{height}x{width} {self.preprocess.channel_order}, {self.preprocess.resize}"),
+            ("classes", f"{self.num_classes}: {listed or 'without names'}"),
+            ("CAM", f"none: {self.head_refusal}" if self.head is None else str(self.head)),
+        ]
+
     def _require_head(self) -> CamHead:
         if self.head is None:
-            raise CamHeadError(f"{self.name}: no class activation map in closed form: {self.head_refusal}")
+            raise CamHeadError(f"model: {self.name} has no class activation map in closed form: {self.head_refusal}")
         return self.head
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from xkd_eval.classifiers.classifier import CamHead, Classifier, frozen_layer_norm
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.refusal import why_refused
-from xkd_eval.classifiers.trace import Layout, Trace, as_nchw, map_layout, random_images, trace, working_copy
+from xkd_eval.classifiers.trace import Layout, Trace, as_nchw, map_layout, norms, random_images, trace, working_copy
 from xkd_eval.errors import CamHeadError
 
 PROOF_TOLERANCE = 1e-4
@@ -60,14 +60,14 @@ def last_spatial_layer(model: nn.Module, preprocess: Preprocess) -> tuple[str, L
         (path, layout), or None for a token model (ViT), or one without any map.
     """
     found = trace(working_copy(model), random_images(preprocess, _SEARCH_SEED))
-    if found.is_token_model or not found.maps:
+    if found.is_token_model or not found.feature_maps:
         return None
-    path, output = next(reversed(found.maps.items()))
+    path, output = next(reversed(found.feature_maps.items()))
     return path, map_layout(output, preprocess.size)
 
 
 def _candidates(found: Trace) -> Iterator[CamHead]:
-    for path, output in reversed(found.maps.items()):
+    for path, output in reversed(found.feature_maps.items()):
         for layout in ("NCHW", "NHWC"):
             features = as_nchw(output, layout)
             if features.shape[2:].numel() == 1:
@@ -113,7 +113,6 @@ def _relative_error(got: Tensor, expected: Tensor) -> float:
 
 def _perturb_norms(model: nn.Module) -> None:
     generator = torch.Generator().manual_seed(_NOISE_SEED)
-    for module in model.modules():
-        if "norm" in type(module).__name__.lower():
-            for parameter in module.parameters(recurse=False):
-                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    for norm in norms(model):
+        for parameter in norm.parameters(recurse=False):
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))

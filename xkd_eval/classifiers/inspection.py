@@ -14,7 +14,7 @@ _SHOWN_NAMES = 5
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is known about a classifier.
+    """What `inspect_classifier` has found.
 
     Attributes:
         name: how tables call it.
@@ -44,7 +44,10 @@ class Inspection:
 
 
 def inspect_classifier(classifier: Classifier) -> Inspection:
-    """Gather it; no image is needed."""
+    """What is known about a classifier before any image is seen.
+
+    Each explainer is asked whether it holds, on random images where it needs some.
+    """
     refused = _refused_explainers(classifier)
     return Inspection(
         name=classifier.name,

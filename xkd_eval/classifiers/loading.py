@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,15 @@ from torch import nn
 
 from xkd_eval.classifiers import sources
 from xkd_eval.classifiers.class_names import imagenet_classes
-from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.classifier import CamHead, Classifier
 from xkd_eval.classifiers.head import find_cam_head
 from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.sources import Network, Weights
 from xkd_eval.classifiers.weight_files import SUFFIXES
-from xkd_eval.classifiers.weights import fill, read_state_dict
+from xkd_eval.classifiers.weights import load_state_dict, read_state_dict
 from xkd_eval.errors import CamHeadError, XkdError
+from xkd_eval.registry import near
 
 _LIBRARIES = {
     "timm": sources.from_timm,
@@ -56,6 +56,14 @@ def load_classifier(
 
     Raises:
         XkdError: unknown name, unreadable or unfitting weights, a wrong override, an input size that the model rejects.
+
+    Example:
+        >>> from xkd_eval import load_classifier
+        >>> load_classifier("embedded/kd").head.features
+        'layer3'
+        >>> load_classifier("embedded/kd", size=64).head.map_size
+        (16, 16)
+        >>> load_classifier("torchvision/resnet18", weights="mine.pth", mean=0.5, std=0.25)  # doctest: +SKIP
     """
     given = None if weights is None else Weights(str(weights), read_state_dict(weights))
     overrides = {name: value for name, value in overrides.items() if value is not None}
@@ -91,7 +99,7 @@ def _from_module(model: nn.Module, weights: Weights | None) -> Network | Classif
     module = copy.deepcopy(model)
     inner = module.model if isinstance(module, Classifier) else module
     if weights is not None:
-        fill(inner, weights.state_dict, weights.path)
+        load_state_dict(inner, weights.state_dict, weights.path)
     return module if isinstance(module, Classifier) else Network(module, sources.timm_preprocess(module))
 
 
@@ -106,7 +114,7 @@ def _classifier(network: Network, name: str, num_classes: int | None, overrides:
         head = find_cam_head(module, preprocess)
     except CamHeadError as error:
         refusal = str(error)
-    counted = _count_classes(module, preprocess)
+    counted = _count_classes(module, preprocess, head)
     names, ids = network.class_names, network.wordnet_ids
     if names is None and ids is None and (known := imagenet_classes(counted)) is not None:
         names, ids = known
@@ -124,10 +132,10 @@ def _classifier(network: Network, name: str, num_classes: int | None, overrides:
 
 
 def _checked(classifier: Classifier, num_classes: int | None) -> Classifier:
-    for label, listed in (("class names", classifier.class_names), ("WordNet ids", classifier.wordnet_ids)):
+    for kind, listed in (("class names", classifier.class_names), ("WordNet ids", classifier.wordnet_ids)):
         if listed is not None and len(listed) != classifier.num_classes:
             raise XkdError(
-                f"model: {classifier.name} has {classifier.num_classes} logits and {len(listed)} {label}; "
+                f"model: {classifier.name} has {classifier.num_classes} logits and {len(listed)} {kind}; "
                 "expected one a logit"
             )
     if num_classes is not None and num_classes != classifier.num_classes:
@@ -138,7 +146,11 @@ def _checked(classifier: Classifier, num_classes: int | None) -> Classifier:
     return classifier
 
 
-def _count_classes(module: nn.Module, preprocess: Preprocess) -> int:
+def _count_classes(module: nn.Module, preprocess: Preprocess, head: CamHead | None) -> int:
+    if head is not None and head.linear is not None:
+        weight = module.get_submodule(head.linear).weight
+        assert isinstance(weight, torch.Tensor)
+        return len(weight)
     parameter = next(module.parameters(), torch.empty(0))
     with torch.no_grad():
         logits = module(torch.zeros(1, 3, *preprocess.size, device=parameter.device, dtype=parameter.dtype))
@@ -164,11 +176,9 @@ def _unknown(model: str) -> XkdError:
         "timm": timm.list_models(),
         "xkd": architectures.names(),
     }
-    bare = model.rpartition("/")[2].lower()
+    bare = model.rpartition("/")[2]
     nearest = [
-        f"{library}/{name}"
-        for library, names in libraries.items()
-        for name in difflib.get_close_matches(bare, names, n=1, cutoff=0.8)
+        f"{library}/{name}" for library, names in libraries.items() for name in near(bare, names, count=1, cutoff=0.8)
     ]
     if nearest:
         return XkdError(f"model: {model!r} is no file; nearest: {', '.join(nearest)}")

@@ -26,7 +26,7 @@ _PIL_FILTER: dict[str, Image.Resampling] = {
 
 @dataclass(frozen=True)
 class Preprocess:
-    """A classifier's input convention.
+    """A classifier's input convention: how a photograph becomes what its network is fed with.
 
     Attributes:
         size: (height, width) of the network's input.
@@ -36,7 +36,17 @@ class Preprocess:
         mean, std: per channel, in the network's own channel order and value range.
         channel_order: what the network was trained on.
         value_range: the value of white before normalising, 1 or 255.
-        crop_fraction: share of the short side that the centre crop keeps; read by resize="crop" alone.
+        crop_fraction: share of the short side that the centre crop keeps, in (0, 1]; read by resize="crop" alone.
+
+    Example:
+        >>> from PIL import Image
+        >>> from xkd_eval import Preprocess
+        >>> preprocess = Preprocess(size=(224, 224), resize="crop")
+        >>> pixels = preprocess.pixels(Image.new("RGB", (640, 480), "white"))
+        >>> pixels.shape, pixels.dtype
+        (torch.Size([3, 224, 224]), torch.uint8)
+        >>> [round(value, 2) for value in preprocess.normalise(pixels[None])[0, :, 0, 0].tolist()]
+        [2.25, 2.43, 2.64]
     """
 
     size: tuple[int, int] = (224, 224)
@@ -54,7 +64,14 @@ class Preprocess:
         return torch.from_numpy(np.array(resized, dtype=np.uint8)).permute(2, 0, 1).contiguous()
 
     def mask(self, mask: np.ndarray) -> Tensor:
-        """(h, w) int8 mask of a photo -> (H, W) int8 as the network sees it: the photo's geometry, nearest."""
+        """The mask of a photo in the geometry of the network's input.
+
+        Args:
+            mask: (h, w) int8 of the photo at its own size: 1 object, 0 background, -1 ignored.
+
+        Returns:
+            (H, W) int8 with the same values: resized and cropped as the photo, by the nearest pixel.
+        """
         nearest = replace(self, interpolation="nearest")
         layer = Image.fromarray(mask.astype(np.int8).view(np.uint8))
         resized = nearest._squash(layer) if self.resize == "squash" else nearest._crop(layer)
@@ -87,7 +104,14 @@ class Preprocess:
         return (red / self.value_range, green / self.value_range, blue / self.value_range)
 
     def region(self, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
-        """(left, top, right, bottom) of what the network sees of a (width, height) photo; None = all of it."""
+        """Which part of a photo the network sees.
+
+        Args:
+            size: (width, height) of the photo in pixels.
+
+        Returns:
+            (left, top, right, bottom) in its pixels; None where it is the whole photo.
+        """
         if self.resize == "squash":
             return None
         width, height = size

@@ -37,7 +37,7 @@ def why_refused(
             f"{_token_reason(found)}; use `explainer` attention_rollout or transformer_attribution for ViT and DeiT, "
             "occlusion or saliency for others"
         )
-    if not found.maps:
+    if not found.feature_maps:
         return "no layer puts out a spatial map; use `explainer` saliency, integrated_gradients or occlusion"
     reason = (
         _pooling_reason(found)
@@ -85,7 +85,7 @@ def _single_place_reason(
     model: nn.Module, preprocess: Preprocess, found: Trace, first_candidate: Callable[[Trace], CamHead | None]
 ) -> str | None:
     """A 1x1 map, told by the head that is found at a larger size."""
-    last = next(reversed(found.maps.values()))
+    last = next(reversed(found.feature_maps.values()))
     if as_nchw(last, map_layout(last, preprocess.size)).shape[2:].numel() > _SMALL_MAP:
         return None
     height, width = preprocess.size
@@ -120,13 +120,13 @@ def _head_reason(found: Trace) -> str | None:
 
 
 def _alternatives(found: Trace, preprocess: Preprocess) -> str:
-    path, output = next(reversed(found.maps.items()))
+    path, output = next(reversed(found.feature_maps.items()))
     height, width = as_nchw(output, map_layout(output, preprocess.size)).shape[2:]
     return f"use `explainer` gradcam, layercam or eigencam, which hold on its last map ({path}, {height}x{width})"
 
 
 def _all_maps(found: Trace) -> Iterator[Tensor]:
-    for output in reversed(found.maps.values()):
+    for output in reversed(found.feature_maps.values()):
         for layout in ("NCHW", "NHWC"):
             features = as_nchw(output, layout)
             yield features

@@ -1,24 +1,23 @@
-"""Where `--model` finds a network: the libraries' model zoos, the project's architectures, checkpoints, functions."""
+"""Where a model's name leads: the libraries' model zoos, the project's architectures, checkpoints, functions."""
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from xkd_eval.assets import EMBEDDED, embedded_classifier_path
-from xkd_eval.classifiers.checkpoint import is_checkpoint, read_checkpoint
+from xkd_eval.classifiers.checkpoint import is_checkpoint, parsed_checkpoint
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Interpolation, Preprocess
 from xkd_eval.classifiers.weight_files import read_weight_file
-from xkd_eval.classifiers.weights import fill, without_prefix
+from xkd_eval.classifiers.weights import load_state_dict, without_prefix
 from xkd_eval.errors import XkdError
+from xkd_eval.registry import imported, near
 
 _INTERPOLATIONS: dict[str, Interpolation] = {
     "nearest": "nearest",
@@ -40,7 +39,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Weights:
-    """The user's `--weights`: where they lie, and the tensors with the keys of the file."""
+    """The user's weights: the file's path, and its tensors with the keys that they have there."""
 
     path: str
     state_dict: Mapping[str, Tensor]
@@ -63,7 +62,7 @@ def from_timm(name: str, weights: Weights | None) -> Network:
             raise XkdError(f"model: timm/{name} has no pretrained classifier to download; pass `weights`")
         module = _download(f"timm/{name}", lambda: timm.create_model(name, pretrained=True))
     else:
-        module = _filled(lambda **classes: timm.create_model(name, pretrained=False, **classes), weights)
+        module = _with_weights(lambda **classes: timm.create_model(name, pretrained=False, **classes), weights)
     return Network(module, timm_preprocess(module))
 
 
@@ -94,7 +93,7 @@ def from_torchvision(name: str, weights: Weights | None) -> Network:
         module = _download(f"torchvision/{name}", lambda: models.get_model(name, weights=default))
     else:
         options = _inception_options(name, weights.state_dict)
-        module = _filled(lambda **classes: models.get_model(name, weights=None, **options, **classes), weights)
+        module = _with_weights(lambda **classes: models.get_model(name, weights=None, **options, **classes), weights)
     transforms = default.transforms()
     preprocess = Preprocess(
         size=(transforms.crop_size[0],) * 2,
@@ -117,7 +116,7 @@ def from_project(name: str, weights: Weights | None) -> Network:
         raise XkdError(f"model: xkd/{name} is an architecture without weights of its own; pass `weights`")
     state_dict = without_prefix(weights.state_dict)
     module = architectures.build(name, **architectures.arguments_for_state_dict(name, state_dict))
-    fill(module, state_dict, weights.path)
+    load_state_dict(module, state_dict, weights.path)
     return Network(module, Preprocess(size=(32, 32)))
 
 
@@ -130,17 +129,18 @@ def from_embedded(name: str, weights: Weights | None) -> Network:
 
 def from_checkpoint(path: Path, weights: Weights | None) -> Network:
     """A student.pt; other weights for its architecture where they are given."""
-    if not is_checkpoint(read_weight_file(path, "model")):
+    content = read_weight_file(path, "model")
+    if not is_checkpoint(content):
         raise XkdError(
             f"model: {str(path)!r} holds weights without their architecture; "
             f"name it and pass the file: `model` torchvision/NAME with `weights` {path}"
         )
-    checkpoint = read_checkpoint(path)
+    checkpoint = parsed_checkpoint(content, path)
     module = build_architecture(checkpoint.architecture, checkpoint.arguments, "model: the checkpoint's architecture")
     if weights is None:
-        fill(module, checkpoint.state_dict, str(path), "model")
+        load_state_dict(module, checkpoint.state_dict, str(path), "model")
     else:
-        fill(module, weights.state_dict, weights.path)
+        load_state_dict(module, weights.state_dict, weights.path)
     return Network(module, checkpoint.preprocess, checkpoint.class_names, checkpoint.wordnet_ids)
 
 
@@ -150,7 +150,7 @@ def from_function(reference: str, weights: Weights | None) -> Network | Classifi
     if not isinstance(made, nn.Module):
         raise XkdError(f"model: py:{reference} returned a {type(made).__name__}; expected an nn.Module or Classifier")
     if weights is not None:
-        fill(made.model if isinstance(made, Classifier) else made, weights.state_dict, weights.path)
+        load_state_dict(made.model if isinstance(made, Classifier) else made, weights.state_dict, weights.path)
     if isinstance(made, Classifier):
         return made.eval().requires_grad_(False)
     return Network(made, timm_preprocess(made))
@@ -159,8 +159,8 @@ def from_function(reference: str, weights: Weights | None) -> Network | Classifi
 def unknown_name(library: str, name: str, known: Iterable[str]) -> XkdError:
     """The error for a name that a library does not have, with the nearest that it has."""
     known = list(known)
-    nearest = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5) or known[:3]
-    return XkdError(f"model: {library} has no {name!r}; nearest: {', '.join(f'{library}/{n}' for n in nearest)}")
+    listed = ", ".join(f"{library}/{other}" for other in near(name, known) or known[:3])
+    return XkdError(f"model: {library} has no {name!r}; nearest: {listed}")
 
 
 def _download(model: str, create: Any) -> nn.Module:
@@ -173,13 +173,13 @@ def _download(model: str, create: Any) -> nn.Module:
         ) from None
 
 
-def _filled(create: Any, weights: Weights) -> nn.Module:
+def _with_weights(create: Any, weights: Weights) -> nn.Module:
     """The architecture with as many classes as the weights have, filled with them."""
     module = create()
     num_classes = _count_classes(module.state_dict(), without_prefix(weights.state_dict, module.state_dict()))
     if num_classes is not None:
         module = create(num_classes=num_classes)
-    fill(module, weights.state_dict, weights.path)
+    load_state_dict(module, weights.state_dict, weights.path)
     return module
 
 
@@ -241,17 +241,12 @@ def build_architecture(architecture: str, arguments: Mapping[str, Any], source: 
 
 
 def _call(reference: str) -> Any:
-    module_name, _, function = reference.rpartition(":")
-    if not module_name or not function:
-        raise XkdError(f"model: 'py:{reference}' found; expected py:package.module:function")
     sys.path.insert(0, str(Path.cwd()))
     try:
-        home = import_module(module_name)
-        if not callable(getattr(home, function, None)):
-            nearest = difflib.get_close_matches(function, dir(home), n=3)
-            hint = f"; nearest: {', '.join(nearest)}" if nearest else ""
-            raise XkdError(f"model: {module_name} has no function {function!r}{hint}")
-        return getattr(home, function)()
+        function = imported(f"py:{reference}", "model")
+        if not callable(function):
+            raise XkdError(f"model: py:{reference} is a {type(function).__name__}; expected a function")
+        return function()
     except XkdError:
         raise
     except Exception as error:  # The user's own code: whatever it raises is theirs to read.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from xkd_eval.classifiers.copies import copied
+from xkd_eval.classifiers.hooks import ForwardHooks
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import CamHeadError, XkdError
 
@@ -33,15 +35,15 @@ class Trace:
 
     Attributes:
         logits: (B, K).
-        maps: path to the 4-D output of its last call, in the order of the calls; more than one position each.
+        feature_maps: path to the 4-D output of its last call, in the order of the calls; more than one position each.
         vector_layers: Linear, 1x1 convolutions and LayerNorms that were called on one vector an image, in order.
         after_map: paths of the layers with parameters that were called after the last map.
-        tokens: (B, N, C), the last such output where none of `maps` came after it; else None.
+        tokens: (B, N, C), the last such output where none of `feature_maps` came after it; else None.
         map_layers, token_layers: how many calls of layers with parameters put out (B, C, h, w) and (B, N, C).
     """
 
     logits: Tensor
-    maps: dict[str, Tensor] = field(default_factory=dict)
+    feature_maps: dict[str, Tensor] = field(default_factory=dict)
     vector_layers: list[Call] = field(default_factory=list)
     after_map: list[str] = field(default_factory=list)
     tokens: Tensor | None = None
@@ -71,11 +73,25 @@ class Trace:
 
 
 def working_copy(model: nn.Module) -> nn.Module:
-    """A copy to experiment on: eval mode, float32, on the CPU, where the arithmetic is the same on every machine."""
+    """A copy to experiment on: eval mode, float32, on the CPU, where the arithmetic is the same on every machine.
+
+    Norms may be written to. Other parameters are the model's own, where they are float32 on the CPU already.
+    """
+    own = {id(parameter) for norm in norms(model) for parameter in norm.parameters(recurse=False)}
+    shared = [
+        parameter
+        for parameter in model.parameters()
+        if id(parameter) not in own and parameter.device.type == "cpu" and parameter.dtype == torch.float32
+    ]
     try:
-        return copy.deepcopy(model).cpu().float().eval()
+        return copied(model, shared).cpu().float().eval()
     except (RuntimeError, TypeError) as error:
         raise CamHeadError(f"the model cannot be copied, which the search for its head needs: {error}") from None
+
+
+def norms(model: nn.Module) -> list[nn.Module]:
+    """Its normalisation layers, whatever library they are from, told by the names of their classes."""
+    return [module for module in model.modules() if "norm" in type(module).__name__.lower()]
 
 
 def random_images(preprocess: Preprocess, seed: int, count: int = 2) -> Tensor:
@@ -97,19 +113,13 @@ def trace(model: nn.Module, images: Tensor) -> Trace:
         XkdError: the model rejects images of this size, or puts out no (B, K) logits.
     """
     found = Trace(logits=torch.empty(0))
-    handles = [
-        module.register_forward_hook(_recorder(found, path, len(images))) for path, module in model.named_modules()
-    ]
     try:
-        with torch.no_grad():
+        with ForwardHooks(dict(model.named_modules()), partial(_record, found, len(images))), torch.no_grad():
             logits = model(images)
     except (RuntimeError, ValueError, TypeError, AssertionError, IndexError, AttributeError) as error:
         height, width = images.shape[2:]
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise XkdError(f"size: the model rejects images of {height}x{width}: {reason}") from None
-    finally:
-        for handle in handles:
-            handle.remove()
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
         raise XkdError(f"model: its output is {_describe(logits)}; a classifier puts out logits (B, K)")
     found.logits = logits
@@ -131,31 +141,28 @@ def as_nchw(output: Tensor, layout: Layout) -> Tensor:
     return output.permute(0, 3, 1, 2) if layout == "NHWC" else output
 
 
-def _recorder(found: Trace, path: str, batch: int) -> Any:
-    def record(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != batch:
-            return
-        is_layer = next(module.parameters(recurse=False), None) is not None
-        if output.ndim == 4 and _vector(output) is None:
-            _record_map(found, path, output)
-            found.map_layers += is_layer
-            return
-        if is_layer:
-            found.after_map.append(path)
-        if output.ndim == 3 and output.shape[1] > 1:
-            found.tokens = output
-            found.token_layers += is_layer
-        elif inputs and isinstance(inputs[0], Tensor) and _is_vector_layer(module):
-            _record_vector(found, Call(path, module, inputs[0], output))
-
-    return record
+def _record(found: Trace, batch: int, path: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != batch:
+        return
+    is_layer = next(module.parameters(recurse=False), None) is not None
+    if output.ndim == 4 and _vector(output) is None:
+        _record_map(found, path, output)
+        found.map_layers += is_layer
+        return
+    if is_layer:
+        found.after_map.append(path)
+    if output.ndim == 3 and output.shape[1] > 1:
+        found.tokens = output
+        found.token_layers += is_layer
+    elif inputs and isinstance(inputs[0], Tensor) and _is_vector_layer(module):
+        _record_vector(found, Call(path, module, inputs[0], output))
 
 
 def _record_map(found: Trace, path: str, output: Tensor) -> None:
-    found.maps.pop(path, None)
-    found.maps[path] = output.clone()
-    if len(found.maps) > _KEPT_MAPS:
-        del found.maps[next(iter(found.maps))]
+    found.feature_maps.pop(path, None)
+    found.feature_maps[path] = output.clone()
+    if len(found.feature_maps) > _KEPT_MAPS:
+        del found.feature_maps[next(iter(found.feature_maps))]
     found.after_map.clear()
     found.tokens = None
 

@@ -31,7 +31,7 @@ def load_weights(model: nn.Module, path: str | Path, argument: str = "weights") 
     Raises:
         XkdError: no readable weights, or they do not fit: missing and unexpected keys and shapes are listed.
     """
-    fill(model, read_state_dict(path, argument), str(path), argument)
+    load_state_dict(model, read_state_dict(path, argument), str(path), argument)
 
 
 def read_state_dict(path: str | Path, argument: str = "weights") -> dict[str, Tensor]:
@@ -56,7 +56,7 @@ def without_prefix(state_dict: Mapping[str, Tensor], expected: Iterable[str] = (
     return found
 
 
-def fill(model: nn.Module, state_dict: Mapping[str, Tensor], source: str, argument: str = "weights") -> None:
+def load_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor], source: str, argument: str = "weights") -> None:
     """Load a state dict into `model`, whole or not at all.
 
     Args:

@@ -9,9 +9,9 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from xkd_eval.classifiers.classifier import Classifier, Forward
+from xkd_eval.classifiers.classifier import Classifier, ForwardOutput
 from xkd_eval.classifiers.trace import random_images
-from xkd_eval.engines.folding import fold_batch_norms, outputs
+from xkd_eval.engines.folding import fold_batch_norms, logits_and_features
 from xkd_eval.errors import XkdError
 
 _PROBE_SEED = 3
@@ -38,7 +38,7 @@ def prepare(
     """
     prepared = _Prepared(copy.deepcopy(classifier).cpu().float().eval())
     probe = random_images(replace(classifier.preprocess, size=size or classifier.preprocess.size), _PROBE_SEED)
-    check_finite(outputs(prepared, probe)[0], classifier.name, "noise")
+    check_finite(logits_and_features(prepared, probe)[0], classifier.name, "noise")
     fold_batch_norms(prepared, probe)
     prepared.to(device).model.to(memory_format=torch.channels_last)
     if precision == "bf16":
@@ -47,7 +47,7 @@ def prepare(
     return prepared
 
 
-def standing_on(classifier: Classifier, device: torch.device) -> Classifier:
+def on_device(classifier: Classifier, device: torch.device) -> Classifier:
     """The classifier itself where it is on `device` already, else a copy that is: the caller's stays where it was."""
     tensor = next(chain(classifier.parameters(), classifier.buffers()), None)
     return classifier if tensor is None or tensor.device == device else copy.deepcopy(classifier).to(device)
@@ -101,10 +101,10 @@ class _Prepared(Classifier):
         """See Classifier.forward."""
         return super().forward(self._cast(images)).float()
 
-    def forward_with_features(self, images: Tensor) -> Forward:
+    def forward_with_features(self, images: Tensor) -> ForwardOutput:
         """See Classifier.forward_with_features."""
         logits, features = super().forward_with_features(self._cast(images))
-        return Forward(logits.float(), features)
+        return ForwardOutput(logits.float(), features)
 
     def to_bfloat16(self) -> None:
         """Compute in bfloat16 what bears it.
@@ -139,7 +139,7 @@ def _sums_few_terms(module: nn.Module) -> bool:
 
 def _check_runs(prepared: Classifier, probe: Tensor) -> None:
     try:
-        outputs(prepared, probe)
+        logits_and_features(prepared, probe)
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise XkdError(f"precision bf16: {prepared.name} does not run in bfloat16 ({reason}); use fp32") from error
+        raise XkdError(f"precision: {prepared.name} does not run in bfloat16 ({reason}); use fp32") from error

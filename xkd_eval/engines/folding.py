@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.copies import copied
+from xkd_eval.classifiers.hooks import ForwardHooks
 
 # Folding reorders one multiplication: results move by rounding, about 1e-6 of the largest logit.
 _TOLERANCE = 1e-4
@@ -34,25 +33,26 @@ def fold_batch_norms(classifier: Classifier, probe: Tensor) -> None:
     pairs = _conv_norm_pairs(classifier.model, probe)
     if not pairs:
         return
-    perturbed, folded = copy.deepcopy(classifier), copy.deepcopy(classifier)
+    # Folding makes new weights and perturbing writes to buffers, so that no parameter needs a copy.
+    perturbed, folded = (copied(classifier, sharing=classifier.parameters()) for _ in range(2))
     _perturb_statistics([perturbed.model.get_submodule(norm) for _, norm in pairs])
     if _survives_folding(perturbed, pairs, probe) and _survives_folding(folded, pairs, probe):
         classifier.model = folded.model
 
 
 @torch.no_grad()
-def outputs(classifier: Classifier, probe: Tensor) -> list[Tensor]:
+def logits_and_features(classifier: Classifier, probe: Tensor) -> list[Tensor]:
     """Logits, and features where the classifier has a CAM head, of (B, 3, H, W) normalised images."""
     return [classifier(probe)] if classifier.head is None else list(classifier.forward_with_features(probe))
 
 
 def _survives_folding(classifier: Classifier, pairs: list[Pair], probe: Tensor) -> bool:
     """Fold in place, and tell whether logits and features are still those of before."""
-    before = outputs(classifier, probe)
+    before = logits_and_features(classifier, probe)
     for pair in pairs:
         _fold(classifier.model, *pair)
     try:
-        after = outputs(classifier, probe)
+        after = logits_and_features(classifier, probe)
     except AttributeError:  # the network reads an attribute of a norm that is no more
         return False
     return all(_close(a, b) for a, b in zip(after, before, strict=True))
@@ -77,36 +77,24 @@ def _conv_norm_pairs(model: nn.Module, probe: Tensor) -> list[Pair]:
     pairs: list[Pair] = []
     calls: Counter[str] = Counter()
 
-    def leave_conv(path: str, output: Tensor) -> None:
+    def seen(path: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         calls[path] += 1
-        produced[id(output)] = path, output
+        if isinstance(module, nn.Conv2d):
+            produced[id(output)] = path, output
+        elif id(inputs[0]) in produced:
+            pairs.append((produced[id(inputs[0])][0], path))
 
-    def enter_norm(path: str, tensor: Tensor) -> None:
-        calls[path] += 1
-        if id(tensor) in produced:
-            pairs.append((produced[id(tensor)][0], path))
-
-    with _watched(model, leave_conv, enter_norm), torch.no_grad():
+    foldable = {path: module for path, module in model.named_modules() if _is_foldable(module)}
+    with ForwardHooks(foldable, seen), torch.no_grad():
         model(probe)
     return [(conv, norm) for conv, norm in pairs if calls[conv] == calls[norm] == 1]
 
 
-@contextmanager
-def _watched(
-    model: nn.Module, leave_conv: Callable[[str, Tensor], None], enter_norm: Callable[[str, Tensor], None]
-) -> Iterator[None]:
-    """Tells what leaves a convolution whose weight is a plain parameter, and what enters a norm with statistics."""
-    handles = []
-    for path, module in model.named_modules():
-        if isinstance(module, nn.Conv2d) and "weight" in dict(module.named_parameters(recurse=False)):
-            handles.append(module.register_forward_hook(lambda _, inputs, output, path=path: leave_conv(path, output)))
-        elif isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
-            handles.append(module.register_forward_pre_hook(lambda _, inputs, path=path: enter_norm(path, inputs[0])))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+def _is_foldable(module: nn.Module) -> bool:
+    """A convolution whose weight is a plain parameter, or a batch norm with statistics."""
+    if isinstance(module, nn.Conv2d):
+        return "weight" in dict(module.named_parameters(recurse=False))
+    return isinstance(module, nn.BatchNorm2d) and module.running_mean is not None
 
 
 def _fold(model: nn.Module, conv_path: str, norm_path: str) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.engines.eager import check_finite, chunk_size, prepare, standing_on
+from xkd_eval.engines.eager import check_finite, chunk_size, on_device, prepare
 from xkd_eval.explainers.base import Context, Explainer
 
 _T = TypeVar("_T")
@@ -41,7 +41,7 @@ class Network:
     def __init__(
         self, classifier: Classifier, preprocess: Preprocess, device: torch.device, precision: str = "fp32"
     ) -> None:
-        self.classifier = standing_on(classifier, device)
+        self.classifier = on_device(classifier, device)
         self.preprocess = preprocess
         self.chunk = chunk_size(device)
         self._exact = prepare(classifier, device, size=preprocess.size)

@@ -36,7 +36,7 @@ def summary_curves(test: Evaluation, label: str, summary: Mapping[str, Any]) -> 
         bounds = [point["ci95"] or (np.nan, np.nan) for point in points]
         curves[spec.name] = [
             Curve(
-                label=label,
+                name=label,
                 x=spec.x or (),
                 y=[point["value"] for point in points],
                 low=[low for low, _ in bounds],

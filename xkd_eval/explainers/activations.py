@@ -24,6 +24,9 @@ _ELEMENTWISE: frozenset[Callable[..., Any]] = RECTIFIERS | {
 NONLINEAR: frozenset[Callable[..., Any]] = _ELEMENTWISE | {F.max_pool2d}
 """Elementwise activations, and max pooling as a chain of them."""
 
+# Inputs that differ by less have no slope between them; captum's number.
+_EQUAL = 1e-10
+
 
 class SeparateActivations(nn.Module):
     """A copy of a network that computes the same, with one `nn.ReLU` object for each call of an activation.
@@ -87,6 +90,33 @@ class _Router(TorchFunctionMode):
 
     def _relu(self, values: Tensor) -> Tensor:
         return self._through_slot(F.relu, values)
+
+
+class RescaleRule(_Router):
+    """Within it, the gradients of a network are DeepLift's multipliers (Shrikumar et al., ICML 2017, rescale rule).
+
+    An activation is differentiated as the straight line through its values at the image and at the baseline, as Ancona
+    et al. (ICLR 2018) write the rule; where the two inputs are equal, as itself. Values stay what they are.
+
+    Args:
+        functions: which activations to treat so.
+        count: B; the network is given 2 B images, the second half the baselines of the first.
+    """
+
+    def __init__(self, functions: Collection[Callable[..., Any]], count: int) -> None:
+        super().__init__(frozenset(functions), slots=None)
+        self._count = count
+
+    def _through_slot(self, func: Callable[..., Tensor], values: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        outputs = func(values.clone(), *args, **kwargs)
+        if len(values) != 2 * self._count:  # of parameters, not of images
+            return outputs
+        rise, run = ((at[: self._count] - at[self._count :]).detach() for at in (outputs, values))
+        equal = run.abs() < _EQUAL
+        slope = rise / torch.where(equal, 1, run)
+        ours, inputs = outputs[: self._count], values[: self._count]
+        line = ours.detach() + slope * (inputs - inputs.detach())
+        return torch.cat([torch.where(equal, ours, line), outputs[self._count :]])
 
 
 def _max_pool_by_relu(

@@ -1,4 +1,4 @@
-"""Gradient methods, by captum; maps at the input's resolution.
+"""Gradient methods, all but DeepLift by captum; maps at the input's resolution.
 
 A map is the sum over the colour channels of the signed attribution, except for saliency, which is published as the
 largest magnitude over the channels. The baseline, where a method has one, is black as the network sees it.
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import ExplainerError, XkdError
-from xkd_eval.explainers.activations import NONLINEAR, RECTIFIERS, SeparateActivations
+from xkd_eval.explainers.activations import NONLINEAR, RECTIFIERS, RescaleRule, SeparateActivations
 from xkd_eval.explainers.attribution import FORWARD_IMAGES, Attribution, black, check_positive
 from xkd_eval.explainers.base import Context, register
 from xkd_eval.explainers.layers import target_layer
@@ -145,7 +145,7 @@ class DeepLift(Attribution):
 
     name: ClassVar[str] = "deeplift"
     citation: ClassVar[str] = "Shrikumar et al., Learning Important Features Through Propagating Differences, ICML 2017"
-    cost: ClassVar[str] = "3 F + 2 B"
+    cost: ClassVar[str] = "2 F + 2 B"
 
     def check(self, classifier: Classifier) -> None:
         """See Explainer.check."""
@@ -169,10 +169,11 @@ class DeepLift(Attribution):
             )
 
     def _attribute(self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None) -> Tensor:
-        from captum.attr import DeepLift as Method
-
-        model = SeparateActivations(classifier.model, NONLINEAR, images[:1])
-        return Method(model).attribute(images, black(classifier, images), target=classes)
+        baseline = black(classifier, images)
+        with RescaleRule(NONLINEAR, len(images)):
+            logits = classifier.model(torch.cat([images, baseline]))
+        (multipliers,) = torch.autograd.grad(logits[: len(images)].gather(1, classes[:, None]).sum(), images)
+        return multipliers * (images - baseline)
 
 
 @register

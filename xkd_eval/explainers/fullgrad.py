@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.hooks import Outputs
 from xkd_eval.errors import ExplainerError
 from xkd_eval.explainers.base import Context, Explainer, register
 from xkd_eval.explainers.layers import tracked
@@ -47,7 +48,7 @@ class FullGrad(Explainer):
         method.activations_and_grads.release()
         with tracked(images, classes) as (inputs, labels):
             outputs, logits = _all_outputs(classifier.model, method.target_layers, inputs)
-            used = [index for index, output in enumerate(outputs) if output is not None]
+            used = [index for index in range(len(method.target_layers)) if index in outputs]
             score = logits.gather(1, labels[:, None]).sum()
             inputs.grad, *gradients = torch.autograd.grad(score, [inputs, *(outputs[index] for index in used)])
         # grad-cam pairs biases with gradients by order, which holds only where modules run in the order they are
@@ -58,20 +59,7 @@ class FullGrad(Explainer):
         return torch.from_numpy(maps).float().to(images.device)
 
 
-def _all_outputs(model: nn.Module, modules: list[nn.Module], images: Tensor) -> tuple[list[Any], Tensor]:
-    outputs: list[Tensor | None] = [None] * len(modules)
-
-    def keeper(index: int) -> Any:
-        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            outputs[index] = output
-            return output.clone()
-
-        return keep
-
-    handles = [module.register_forward_hook(keeper(index)) for index, module in enumerate(modules)]
-    try:
+def _all_outputs(model: nn.Module, modules: list[nn.Module], images: Tensor) -> tuple[Outputs[int], Tensor]:
+    with Outputs(dict(enumerate(modules)), copied=True) as outputs:
         logits = model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
     return outputs, logits

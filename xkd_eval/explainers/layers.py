@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.hooks import Outputs
 from xkd_eval.errors import ExplainerError
 
 
@@ -109,18 +110,9 @@ def activations_and_gradients(
 
 
 def _output_and_logits(model: nn.Module, path: str, images: Tensor) -> tuple[Tensor, Tensor]:
-    captured: list[Tensor] = []
-
-    def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        captured.append(output)
-        return output.clone()  # what follows may work in place, and what was kept must stay what the layer gave
-
-    handle = model.get_submodule(path).register_forward_hook(keep)
-    try:
+    with Outputs({path: model.get_submodule(path)}, copied=True) as outputs:
         logits = model(images)
-    finally:
-        handle.remove()
-    return captured[-1], logits
+    return outputs[path], logits
 
 
 def _token_layer(model: nn.Module) -> TargetLayer | None:

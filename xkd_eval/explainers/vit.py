@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.hooks import Outputs
 from xkd_eval.errors import ExplainerError
 
 Pointwise = Callable[[Tensor], Tensor]
@@ -84,14 +86,11 @@ def take_apart(name: str, classifier: Classifier) -> VisionTransformer:
     Raises:
         ExplainerError: it is another network, or a variant whose parts have no published rule; names the explainer.
     """
-    import timm.models.vision_transformer as timm_vit
-    import torchvision.models.vision_transformer as torchvision_vit
-
     model = classifier.model
     try:
-        if isinstance(model, timm_vit.VisionTransformer):
+        if _is_vision_transformer(model, "timm"):
             return _from_timm(model)
-        if isinstance(model, torchvision_vit.VisionTransformer):
+        if _is_vision_transformer(model, "torchvision"):
             return _from_torchvision(model)
         raise _UnknownStructureError("no ViT or DeiT of timm or torchvision")
     except _UnknownStructureError as error:
@@ -104,14 +103,10 @@ def take_apart(name: str, classifier: Classifier) -> VisionTransformer:
 @torch.no_grad()
 def first_tokens(classifier: Classifier, structure: VisionTransformer, images: Tensor) -> tuple[Tensor, Tensor]:
     """What the first block is fed with, (B, N, D), and the logits (B, K)."""
-    captured: list[Tensor] = []
-    block = classifier.model.get_submodule(structure.first_block)
-    handle = block.register_forward_pre_hook(lambda module, inputs: captured.append(inputs[0]))
-    try:
+    block = structure.first_block
+    with Outputs({block: classifier.model.get_submodule(block)}) as outputs:
         logits = classifier.model(images)
-    finally:
-        handle.remove()
-    return captured[-1], logits
+    return outputs.inputs[block][0], logits
 
 
 class BlockPass:
@@ -146,6 +141,12 @@ def head_logits(structure: VisionTransformer, tokens: Tensor) -> Tensor:
     normed = structure.norm(tokens)
     logits = [nn.Sequential(*layers)(normed[:, index]) for index, layers in enumerate(structure.head_layers)]
     return torch.stack(logits).mean(0)
+
+
+def _is_vision_transformer(model: nn.Module, library: str) -> bool:
+    # A library that nobody has imported has made no model, and its import takes as long as that of torch.
+    home = sys.modules.get(f"{library}.models.vision_transformer")
+    return home is not None and isinstance(model, home.VisionTransformer)
 
 
 class _UnknownStructureError(Exception):

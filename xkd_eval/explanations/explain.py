@@ -3,47 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
+from xkd_eval.classifiers.class_names import class_index
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.datasets.decode import decode_image
 from xkd_eval.devices import resolve_device
-from xkd_eval.engines.eager import check_finite, prepare, standing_on
+from xkd_eval.engines.eager import check_finite, on_device, prepare
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import Context, Explainer, create_explainer
+from xkd_eval.explanations.explanation import Explanation
+from xkd_eval.explanations.photos import Photo, as_photo, file_name, listed
 
-Photo = str | Path | Image.Image | np.ndarray
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Raw maps of n images.
-
-    Attributes:
-        maps: (n, h, w) float32 as the explainer returns them, at the size the method works at.
-        classes: (n,) int64, the explained class.
-        probabilities: (n,) float32, of that class, 0 to 1.
-        predicted: (n,) int64.
-    """
-
-    maps: np.ndarray
-    classes: np.ndarray
-    probabilities: np.ndarray
-    predicted: np.ndarray
+Class = int | str
+Classes = Class | Sequence[Class] | np.ndarray | Tensor
 
 
 def explain(
     model: str | Path | nn.Module | Classifier,
-    images: Sequence[Photo],
-    classes: Sequence[int] | None = None,
+    images: Photo | Sequence[Photo],
+    classes: Classes | None = None,
     *,
     explainer: str | Explainer = "cam",
     ids: Sequence[str] | None = None,
@@ -56,8 +40,10 @@ def explain(
 
     Args:
         model: what `load_classifier` takes, or a Classifier.
-        images: paths, PIL images or (H, W, 3) uint8 arrays; resized as the model's Preprocess says.
-        classes: n class indices; None explains the predicted class.
+        images: one photo or n: paths, PIL images, (H, W, 3) uint8 arrays, or tensors (3, H, W) or (n, 3, H, W) before
+            normalisation: RGB as uint8 in 0 to 255, or as floats in 0 to 1, which are rounded to 8 bits. Of any size:
+            they are resized as the model's Preprocess says.
+        classes: of each image, or one for all: an index, a name or a WordNet id; None explains the predicted class.
         explainer: a name that `xkd-eval explainers` lists, or an Explainer.
         ids: n names that seed the explainers which draw at random; by default the images' numbers.
         masks: n masks, each (H, W) of its photo, 1 = object; for the oracle.
@@ -66,44 +52,57 @@ def explain(
         precision: of the pass that classifies, and of the CAM, which reads it: "fp32" or "bf16". Explainers that make
             passes of their own make them in fp32.
 
+    Returns:
+        The n maps with their classes and probabilities; `.plot()` draws them over the photos.
+
     Raises:
-        XkdError: an unreadable image, a class out of range, an explainer that does not hold for the model.
+        XkdError: an unreadable image, an unknown class, ids or masks of another number, an explainer that does not
+            hold for the model.
+
+    Example:
+        >>> import numpy as np
+        >>> from xkd_eval import explain, load_classifier, open_dataset
+        >>> teacher = load_classifier("embedded/teacher")
+        >>> photo = open_dataset("embedded").load(3).image
+        >>> found = explain(teacher, [photo, photo], ["three", "eight"])
+        >>> found.maps.shape, found.classes.tolist()
+        ((2, 10, 10), [3, 8])
+        >>> explain(teacher, np.asarray(photo)).predicted
+        array([3])
     """
-    classifier = standing_on(load_classifier(model), resolve_device(device))
+    classifier = on_device(load_classifier(model), resolve_device(device))
     method = create_explainer(explainer) if isinstance(explainer, str) else explainer
     method.check(classifier)
-    if not len(images):
-        raise XkdError("images: none given; expected at least one photo")
+    given = listed(images)
+    photos = [as_photo(photo) for photo in given]
+    _check_count("ids", ids, len(photos))
+    _check_count("masks", masks, len(photos))
     where = next(classifier.parameters(), torch.empty(0)).device
     convention = preprocess or classifier.preprocess
-    pixels = torch.stack([convention.pixels(as_photo(image)) for image in images]).to(where)
-    normalised = convention.normalise(pixels)
+    normalised = convention.normalise(torch.stack([convention.pixels(photo) for photo in photos]).to(where))
     logits, features = _classified(classifier, normalised, precision)
     check_finite(logits, classifier.name, "these images")
     predicted = logits.argmax(1)
-    explained = predicted if classes is None else _checked_classes(classes, len(images), classifier).to(where)
+    explained = predicted if classes is None else _class_indices(classes, len(photos), classifier).to(where)
     context = Context(
-        ids=tuple(ids) if ids else tuple(map(str, range(len(images)))),
+        ids=tuple(ids) if ids is not None else tuple(map(str, range(len(photos)))),
         features=features,
         masks=None if masks is None else torch.stack([convention.mask(mask) for mask in masks]).to(where),
     )
     maps = method(classifier, normalised, explained, context)
     probabilities = logits.softmax(1).gather(1, explained[:, None])[:, 0]
-    return Explanation(*(value.detach().cpu().numpy() for value in (maps, explained, probabilities, predicted)))
-
-
-def as_photo(image: Photo) -> Image.Image:
-    """A path, array or PIL image as upright 8-bit RGB."""
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise XkdError(f"images: got a {image.dtype} array of shape {image.shape}; expected (H, W, 3) uint8")
-        return Image.fromarray(image)
-    if isinstance(image, Image.Image):
-        return image.convert("RGB")
-    path = Path(image)
-    if not path.is_file():
-        raise XkdError(f"{path}: no such image file")
-    return decode_image(path, str(path))
+    return Explanation(
+        maps=maps.detach().cpu().numpy(),
+        classes=explained.cpu().numpy(),
+        probabilities=probabilities.detach().cpu().numpy(),
+        predicted=predicted.cpu().numpy(),
+        photos=tuple(photos),
+        names=tuple(file_name(photo) for photo in given),
+        regions=tuple(convention.region(photo.size) for photo in photos),
+        class_names=classifier.class_names,
+        model=classifier.name,
+        explainer=method.name,
+    )
 
 
 @torch.no_grad()
@@ -117,10 +116,14 @@ def _classified(classifier: Classifier, images: Tensor, precision: str) -> tuple
     return (prepared(images), None) if prepared.head is None else prepared.forward_with_features(images)
 
 
-def _checked_classes(classes: Sequence[int], n_images: int, classifier: Classifier) -> Tensor:
-    if len(classes) != n_images:
-        raise XkdError(f"classes: got {len(classes)} for {n_images} images; expected one an image")
-    wrong = [index for index in classes if not 0 <= index < classifier.num_classes]
-    if wrong:
-        raise XkdError(f"classes: {wrong[0]} is out of range; {classifier.name} has {classifier.num_classes} classes")
-    return torch.tensor(list(classes), dtype=torch.int64)
+def _class_indices(classes: Classes, count: int, classifier: Classifier) -> Tensor:
+    """(count,) int64."""
+    given = classes.tolist() if isinstance(classes, np.ndarray | np.generic | Tensor) else classes
+    wanted = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given] * count
+    _check_count("classes", wanted, count)
+    return torch.tensor([class_index(classifier, name) for name in wanted], dtype=torch.int64)
+
+
+def _check_count(argument: str, given: Sequence[object] | None, count: int) -> None:
+    if given is not None and len(given) != count:
+        raise XkdError(f"{argument}: got {len(given)} for {count} images; expected one an image")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -15,17 +14,20 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from xkd_eval.classifiers.class_names import class_index
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.datasets import ImageDataset, open_dataset
-from xkd_eval.datasets import limit as sample_of
+from xkd_eval.datasets import limit as sample
 from xkd_eval.devices import resolve_device
-from xkd_eval.engines.eager import standing_on
+from xkd_eval.engines.eager import on_device
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import Explainer, create_explainer
-from xkd_eval.explanations.explain import Photo, as_photo, explain
+from xkd_eval.explanations.explain import explain
+from xkd_eval.explanations.photos import Photo, as_photo, file_name, listed
 from xkd_eval.figures.overlay import OverlayPanel, overlay_figure
 from xkd_eval.figures.style import save_figure
+from xkd_eval.registry import nearest
 
 _FIRST = 4
 
@@ -35,7 +37,13 @@ _R = TypeVar("_R")
 
 @dataclass(frozen=True)
 class NamedPhoto:
-    """A photo with the name that stands above it, and the object's mask where there is one."""
+    """A photo with the name that stands above it, and the object's mask where there is one.
+
+    Attributes:
+        name: "" for none.
+        photo: see `as_photo`.
+        mask: (H, W), 1 = object, 0 = background, -1 = ignored, for the oracle; None where there is none.
+    """
 
     name: str
     photo: Photo
@@ -44,7 +52,7 @@ class NamedPhoto:
 
 def overlay(
     models: Classifier | Sequence[Classifier],
-    photos: Sequence[Photo | NamedPhoto],
+    photos: Photo | NamedPhoto | Sequence[Photo | NamedPhoto],
     *,
     classes: str | int = "top:1",
     explainer: str | Explainer = "cam",
@@ -59,9 +67,10 @@ def overlay(
 
     Args:
         models: one or several classifiers (see `load_classifier`).
-        photos: paths, PIL images, (H, W, 3) uint8 arrays, or NamedPhotos.
-        classes: what is explained: "top:K", the model's own K most probable classes, a row each; or one class by index
-            or name, the same for all.
+        photos: one or several: paths, PIL images, (H, W, 3) uint8 arrays, (3, H, W) tensors (see `explain`), or
+            NamedPhotos.
+        classes: what is explained: "top:K", the model's own K most probable classes, a row each; or one class by index,
+            name or WordNet id, the same for all.
         explainer: a name that `xkd-eval explainers` lists, or an Explainer.
         colormap: matplotlib's name; None is the house style's.
         alpha: the map's share in the overlay, 0 to 1; None is the house style's.
@@ -75,10 +84,16 @@ def overlay(
 
     Raises:
         XkdError: unreadable photo, unknown class, an explainer that does not hold for a model.
+
+    Example:
+        >>> from PIL import Image
+        >>> from xkd_eval import load_classifier, overlay
+        >>> figure = overlay(load_classifier("embedded/kd"), Image.new("RGB", (64, 64), "navy"), classes="top:2")
+        >>> figure.savefig("overlay.png")  # doctest: +SKIP
     """
-    named = [photo if isinstance(photo, NamedPhoto) else _named(photo) for photo in photos]
+    named = _named(photos)
     given = [models] if isinstance(models, Classifier) else list(models)
-    columns = [standing_on(model, resolve_device(device)) for model in given]
+    columns = [on_device(model, resolve_device(device)) for model in given]
     method = (create_explainer(explainer) if isinstance(explainer, str) else explainer).seeded(seed)
     make = partial(_panels, classes=classes, explainer=method, device=device, precision=precision)
     rows, titles = [], []
@@ -157,11 +172,11 @@ def _gather(
             raise XkdError("ids: names images of a data set; give `data` too")
         if not photos:
             raise XkdError("photos: none given; name image files, or `data` embedded")
-        decoded = _mapped(as_photo, photos, workers)
+        decoded = _mapped(partial(as_photo, argument="photos"), photos, workers)
         return [NamedPhoto(photo.name, image) for photo, image in zip(photos, decoded, strict=True)]
     dataset = open_dataset(data)
-    sample = dataset.ids[:_FIRST] if limit is None else sample_of(dataset, limit, seed).ids
-    return from_dataset(dataset, ids or sample, workers)
+    drawn = dataset.ids[:_FIRST] if limit is None else sample(dataset, limit, seed).ids
+    return from_dataset(dataset, ids or drawn, workers)
 
 
 def _figure_path(folder: Path, photo: NamedPhoto, file_format: str) -> Path:
@@ -176,31 +191,12 @@ def _check_distinct(paths: list[Path]) -> None:
         )
 
 
-def class_index(classifier: Classifier, wanted: str | int) -> int:
-    """The class that a user means by an index, a WordNet id or a name (case does not matter).
-
-    Raises:
-        XkdError: no such class; the nearest names are given.
-    """
-    text = str(wanted).strip()
-    if text.isdecimal():
-        if int(text) >= classifier.num_classes:
-            raise XkdError(f"classes {text}: {classifier.name} has classes 0 to {classifier.num_classes - 1}")
-        return int(text)
-    if classifier.wordnet_ids and text in classifier.wordnet_ids:
-        return classifier.wordnet_ids.index(text)
-    names = [name.casefold() for name in classifier.class_names or ()]
-    # ImageNet names list synonyms: "tench, Tinca tinca".
-    for index, name in enumerate(names):
-        if text.casefold() in (name, *(synonym.strip() for synonym in name.split(","))):
-            return index
-    nearest = difflib.get_close_matches(text.casefold(), names, n=3, cutoff=0.4)
-    hint = f"nearest: {'; '.join(nearest)}" if nearest else "give its index, or top:K"
-    raise XkdError(f"classes {text!r}: {classifier.name} has no such class; {hint}")
-
-
-def _named(photo: Photo) -> NamedPhoto:
-    return NamedPhoto(Path(photo).name if isinstance(photo, str | Path) else "", photo)
+def _named(photos: Photo | NamedPhoto | Sequence[Photo | NamedPhoto]) -> list[NamedPhoto]:
+    if isinstance(photos, NamedPhoto):
+        return [photos]
+    if isinstance(photos, Sequence) and any(isinstance(photo, NamedPhoto) for photo in photos):
+        return [named for photo in photos for named in _named(photo)]
+    return [NamedPhoto(file_name(photo), photo) for photo in listed(photos, "photos")]  # type: ignore[arg-type]
 
 
 def from_dataset(dataset: ImageDataset, ids: Sequence[str], workers: int = 0) -> list[NamedPhoto]:
@@ -212,8 +208,7 @@ def from_dataset(dataset: ImageDataset, ids: Sequence[str], workers: int = 0) ->
     places = {identifier: position for position, identifier in enumerate(dataset.ids)}
     unknown = [identifier for identifier in ids if identifier not in places]
     if unknown:
-        nearest = difflib.get_close_matches(unknown[0], dataset.ids, n=1) or dataset.ids[:1]
-        raise XkdError(f"ids: {dataset.name} has no image {unknown[0]!r}; an id looks like {nearest[0]!r}")
+        raise XkdError(f"ids: {dataset.name} has no image {unknown[0]!r}; {nearest(unknown[0], dataset.ids, limit=3)}")
     samples = _mapped(dataset.load, [places[identifier] for identifier in ids], workers)
     return [NamedPhoto(name, sample.image, sample.mask) for name, sample in zip(ids, samples, strict=True)]
 
@@ -231,7 +226,7 @@ def _top_count(classes: str | int) -> int | None:
         return None
     count = text.removeprefix("top:")
     if not count.isdecimal() or int(count) < 1:
-        raise XkdError(f"classes {text}: expected top:K with K of at least 1, such as top:3")
+        raise XkdError(f"classes: {text!r} found; expected top:K with K of at least 1, such as top:3")
     return int(count)
 
 
@@ -245,11 +240,11 @@ def _panels(
     precision: str,
 ) -> list[list[OverlayPanel]]:
     """Of each photo, a panel a class."""
-    images = [as_photo(photo.photo) for photo in photos]
+    images = [as_photo(photo.photo, "photos") for photo in photos]
     wanted = _wanted(model, images, classes)
     masks = [photo.mask for photo in photos if photo.mask is not None]
     per_photo = len(wanted[0])
-    made = explain(
+    explanation = explain(
         model,
         _repeated(images, per_photo),
         [index for indices in wanted for index in indices],
@@ -259,17 +254,7 @@ def _panels(
         device=device,
         precision=precision,
     )
-    panels = [
-        OverlayPanel(
-            image=np.asarray(image),
-            map=made.maps[place],
-            title=model.class_name(int(made.classes[place])),
-            probability=float(made.probabilities[place]),
-            model=model.name,
-            region=model.preprocess.region(image.size),
-        )
-        for place, image in enumerate(_repeated(images, per_photo))
-    ]
+    panels = explanation.panels()
     return [panels[start : start + per_photo] for start in range(0, len(panels), per_photo)]
 
 
@@ -284,7 +269,7 @@ def _wanted(model: Classifier, images: Sequence[Image.Image], classes: str | int
     if count is None:
         return [[class_index(model, classes)]] * len(images)
     if count > model.num_classes:
-        raise XkdError(f"classes top:{count}: {model.name} has {model.num_classes} classes")
+        raise XkdError(f"classes: 'top:{count}' found; {model.name} has {model.num_classes} classes")
     parameter = next(model.parameters(), torch.empty(0))
     pixels = torch.stack([model.preprocess.pixels(image) for image in images]).to(parameter.device)
     return model(model.preprocess.normalise(pixels)).topk(count).indices.tolist()

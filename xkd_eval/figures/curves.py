@@ -37,17 +37,17 @@ Floor = tuple[str, float]
 
 @dataclass(frozen=True)
 class Curve:
-    """One line.
+    """One curve of a panel, with its band.
 
     Attributes:
-        label: what the key calls it.
+        name: what the key calls it.
         x: fractions in 0 to 1: of the pixels removed, or recall.
         y: top-1 accuracy or precision, 0 to 1.
         low, high: a band around y (a 95 % interval), or None.
         score: the area under it as the protocol defines it, 0 to 1; NaN leaves it out.
     """
 
-    label: str
+    name: str
     x: Sequence[float] | np.ndarray
     y: Sequence[float] | np.ndarray
     low: Sequence[float] | np.ndarray | None = None
@@ -136,7 +136,7 @@ class _Page:
     def key(self, index: int, curves: Sequence[Curve], area: str, floor: Floor | None, *, markers: bool) -> None:
         width, height = self.panel_size
         left, top = self._left(index), _TOP + height + _AXIS_LABELS
-        entries = [(curve.label, curve.score, _line_style(place, markers)) for place, curve in enumerate(curves)]
+        entries = [(curve.name, curve.score, _line_style(place, markers)) for place, curve in enumerate(curves)]
         if floor is not None:
             entries.append((floor[0], floor[1] if area == "AP" else math.nan, _FLOOR_STYLE))
         for place, (label, score, style) in enumerate(entries):
@@ -186,4 +186,7 @@ def _check(curves: Sequence[Curve]) -> None:
     for curve in curves:
         lengths = {len(values) for values in (curve.x, curve.y, curve.low, curve.high) if values is not None}
         if len(lengths) > 1 or (curve.low is None) != (curve.high is None):
-            raise XkdError(f"curve {curve.label!r}: x, y, low and high must have one length; low and high go together")
+            raise XkdError(
+                f"curves: {curve.name!r} has x, y, low and high of {sorted(lengths)} values; expected one length, "
+                "and low and high both or neither"
+            )

@@ -28,15 +28,15 @@ _WHISKERS = (5, 95)
 
 @dataclass(frozen=True)
 class Distribution:
-    """One row of a panel.
+    """One box of a panel: a model's values over the images.
 
     Attributes:
-        label: the model's name.
+        name: of the model.
         values: (n,) finite, one an image.
         colour: place in the palette, as in other figures of the same models; None draws a floor, in grey.
     """
 
-    label: str
+    name: str
     values: np.ndarray
     colour: int | None = None
 
@@ -53,7 +53,7 @@ def distribution_panels(panels: Mapping[str, Sequence[Distribution]]) -> Figure:
     """
     _check(panels)
     first = next(iter(panels.values()))
-    labels = [fit_text(row.label, _WIDEST_LABEL, 1, SMALL)[0] for row in first]
+    labels = [fit_text(row.name, _WIDEST_LABEL, 1, SMALL)[0] for row in first]
     left = _MARGIN + max(text_width(label, SMALL) for label in labels) + 0.12
     width = left + len(panels) * _PANEL + (len(panels) - 1) * _PANEL_GAP + _MARGIN
     height = len(first) * _ROW
@@ -93,11 +93,11 @@ def _draw(axes: Axes, rows: Sequence[Distribution]) -> None:
 
 
 def _check(panels: Mapping[str, Sequence[Distribution]]) -> None:
-    labels = {tuple(row.label for row in rows) for rows in panels.values()}
+    labels = {tuple(row.name for row in rows) for rows in panels.values()}
     if not panels or labels == {()}:
         raise XkdError("panels: nothing to draw; expected at least one model")
     if len(labels) > 1:
         raise XkdError("panels: their rows differ; expected the same models in the same order")
-    empty = [row.label for rows in panels.values() for row in rows if not len(row.values)]
+    empty = [row.name for rows in panels.values() for row in rows if not len(row.values)]
     if empty:
         raise XkdError(f"panels: {empty[0]!r} has no values; leave it out of all panels")

@@ -41,7 +41,7 @@ _BAR = (0.6, 0.075)
 
 @dataclass(frozen=True)
 class Extreme:
-    """One map.
+    """One photo with its map, as `extremes_figure` draws it.
 
     Attributes:
         image: (H, W, 3) uint8, the photo at its own size.
@@ -78,7 +78,7 @@ def extremes_figure(
     """
     rows = [(name, row) for name, row in (("Best", best), ("Median", median), ("Worst", worst)) if row]
     if not rows:
-        raise XkdError("extremes: no maps to draw; expected at least one")
+        raise XkdError("best: no maps to draw, in `median` and `worst` neither; expected at least one")
     columns = max(len(row) for _, row in rows)
     room = (_WIDEST_PAGE - 2 * _MARGIN - (columns - 1) * _GAP) / columns
     cell = min(max(room, _CELL_RANGE[0]), _CELL_RANGE[1])

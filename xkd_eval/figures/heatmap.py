@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from xkd_eval.errors import XkdError
+from xkd_eval.registry import near
 
 DEFAULT_COLORMAP = "inferno"
 DEFAULT_ALPHA = 0.5
@@ -122,9 +122,8 @@ def find_colormap(name: str) -> Colormap:
     """
     if name in matplotlib.colormaps:
         return matplotlib.colormaps[name]
-    known = {known.lower(): known for known in reversed(list(matplotlib.colormaps))}
-    near = [known[match] for match in difflib.get_close_matches(name.lower(), known, n=3)]
-    advice = f"did you mean {' or '.join(near)}?" if near else "try inferno, viridis, turbo or RdBu_r"
+    found = near(name, matplotlib.colormaps, cutoff=0.6)
+    advice = f"nearest: {', '.join(found)}" if found else "try inferno, viridis, turbo or RdBu_r"
     raise XkdError(f"colormap: {name!r} is not a colour map that matplotlib knows; {advice}")
 
 

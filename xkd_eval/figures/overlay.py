@@ -196,10 +196,10 @@ def _percent(probability: float) -> str:
 
 def _check_rows(rows: Sequence[Sequence[OverlayPanel]], row_titles: Sequence[str]) -> None:
     if not rows or not rows[0]:
-        raise XkdError("overlay: no panels to draw; expected at least one image and one model")
+        raise XkdError("rows: no panels to draw; expected at least one image and one model")
     if len({len(panels) for panels in rows}) > 1:
-        raise XkdError(f"overlay: rows of {[len(panels) for panels in rows]} panels; expected one a model in each row")
+        raise XkdError(f"rows: of {[len(panels) for panels in rows]} panels; expected one a model in each row")
     if any(panel.image.shape != panels[0].image.shape for panels in rows for panel in panels):
-        raise XkdError("overlay: the panels of a row have photos of different sizes; expected one photo a row")
+        raise XkdError("rows: the panels of a row have photos of different sizes; expected one photo a row")
     if row_titles and len(row_titles) != len(rows):
-        raise XkdError(f"overlay: {len(row_titles)} row titles for {len(rows)} rows; expected one each, or none")
+        raise XkdError(f"row_titles: got {len(row_titles)} for {len(rows)} rows; expected one each, or none")

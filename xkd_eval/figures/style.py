@@ -83,13 +83,13 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def check_figure_path(path: Path | str) -> Path:
-    """`path`, if its suffix names a format that figures are written in.
+def check_figure_path(output: Path | str) -> Path:
+    """The path, if its suffix names a format that figures are written in.
 
     Raises:
         XkdError: the suffix is not .png, .pdf or .svg.
     """
-    path = Path(path)
+    path = Path(output)
     if path.suffix.lower() not in _METADATA:
         found = f"ends in {path.suffix!r}" if path.suffix else "has no suffix"
         raise XkdError(f"output: {str(path)!r} {found}; expected a file that ends in .png, .pdf or .svg")
@@ -97,12 +97,12 @@ def check_figure_path(path: Path | str) -> Path:
 
 
 @house_style()
-def save_figure(figure: Figure, path: Path | str) -> Path:
+def save_figure(figure: Figure, output: Path | str) -> Path:
     """Write a figure as PNG, PDF or SVG by the path's suffix: whole or not at all, and without a date.
 
     Args:
         figure: any matplotlib figure.
-        path: missing folders are made; an existing file is replaced.
+        output: the file; missing folders are made; an existing file is replaced.
 
     Returns:
         The path.
@@ -110,7 +110,7 @@ def save_figure(figure: Figure, path: Path | str) -> Path:
     Raises:
         XkdError: another suffix, or a place that cannot be written.
     """
-    path = check_figure_path(path)
+    path = check_figure_path(output)
     suffix = path.suffix.lower()
     dpi = min(_DPI, _MAX_SIDE / max(figure.get_size_inches()))
     try:

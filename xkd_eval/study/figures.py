@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from xkd_eval.devices import resolve_device
-from xkd_eval.engines.eager import standing_on
+from xkd_eval.engines.eager import on_device
 from xkd_eval.evaluations.scores import to_columns
 from xkd_eval.explanations.explain import explain
 from xkd_eval.figures.extremes import Extreme, extremes_figure
@@ -66,7 +66,7 @@ def _extreme(cell: Cell, maps: Maps, inputs: StudyInputs, rows: pa.Table, place:
     sample = cell.dataset.load(row["position"])
     preprocess, options = inputs.preprocess(cell.model), inputs.options
     made = explain(
-        standing_on(inputs.classifiers[cell.model], resolve_device(options.device)),
+        on_device(inputs.classifiers[cell.model], resolve_device(options.device)),
         [sample.image],
         [row["target"]],
         explainer=maps.explainer,

@@ -48,7 +48,7 @@ def precision_recall_figure(label: str, summary: Mapping[str, Any], objects: int
     # Beyond the last occupied bin nothing is recalled, and precision says nothing.
     found = [place for place, recall in enumerate(points["recall"]) if recall > 0]
     curve = Curve(
-        label=label,
+        name=label,
         x=[points["recall"][place] for place in found],
         y=[points["precision"][place] for place in found],
     )

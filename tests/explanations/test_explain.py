@@ -1,0 +1,177 @@
+"""explain takes photos and classes as a caller has them, and refuses what is ambiguous in one sentence."""
+
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from xkd_eval import Explanation, explain, load_classifier
+from xkd_eval.classifiers.class_names import class_index
+from xkd_eval.datasets.embedded import EmbeddedDataset
+from xkd_eval.errors import XkdError
+
+
+@pytest.fixture(scope="module")
+def student():
+    return load_classifier("embedded/kd")
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return EmbeddedDataset().load(3).image
+
+
+def forms(photo, folder):
+    """One photo in each form that is taken."""
+    path = folder / "photo.png"
+    photo.save(path)
+    array = np.asarray(photo)
+    tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)
+    return {
+        "path": path,
+        "text": str(path),
+        "image": photo,
+        "array": array,
+        "bytes": tensor,
+        "floats": tensor / 255,
+        "double": tensor.double() / 255,
+        "half": (tensor / 255).half(),
+    }
+
+
+def test_every_form_of_a_photo_gives_the_same_map_alone_and_in_a_list(student, photo, tmp_path):
+    expected = explain(student, [photo])
+    given = forms(photo, tmp_path)
+    for form, one in given.items():
+        assert np.array_equal(explain(student, one).maps, expected.maps), form
+    together = explain(student, list(given.values()))
+    assert together.maps.shape == (len(given), *expected.maps.shape[1:])
+    assert np.array_equal(together.classes, np.full(len(given), expected.classes[0]))
+    np.testing.assert_allclose(together.maps, expected.maps.repeat(len(given), 0), atol=1e-4)
+    assert together.names == ("photo.png", "photo.png", *[""] * 6)
+
+
+def test_stacks_and_generators_are_several_photos(student, photo, tmp_path):
+    given = forms(photo, tmp_path)
+    for several in (
+        np.stack([given["array"]] * 2),
+        torch.stack([given["bytes"]] * 2),
+        torch.stack([given["floats"]] * 2),
+        (given[name] for name in ("path", "array")),
+        (photo, photo),
+    ):
+        assert len(explain(student, several)) == 2
+
+
+@pytest.mark.parametrize(
+    ("images", "reason"),
+    [
+        ([], "none given; expected at least one photo"),
+        (torch.empty(0, 3, 8, 8), "none given"),
+        (7, "got a int; expected a path, a PIL image"),
+        ([7], "got a int; expected a path, a PIL image"),
+        ("missing.jpg", "'missing.jpg' is no file"),
+        (".", "'.' is a folder"),
+        (np.zeros((8, 8, 3)), r"got a float64 array of shape \(8, 8, 3\); expected \(H, W, 3\) uint8"),
+        (np.zeros((8, 8), np.uint8), r"got a uint8 array of shape \(8, 8\)"),
+        (np.zeros((3, 8, 8), np.uint8), r"got a uint8 array of shape \(3, 8, 8\)"),
+        (torch.zeros(8, 8, 3), r"got a float32 tensor of shape \(8, 8, 3\); expected \(3, H, W\)"),
+        (torch.zeros(3, 8, 8, dtype=torch.int64), "got a int64 tensor"),
+        (torch.full((3, 8, 8), 200.0), "got floats from 200 to 200; expected RGB in 0 to 1, before normalisation"),
+        (torch.linspace(-2, 2, 192).reshape(3, 8, 8), "got floats from -2 to 2"),
+        (torch.full((3, 8, 8), torch.nan), "got floats from nan to nan"),
+    ],
+)
+def test_what_is_no_photo_is_refused_in_one_sentence(student, images, reason):
+    with pytest.raises(XkdError, match=f"^images: {reason}") as error:
+        explain(student, images)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_no_image_names_the_argument(student, tmp_path):
+    (tmp_path / "a.jpg").write_text("no image")
+    with pytest.raises(XkdError, match=r"^images: .*a\.jpg: not an image"):
+        explain(student, tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [3, "three", "Three", "3", np.int64(3), [3, "three"], ("3", 3), np.array([3, 3]), torch.tensor([3, 3])],
+    ids=repr,
+)
+def test_a_class_is_an_index_or_a_name_for_all_images_or_one_each(student, photo, classes):
+    found = explain(student, [photo, photo], classes)
+    assert found.classes.tolist() == [3, 3]
+    assert found.classes.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("classes", "reason"),
+    [
+        (["three"], "got 1 for 2 images; expected one an image"),
+        (10, "10 is out of range; embedded/kd has classes 0 to 9"),
+        ([3, -1], "-1 is out of range"),
+        ("thre", "'thre' is no class of embedded/kd; nearest: three"),
+        (3.0, "3.0 found; expected an index, a name or a WordNet id"),
+        ([True, False], "True found; expected an index"),
+        (torch.tensor([0.5, 1.0]), "0.5 found"),
+    ],
+)
+def test_what_is_no_class_is_refused_in_one_sentence(student, photo, classes, reason):
+    with pytest.raises(XkdError, match=f"^classes: {reason}"):
+        explain(student, [photo, photo], classes)
+
+
+@pytest.mark.parametrize("argument", ["ids", "masks"])
+def test_what_comes_beside_the_images_comes_once_an_image(student, photo, argument):
+    with pytest.raises(XkdError, match=f"^{argument}: got 1 for 2 images"):
+        explain(student, [photo, photo], **{argument: [np.zeros((64, 64), np.int8)]})
+
+
+def test_classes_go_by_wordnet_ids_and_synonyms():
+    classifier = SimpleNamespace(
+        name="net",
+        num_classes=3,
+        class_names=("tench, Tinca tinca", "goldfish", "background"),
+        wordnet_ids=("n01440764", "n01443537", ""),
+    )
+    assert class_index(classifier, "n01443537") == 1
+    assert class_index(classifier, "tinca TINCA") == 0
+    assert class_index(classifier, " 2 ") == 2
+    with pytest.raises(XkdError, match=r"^class: 'goldfsh' is no class of net; nearest: goldfish"):
+        class_index(classifier, "goldfsh", "class")
+    nameless = SimpleNamespace(name="net", num_classes=3, class_names=None, wordnet_ids=None)
+    with pytest.raises(XkdError, match="'cat' is no class of net; they have no names: give an index"):
+        class_index(nameless, "cat")
+
+
+def test_an_explanation_shows_itself(student, photo):
+    found = explain(student, [photo] * 6, 8)
+    lines = repr(found).split("\n")
+    assert lines[0] == "Explanation of 6 images: cam of embedded/kd, maps (6, 10, 10)"
+    assert re.fullmatch(r"  image 0: eight, \d+\.\d % \(predicted: three\)", lines[1])
+    assert (len(lines), lines[-1]) == (6, "  and 2 more")
+    page = found._repr_html_()
+    assert "eight" in page and "data:image/png;base64," in page
+    assert len(found.plot(colormap="viridis", alpha=0.3).axes) > 6
+    with pytest.raises(XkdError, match=r"^colormap: 'nope'"):
+        found.plot(colormap="nope")
+
+
+def test_names_are_escaped_in_a_notebook():
+    made = Explanation(
+        maps=np.zeros((1, 2, 2), np.float32),
+        classes=np.array([0]),
+        probabilities=np.array([0.5], np.float32),
+        predicted=np.array([0]),
+        photos=(Image.new("RGB", (8, 8)),),
+        names=("<b>.png",),
+        regions=(None,),
+        class_names=("<script>",),
+        model="m",
+        explainer="cam",
+    )
+    assert "<script>" not in made._repr_html_() and "&lt;b&gt;.png" in made._repr_html_()

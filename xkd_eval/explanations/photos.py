@@ -1,0 +1,103 @@
+"""Photographs as a caller has them, one or several, as upright 8-bit RGB images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from xkd_eval.datasets.decode import decode_image
+from xkd_eval.errors import UnreadableImageError, XkdError
+
+Photo = str | Path | Image.Image | np.ndarray | Tensor
+"""A file, a PIL image, an (H, W, 3) uint8 array, or a (3, H, W) tensor, see `as_photo`."""
+
+_EXPECTED = (
+    "expected a path, a PIL image, an (H, W, 3) uint8 array, or a (3, H, W) tensor of uint8 or of floats in 0 to 1"
+)
+
+
+def listed(photos: Photo | Iterable[Photo], argument: str = "images") -> list[Photo]:
+    """One photo or several as a list of them.
+
+    Args:
+        photos: one, several, an (n, H, W, 3) uint8 array, or an (n, 3, H, W) tensor.
+        argument: that held them, for the messages.
+
+    Raises:
+        XkdError: none at all, or no photos.
+    """
+    if isinstance(photos, str | Path | Image.Image) or (isinstance(photos, np.ndarray | Tensor) and photos.ndim <= 3):
+        return [photos]
+    if not isinstance(photos, Iterable):
+        raise XkdError(f"{argument}: got a {type(photos).__name__}; {_EXPECTED}, or several of them")
+    found = list(photos)
+    if not found:
+        raise XkdError(f"{argument}: none given; expected at least one photo")
+    return found
+
+
+def as_photo(photo: Photo, argument: str = "images") -> Image.Image:
+    """A photo as RGB, 8 bits a channel, upright.
+
+    Args:
+        photo: the path of an image file; a PIL image; an (H, W, 3) uint8 array; or a (3, H, W) tensor, RGB as it is
+            before normalisation: uint8 in 0 to 255, or floats in 0 to 1, which are rounded to 8 bits.
+        argument: that held it, for the messages.
+
+    Raises:
+        XkdError: no such file, no image, another shape, or values outside of their range.
+    """
+    match photo:
+        case Image.Image():
+            return photo.convert("RGB")
+        case np.ndarray():
+            return _from_array(photo, argument)
+        case Tensor():
+            return _from_tensor(photo, argument)
+        case str() | Path():
+            return _from_file(Path(photo), argument)
+    raise XkdError(f"{argument}: got a {type(photo).__name__}; {_EXPECTED}")
+
+
+def file_name(photo: Photo) -> str:
+    """The name of a photo's file, or "" where it is no file."""
+    return Path(photo).name if isinstance(photo, str | Path) else ""
+
+
+def _from_file(path: Path, argument: str) -> Image.Image:
+    if not path.is_file():
+        found = "is a folder" if path.is_dir() else "is no file"
+        raise XkdError(f"{argument}: {str(path)!r} {found}; expected an image file")
+    try:
+        return decode_image(path, str(path))
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"{argument}: {error}") from None
+
+
+def _from_array(array: np.ndarray, argument: str) -> Image.Image:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise XkdError(f"{argument}: got a {array.dtype} array of shape {array.shape}; expected (H, W, 3) uint8")
+    return Image.fromarray(array)
+
+
+def _from_tensor(tensor: Tensor, argument: str) -> Image.Image:
+    kind = str(tensor.dtype).removeprefix("torch.")
+    if tensor.ndim != 3 or tensor.shape[0] != 3 or not (kind == "uint8" or tensor.is_floating_point()):
+        raise XkdError(
+            f"{argument}: got a {kind} tensor of shape {tuple(tensor.shape)}; expected (3, H, W) or (n, 3, H, W), "
+            "uint8 in 0 to 255 or floats in 0 to 1"
+        )
+    values = tensor.detach().cpu()
+    if kind != "uint8":
+        low, high = float(values.min()), float(values.max())
+        if not (low >= 0 and high <= 1):
+            raise XkdError(
+                f"{argument}: got floats from {low:.3g} to {high:.3g}; expected RGB in 0 to 1, before normalisation "
+                "(a uint8 tensor may have 0 to 255)"
+            )
+        values = (values.double() * 255).round().byte()
+    return Image.fromarray(values.permute(1, 2, 0).contiguous().numpy())

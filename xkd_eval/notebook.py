@@ -1,0 +1,15 @@
+"""How results show themselves in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+
+def table(title: str, rows: Iterable[tuple[str, str]]) -> str:
+    """A small HTML table of names and values under a title; whatever they hold is escaped."""
+    lines = "".join(
+        f'<tr><td style="text-align: left">{escape(name)}</td><td style="text-align: left">{escape(value)}</td></tr>'
+        for name, value in rows
+    )
+    return f'<table><caption style="text-align: left">{escape(title)}</caption>{lines}</table>'
