@@ -140,7 +140,7 @@ def test_arguments_are_read_off_the_weights():
 
 
 def test_bad_input_is_named():
-    with pytest.raises(XkdError, match=r"'ResNet21' is unknown; nearest: .*resnet20"):
+    with pytest.raises(XkdError, match=r"unknown 'ResNet21'; nearest: .*resnet20"):
         build("ResNet21", 10)
     with pytest.raises(XkdError, match="vgg8: unknown argument 'shortcut'"):
         build("vgg8", 10, shortcut="A")

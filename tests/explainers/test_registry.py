@@ -29,7 +29,7 @@ def test_unknown_name_gets_the_nearest():
 
 
 def test_unknown_option_is_named():
-    with pytest.raises(XkdError, match=r"explainer cam: unknown option 'relu'; it takes: reduction, clamp"):
+    with pytest.raises(XkdError, match=r"explainer 'cam': unknown option 'relu'; expected one of reduction, clamp"):
         create_explainer("cam", relu=True)
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
+
+from xkd_eval.errors import XkdError
+from xkd_eval.registry import Registry
 
 LabelKind = Literal["index", "wordnet", "name", "none"]
 Label = int | str | None
@@ -76,5 +80,27 @@ class Subset(ImageDataset):
         self.has_masks = dataset.has_masks
 
     def load(self, position: int) -> Sample:
-        """See ImageDataset.load."""
+        """Image and mask of `positions[position]` in the whole set."""
         return self.dataset.load(self.positions[position])
+
+
+def _checked(thing: object) -> Callable[..., Any]:
+    if not callable(thing):
+        raise XkdError(
+            f"data: a {type(thing).__name__} found; expected a subclass of xkd_eval.datasets.ImageDataset, or a "
+            "function that returns one"
+        )
+    return thing
+
+
+DATASETS: Registry[Callable[..., Any]] = Registry(
+    "data",
+    group="xkd.datasets",
+    home=["xkd_eval.datasets.embedded"],
+    check=_checked,
+    name_of="__name__",
+)
+"""Data sets that are opened by name instead of by path; `open_named` says how they are called."""
+
+register_dataset = DATASETS.register
+"""Decorator of an ImageDataset, or of a function that returns one: make it known as `NAME` and `NAME:rest`."""
