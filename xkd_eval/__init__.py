@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xkd_eval.cam import class_activation_maps
+    from xkd_eval.classifiers.architectures import register_architecture
     from xkd_eval.classifiers.classifier import Classifier
     from xkd_eval.classifiers.loading import load_classifier
     from xkd_eval.classifiers.preprocess import Preprocess
     from xkd_eval.comparison import Comparison, compare
-    from xkd_eval.datasets import open_dataset
+    from xkd_eval.datasets import ImageDataset, Sample, open_dataset, register_dataset
     from xkd_eval.errors import XkdError
     from xkd_eval.evaluate import EvaluationResult, perturbation_test, segmentation_test
+    from xkd_eval.explainers import Explainer, create_explainer, register_explainer
     from xkd_eval.explanations.explain import Explanation, explain
     from xkd_eval.explanations.overlay import overlay
 
@@ -26,16 +28,23 @@ _HOME = {
     "Classifier": "xkd_eval.classifiers.classifier",
     "Comparison": "xkd_eval.comparison",
     "EvaluationResult": "xkd_eval.evaluate",
+    "Explainer": "xkd_eval.explainers",
     "Explanation": "xkd_eval.explanations.explain",
+    "ImageDataset": "xkd_eval.datasets",
     "Preprocess": "xkd_eval.classifiers.preprocess",
+    "Sample": "xkd_eval.datasets",
     "XkdError": "xkd_eval.errors",
     "class_activation_maps": "xkd_eval.cam",
     "compare": "xkd_eval.comparison",
+    "create_explainer": "xkd_eval.explainers",
     "explain": "xkd_eval.explanations.explain",
     "load_classifier": "xkd_eval.classifiers.loading",
     "open_dataset": "xkd_eval.datasets",
     "overlay": "xkd_eval.explanations.overlay",
     "perturbation_test": "xkd_eval.evaluate",
+    "register_architecture": "xkd_eval.classifiers.architectures",
+    "register_dataset": "xkd_eval.datasets",
+    "register_explainer": "xkd_eval.explainers",
     "segmentation_test": "xkd_eval.evaluate",
 }
 
@@ -43,16 +52,23 @@ __all__ = [
     "Classifier",
     "Comparison",
     "EvaluationResult",
+    "Explainer",
     "Explanation",
+    "ImageDataset",
     "Preprocess",
+    "Sample",
     "XkdError",
     "class_activation_maps",
     "compare",
+    "create_explainer",
     "explain",
     "load_classifier",
     "open_dataset",
     "overlay",
     "perturbation_test",
+    "register_architecture",
+    "register_dataset",
+    "register_explainer",
     "segmentation_test",
 ]
 

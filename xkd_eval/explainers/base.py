@@ -94,7 +94,9 @@ def _checked(thing: object) -> type[Explainer]:
     if thing.__abstractmethods__:
         raise XkdError(f"{where} does not define {', '.join(sorted(thing.__abstractmethods__))}")
     options = {field.name for field in fields(thing)}
-    annotated = {name for name, kind in vars(thing).get("__annotations__", {}).items() if "ClassVar" not in str(kind)}
+    if named := sorted(options & {"name", "citation", "cost"}):
+        raise XkdError(f"{where}: {named[0]} is annotated as an option; leave its annotation out")
+    annotated = {name for name, kind in inspect.get_annotations(thing).items() if "ClassVar" not in str(kind)}
     if strays := sorted(annotated - options):
         raise XkdError(f"{where} annotates {', '.join(strays)}; decorate it with @dataclass(frozen=True)")
     bare = [field.name for field in fields(thing) if field.default is MISSING and field.default_factory is MISSING]
