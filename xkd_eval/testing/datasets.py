@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections import Counter
 from typing import Any, NoReturn
 
 import numpy as np
@@ -49,10 +50,7 @@ def check_dataset(dataset: str | ImageDataset, samples: int = 8) -> None:
         readable += 1
         _check_sample(opened, position, sample)
         for other, said in ((opened, "a second time"), (copied, "from its pickled copy")):
-            again = other.load(position)
-            if sample.image.tobytes() != again.image.tobytes() or not np.array_equal(
-                np.asarray(sample.mask, dtype=object), np.asarray(again.mask, dtype=object)
-            ):
+            if _content(other.load(position)) != _content(sample):
                 _fail(opened, f"image {opened.ids[position]!r} is another one {said}")
     if not readable:
         _fail(opened, f"none of the {samples} images looked at can be read")
@@ -65,8 +63,7 @@ def _check_ids(dataset: ImageDataset) -> None:
     if wrong := [identifier for identifier in ids if not isinstance(identifier, str) or not identifier]:
         _fail(dataset, f"an id is {wrong[0]!r}; expected texts")
     if len(set(ids)) != len(ids):
-        repeated = next(identifier for position, identifier in enumerate(ids) if identifier in ids[:position])
-        _fail(dataset, f"the id {repeated!r} stands for two images")
+        _fail(dataset, f"the id {Counter(ids).most_common(1)[0][0]!r} stands for two images")
 
 
 def _check_labels(dataset: ImageDataset) -> None:
@@ -98,12 +95,12 @@ def _check_sample(dataset: ImageDataset, position: int, sample: Any) -> None:
     what = f"image {dataset.ids[position]!r}"
     if not isinstance(sample, Sample):
         _fail(dataset, f"{what} is a {type(sample).__name__}; expected a Sample")
-    if getattr(sample.image, "mode", None) != "RGB":
-        _fail(dataset, f"{what} is {getattr(sample.image, 'mode', type(sample.image).__name__)}; expected RGB")
+    mode = getattr(sample.image, "mode", type(sample.image).__name__)
+    if mode != "RGB":
+        _fail(dataset, f"{what} is {mode}; expected a PIL image in RGB")
     if (sample.mask is not None) != dataset.has_masks:
-        _fail(
-            dataset, f"has_masks is {dataset.has_masks} and {what} has {'a' if sample.mask is not None else 'no'} mask"
-        )
+        has = "no" if sample.mask is None else "a"
+        _fail(dataset, f"has_masks is {dataset.has_masks} and {what} has {has} mask")
     if sample.mask is None:
         return
     mask, expected = sample.mask, (sample.image.height, sample.image.width)
@@ -111,6 +108,10 @@ def _check_sample(dataset: ImageDataset, position: int, sample: Any) -> None:
         _fail(dataset, f"the mask of {what} is {_array(mask)}; expected int8 of shape {expected}")
     if values := sorted(set(np.unique(mask).tolist()) - {-1, 0, 1}):
         _fail(dataset, f"the mask of {what} holds {values[0]}; expected 1 object, 0 background, -1 ignored")
+
+
+def _content(sample: Sample) -> tuple[bytes, bytes | None]:
+    return sample.image.tobytes(), None if sample.mask is None else sample.mask.tobytes()
 
 
 def _array(value: Any) -> str:

@@ -49,7 +49,8 @@ def check_explainer(explainer: str | Explainer, classifier: Classifier | None = 
     except ExplainerError as error:
         _fail(method, f"does not hold for {classifier.name}; pass a classifier that it holds for ({error})")
     images, classes, context = _batch(classifier)
-    first = method(classifier, images, classes, context)  # imports what it needs
+    # On copies, because a first call imports what it needs, and imports may draw and warn.
+    first = method(copy.deepcopy(classifier), images.clone(), classes.clone(), context)
     _check_maps(method, first, images)
 
     with _undisturbed(method, classifier, images):
