@@ -6,7 +6,7 @@ import difflib
 import inspect
 import sys
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -258,17 +258,17 @@ def name_and_rest(given: str) -> tuple[str, str]:
     return ":".join(parts[:names]), "".join(parts[names:])
 
 
-def near(name: str, known: Collection[str], *, n: int = 3, cutoff: float = 0.5) -> list[str]:
-    """The known names that a wrong one may mean, best first, whatever their case.
+def near(name: str, known: Iterable[str], *, count: int = 3, cutoff: float = 0.5) -> list[str]:
+    """The known names most like a wrong one, whatever the case; the nearest first.
 
     Args:
         name: as given.
-        known: names.
-        n: how many at most.
-        cutoff: similarity that they must have, 0 to 1, as difflib measures it.
+        known: names; of two that differ in case alone, the first.
+        count: at most so many.
+        cutoff: how like they must be, 0 to 1 (difflib's ratio).
     """
-    folded = {other.casefold(): other for other in known}
-    return [folded[found] for found in difflib.get_close_matches(name.casefold(), folded, n=n, cutoff=cutoff)]
+    folded = {other.casefold(): other for other in reversed(list(known))}
+    return [folded[other] for other in difflib.get_close_matches(name.casefold(), folded, n=count, cutoff=cutoff)]
 
 
 def nearest(name: str, known: Collection[str], *, limit: int = 12) -> str:
@@ -279,8 +279,7 @@ def nearest(name: str, known: Collection[str], *, limit: int = 12) -> str:
         known: names.
         limit: of the list where none is near; a longer one ends in "...".
     """
-    found = near(name, known)
-    if found:
+    if found := near(name, known):
         return f"nearest: {', '.join(found)}"
     if not known:
         return "it takes none"

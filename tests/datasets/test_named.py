@@ -61,9 +61,9 @@ def test_a_class_or_function_is_opened_by_where_it_stands():
 
 
 def test_a_registered_one_is_opened_by_its_name():
-    register_dataset(Greys)
+    register_dataset("squares")(Greys)
     register_dataset("greys")(make)
-    assert open_dataset("Greys:x").name == "greys-val-x" and open_dataset("greys").name == "greys-val-"
+    assert open_dataset("squares:x").name == "greys-val-x" and open_dataset("greys").name == "greys-val-"
     assert pickle.loads(pickle.dumps(open_dataset("greys"))).ids == ["a", "b"]
 
 

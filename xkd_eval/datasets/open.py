@@ -62,6 +62,13 @@ def open_dataset(path: str | Path, *, split: str = "val", labels: Path | None = 
     Raises:
         XkdError: nothing there, nothing recognised (the message lists what was looked for), no image, or a
             damaged file.
+
+    Example:
+        >>> from xkd_eval import open_dataset
+        >>> open_dataset("embedded:train").name
+        'embedded-train'
+        >>> open_dataset("imagenet/val").label_kind  # doctest: +SKIP
+        'wordnet'
     """
     if split not in SPLIT_NAMES:
         raise XkdError(f"split: {split!r} is unknown; expected {', '.join(SPLIT_NAMES)}")

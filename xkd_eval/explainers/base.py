@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from dataclasses import MISSING, asdict, dataclass, fields, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from torch import Tensor
 
@@ -36,6 +36,7 @@ class Explainer(ABC):
     """A saliency method. Each is a frozen dataclass, whose fields are its options, each with a default.
 
     Equal options make equal explainers with equal hashes: what was computed for one is kept for the other.
+    `register_explainer` shows how one is written, `xkd_eval.testing.check_explainer` checks it.
 
     Attributes:
         name: what `--explainer` takes.
@@ -46,6 +47,12 @@ class Explainer(ABC):
             image, its id and its mask (noise, an edge detector, stored maps), so that one map serves all models with
             the same input convention.
         reads_size: the map depends on `context.size`, so that tests which score at different sizes need a map each.
+
+    Example:
+        >>> from xkd_eval import create_explainer
+        >>> gradcam = create_explainer("gradcam")
+        >>> gradcam.cost, gradcam.parameters()
+        ('1 F + 1 B', {'relu': True})
     """
 
     name: ClassVar[str]
@@ -105,6 +112,8 @@ def _checked(thing: object) -> type[Explainer]:
     return thing
 
 
+_E = TypeVar("_E", bound=type[Explainer])
+
 EXPLAINERS: Registry[type[Explainer]] = Registry(
     "explainer",
     group="xkd.explainers",
@@ -117,5 +126,31 @@ EXPLAINERS: Registry[type[Explainer]] = Registry(
 )
 """Explainers by name; `create_explainer` makes one of a name and options."""
 
-register_explainer = EXPLAINERS.register
-"""Class decorator: make an explainer known under its `name`."""
+
+def register_explainer(explainer: _E) -> _E:
+    """Class decorator: make an explainer known under its `name`, in this process.
+
+    An installed package needs no decorator: it names its class as an entry point of the group `xkd.explainers`.
+
+    Args:
+        explainer: a frozen dataclass; one that is defined again in the same place replaces what it was.
+
+    Raises:
+        XkdError: the name is taken, or the class is incomplete.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from xkd_eval import Explainer, create_explainer, register_explainer
+        >>> @register_explainer
+        ... @dataclass(frozen=True)
+        ... class Redness(Explainer):
+        ...     name = "redness"
+        ...     citation = "none"
+        ...     cost = "0"
+        ...     power: float = 1.0
+        ...     def __call__(self, classifier, images, classes, context=None):
+        ...         return images[:, 0] ** self.power
+        >>> create_explainer("redness:power=2")
+        Redness(power=2.0)
+    """
+    return EXPLAINERS.register(explainer)

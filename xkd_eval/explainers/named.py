@@ -31,9 +31,6 @@ def list_explainers() -> list[ExplainerInfo]:
 def create_explainer(name: str, **options: Any) -> Explainer:
     """The explainer known under a name, with its options.
 
-    >>> create_explainer("occlusion:windows=5")
-    Occlusion(windows=5, overlap=2)
-
     Args:
         name: as `list_explainers` has it, or "py:package.module:Class"; options may follow behind a colon, as
             "integrated_gradients:steps=200" or "mine:sizes=(1,2),smooth=true", and are read as their types.
@@ -41,6 +38,13 @@ def create_explainer(name: str, **options: Any) -> Explainer:
 
     Raises:
         XkdError: unknown name, unknown option, or a value that the option does not take.
+
+    Example:
+        >>> from xkd_eval import create_explainer
+        >>> create_explainer("occlusion:windows=5")
+        Occlusion(windows=5, overlap=2)
+        >>> create_explainer("occlusion", windows=5, overlap=1)
+        Occlusion(windows=5, overlap=1)
     """
     name, text = name_and_rest(name)
     kind = EXPLAINERS[name]

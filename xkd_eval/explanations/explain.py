@@ -18,7 +18,7 @@ from xkd_eval.datasets.decode import decode_image
 from xkd_eval.devices import resolve_device
 from xkd_eval.engines.eager import check_finite, prepare, standing_on
 from xkd_eval.errors import XkdError
-from xkd_eval.explainers import Context, Explainer, as_explainer
+from xkd_eval.explainers import Context, Explainer, create_explainer
 
 Photo = str | Path | Image.Image | np.ndarray
 
@@ -70,7 +70,7 @@ def explain(
         XkdError: an unreadable image, a class out of range, an explainer that does not hold for the model.
     """
     classifier = standing_on(load_classifier(model), resolve_device(device))
-    method = as_explainer(explainer)
+    method = create_explainer(explainer) if isinstance(explainer, str) else explainer
     method.check(classifier)
     if not len(images):
         raise XkdError("images: none given; expected at least one photo")

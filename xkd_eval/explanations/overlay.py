@@ -21,7 +21,7 @@ from xkd_eval.datasets import ImageDataset, limit, open_dataset
 from xkd_eval.devices import resolve_device
 from xkd_eval.engines.eager import standing_on
 from xkd_eval.errors import XkdError
-from xkd_eval.explainers import Explainer, as_explainer
+from xkd_eval.explainers import Explainer, create_explainer
 from xkd_eval.explanations.explain import Photo, as_photo, explain
 from xkd_eval.figures.overlay import OverlayPanel, overlay_figure
 from xkd_eval.figures.style import save_figure
@@ -78,7 +78,7 @@ def overlay(
     named = [photo if isinstance(photo, NamedPhoto) else _named(photo) for photo in photos]
     given = [models] if isinstance(models, Classifier) else list(models)
     columns = [standing_on(model, resolve_device(device)) for model in given]
-    method = as_explainer(explainer).seeded(seed)
+    method = (create_explainer(explainer) if isinstance(explainer, str) else explainer).seeded(seed)
     make = partial(_panels, classes=classes, explainer=method, device=device, precision=precision)
     rows, titles = [], []
     for start in range(0, len(named), batch_size):

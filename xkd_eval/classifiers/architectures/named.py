@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -27,6 +27,8 @@ def _checked(thing: object) -> Builder:
     return thing
 
 
+_B = TypeVar("_B", bound=Callable[..., Any])
+
 ARCHITECTURES: Registry[Builder] = Registry(
     "architecture",
     group="xkd.architectures",
@@ -36,8 +38,37 @@ ARCHITECTURES: Registry[Builder] = Registry(
 )
 """Builders of networks by name."""
 
-register_architecture = ARCHITECTURES.register
-"""Decorator of an nn.Module or a function that returns one: make it known under its own name, or `("name")`."""
+
+def register_architecture(name: str) -> Callable[[_B], _B]:
+    """Decorator of an nn.Module, or of a function that returns one: make it known as an architecture.
+
+    It is called with `num_classes` and options of its own, by keyword, and returns a network
+    (B, 3, H, W) normalised -> (B, num_classes). An installed package needs no decorator: it names its class or function
+    as an entry point of the group `xkd.architectures`.
+
+    Args:
+        name: what a recipe's `student.architecture` and `xkd/NAME` take.
+
+    Raises:
+        XkdError: the name is taken, or there is no argument `num_classes`.
+
+    Example:
+        >>> from torch import nn
+        >>> from xkd_eval import register_architecture
+        >>> from xkd_eval.classifiers.architectures import build
+        >>> @register_architecture("shallow")
+        ... def shallow(num_classes, width=8):
+        ...     features = nn.Sequential(nn.Conv2d(3, width, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        ...     return nn.Sequential(features, nn.Linear(width, num_classes))
+        >>> build("shallow", 10, width=4)[1]
+        Linear(in_features=4, out_features=10, bias=True)
+    """
+
+    def add(builder: _B) -> _B:
+        ARCHITECTURES.add(name, builder)
+        return builder
+
+    return add
 
 
 def names() -> list[str]:
