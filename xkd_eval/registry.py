@@ -7,11 +7,14 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from xkd_eval.errors import XkdError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
 _A = TypeVar("_A")
@@ -52,7 +55,7 @@ class Registry(Generic[T]):
         self._name_of = name_of
         self._listing = listing
         self._known: dict[str, T] = {}
-        self._points: dict[str, metadata.EntryPoint] | None = None
+        self._points: dict[str, EntryPoint] | None = None
         self._broken: dict[str, str] = {}
         self._places: dict[str, int] = {}
         self._loaded = False
@@ -180,8 +183,10 @@ class Registry(Generic[T]):
         module = f"{_module(thing)}."
         return next((place for place, own in enumerate(self._home) if module.startswith(f"{own}.")), self._loading)
 
-    def _entry_points(self) -> Mapping[str, metadata.EntryPoint]:
+    def _entry_points(self) -> Mapping[str, EntryPoint]:
         if self._points is None:
+            from importlib import metadata  # takes 30 ms, and most commands name nothing of another package
+
             self._points = {}
             for point in metadata.entry_points(group=self.group):
                 if point.name in self._known:
@@ -320,5 +325,5 @@ def _package(module: str) -> str:
     return module.partition(".")[0]
 
 
-def _owner(point: metadata.EntryPoint) -> str:
+def _owner(point: EntryPoint) -> str:
     return point.dist.name if point.dist is not None else point.value
