@@ -8,6 +8,7 @@ from typing import Literal
 
 import pytest
 
+from xkd_eval.classifiers.inspection import inspect_classifier
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import (
     EXPLAINERS,
@@ -17,6 +18,7 @@ from xkd_eval.explainers import (
     list_explainers,
     register_explainer,
 )
+from xkd_eval.testing import small_classifier
 
 NAMES = {
     *("cam", "gradcam", "gradcam++", "xgradcam", "layercam", "hirescam", "eigencam", "eigengradcam", "scorecam"),
@@ -168,6 +170,18 @@ def test_what_is_no_explainer_is_refused_when_it_is_registered(thing, message):
     with pytest.raises(XkdError, match=f"^explainer: .*{message}"):
         register_explainer(thing)
     assert "broken" not in EXPLAINERS
+
+
+def test_an_explainer_that_fails_on_a_model_costs_the_inspection_nothing():
+    @register_explainer
+    class Failing(Optional):
+        name = "failing"
+
+        def check(self, classifier):
+            raise RuntimeError("not today\nsecond line")
+
+    found = inspect_classifier(small_classifier())
+    assert found.refused["failing"] == "RuntimeError: not today" and "cam" in found.explainers
 
 
 def test_an_option_without_a_default_is_refused():
