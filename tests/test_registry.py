@@ -82,6 +82,27 @@ def test_the_home_is_imported_at_the_first_look_up_and_keeps_its_order(modules, 
     assert registry.names()[-1] == "d" and not registry.is_own("d")
 
 
+def test_what_the_home_imports_may_be_imported_before_it(tmp_path, monkeypatch, entry_points):
+    _, reads = entry_points
+    package = tmp_path / "house"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "doors.py").write_text("things = None")
+    inner = "import house.doors\ndef f(): pass\nhouse.doors.things.register('b')(f)\nlast = 1"
+    (package / "inner.py").write_text(inner)
+    (package / "shipped.py").write_text("from house.inner import last")
+    monkeypatch.syspath_prepend(tmp_path)
+    import house.doors
+
+    registry = house.doors.things = things(home=["house.shipped"])
+    import house.inner
+
+    assert "house.shipped" not in sys.modules and not reads
+    assert registry["b"] is house.inner.f and registry.is_own("b") and "house.shipped" in sys.modules
+    for name in [name for name in sys.modules if name.partition(".")[0] == "house"]:
+        del sys.modules[name]
+
+
 def test_entry_points_are_read_only_for_a_name_that_is_not_ours(modules, entry_points):
     _, reads = entry_points
     modules("home_c", "import registry_of_test as r; r.things.add('a', print)")

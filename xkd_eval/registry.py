@@ -179,9 +179,14 @@ class Registry(Generic[T]):
         self._known = dict(sorted(self._known.items(), key=lambda item: self._places.get(item[0], others)))
 
     def _place_at_home(self, thing: object) -> int | None:
-        """Which of the home's modules a thing is from; None where it is from elsewhere."""
-        module = f"{_module(thing)}."
-        return next((place for place, own in enumerate(self._home) if module.startswith(f"{own}.")), self._loading)
+        """Which of the home's modules a thing came with; None where it is of another package."""
+        module = _module(thing)
+        for place, own in enumerate(self._home):
+            if f"{module}.".startswith(f"{own}."):
+                return place
+        if self._loading is None and _package(module) in map(_package, self._home):
+            return len(self._home) - 1  # imported by somebody before the home's module that would have imported it
+        return self._loading
 
     def _entry_points(self) -> Mapping[str, EntryPoint]:
         if self._points is None:
