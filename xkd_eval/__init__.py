@@ -15,55 +15,86 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xkd_eval.cam import class_activation_maps
+    from xkd_eval.classifiers.architectures import register_architecture
     from xkd_eval.classifiers.classifier import Classifier
     from xkd_eval.classifiers.loading import load_classifier
     from xkd_eval.classifiers.preprocess import Preprocess
     from xkd_eval.comparison import Comparison
-    from xkd_eval.datasets import open_dataset
+    from xkd_eval.datasets import ImageDataset, Sample, open_dataset, register_dataset
     from xkd_eval.errors import XkdError
+    from xkd_eval.evaluations import register_test
+    from xkd_eval.evaluations.base import Evaluation
+    from xkd_eval.evaluations.batch import Batch
+    from xkd_eval.evaluations.scores import ScoreSpec
+    from xkd_eval.explainers import Explainer, create_explainer, register_explainer
     from xkd_eval.explanations.explain import Explanation, explain
     from xkd_eval.explanations.overlay import overlay
     from xkd_eval.report.compare import compare
     from xkd_eval.study.evaluate import evaluate, perturbation_test, segmentation_test
+    from xkd_eval.study.options import RunOptions
     from xkd_eval.study.result import EvaluationResult, Study
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "Batch": "xkd_eval.evaluations.batch",
     "Classifier": "xkd_eval.classifiers.classifier",
     "Comparison": "xkd_eval.comparison",
+    "Evaluation": "xkd_eval.evaluations.base",
     "EvaluationResult": "xkd_eval.study.result",
-    "Study": "xkd_eval.study.result",
-    "evaluate": "xkd_eval.study.evaluate",
+    "Explainer": "xkd_eval.explainers",
     "Explanation": "xkd_eval.explanations.explain",
+    "ImageDataset": "xkd_eval.datasets",
     "Preprocess": "xkd_eval.classifiers.preprocess",
+    "RunOptions": "xkd_eval.study.options",
+    "Sample": "xkd_eval.datasets",
+    "ScoreSpec": "xkd_eval.evaluations.scores",
+    "Study": "xkd_eval.study.result",
     "XkdError": "xkd_eval.errors",
     "class_activation_maps": "xkd_eval.cam",
     "compare": "xkd_eval.report.compare",
+    "create_explainer": "xkd_eval.explainers",
+    "evaluate": "xkd_eval.study.evaluate",
     "explain": "xkd_eval.explanations.explain",
     "load_classifier": "xkd_eval.classifiers.loading",
     "open_dataset": "xkd_eval.datasets",
     "overlay": "xkd_eval.explanations.overlay",
     "perturbation_test": "xkd_eval.study.evaluate",
+    "register_architecture": "xkd_eval.classifiers.architectures",
+    "register_dataset": "xkd_eval.datasets",
+    "register_explainer": "xkd_eval.explainers",
+    "register_test": "xkd_eval.evaluations",
     "segmentation_test": "xkd_eval.study.evaluate",
 }
 
 __all__ = [
+    "Batch",
     "Classifier",
     "Comparison",
+    "Evaluation",
     "EvaluationResult",
+    "Explainer",
     "Explanation",
+    "ImageDataset",
     "Preprocess",
+    "RunOptions",
+    "Sample",
+    "ScoreSpec",
     "Study",
     "XkdError",
     "class_activation_maps",
     "compare",
+    "create_explainer",
     "evaluate",
     "explain",
     "load_classifier",
     "open_dataset",
     "overlay",
     "perturbation_test",
+    "register_architecture",
+    "register_dataset",
+    "register_explainer",
+    "register_test",
     "segmentation_test",
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,8 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
         path: of the file.
         durable: wait until the disk has it, so that a crash of the machine costs it neither.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # Not by the process alone: on a shared disk two machines may have one of the same number.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with temporary.open("wb") as file:
             yield file

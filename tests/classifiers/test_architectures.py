@@ -11,8 +11,16 @@ import torch
 from PIL import Image
 
 from xkd_eval.cam import class_activation_maps
-from xkd_eval.classifiers.architectures import arguments_for_state_dict, build, names
+from xkd_eval.classifiers.architectures import (
+    ARCHITECTURES,
+    arguments_for_state_dict,
+    build,
+    names,
+    register_architecture,
+)
+from xkd_eval.classifiers.checkpoint import Checkpoint, save_checkpoint
 from xkd_eval.classifiers.hooks import ForwardHooks
+from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import XkdError
 
@@ -43,11 +51,14 @@ PARAMETERS = {
 }
 
 
+OURS = [name for name in names() if ARCHITECTURES.is_own(name)]
+
+
 def test_every_name_has_a_published_count():
-    assert sorted(names()) == sorted(PARAMETERS)
+    assert sorted(OURS) == sorted(PARAMETERS)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", OURS)
 def test_parameter_count_is_the_published_one(name):
     with torch.device("meta"):
         model = build(name, 100)
@@ -90,7 +101,7 @@ def test_counts_by_hand():
     assert vgg8 + 512 * 100 + 100 == PARAMETERS["vgg8"]
 
 
-@pytest.fixture(scope="module", params=names())
+@pytest.fixture(scope="module", params=OURS)
 def network(request) -> torch.nn.Module:
     """Each architecture once, in float64; pytest runs the tests that take it one after the other."""
     return build(request.param, 10).eval().double()
@@ -145,7 +156,7 @@ def test_arguments_are_read_off_the_weights():
 
 
 def test_bad_input_is_named():
-    with pytest.raises(XkdError, match=r"'ResNet21' is unknown; nearest: .*resnet20"):
+    with pytest.raises(XkdError, match=r"unknown 'ResNet21'; nearest: .*resnet20"):
         build("ResNet21", 10)
     with pytest.raises(XkdError, match="vgg8: unknown argument 'shortcut'"):
         build("vgg8", 10, shortcut="A")
@@ -155,6 +166,69 @@ def test_bad_input_is_named():
         arguments_for_state_dict("resnet8", {})
     with pytest.raises(XkdError, match="num_classes: 0 found"):
         build("resnet8", 0)
+
+
+class Plain(torch.nn.Module):
+    """Somebody else's network; its head is not called linear."""
+
+    def __init__(self, num_classes, width=4):
+        super().__init__()
+        self.linear = torch.nn.Conv2d(3, width, 3)
+        self.classify = torch.nn.Linear(width, num_classes)
+
+    def forward(self, images):
+        return self.classify(self.linear(images).mean((2, 3)))
+
+
+def without_classes(**arguments):
+    return Plain(5)
+
+
+def no_module(num_classes):
+    return num_classes
+
+
+def failing(num_classes, width):
+    return torch.nn.Linear(width, "x")
+
+
+def test_a_network_of_somebody_else_by_where_it_stands_and_by_name(monkeypatch):
+    monkeypatch.setattr(ARCHITECTURES, "_known", dict(ARCHITECTURES._known))
+    reference = f"py:{__name__}:Plain"
+    made = build(reference, 7, width=6)
+    assert made.classify.weight.shape == (7, 6)
+    assert arguments_for_state_dict(reference, made.state_dict()) == {"num_classes": 7}
+    register_architecture("plain_of_the_test")(Plain)
+    assert build("plain_of_the_test", 3).classify.out_features == 3 and names()[-1] == "plain_of_the_test"
+
+
+@pytest.mark.parametrize(
+    ("builder", "arguments", "message"),
+    [
+        ("Plain", {"widht": 3}, r"py:.*:Plain: unknown argument 'widht'; nearest: width"),
+        ("without_classes", {}, "architecture: without_classes takes no argument called num_classes"),
+        ("no_module", {}, r"architecture: 'py:.*:no_module' returned a int; expected an nn.Module"),
+        ("failing", {"width": 3}, r"architecture: 'py:.*:failing' fails \(TypeError"),
+        ("CIFAR10_WEIGHTS", {}, "architecture: dict takes no argument"),
+    ],
+)
+def test_a_builder_that_fails_is_one_line(builder, arguments, message):
+    with pytest.raises(XkdError, match=message) as caught:
+        build(f"py:{__name__}:{builder}", 5, **arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_somebody_elses_network_is_loaded_again(tmp_path):
+    reference = f"py:{__name__}:Plain"
+    made = build(reference, 7, width=6)
+    arguments = {"num_classes": 7, "width": 6}
+    save_checkpoint(Checkpoint(reference, arguments, made.state_dict(), Preprocess(size=(16, 16))), tmp_path / "a.pt")
+    loaded = load_classifier(tmp_path / "a.pt")
+    assert torch.equal(loaded.model.classify.weight, made.classify.weight) and loaded.num_classes == 7
+    gone = Checkpoint("py:gone.nets:make", arguments, made.state_dict(), Preprocess(size=(16, 16)))
+    save_checkpoint(gone, tmp_path / "gone.pt")
+    with pytest.raises(XkdError, match=r"architecture: py:gone.nets:make names no module 'gone' in .* or among"):
+        load_classifier(tmp_path / "gone.pt")
 
 
 CIFAR10_WEIGHTS = {

@@ -292,7 +292,7 @@ def test_measured_by_hand(teacher, cifar10):
         ({"losses": KD, "teacher": {"model": "embedded"}}, "teacher: .*classes"),
         ({"batch_size": 400}, "350 training images; expected at least one batch of 400"),
         ({"batch_size": 30, "accumulate": 4}, "30 images cannot be split into 4 equal parts"),
-        ({"student": {"architecture": "resnet9"}}, "architecture: 'resnet9' is unknown; nearest"),
+        ({"student": {"architecture": "resnet9"}}, "architecture: unknown 'resnet9'; nearest"),
         ({"student": {"architecture": "resnet8", "arguments": {"width": 3}}}, "unknown argument 'width'"),
         ({"student": {"architecture": "resnet8", "arguments": {"widths": [4, 4]}}}, r"widths: \[4, 4\] found"),
         (

@@ -8,25 +8,7 @@ from torch import nn
 
 from xkd_eval.classifiers.classifier import CamHead, Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
-
-
-class TinyCnn(nn.Module):
-    """Convolutions, batch norm with statistics, ReLUs, global average pooling and a linear head: 32x32 -> 8x8 maps."""
-
-    def __init__(self, num_classes: int = 5) -> None:
-        super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(3, 8, 3, 2, 1),
-            nn.BatchNorm2d(8),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(8, 12, 3, 2, 1),
-            nn.BatchNorm2d(12),
-            nn.ReLU(inplace=True),
-        )
-        self.head = nn.Linear(12, num_classes)
-
-    def forward(self, images):
-        return self.head(self.features(images).mean((2, 3)))
+from xkd_eval.testing import SmallNetwork
 
 
 def trained_look(model: nn.Module) -> nn.Module:
@@ -54,7 +36,7 @@ def wrap(model: nn.Module, size: int, num_classes: int, head: CamHead | None = N
 @pytest.fixture
 def classifier() -> Classifier:
     head = CamHead("features", "head", "NCHW", relu=False, norm=None, map_size=(8, 8), proof_error=0.0)
-    return wrap(trained_look(TinyCnn()), 32, 5, head)
+    return wrap(trained_look(SmallNetwork()), 32, 5, head)
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ import torch
 
 from xkd_eval.errors import ExplainerError
 from xkd_eval.explainers import Context, create_explainer
+from xkd_eval.testing import SmallNetwork
 
-from .conftest import TinyCnn, wrap
+from .conftest import wrap
 
 
 def test_mean_plus_bias_is_the_logit(classifier, images, classes):
@@ -30,6 +31,6 @@ def test_options(classifier, images, classes):
 
 
 def test_without_a_head_the_reason_is_quoted(images, classes):
-    headless = wrap(TinyCnn(), 32, 5)
-    with pytest.raises(ExplainerError, match=r"explainer 'cam': TinyCnn has no .*: made for the test without one"):
+    headless = wrap(SmallNetwork(), 32, 5)
+    with pytest.raises(ExplainerError, match=r"explainer 'cam': SmallNetwork has no .*: made for the test without one"):
         create_explainer("cam").check(headless)

@@ -10,8 +10,10 @@ from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import ExplainerError
 from xkd_eval.explainers import Context, create_explainer
 from xkd_eval.explainers.activations import NONLINEAR, SeparateActivations
+from xkd_eval.explainers.attribution import black
+from xkd_eval.testing import SmallNetwork
 
-from .conftest import TinyCnn, trained_look, wrap
+from .conftest import trained_look, wrap
 
 
 class Linear(nn.Module):
@@ -113,7 +115,7 @@ def test_black_is_the_networks_own(images, classes):
 
 
 @pytest.mark.parametrize("name", ["integrated_gradients", "deeplift"])
-@pytest.mark.parametrize("network", [TinyCnn, Shared, lambda: Shared(nn.SiLU()), lambda: Shared(nn.ReLU6())])
+@pytest.mark.parametrize("network", [SmallNetwork, Shared, lambda: Shared(nn.SiLU()), lambda: Shared(nn.ReLU6())])
 def test_contributions_sum_to_the_logits_difference(name, network, images, classes):
     classifier = wrap(trained_look(network()), 32, 5)
     explainer = create_explainer(name, **({"steps": 200} if name == "integrated_gradients" else {}))
@@ -125,7 +127,7 @@ def test_contributions_sum_to_the_logits_difference(name, network, images, class
 
 
 @pytest.mark.filterwarnings("ignore:Setting forward")
-@pytest.mark.parametrize("network", [TinyCnn, Shared, lambda: Shared(nn.SiLU()), lambda: Gated(nn.ReLU6())])
+@pytest.mark.parametrize("network", [SmallNetwork, Shared, lambda: Shared(nn.SiLU()), lambda: Gated(nn.ReLU6())])
 def test_deeplift_is_what_captum_makes_of_separate_activations(network, images, classes):
     from captum.attr import DeepLift
 
@@ -202,7 +204,7 @@ def test_max_pooling_by_relu_is_max_pooling(pool):
     torch.testing.assert_close(separate(images), pool(images))
 
 
-@pytest.mark.parametrize("network", [TinyCnn, Shared, Gated])
+@pytest.mark.parametrize("network", [SmallNetwork, Shared, Gated])
 def test_separate_activations_compute_the_same(network, images):
     model = trained_look(network())
     torch.testing.assert_close(SeparateActivations(model, NONLINEAR, images[:1])(images), model(images))

@@ -9,11 +9,12 @@ from torch.nn import functional as F
 from xkd_eval.classifiers.classifier import CamHead
 from xkd_eval.errors import ExplainerError
 from xkd_eval.explainers import create_explainer
+from xkd_eval.testing import SmallNetwork
 
-from .conftest import TinyCnn, livened, trained_look, wrap
+from .conftest import livened, trained_look, wrap
 
 
-class FunctionalRelu(TinyCnn):
+class FunctionalRelu(SmallNetwork):
     """The last map before its ReLU, which is a function and works in place: torchvision's DenseNet."""
 
     def __init__(self):
@@ -150,7 +151,7 @@ def test_fullgrad_pairs_each_bias_with_its_own_gradient(images):
 
 
 def test_a_headless_network_is_explained_at_its_last_map(images, classes):
-    class MaxPooled(TinyCnn):
+    class MaxPooled(SmallNetwork):
         def forward(self, images):
             return self.head(self.features(images).amax((2, 3)))
 

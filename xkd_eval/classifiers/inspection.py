@@ -8,6 +8,7 @@ from xkd_eval.classifiers.class_names import class_index_of_wordnet_ids
 from xkd_eval.classifiers.classifier import CamHead, Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import XkdError
+from xkd_eval.registry import described
 
 _SHOWN_NAMES = 5
 
@@ -74,6 +75,8 @@ def _refused_explainers(classifier: Classifier) -> dict[str, str]:
             create_explainer(info.name).check(classifier)
         except XkdError as error:
             reasons[info.name] = str(error)
+        except Exception as error:  # an explainer of another package may raise anything
+            reasons[info.name] = described(error)
         else:
             reasons[info.name] = ""
     return reasons

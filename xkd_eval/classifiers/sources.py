@@ -216,7 +216,8 @@ def build_architecture(architecture: str, arguments: Mapping[str, Any], source: 
     """A randomly initialised network.
 
     Args:
-        architecture: as in Checkpoint: "resnet8", "xkd/resnet8", "timm/NAME" or "torchvision/NAME".
+        architecture: as in Checkpoint: "resnet8", "xkd/resnet8", "timm/NAME", "torchvision/NAME" or
+            "py:package.module:builder".
         arguments: its keyword arguments, `num_classes` among them.
         source: what names it, for the message.
 

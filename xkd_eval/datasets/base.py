@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from PIL import Image
+
+from xkd_eval.errors import XkdError
+from xkd_eval.registry import Registry
 
 LabelKind = Literal["index", "wordnet", "name", "none"]
 Label = int | str | None
@@ -21,6 +25,12 @@ class Sample:
     Attributes:
         image: RGB, upright (EXIF applied), 8 bits a channel, at its own size.
         mask: (H, W) int8 at the image's size: 1 object, 0 background, -1 ignored; None where the set has no masks.
+
+    Example:
+        >>> from xkd_eval import open_dataset
+        >>> sample = open_dataset("embedded").load(0)
+        >>> sample.image.size, sample.mask.shape, sample.mask.dtype
+        ((64, 64), (64, 64), dtype('int8'))
     """
 
     image: Image.Image
@@ -37,6 +47,12 @@ class ImageDataset(ABC):
         label_kind: "none" where the set has no labels.
         classes: the set's own class names in the order of its indices, where it has an order; else None.
         has_masks: whether samples carry masks.
+
+    Example:
+        >>> from xkd_eval import open_dataset
+        >>> digits = open_dataset("embedded")
+        >>> digits.name, len(digits), digits.ids[0], digits.classes[digits.labels[0]]
+        ('embedded-test', 500, 'test-00000', 'zero')
     """
 
     name: str
@@ -76,5 +92,61 @@ class Subset(ImageDataset):
         self.has_masks = dataset.has_masks
 
     def load(self, position: int) -> Sample:
-        """See ImageDataset.load."""
+        """Image and mask of `positions[position]` in the whole set."""
         return self.dataset.load(self.positions[position])
+
+
+def _checked(thing: object) -> Callable[..., Any]:
+    if not callable(thing):
+        raise XkdError(
+            f"data: a {type(thing).__name__} found; expected a subclass of xkd_eval.datasets.ImageDataset, or a "
+            "function that returns one"
+        )
+    return thing
+
+
+_M = TypeVar("_M", bound=Callable[..., Any])
+
+DATASETS: Registry[Callable[..., Any]] = Registry(
+    "data",
+    group="xkd.datasets",
+    home=["xkd_eval.datasets.embedded"],
+    check=_checked,
+    name_of="__name__",
+)
+"""Data sets that are opened by name instead of by path; `open_named` says how they are called."""
+
+
+def register_dataset(name: str) -> Callable[[_M], _M]:
+    """Decorator of an ImageDataset, or of a function that returns one: make it known as `name` and `name:rest`.
+
+    It is called with those of the keyword arguments `rest` (what stands behind the colon, or ""), `split` ("train",
+    "val" or "test") and `labels` (a path, or None) that it takes. An installed package needs no decorator: it names its
+    class or function as an entry point of the group `xkd.datasets`.
+
+    Args:
+        name: what `open_dataset` and `--data` take.
+
+    Raises:
+        XkdError: the name is taken.
+
+    Example:
+        >>> from PIL import Image
+        >>> from xkd_eval import ImageDataset, Sample, open_dataset, register_dataset
+        >>> @register_dataset("blank")
+        ... class Blank(ImageDataset):
+        ...     def __init__(self, rest, split):
+        ...         self.name = f"blank-{split}"
+        ...         self.ids = [f"{split}-{number}" for number in range(int(rest))]
+        ...         self.labels = [None] * int(rest)
+        ...     def load(self, position):
+        ...         return Sample(Image.new("RGB", (64, 64)))
+        >>> open_dataset("blank:3").ids
+        ['val-0', 'val-1', 'val-2']
+    """
+
+    def add(maker: _M) -> _M:
+        DATASETS.add(name, maker)
+        return maker
+
+    return add

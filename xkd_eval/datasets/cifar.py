@@ -56,7 +56,7 @@ class CifarArchive(ImageDataset):
         self.ids = [f"{self.name}/{row:05d}-{label}" for row, label in enumerate(self.labels)]
 
     def load(self, position: int) -> Sample:
-        """See ImageDataset.load."""
+        """The image, 32x32."""
         return Sample(Image.fromarray(self._pixels[position]))
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, get_args
 import numpy as np
 from PIL import Image
 
-from xkd_eval.datasets.base import ImageDataset, Sample
+from xkd_eval.datasets.base import ImageDataset, Sample, register_dataset
 from xkd_eval.datasets.embedded_sources import SPLITS, Split, load_digits_by_class, load_textures
 from xkd_eval.errors import XkdError
 
@@ -80,6 +80,18 @@ class EmbeddedDataset(ImageDataset):
         """Image `position` before the digit is blended into it."""
         index = range(len(self))[position]
         return _compose(self.split, self.seed, index)
+
+
+@register_dataset("embedded")
+def embedded(rest: str, split: str) -> EmbeddedDataset:
+    """The data set of a command that names no other: 500 images of the test split.
+
+    Args:
+        rest: a split that is meant whatever `split` says, as in "embedded:train"; or "".
+        split: "train", "val" or "test"; "val" stands for the test split, as where a set has one held-out part.
+    """
+    # Any text may stand there, and EmbeddedDataset checks it.
+    return EmbeddedDataset(split=rest or ("train" if split == "train" else "test"))  # type: ignore[arg-type]
 
 
 class Scene(NamedTuple):

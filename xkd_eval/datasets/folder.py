@@ -26,7 +26,7 @@ class FolderOfImages(ImageDataset):
         self.name = name
 
     def load(self, position: int) -> Sample:
-        """See ImageDataset.load."""
+        """The image in that file; raises UnreadableImageError where it is none."""
         return Sample(self._image(position))
 
     def _image(self, position: int) -> Image.Image:

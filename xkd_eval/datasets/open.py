@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from xkd_eval.datasets.base import ImageDataset
+from xkd_eval.datasets.base import DATASETS, ImageDataset
 from xkd_eval.datasets.cifar import CifarArchive, is_cifar_folder
 from xkd_eval.datasets.flat import (
     COMPANIONS,
@@ -25,6 +25,7 @@ from xkd_eval.datasets.folder import (
     subfolder_names,
 )
 from xkd_eval.datasets.imagenet import WordNetFolders, is_wordnet_id
+from xkd_eval.datasets.named import is_named, open_named
 from xkd_eval.datasets.parquet import ParquetImages
 from xkd_eval.datasets.segmentation import MaskFolder, SegmentationMat, is_mask_folder
 from xkd_eval.datasets.shards import TarShards
@@ -47,12 +48,13 @@ _LOOKED_FOR = (
 )
 
 
-def open_dataset(path: str, *, split: str = "val", labels: Path | None = None) -> ImageDataset:
+def open_dataset(path: str | Path, *, split: str = "val", labels: Path | None = None) -> ImageDataset:
     """Recognise and open a data set.
 
     Args:
-        path: a folder or file, see data/README.md; "embedded" or "embedded:SPLIT" for the data set that is made at run
-            time.
+        path: a folder or file, see data/README.md; or, where no file is called so, a named data set: "embedded" or
+            "embedded:SPLIT", which is made at run time, the NAME or NAME:rest of an installed package or of
+            `register_dataset`, or "py:package.module:maker".
         split: "train", "val" or "test", where `path` holds several; "val" and "test" stand in for each other, and for
             "embedded" both are its test split.
         labels: a label file for a flat folder of images; by default one is looked for beside it.
@@ -60,18 +62,21 @@ def open_dataset(path: str, *, split: str = "val", labels: Path | None = None) -
     Raises:
         XkdError: nothing there, nothing recognised (the message lists what was looked for), no image, or a
             damaged file.
+
+    Example:
+        >>> from xkd_eval import open_dataset
+        >>> open_dataset("embedded:train").name
+        'embedded-train'
+        >>> open_dataset("imagenet/val").label_kind  # doctest: +SKIP
+        'wordnet'
     """
     if split not in SPLIT_NAMES:
         raise XkdError(f"split: {split!r} is unknown; expected {', '.join(SPLIT_NAMES)}")
-    name, _, embedded_split = path.partition(":")
-    if name == "embedded":
-        from xkd_eval.datasets.embedded import EmbeddedDataset
-
-        # Any: the split is text from a command line, and EmbeddedDataset checks it.
-        return EmbeddedDataset(split=embedded_split or ("train" if split == "train" else "test"))  # type: ignore[arg-type]
     root = Path(path)
     if not root.exists():
-        raise XkdError(f"data: '{path}' does not exist; give a folder or a file, or 'embedded'")
+        if is_named(str(path)):
+            return open_named(str(path), split=split, labels=labels)
+        raise XkdError(f"data: '{path}' does not exist; give a folder or a file, or {_named()}")
     dataset = _open_folder(root, split, labels) if root.is_dir() else _open_file(root, split, labels)
     if dataset is None:
         raise XkdError(f"data: '{path}' is not recognised; looked for {'; '.join(_LOOKED_FOR)}")
@@ -150,6 +155,10 @@ def _tar(paths: list[Path], name: str, labels: Path | None) -> ImageDataset:
 
 def _cifar(path: Path, split: str) -> CifarArchive:
     return CifarArchive(path, "train" if split == "train" else "test")
+
+
+def _named() -> str:
+    return ", ".join(map(repr, DATASETS.names()))
 
 
 def _joined(name: str, part: str) -> str:

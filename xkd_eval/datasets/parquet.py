@@ -54,7 +54,7 @@ class ParquetImages(ImageDataset):
         self._reader: PerProcess[_Reader] = PerProcess(partial(_Reader, columns.image))
 
     def load(self, position: int) -> Sample:
-        """See ImageDataset.load."""
+        """The image of that row; raises UnreadableImageError where its bytes are no image."""
         import pyarrow as pa
 
         index = bisect_right(self._starts, position) - 1

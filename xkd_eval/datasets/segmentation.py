@@ -39,7 +39,7 @@ class SegmentationMat(ImageDataset):
         self._file: PerProcess[Any] = PerProcess(partial(_open, path))
 
     def load(self, position: int) -> Sample:
-        """See ImageDataset.load."""
+        """Image and mask; raises UnreadableImageError where the file is damaged there."""
         file = self._file.get()
         try:
             pixels = file[file["value/img"][position, 0]][()]
@@ -64,7 +64,7 @@ class MaskFolder(FolderOfImages):
         super().__init__(root, _images_to_mask(root, self._separate), name)
 
     def load(self, position: int) -> Sample:
-        """See ImageDataset.load."""
+        """Image and mask; raises UnreadableImageError where there is no mask, or one of another size."""
         identifier = self.ids[position]
         mask_path = Path(identifier).with_suffix(".png")
         if self._separate:

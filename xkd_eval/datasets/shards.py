@@ -37,7 +37,7 @@ class TarShards(ImageDataset):
         self.labels, self.label_kind = _typed([entry.label for _, _, entry in entries])
 
     def load(self, position: int) -> Sample:
-        """See ImageDataset.load."""
+        """The image of that key; raises UnreadableImageError where the shard has none for it."""
         identifier = self.ids[position]
         path, member = self._members[position]
         if member is None:

@@ -24,7 +24,7 @@ class Attribution(Explainer):
     def __call__(
         self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
     ) -> Tensor:
-        """See Explainer.__call__."""
+        """(B, 3, H, W) images and (B,) classes -> (B, H, W)."""
         with tracked(images, classes) as (inputs, labels), warnings.catch_warnings():
             # captum announces the hooks that it sets and removes.
             warnings.filterwarnings("ignore", message=r"\s*Setting .*hooks", category=UserWarning)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Self, TypeVar
 
 from torch import Tensor
 
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.errors import XkdError
+from xkd_eval.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,26 @@ class Context:
 
 @dataclass(frozen=True)
 class Explainer(ABC):
-    """A saliency method. Each is a frozen dataclass, whose fields are its options.
+    """A saliency method. Each is a frozen dataclass, whose fields are its options, each with a default.
+
+    Equal options make equal explainers with equal hashes: what was computed for one is kept for the other.
+    `register_explainer` shows how one is written, `xkd_eval.testing.check_explainer` checks it.
 
     Attributes:
         name: what `--explainer` takes.
         citation: authors, venue and year.
         cost: per image, in forwards (F) and backwards (B): "1 F", "1 F + 1 B", "49 F".
         per_image: the method makes many forwards of each image, so it is given one at a time, and none for padding.
+        model_free: the map depends neither on the network's weights nor on its answers nor on the class, only on the
+            image, its id and its mask (noise, an edge detector, stored maps), so that one map serves all models with
+            the same input convention.
+        reads_size: the map depends on `context.size`, so that tests which score at different sizes need a map each.
+
+    Example:
+        >>> from xkd_eval import create_explainer
+        >>> gradcam = create_explainer("gradcam")
+        >>> gradcam.cost, gradcam.parameters()
+        ('1 F + 1 B', {'relu': True})
     """
 
     name: ClassVar[str]
@@ -75,16 +91,66 @@ class Explainer(ABC):
         """
 
 
-_REGISTRY: dict[str, type[Explainer]] = {}
+def _checked(thing: object) -> type[Explainer]:
+    if not inspect.isclass(thing) or not issubclass(thing, Explainer):
+        found = thing.__qualname__ if hasattr(thing, "__qualname__") else type(thing).__qualname__
+        raise XkdError(f"explainer: {found} is no explainer; expected a subclass of xkd_eval.explainers.Explainer")
+    where = f"explainer: {thing.__module__}.{thing.__qualname__}"
+    if missing := [name for name in ("name", "citation", "cost") if not isinstance(getattr(thing, name, None), str)]:
+        raise XkdError(f"{where} has no {' and no '.join(missing)}; expected a text as a class attribute")
+    if thing.__abstractmethods__:
+        raise XkdError(f"{where} does not define {', '.join(sorted(thing.__abstractmethods__))}")
+    options = {field.name for field in fields(thing)}
+    if named := sorted(options & {"name", "citation", "cost"}):
+        raise XkdError(f"{where}: {named[0]} is annotated as an option; leave its annotation out")
+    annotated = {name for name, kind in inspect.get_annotations(thing).items() if "ClassVar" not in str(kind)}
+    if strays := sorted(annotated - options):
+        raise XkdError(f"{where} annotates {', '.join(strays)}; decorate it with @dataclass(frozen=True)")
+    bare = [field.name for field in fields(thing) if field.default is MISSING and field.default_factory is MISSING]
+    if bare:
+        raise XkdError(f"{where}: option {bare[0]!r} has no default; give it one")
+    return thing
+
+
 _E = TypeVar("_E", bound=type[Explainer])
 
+EXPLAINERS: Registry[type[Explainer]] = Registry(
+    "explainer",
+    group="xkd.explainers",
+    home=[
+        f"xkd_eval.explainers.{family}"
+        for family in ("cam", "captum", "fullgrad", "gradcam", "perturbations", "references", "transformers")
+    ],
+    check=_checked,
+    listing="xkd-eval explainers",
+)
+"""Explainers by name; `create_explainer` makes one of a name and options."""
 
-def register(explainer: _E) -> _E:
-    """Class decorator: make the explainer known under its name."""
-    _REGISTRY[explainer.name] = explainer
-    return explainer
 
+def register_explainer(explainer: _E) -> _E:
+    """Class decorator: make an explainer known under its `name`, in this process.
 
-def registered() -> dict[str, type[Explainer]]:
-    """All known explainers by name, in the order of their registration."""
-    return dict(_REGISTRY)
+    An installed package needs no decorator: it names its class as an entry point of the group `xkd.explainers`.
+
+    Args:
+        explainer: a frozen dataclass; one that is defined again in the same place replaces what it was.
+
+    Raises:
+        XkdError: the name is taken, or the class is incomplete.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from xkd_eval import Explainer, create_explainer, register_explainer
+        >>> @register_explainer
+        ... @dataclass(frozen=True)
+        ... class Redness(Explainer):
+        ...     name = "redness"
+        ...     citation = "none"
+        ...     cost = "0"
+        ...     power: float = 1.0
+        ...     def __call__(self, classifier, images, classes, context=None):
+        ...         return images[:, 0] ** self.power
+        >>> create_explainer("redness:power=2")
+        Redness(power=2.0)
+    """
+    return EXPLAINERS.register(explainer)

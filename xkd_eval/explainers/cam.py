@@ -10,10 +10,10 @@ from torch import Tensor
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import ExplainerError, XkdError
-from xkd_eval.explainers.base import Context, Explainer, register
+from xkd_eval.explainers.base import Context, Explainer, register_explainer
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class Cam(Explainer):
     """Class activation map (Zhou et al., CVPR 2016), read off the features of the forward that classifies.
@@ -35,7 +35,7 @@ class Cam(Explainer):
             raise XkdError(f"explainer 'cam': reduction is {self.reduction!r}; expected 'sum' or 'mean'")
 
     def check(self, classifier: Classifier) -> None:
-        """See Explainer.check."""
+        """Raise ExplainerError, with the reason, for a model without a CAM head."""
         if classifier.head is None:
             raise ExplainerError(
                 f"explainer 'cam': {classifier.name} has no class activation map in closed form: "
@@ -46,7 +46,7 @@ class Cam(Explainer):
     def __call__(
         self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
     ) -> Tensor:
-        """See Explainer.__call__; (h, w) is the size of the last spatial map."""
+        """(B, 3, H, W) images (or the context's features of them) and (B,) classes -> (B, h, w), as the last map."""
         self.check(classifier)
         known = context.features if context is not None else None
         features = classifier.forward_with_features(images).features if known is None else known

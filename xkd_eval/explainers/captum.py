@@ -19,12 +19,12 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import ExplainerError, XkdError
 from xkd_eval.explainers.activations import NONLINEAR, RECTIFIERS, RescaleRule, SeparateActivations
 from xkd_eval.explainers.attribution import FORWARD_IMAGES, Attribution, black, check_positive
-from xkd_eval.explainers.base import Context, register
+from xkd_eval.explainers.base import Context, register_explainer
 from xkd_eval.explainers.layers import target_layer
 from xkd_eval.explainers.seeding import image_seeds
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class Saliency(Attribution):
     """Magnitude of the logit's gradient, the largest over the colour channels."""
@@ -42,7 +42,7 @@ class Saliency(Attribution):
         return attributions.amax(1)
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class InputXGradient(Attribution):
     """Input times gradient, in the network's normalised values; summed over the colour channels, signed."""
@@ -57,7 +57,7 @@ class InputXGradient(Attribution):
         return Method(classifier.model).attribute(images, target=classes)
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class IntegratedGradients(Attribution):
     """Gradients averaged along the line from black to the image, times the difference; signed.
@@ -89,7 +89,7 @@ class IntegratedGradients(Attribution):
         )
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class GradientShap(Attribution):
     """Expected gradients at random points between black and the noisy image, times the difference; signed.
@@ -133,7 +133,7 @@ class GradientShap(Attribution):
         return torch.cat(maps)
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class DeepLift(Attribution):
     """Contributions to the logit's difference from black, by the rescale rule; signed.
@@ -148,7 +148,7 @@ class DeepLift(Attribution):
     cost: ClassVar[str] = "2 F + 2 B"
 
     def check(self, classifier: Classifier) -> None:
-        """See Explainer.check."""
+        """Raise ExplainerError where the contributions do not sum to the logit's difference."""
         parameter = next(classifier.model.parameters())
         noise = torch.rand(1, 3, *classifier.preprocess.size, generator=torch.Generator().manual_seed(0))
         images = classifier.preprocess.normalise(noise).to(parameter.device, parameter.dtype)
@@ -176,7 +176,7 @@ class DeepLift(Attribution):
         return multipliers * (images - baseline)
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class GuidedBackprop(Attribution):
     """The gradient, with its negative part dropped at every ReLU (and ReLU6); summed over channels, signed."""
@@ -186,7 +186,7 @@ class GuidedBackprop(Attribution):
     cost: ClassVar[str] = "2 F + 1 B"
 
     def check(self, classifier: Classifier) -> None:
-        """See Explainer.check."""
+        """Raise ExplainerError for a model without a ReLU."""
         _check_rectifiers(self.name, classifier)
 
     def _attribute(self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None) -> Tensor:
@@ -195,7 +195,7 @@ class GuidedBackprop(Attribution):
         return Method(_rectified(self.name, classifier, images)).attribute(images, target=classes)
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class GuidedGradCam(Attribution):
     """Guided backprop times the up-sampled, ReLU'd Grad-CAM; summed over channels, signed."""
@@ -205,7 +205,7 @@ class GuidedGradCam(Attribution):
     cost: ClassVar[str] = "3 F + 2 B"
 
     def check(self, classifier: Classifier) -> None:
-        """See Explainer.check."""
+        """Raise ExplainerError for a model without a ReLU, or whose last map is not (B, C, h, w)."""
         _check_rectifiers(self.name, classifier)
         layer = target_layer(classifier)
         if layer.layout != "NCHW":

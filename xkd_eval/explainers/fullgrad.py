@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.hooks import Outputs
 from xkd_eval.errors import ExplainerError
-from xkd_eval.explainers.base import Context, Explainer, register
+from xkd_eval.explainers.base import Context, Explainer, register_explainer
 from xkd_eval.explainers.layers import tracked
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class FullGrad(Explainer):
     """Input times gradient plus bias times gradient of every convolution and batch norm, each min-maxed; input size.
@@ -28,7 +28,7 @@ class FullGrad(Explainer):
     cost: ClassVar[str] = "1 F + 1 B"
 
     def check(self, classifier: Classifier) -> None:
-        """See Explainer.check."""
+        """Raise ExplainerError for a model with biases elsewhere, or without any."""
         modules = list(classifier.model.modules())
         biased = any(type(module) in (nn.Conv2d, nn.BatchNorm2d) and module.bias is not None for module in modules)
         if not biased or any(isinstance(module, nn.LayerNorm) for module in modules):
@@ -40,7 +40,7 @@ class FullGrad(Explainer):
     def __call__(
         self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
     ) -> Tensor:
-        """See Explainer.__call__."""
+        """(B, 3, H, W) images and (B,) classes -> (B, H, W)."""
         self.check(classifier)
         from pytorch_grad_cam import FullGrad as LibraryFullGrad
 

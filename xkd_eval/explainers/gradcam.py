@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.explainers.base import Context, Explainer, register
+from xkd_eval.explainers.base import Context, Explainer, register_explainer
 from xkd_eval.explainers.layers import TargetLayer, activations_and_gradients, target_layer
 
 
@@ -33,13 +33,13 @@ class _CamFamily(Explainer):
     relu: bool = True
 
     def check(self, classifier: Classifier) -> None:
-        """See Explainer.check; convolutional networks, Swin and vision transformers hold."""
+        """Raise ExplainerError for a model without a spatial map; convolutional networks and transformers have one."""
         target_layer(classifier)
 
     def __call__(
         self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
     ) -> Tensor:
-        """See Explainer.__call__."""
+        """(B, 3, H, W) images and (B,) classes -> (B, h, w) of the target layer's size."""
         layer = target_layer(classifier)
         activations, gradients = activations_and_gradients(classifier, layer, images, classes)
         maps = torch.from_numpy(self._weigh(classifier, layer, images, classes, activations, gradients))
@@ -61,7 +61,7 @@ class _CamFamily(Explainer):
         )
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class GradCam(_CamFamily):
     """Channels weighted by the spatial mean of their gradients."""
@@ -72,7 +72,7 @@ class GradCam(_CamFamily):
     library_class: ClassVar[str] = "GradCAM"
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class GradCamPlusPlus(_CamFamily):
     """Channels weighted by their positive gradients, place by place, with second- and third-order weights."""
@@ -83,7 +83,7 @@ class GradCamPlusPlus(_CamFamily):
     library_class: ClassVar[str] = "GradCAMPlusPlus"
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class XGradCam(_CamFamily):
     """Channels weighted by their gradients' mean under the normalised activation."""
@@ -94,7 +94,7 @@ class XGradCam(_CamFamily):
     library_class: ClassVar[str] = "XGradCAM"
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class LayerCam(_CamFamily):
     """Activations times their positive gradients, place by place, summed over channels."""
@@ -105,7 +105,7 @@ class LayerCam(_CamFamily):
     library_class: ClassVar[str] = "LayerCAM"
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class HiResCam(_CamFamily):
     """Activations times gradients, place by place, summed over channels; signed."""
@@ -141,7 +141,7 @@ class _PrincipalComponent(_CamFamily):
         return np.where(flip, -maps, maps)
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class EigenCam(_PrincipalComponent):
     """First principal component of the activations; knows no class."""
@@ -152,7 +152,7 @@ class EigenCam(_PrincipalComponent):
     library_class: ClassVar[str] = "EigenCAM"
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class EigenGradCam(_PrincipalComponent):
     """First principal component of activations times gradients."""
@@ -195,7 +195,7 @@ class _ForwardWeights(_CamFamily):
         return {}
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class ScoreCam(_ForwardWeights):
     """Channels weighted by the logit of the image seen through them, softmaxed over the channels.
@@ -209,7 +209,7 @@ class ScoreCam(_ForwardWeights):
     library_class: ClassVar[str] = "ScoreCAM"
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class AblationCam(_ForwardWeights):
     """Channels weighted by the logit's relative drop where they are set to zero."""

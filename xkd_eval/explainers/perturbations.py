@@ -14,10 +14,10 @@ from torch import Tensor
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.explainers.attribution import FORWARD_IMAGES, Attribution, black, check_positive
-from xkd_eval.explainers.base import Context, register
+from xkd_eval.explainers.base import Context, register_explainer
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class Occlusion(Attribution):
     """The logit's drop where a black window covers a pixel, averaged over the windows that do.
@@ -57,7 +57,7 @@ class Occlusion(Attribution):
         return attributions[:, 0]  # the window covers all three at once, and each has the whole drop
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class FeatureAblation(Attribution):
     """The logit's drop where a superpixel is black; superpixels by scikit-image's SLIC (Achanta et al., PAMI 2012).

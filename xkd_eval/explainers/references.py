@@ -11,11 +11,11 @@ from torch import Tensor
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import ExplainerError, XkdError
-from xkd_eval.explainers.base import Context, Explainer, register
+from xkd_eval.explainers.base import Context, Explainer, register_explainer
 from xkd_eval.explainers.seeding import image_seeds
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class Random(Explainer):
     """Uniform noise in [0, 1), seeded by the image's id (by its bytes where there are no ids)."""
@@ -30,7 +30,7 @@ class Random(Explainer):
     def __call__(
         self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
     ) -> Tensor:
-        """See Explainer.__call__."""
+        """(B, 3, H, W) -> (B, H, W); the classifier's weights and the classes are not looked at."""
         size = images.shape[2:]
         noise = [
             np.random.default_rng(seed).random(tuple(size), dtype=np.float32)
@@ -39,7 +39,7 @@ class Random(Explainer):
         return torch.from_numpy(np.stack(noise)).to(images.device)
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class Centre(Explainer):
     """A Gaussian at the image's centre: exp(-r^2 / 2), r in units of `sigma` times the side, axis by axis."""
@@ -58,7 +58,7 @@ class Centre(Explainer):
     def __call__(
         self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
     ) -> Tensor:
-        """See Explainer.__call__."""
+        """(B, 3, H, W) -> (B, H, W); the classifier's weights and the classes are not looked at."""
         rows, columns = (self._profile(side, images.device) for side in images.shape[2:])
         return (rows[:, None] * columns).expand(len(images), -1, -1).contiguous()
 
@@ -67,7 +67,7 @@ class Centre(Explainer):
         return torch.exp(-((offset / (self.sigma * side)) ** 2) / 2)
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class Edges(Explainer):
     """Magnitude of the Sobel gradient of the image's luminance (ITU-R BT.709, values in [0, 1])."""
@@ -82,7 +82,7 @@ class Edges(Explainer):
     def __call__(
         self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
     ) -> Tensor:
-        """See Explainer.__call__."""
+        """(B, 3, H, W) -> (B, H, W); the classifier's weights and the classes are not looked at."""
         from skimage.color import rgb2gray
         from skimage.filters import sobel
 
@@ -91,7 +91,7 @@ class Edges(Explainer):
         return torch.from_numpy(np.stack(edges)).float().to(images.device)
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class Oracle(Explainer):
     """The ground-truth mask: 1 on the object, 0 on background and on ignored pixels."""
@@ -104,7 +104,7 @@ class Oracle(Explainer):
     def __call__(
         self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
     ) -> Tensor:
-        """See Explainer.__call__; raises ExplainerError where the context holds no masks."""
+        """(B, H, W) of the masks' size; raises ExplainerError where the context holds none."""
         if context is None or context.masks is None:
             raise ExplainerError(
                 "explainer 'oracle': needs the object masks and the data has none; use a data set with masks "

@@ -44,13 +44,13 @@ class StoredMaps(Explainer):
             raise XkdError(f"maps: '{self.directory}' is no folder; expected one with an .npy or .npz file an image id")
 
     def parameters(self) -> dict[str, Any]:
-        """See Explainer.parameters."""
+        """The folder, as text."""
         return {key: str(value) for key, value in asdict(self).items()}
 
     def __call__(
         self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
     ) -> Tensor:
-        """See Explainer.__call__; the context holds the ids.
+        """The maps of the context's B ids, (B, h, w) float32.
 
         Maps may differ in size from image to image. Where the context says at which size they will be scored, each is
         resized to it by itself, so that a map does not depend on its batch; otherwise a mixed batch is resized to the

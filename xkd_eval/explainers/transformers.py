@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import ExplainerError
-from xkd_eval.explainers.base import Context, Explainer, register
+from xkd_eval.explainers.base import Context, Explainer, register_explainer
 from xkd_eval.explainers.layers import tracked
 from xkd_eval.explainers.relevance import propagate
 from xkd_eval.explainers.vit import (
@@ -22,7 +22,7 @@ from xkd_eval.explainers.vit import (
 )
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class AttentionRollout(Explainer):
     """The product over the blocks of (I + mean attention over heads) / 2, read at the class token; knows no class.
@@ -35,14 +35,14 @@ class AttentionRollout(Explainer):
     cost: ClassVar[str] = "2 F"
 
     def check(self, classifier: Classifier) -> None:
-        """See Explainer.check; ViT and DeiT of timm and torchvision hold."""
+        """Raise ExplainerError unless the model is a ViT or DeiT of timm or torchvision."""
         _check_structure(self.name, classifier)
 
     @torch.no_grad()
     def __call__(
         self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
     ) -> Tensor:
-        """See Explainer.__call__."""
+        """(B, 3, H, W) images and (B,) classes -> (B, H / patch, W / patch)."""
         structure = take_apart(self.name, classifier)
         tokens, _ = first_tokens(classifier, structure, images)
         identity = torch.eye(tokens.shape[1], device=tokens.device)
@@ -50,7 +50,7 @@ class AttentionRollout(Explainer):
         return _class_token_map(_roll_out(layers), structure, images)
 
 
-@register
+@register_explainer
 @dataclass(frozen=True)
 class TransformerAttribution(Explainer):
     """Relevance of each attention map times its gradient, positive part, rolled out to the class token.
@@ -66,13 +66,13 @@ class TransformerAttribution(Explainer):
     per_image: ClassVar[bool] = True
 
     def check(self, classifier: Classifier) -> None:
-        """See Explainer.check; ViT and DeiT of timm and torchvision hold."""
+        """Raise ExplainerError unless the model is a ViT or DeiT of timm or torchvision."""
         _check_structure(self.name, classifier)
 
     def __call__(
         self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
     ) -> Tensor:
-        """See Explainer.__call__."""
+        """(B, 3, H, W) images and (B,) classes -> (B, H / patch, W / patch)."""
         structure = take_apart(self.name, classifier)
         return torch.cat(
             [

@@ -42,7 +42,7 @@ class ChannelShuffle(nn.Module):
         self.groups = groups
 
     def forward(self, features: Tensor) -> Tensor:
-        """See the class."""
+        """(B, C, h, w) -> (B, C, h, w)."""
         return features.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
 
 

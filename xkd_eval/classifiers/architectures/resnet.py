@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from torch import Tensor, nn
@@ -123,12 +124,12 @@ class SubsampleAndPad(nn.Module):
         return F.pad(subsampled, (0, 0, 0, 0, self.padding, self.padding))
 
 
-def shortcut_of(state_dict: dict[str, Tensor]) -> Shortcut:
+def shortcut_of(state_dict: Mapping[str, Tensor]) -> Shortcut:
     """Which option a ResNet's weights were trained with: only "B" leaves parameters behind."""
     return "B" if any(".shortcut." in key for key in state_dict) else "A"
 
 
-def widths_of(state_dict: dict[str, Tensor]) -> tuple[int, ...] | None:
+def widths_of(state_dict: Mapping[str, Tensor]) -> tuple[int, ...] | None:
     """The channels of the stem and of three stages; None where the keys are not those of such a network."""
     keys = ("conv1.weight", *(f"layer{number}.0.conv2.weight" for number in (1, 2, 3)))
     return tuple(len(state_dict[key]) for key in keys) if all(key in state_dict for key in keys) else None

@@ -1,0 +1,1 @@
+"""A stranger's model, explainer, data set, architecture and loss, found by xkd through entry points."""

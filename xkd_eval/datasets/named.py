@@ -1,0 +1,51 @@
+"""Data sets that are made or found by code: `NAME`, `NAME:rest`, `py:package.module:maker:rest`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xkd_eval.datasets.base import DATASETS, ImageDataset
+from xkd_eval.errors import XkdError
+from xkd_eval.registry import described, name_and_rest, parameters
+
+
+def is_named(given: str) -> bool:
+    """Whether text names a data set rather than a path."""
+    name, _ = name_and_rest(given)
+    return name.startswith("py:") or name in DATASETS
+
+
+def open_named(given: str, *, split: str, labels: Path | None) -> ImageDataset:
+    """Call the maker of a named data set.
+
+    A maker is a function that returns an ImageDataset, or a subclass of it. It is given those of the arguments that its
+    signature names: `rest` (the text behind the colon, "" where there is none), `split` and `labels`.
+
+    Args:
+        given: "NAME", "NAME:rest", "py:package.module:maker" or "py:package.module:maker:rest".
+        split: "train", "val" or "test".
+        labels: a label file.
+
+    Raises:
+        XkdError: unknown name, something given that the maker does not take, or a maker that fails or returns something
+            else.
+    """
+    name, rest = name_and_rest(given)
+    maker = DATASETS[name]
+    takes = parameters(maker)
+    if rest and "rest" not in takes:
+        raise XkdError(f"data: {rest!r} found behind {name!r}, which takes nothing there")
+    if labels is not None and "labels" not in takes:
+        raise XkdError(f"labels: {name!r} takes none; leave `labels` out")
+    arguments = {"rest": rest, "split": split, "labels": labels}
+    try:
+        dataset = maker(**{argument: value for argument, value in arguments.items() if argument in takes})
+    except XkdError:
+        raise
+    except Exception as error:  # somebody else's code may raise anything
+        raise XkdError(f"data: {name!r} cannot be opened ({described(error)})") from error
+    if not isinstance(dataset, ImageDataset):
+        raise XkdError(f"data: {name!r} gave a {type(dataset).__name__}; expected an ImageDataset")
+    if not len(dataset):
+        raise XkdError(f"data: {given!r} has no images")
+    return dataset
