@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from xkd_eval import evaluate, load_classifier
 from xkd_eval.datasets.base import ImageDataset, Sample
 from xkd_eval.datasets.embedded import EmbeddedDataset
-from xkd_eval.evaluations import Batch, Columns, Evaluation, Rules, ScoreSpec
+from xkd_eval.evaluations import Batch, Columns, Evaluation, ScoreSpec
 from xkd_eval.testing import check_test
 
 
@@ -22,17 +23,6 @@ class Small(Evaluation):
 
     citation = "for the test"
     in_comparisons = False
-
-    def __init__(self, protocol):
-        self.protocol = protocol
-
-    @classmethod
-    def create(cls, rules, options):
-        return cls(rules)
-
-    @classmethod
-    def from_description(cls, protocol, settings):
-        return cls(Rules.from_dict(protocol))
 
     def specs(self):
         return (ScoreSpec("value", "value", lambda means: means["value"], per_image=lambda rows: rows["value"]),)
@@ -94,8 +84,10 @@ class Noisy(Small):
     forwards_again = True
 
     def rows(self, batch: Batch) -> Columns:
-        noise = torch.randn(batch.images.shape, generator=torch.Generator().manual_seed(0))
-        again = batch.explain(batch.images + 0.1 * noise, batch.target)
+        # Seeded by the image's id, so that a row depends on its image alone.
+        seeds = [zlib.crc32(name.encode()) for name in batch.ids]
+        drawn = [torch.randn(batch.images.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        again = batch.explain(batch.images + 0.1 * torch.stack(drawn), batch.target)
         moved = (again - batch.required_maps()).flatten(1).norm(dim=1) / batch.required_maps().flatten(1).norm(dim=1)
         return {"value": moved.cpu().numpy().astype(np.float64)}
 

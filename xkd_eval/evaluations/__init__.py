@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import MISSING, fields
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from xkd_eval.errors import XkdError
 from xkd_eval.registry import Registry
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from xkd_eval.evaluations.batch import Batch
     from xkd_eval.evaluations.protocol import Rules
     from xkd_eval.evaluations.scores import Columns, ScoreSpec
+
+_E = TypeVar("_E", bound="type[Evaluation]")
 
 __all__ = [
     "TESTS",
@@ -57,8 +59,31 @@ TESTS: Registry[type[Evaluation]] = Registry(
 )
 """Every test by name."""
 
-register_test = TESTS.register
-"""Class decorator: make a test known under its name."""
+
+def register_test(test: _E) -> _E:
+    """Class decorator: make a test known under its `name`, in this process.
+
+    An installed package needs no decorator: it names its class as an entry point of the group `xkd.tests`.
+
+    Args:
+        test: a subclass of Evaluation; one that is defined again in the same place replaces what it was.
+
+    Raises:
+        XkdError: the name is taken, or it is no test.
+
+    Example:
+        >>> import xkd_eval
+        >>> @xkd_eval.register_test
+        ... class Certainty(xkd_eval.Evaluation):
+        ...     name, title, citation, needs_maps, in_comparisons = "certainty", "Certainty", "none", False, False
+        ...     def rows(self, batch):
+        ...         return {"certainty": batch.logits.softmax(1).amax(1).cpu().numpy()}
+        ...     def specs(self):
+        ...         return (xkd_eval.ScoreSpec("certainty", "certainty", lambda means: means["certainty"]),)
+        >>> xkd_eval.evaluate("embedded/kd", tests="certainty", limit=4).scores["score"].item()
+        'certainty'
+    """
+    return TESTS.register(test)
 
 
 def option_names(kind: type[Evaluation]) -> dict[str, Any]:

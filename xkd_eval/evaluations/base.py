@@ -48,7 +48,20 @@ class Evaluation(ABC):
         figure_names: of the figures that `figures` makes.
         Options: a frozen dataclass of what the test takes beside the rules that all tests share; its docstring's
             "Attributes" section is the help of the command line.
+        Protocol: Rules, or the subclass that adds the test's own.
         protocol: the rules.
+
+    Example:
+        >>> import xkd_eval
+        >>> class Confidence(xkd_eval.Evaluation):
+        ...     name, title, citation, needs_maps = "confidence", "Confidence", "for the example", False
+        ...     def rows(self, batch):
+        ...         return {"confidence": batch.logits.softmax(1).amax(1).cpu().numpy()}
+        ...     def specs(self):
+        ...         return (xkd_eval.ScoreSpec("confidence", "confidence", lambda means: means["confidence"]),)
+        >>> study = xkd_eval.evaluate("embedded/kd", tests=[Confidence], limit=4)
+        >>> 0 < study.scores["value"].item() <= 1
+        True
     """
 
     name: ClassVar[str]
@@ -66,19 +79,25 @@ class Evaluation(ABC):
     curve_caption: ClassVar[str] = ""
     figure_names: ClassVar[tuple[str, ...]] = ()
     Options: ClassVar[type] = NoOptions
-    protocol: Rules
+    Protocol: ClassVar[type[Rules]] = Rules
+
+    def __init__(self, protocol: Rules) -> None:
+        self.protocol = protocol
 
     @classmethod
-    @abstractmethod
     def create(cls, rules: Rules, options: Any) -> Self:
         """The test under the shared rules and its own options.
+
+        Args:
+            rules: that all tests share.
+            options: of the class's `Options`.
 
         Raises:
             XkdError: an option's value is none that it takes.
         """
+        return cls(cls.Protocol(**rules.shared()))
 
     @classmethod
-    @abstractmethod
     def from_description(cls, protocol: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:
         """The test of a run directory, to score its rows once more.
 
@@ -86,6 +105,7 @@ class Evaluation(ABC):
             protocol: as protocol.json holds it.
             settings: what `settings` returned.
         """
+        return cls(cls.Protocol.from_dict(protocol))
 
     @abstractmethod
     def rows(self, batch: Batch) -> Columns:

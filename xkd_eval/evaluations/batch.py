@@ -57,6 +57,18 @@ class Batch:
         explainer: that made `maps`.
         reference: the same photographs as the reference model sees, classifies and explains them; None for tests that
             need no reference.
+
+    Example:
+        What a test makes of a batch, here the probability of the prediction:
+
+        >>> import torch
+        >>> from xkd_eval import Batch, Preprocess
+        >>> pixels = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+        >>> logits = torch.tensor([[0.0, 0.0], [100.0, 0.0]])
+        >>> batch = Batch(("a", "b"), pixels, pixels.float(), logits, logits.argmax(1), logits.argmax(1), None, None,
+        ...     Preprocess(size=(4, 4)), network=None)
+        >>> batch.logits.softmax(1).amax(1).tolist()
+        [0.5, 1.0]
     """
 
     ids: tuple[str, ...]

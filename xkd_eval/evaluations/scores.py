@@ -41,6 +41,12 @@ class ScoreSpec:
         where_right: whether it is computed once more on the images that every compared model classifies correctly.
         x: abscissa of a curve's n points; None for a number.
         area: name of the score that is the area under a curve.
+
+    Example:
+        >>> from xkd_eval import ScoreSpec
+        >>> spec = ScoreSpec("hits", "share of hits", lambda means: means["hit"], better="higher")
+        >>> spec.head, spec.sign, spec.scale
+        ('Share of hits ↑', 1, 100.0)
     """
 
     name: str

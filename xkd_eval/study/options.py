@@ -64,6 +64,11 @@ class RunOptions:
         batch_size: images read at a time; changes memory, never a result.
         seed: of the sample and of random explainers.
         strict: an unreadable image is an error, not skipped.
+
+    Example:
+        >>> from xkd_eval import RunOptions
+        >>> RunOptions(size=64, mean=0.5, batch_size=8).overrides
+        {'size': 64, 'mean': 0.5}
     """
 
     weights: str | Path | Sequence[str | Path] | None = None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import rankdata
-from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from xkd_eval.evaluations.ranks import upsample
@@ -39,6 +37,8 @@ def map_agreement(maps: Tensor, others: Tensor, input_size: tuple[int, int]) -> 
         A map that is constant or not finite has no order: with every other it has the worst value (a correlation of
         0), with its like the best.
     """
+    from scipy.stats import rankdata
+
     size = (max(maps.shape[1], others.shape[1]), max(maps.shape[2], others.shape[2]))
     ours, theirs = (_positive(_resized(values, size)) for values in (maps, others))
     large, other_large = (_unit(_resized(values, input_size)) for values in (maps, others))
@@ -89,6 +89,8 @@ def _cosine(values: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _ssim(image: np.ndarray, other: np.ndarray) -> float:
+    from skimage.metrics import structural_similarity
+
     return float(structural_similarity(image, other, win_size=_SSIM_WINDOW, data_range=1.0))
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Literal
 
 import numpy as np
 
@@ -12,7 +11,6 @@ from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.agreement.measures import COARSEST, map_agreement
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.batch import Batch
-from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import is_degenerate
 from xkd_eval.evaluations.scores import Columns, Role, ScoreSpec
 from xkd_eval.statistics.bootstrap import Means
@@ -26,19 +24,6 @@ class AgreementTest(Evaluation):
     citation = "see the measures: Wang et al., IEEE TIP 2004 (SSIM); Adhane et al., WACV 2025 (shared saliency)"
     needs_labels = True
     needs_reference = True
-
-    def __init__(self, protocol: Rules) -> None:
-        self.protocol = protocol
-
-    @classmethod
-    def create(cls, rules: Rules, options: Any) -> Self:
-        """See Evaluation.create."""
-        return cls(rules)
-
-    @classmethod
-    def from_description(cls, protocol: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:
-        """See Evaluation.from_description."""
-        return cls(Rules.from_dict(protocol))
 
     def rows(self, batch: Batch) -> Columns:
         """See Evaluation.rows. "coarse": a map has too few rows or columns to say much about place."""

@@ -55,9 +55,11 @@ class PerturbationTest(Evaluation):
     )
     figure_names = ("perturbation_curves",)
     Options = PerturbationOptions
+    Protocol = PerturbationProtocol
+    protocol: PerturbationProtocol
 
     def __init__(self, protocol: PerturbationProtocol, directions: tuple[Direction, ...] = DIRECTIONS) -> None:
-        self.protocol: PerturbationProtocol = protocol
+        super().__init__(protocol)
         self.directions = directions
         self._orders: dict[tuple[tuple[int, int], torch.device], RemovalOrder] = {}
 
@@ -69,7 +71,7 @@ class PerturbationTest(Evaluation):
     @classmethod
     def from_description(cls, protocol: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:
         """See Evaluation.from_description."""
-        return cls(PerturbationProtocol.from_dict(protocol), tuple(settings["directions"]))
+        return cls(cls.Protocol.from_dict(protocol), tuple(settings["directions"]))
 
     def settings(self) -> dict[str, Any]:
         """See Evaluation.settings."""

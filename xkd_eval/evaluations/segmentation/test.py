@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -12,7 +12,6 @@ from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.batch import Batch
-from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import is_degenerate, tie_permutation, upsample
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
 from xkd_eval.evaluations.segmentation.curve import histogram_scores, precision_recall_figure
@@ -33,19 +32,8 @@ class SegmentationTest(Evaluation):
     needs_masks = True
     reads_answers = False
     figure_names = ("precision_recall",)
-
-    def __init__(self, protocol: SegmentationProtocol) -> None:
-        self.protocol: SegmentationProtocol = protocol
-
-    @classmethod
-    def create(cls, rules: Rules, options: Any) -> Self:
-        """See Evaluation.create."""
-        return cls(SegmentationProtocol(**rules.shared()))
-
-    @classmethod
-    def from_description(cls, protocol: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:
-        """See Evaluation.from_description."""
-        return cls(SegmentationProtocol.from_dict(protocol))
+    Protocol = SegmentationProtocol
+    protocol: SegmentationProtocol
 
     def scored_size(self, preprocess: Preprocess) -> tuple[int, int]:
         """The protocol's, whatever the model's input."""
