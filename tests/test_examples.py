@@ -14,7 +14,7 @@ import xkd_eval
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 # Their docstrings have no example yet.
-WITHOUT = {"Comparison", "EvaluationResult", "compare", "open_dataset", "perturbation_test", "segmentation_test"}
+WITHOUT = {"Comparison", "EvaluationResult", "compare", "perturbation_test", "segmentation_test"}
 
 
 def examples(thing: object, name: str) -> list[doctest.DocTest]:

@@ -10,7 +10,6 @@ from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import ExplainerError
 from xkd_eval.explainers import Context, create_explainer
 from xkd_eval.explainers.activations import NONLINEAR, SeparateActivations
-from xkd_eval.explainers.attribution import black
 from xkd_eval.testing import SmallNetwork
 
 from .conftest import trained_look, wrap
