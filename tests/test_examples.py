@@ -13,9 +13,6 @@ import xkd_eval
 
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
-# Their docstrings have no example yet.
-WITHOUT = {"open_dataset"}
-
 
 def examples(thing: object, name: str) -> list[doctest.DocTest]:
     """The examples of a public class or function, those of its methods included."""
@@ -23,12 +20,7 @@ def examples(thing: object, name: str) -> list[doctest.DocTest]:
     return [test for test in found if test.examples]
 
 
-PUBLIC = [
-    (package, name)
-    for package in (xkd_eval, distill)
-    for name in getattr(package, "__all__", [])
-    if name not in WITHOUT
-]
+PUBLIC = [(package, name) for package in (xkd_eval, distill) for name in getattr(package, "__all__", [])]
 
 
 @pytest.mark.parametrize(("package", "name"), PUBLIC, ids=[name for _, name in PUBLIC])

@@ -14,10 +14,11 @@ import yaml
 from xkd_eval.classifiers.architectures import ARCHITECTURES
 from xkd_eval.classifiers.sources import build_architecture
 from xkd_eval.datasets import DATASETS
+from xkd_eval.evaluations import TESTS
 from xkd_eval.explainers import EXPLAINERS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "extend.md").read_text()
-REGISTRIES = {registry.group: registry for registry in (EXPLAINERS, DATASETS, ARCHITECTURES)}
+REGISTRIES = {registry.group: registry for registry in (EXPLAINERS, DATASETS, ARCHITECTURES, TESTS)}
 
 
 def blocks(language):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from xkd_eval.testing import check_dataset, check_explainer
+from xkd_eval.testing import check_dataset, check_explainer, check_test
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = Path(__file__).parent / "package"
@@ -62,6 +62,7 @@ def outsider(monkeypatch):
 def test_its_parts_hold_to_the_contract(outsider):
     check_explainer("py:xkd_outsider.explainer:Blob:sigma=2")
     check_dataset("py:xkd_outsider.dataset:Stripes:5")
+    check_test("py:xkd_outsider.evaluation:UpperHalf:share=0.3")
 
 
 def test_a_broken_plug_in_is_named_and_the_rest_is_listed(python, tmp_path):
@@ -88,6 +89,18 @@ def test_everything_by_where_it_stands(python, tmp_path):
     )
     summary = evaluated(python, tmp_path, "py:mine:make", "py:mine:Blob:sigma=3", "py:mine:Stripes:4", "--workers", "1")
     assert summary["n_images"] == 4 and summary["explainer"]["sigma"] == 3.0
+
+
+def test_an_own_test_stands_beside_ours(python, tmp_path):
+    tests = "segmentation,upper_half:share=0.25"
+    done = run(
+        *(python, "-m", "xkd_eval", "evaluate", "embedded/teacher", "embedded/kd", "--limit", "4", "--test", tests),
+        *("--device", "cpu", "-o", "study"),
+        cwd=tmp_path,
+    )
+    assert "Upper half" in done.stdout and "mIoU" in done.stdout
+    scores = (tmp_path / "study" / "scores.csv").read_text()
+    assert "kd,cam,upper_half,upper" in scores
 
 
 def evaluated(python, folder, model, explainer, data, *options):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from xkd_eval.classifiers.preprocess import Interpolation, Preprocess
 from xkd_eval.classifiers.weight_files import read_weight_file
 from xkd_eval.classifiers.weights import load_state_dict, without_prefix
 from xkd_eval.errors import XkdError
-from xkd_eval.registry import imported, near
+from xkd_eval.registry import described, imported, near
 
 _INTERPOLATIONS: dict[str, Interpolation] = {
     "nearest": "nearest",
@@ -242,19 +241,12 @@ def build_architecture(architecture: str, arguments: Mapping[str, Any], source: 
 
 
 def _call(reference: str) -> Any:
-    sys.path.insert(0, str(Path.cwd()))
+    function = imported(f"py:{reference}", "model")
+    if not callable(function):
+        raise XkdError(f"model: py:{reference} is a {type(function).__name__}; expected a function")
     try:
-        function = imported(f"py:{reference}", "model")
-        if not callable(function):
-            raise XkdError(f"model: py:{reference} is a {type(function).__name__}; expected a function")
         return function()
     except XkdError:
         raise
-    except Exception as error:  # The user's own code: whatever it raises is theirs to read.
-        raise XkdError(f"model: py:{reference} failed: {type(error).__name__}: {_line(error)}") from error
-    finally:
-        sys.path.remove(str(Path.cwd()))
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    except Exception as error:  # the user's own code: whatever it raises is theirs to read
+        raise XkdError(f"model: py:{reference} failed: {described(error)}") from error

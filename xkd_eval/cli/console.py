@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -81,17 +82,21 @@ def warnings_as_lines() -> Iterator[None]:
         errors.print(f"[yellow]warning:[/yellow] {escape(str(warning.message))}", highlight=False, soft_wrap=True)
 
 
-def separated(text: str | Sequence[str]) -> list[str]:
-    """ "a,b" -> ["a", "b"]; commas within brackets separate nothing."""
-    parts, depth, current = [], 0, ""
-    for sign in text if isinstance(text, str) else ",".join(text):
-        depth += (sign in "([{") - (sign in ")]}")
-        if sign == "," and depth == 0:
-            parts.append(current)
-            current = ""
-        else:
-            current += sign
-    return [part.strip() for part in (*parts, current) if part.strip()]
+def separated(given: Sequence[str]) -> list[str]:
+    """Names that are repeated or separated by commas: ["a,b:x=1,y=2", "c"] -> ["a", "b:x=1,y=2", "c"].
+
+    A part that is an option, such as y=2, belongs to the name before it; so does what stands within brackets.
+    """
+    found: list[str] = []
+    for text in given:
+        parts = re.split(r",(?![^(\[]*[)\]])", text)
+        for place, part in enumerate(parts):
+            is_option = "=" in part and ":" not in part.partition("=")[0]
+            if place and is_option:
+                found[-1] += f",{part}"
+            else:
+                found.append(part.strip())
+    return [name for name in found if name]
 
 
 def _one_line(error: Any) -> str:

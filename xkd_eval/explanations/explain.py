@@ -16,7 +16,7 @@ from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.devices import resolve_device
 from xkd_eval.engines.eager import check_finite, on_device, prepare
 from xkd_eval.errors import XkdError
-from xkd_eval.explainers import Context, Explainer, create_explainer
+from xkd_eval.explainers import Context, Explainer, as_explainer
 from xkd_eval.explanations.explanation import Explanation
 from xkd_eval.explanations.photos import Photo, as_photo, file_name, listed
 
@@ -71,7 +71,7 @@ def explain(
         array([3])
     """
     classifier = on_device(load_classifier(model), resolve_device(device))
-    method = create_explainer(explainer) if isinstance(explainer, str) else explainer
+    method = as_explainer(explainer)
     method.check(classifier)
     given = listed(images)
     photos = [as_photo(photo) for photo in given]

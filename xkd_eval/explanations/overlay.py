@@ -22,7 +22,7 @@ from xkd_eval.datasets import limit as sample
 from xkd_eval.devices import resolve_device
 from xkd_eval.engines.eager import on_device
 from xkd_eval.errors import XkdError
-from xkd_eval.explainers import Explainer, create_explainer
+from xkd_eval.explainers import Explainer, as_explainer
 from xkd_eval.explanations.explain import explain
 from xkd_eval.explanations.photos import Photo, as_photo, file_name, listed
 from xkd_eval.figures.overlay import OverlayPanel, overlay_figure
@@ -94,7 +94,7 @@ def overlay(
     named = _named(photos)
     given = [models] if isinstance(models, Classifier) else list(models)
     columns = [on_device(model, resolve_device(device)) for model in given]
-    method = (create_explainer(explainer) if isinstance(explainer, str) else explainer).seeded(seed)
+    method = as_explainer(explainer).seeded(seed)
     make = partial(_panels, classes=classes, explainer=method, device=device, precision=precision)
     rows, titles = [], []
     for start in range(0, len(named), batch_size):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from xkd_eval.errors import XkdError
 from xkd_eval.evaluations import TESTS, option_names
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import Rules
-from xkd_eval.explainers import Explainer, as_explainer, create_explainer
+from xkd_eval.explainers import Explainer, as_explainer
+from xkd_eval.explainers.cam import Cam
 from xkd_eval.explainers.stored import StoredMaps
 from xkd_eval.registry import name_and_rest
 from xkd_eval.study.options import RunOptions
@@ -30,9 +32,15 @@ def explainers_of(given: Sequence[str | Explainer], rules: Rules, options: RunOp
         if list(given) != ["cam"]:
             raise XkdError("maps: scores maps computed elsewhere; it cannot be combined with `explainer`")
         return [StoredMaps(Path(options.maps))]
-    # The rules say how the CAM is reduced, unless the user does.
-    made = [create_explainer("cam", reduction=rules.cam_channels) if m == "cam" else as_explainer(m) for m in given]
-    return [new.seeded(options.seed) if isinstance(m, str) else new for m, new in zip(given, made, strict=True)]
+    return [_explainer(method, rules, options) if isinstance(method, str) else as_explainer(method) for method in given]
+
+
+def _explainer(text: str, rules: Rules, options: RunOptions) -> Explainer:
+    """By name; the rules say how the CAM is reduced, and the run which seed, unless the user does behind the name."""
+    made, written = as_explainer(text), name_and_rest(text)[1]
+    if isinstance(made, Cam) and "reduction" not in written:
+        made = replace(made, reduction=rules.cam_channels)
+    return made if "seed" in written else made.seeded(options.seed)
 
 
 def options_of(test: TestLike) -> list[str]:
