@@ -19,7 +19,7 @@ _VALUES = torch.rand(2 * _PERIOD, generator=torch.Generator().manual_seed(0))
 
 @contextmanager
 def quick_weights() -> Iterator[None]:
-    """Within it, `uniform_` and `normal_` fill large tensors from one block of random numbers, from a new place each time.
+    """Within it, `uniform_` and `normal_` fill large tensors from one block of random numbers, each time a new part.
 
     `normal_` draws uniform numbers of the same mean and deviation.
     """
