@@ -26,12 +26,16 @@ COMMANDS = {
     "segmentation --help": set(),
     "overlay --help": set(),
     "compare --help": set(),
+    "evaluate --help": set(),
     "demo --help": set(),
     "explainers": {"torch"},
+    "tests": {"torch"},
     "inspect embedded/kd": {"torch"},
     "overlay photo.png --device cpu -o overlay.png": {"torch", "accelerate", "matplotlib"},
     f"perturbation {_LIMITED}": _RUN,
     f"segmentation {_LIMITED}": _RUN | {"skimage", "scipy"},  # Otsu's threshold
+    f"evaluate embedded/teacher embedded/kd {_LIMITED} -o study": _RUN,
+    f"compare embedded/teacher embedded/kd {_LIMITED} -o report": _RUN | {"skimage", "scipy", "jinja2"},
 }
 """What xkd-eval is called with -> which of HEAVY it may import: what else it brought would be imported for nothing."""
 
