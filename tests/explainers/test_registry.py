@@ -6,7 +6,6 @@ from typing import Literal
 
 import pytest
 
-from xkd_eval.classifiers.inspection import inspect_classifier
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import (
     EXPLAINERS,
@@ -16,6 +15,7 @@ from xkd_eval.explainers import (
     list_explainers,
     register_explainer,
 )
+from xkd_eval.explainers.inspection import inspect_classifier
 from xkd_eval.testing import small_classifier
 
 NAMES = {

@@ -25,8 +25,8 @@ def inspect(
     ] = None,
 ) -> None:
     """The CAM head found and its proof, the input convention, the classes, and which explainers hold."""
-    from xkd_eval.classifiers.inspection import inspect_classifier
     from xkd_eval.classifiers.loading import load_classifier
     from xkd_eval.cli.output import print_inspection
+    from xkd_eval.explainers.inspection import inspect_classifier
 
     print_inspection(inspect_classifier(load_classifier(model, weights=weights, **options)))

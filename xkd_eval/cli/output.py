@@ -13,11 +13,11 @@ from rich.table import Table
 from xkd_eval.cli.console import console, errors
 
 if TYPE_CHECKING:
-    from xkd_eval.classifiers.inspection import Inspection
     from xkd_eval.comparison import Comparison
     from xkd_eval.evaluations.base import Evaluation
     from xkd_eval.evaluations.scores import ScoreSpec
     from xkd_eval.explainers import ExplainerInfo
+    from xkd_eval.explainers.inspection import Inspection
     from xkd_eval.study.result import EvaluationResult, Study
 
 
