@@ -9,7 +9,7 @@ import numpy as np
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.comparison.groups import interval_cells
-from xkd_eval.comparison.rows import Row
+from xkd_eval.comparison.tables import Row
 from xkd_eval.statistics.paired import Interval, Resamples, bca_interval, hierarchical_interval
 from xkd_eval.study.result import EvaluationResult
 
@@ -31,7 +31,7 @@ def agreement_rows(
     Args:
         found: of the models' maps with the reference's.
         floors: of maps that know nothing of a model, with the reference's.
-        groups: label -> group.
+        groups: model -> group.
         seed: of the draws.
     """
     members: dict[tuple[str, str, str, str], list[EvaluationResult]] = {}
@@ -59,7 +59,7 @@ def image_rows(
     Args:
         own: one result a model, the reference first, whose rows hold the answers.
         found, floors: agreements of each model's own class; see `agreement_rows`.
-        classifiers: by label.
+        classifiers: by name.
         ids: of the images.
     """
     measured: dict[tuple[str, str], dict[str, dict[str, float]]] = {}

@@ -13,7 +13,7 @@ from xkd_eval.comparison.agreement import agreement_rows, image_rows
 from xkd_eval.comparison.groups import SeedGroup, check_comparable, common_ids
 from xkd_eval.comparison.plan import CEILING, FLOORS, Kind, plan_cells, without_duplicates
 from xkd_eval.comparison.result import Comparison, Pictured
-from xkd_eval.comparison.rows import (
+from xkd_eval.comparison.tables import (
     Row,
     corrected,
     curve_rows,
@@ -65,9 +65,9 @@ def compare_models(
     run = replace(run, figures=False)  # a report has its own, of all models together
     named = name_models(models)
     _check(named)
-    groups = {model.label: model.group for model in named}
+    groups = {entry.name: entry.group for entry in named}
     if named[0].is_run:
-        own = [EvaluationResult.read(Path(str(model.model)), model.label) for model in named]
+        own = [EvaluationResult.read(Path(str(entry.model)), entry.name) for entry in named]
         _check_one_test(own)
         return _tables(_Found(groups, {"own": own}), None, run.seed)
     inputs = StudyInputs.load(named, run)
@@ -79,9 +79,9 @@ def compare_models(
     (method,) = explainers_of([explainer], inputs.rules, run)
     planned = without_duplicates(plan_cells(inputs, made, sets, method, floors=floors))
     own_maps = {
-        entry.label: entry.cell.maps
+        entry.model: entry.cell.source
         for entry in planned
-        if entry.kind == "own" and entry.cell.dataset is dataset and entry.cell.maps is not None
+        if entry.kind == "own" and entry.cell.dataset is dataset and entry.cell.source is not None
     }
     folders = {} if runs is None else {maps: runs / "maps" / maps_folder(inputs, maps) for maps in own_maps.values()}
     place: Callable[[dict[str, Any]], Path | None] = (
@@ -91,14 +91,14 @@ def compare_models(
     results = dict(zip(cells, run_study(cells, inputs, place, kept=folders, progress=progress), strict=True))
     found = _Found(groups, {})
     for entry in planned:
-        result = replace(results[entry.cell], model=entry.label)
+        result = replace(results[entry.cell], model=entry.model)
         found.results.setdefault(entry.kind, []).append(result)
         if entry.kind == "crossed":
-            found.sources.append(entry.source)
+            found.sources.append(entry.maps_of)
     pictured = Pictured(
         dataset,
-        {label: folders[maps] for label, maps in own_maps.items()} if folders else {},
-        {label: inputs.preprocess(label) for label in inputs.classifiers},
+        {model: folders[source] for model, source in own_maps.items()} if folders else {},
+        {model: inputs.preprocess(model) for model in inputs.classifiers},
     )
     return _tables(found, method.name, run.seed, inputs, pictured if folders else None)
 
@@ -113,13 +113,13 @@ def _tests(names: Sequence[str] | None, has_masks: bool) -> list[str | type[Eval
 def _check(named: Sequence[NamedModel]) -> None:
     if len(named) < 2:
         raise XkdError(f"models: {len(named)} model given; expected at least two, the teacher first")
-    runs = [model.label for model in named if model.is_run]
+    runs = [entry.name for entry in named if entry.is_run]
     if runs and len(runs) < len(named):
         raise XkdError(f"models: {runs[0]} is a run directory and others are models; give one kind")
     floor = next((model.group for model in named if model.group in (*FLOORS, CEILING) and not runs), None)
     if floor is not None:
         raise XkdError(f"models: one is called {floor!r}, as a floor is; give it another NAME=MODEL")
-    if named[0].label != named[0].group:
+    if named[0].name != named[0].group:
         raise XkdError(
             f"models: {named[0].group} is the reference and has several seeds; expected one model as the reference"
         )
@@ -136,7 +136,7 @@ class _Found:
     """What the cells of a comparison came to.
 
     Attributes:
-        groups: label -> group, the reference first.
+        groups: model -> group, the reference first.
         results: by what they are to the comparison.
         sources: whose maps each crossed result scored.
     """
@@ -187,7 +187,7 @@ def _tables(
         health=pd.DataFrame([health_row(result) for kind in ("own", "floor") for result in found.of(kind)]),
         rules=_rules(found.of("own")),
         tests=tests,
-        labels=tuple(found.groups),
+        members=tuple(found.groups),
         pictured=pictured,
     )
 

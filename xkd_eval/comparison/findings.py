@@ -10,7 +10,7 @@ import pandas as pd
 
 from xkd_eval.comparison.agreement import ALL
 from xkd_eval.comparison.result import Comparison
-from xkd_eval.comparison.rows import WHERE_RIGHT
+from xkd_eval.comparison.tables import WHERE_RIGHT
 from xkd_eval.evaluations.scores import ScoreSpec
 
 _LEVEL = 0.05

@@ -25,14 +25,14 @@ class PlannedCell:
     Attributes:
         kind: a model on its "own" maps, or on a "floor"'s; "crossed": on another model's; "agreement" of its maps with
             the reference's, or a "floor's agreement" with them.
-        label: of the model, in tables.
-        source: the label of the model whose maps are scored.
+        model: its name in tables.
+        maps_of: the name of the model whose maps are scored.
         cell: to be run.
     """
 
     kind: Kind
-    label: str
-    source: str
+    model: str
+    maps_of: str
     cell: Cell
 
 
@@ -62,11 +62,11 @@ def plan_cells(
         if test.needs_reference:
             planned += _agreements(inputs, test, dataset, explainer, beside)
             continue
-        for label in inputs.classifiers:
-            planned.append(PlannedCell("own", label, label, own_cell(inputs, test, dataset, label, explainer)))
+        for model in inputs.classifiers:
+            planned.append(PlannedCell("own", model, model, own_cell(inputs, test, dataset, model, explainer)))
             if test.needs_maps:
                 planned += [
-                    PlannedCell("floor", label, label, own_cell(inputs, test, dataset, label, floor))
+                    PlannedCell("floor", model, model, own_cell(inputs, test, dataset, model, floor))
                     for floor in beside
                 ]
         if test.crosses:
@@ -81,11 +81,11 @@ def _crossings(inputs: StudyInputs, test: Evaluation, dataset: ImageDataset, exp
     return [
         PlannedCell(
             "crossed",
-            label,
-            source,
-            Cell(test, label, dataset, explained(inputs, source, explainer, test.protocol.target)),
+            model,
+            maps_of,
+            Cell(test, model, dataset, explained(inputs, maps_of, explainer, test.protocol.target)),
         )
-        for source, label in pairs
+        for maps_of, model in pairs
     ]
 
 
@@ -95,12 +95,12 @@ def _agreements(
     """Maps held against the reference's: other models', of their own class and of the reference's; and the floors'."""
     reference, *others = inputs.classifiers
     planned = []
-    for label in others:
-        cell = own_cell(inputs, test, dataset, label, explainer)
-        planned.append(PlannedCell("agreement", label, label, cell))
+    for model in others:
+        cell = own_cell(inputs, test, dataset, model, explainer)
+        planned.append(PlannedCell("agreement", model, model, cell))
         same_class = of_references_class(inputs, cell)
         if same_class is not None:
-            planned.append(PlannedCell("agreement", label, label, same_class))
+            planned.append(PlannedCell("agreement", model, model, same_class))
     own = explained(inputs, reference, explainer, test.protocol.target)
     for floor in floors:
         cell = Cell(test, reference, dataset, explained(inputs, reference, floor, test.protocol.target), own)
@@ -114,6 +114,6 @@ def without_duplicates(planned: list[PlannedCell]) -> list[PlannedCell]:
     found = []
     for entry in planned:
         cell = entry.cell
-        key = (cell.test, cell.model, id(cell.dataset), cell.maps, cell.reference)
+        key = (cell.test, cell.model, id(cell.dataset), cell.source, cell.reference)
         found.append(replace(entry, cell=known.setdefault(key, cell)))
     return found

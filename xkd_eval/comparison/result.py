@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.comparison.rows import WHERE_RIGHT
-from xkd_eval.comparison.tables import latex, markdown
+from xkd_eval.comparison.formats import latex, markdown
+from xkd_eval.comparison.tables import WHERE_RIGHT
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
@@ -29,8 +29,8 @@ class Pictured:
 
     Attributes:
         dataset: the photographs.
-        maps: label -> folder of the model's own maps, see `StoredMaps`.
-        preprocess: label -> input convention.
+        maps: model -> folder of the model's own maps, see `StoredMaps`.
+        preprocess: model -> input convention.
     """
 
     dataset: ImageDataset
@@ -63,7 +63,7 @@ class Comparison:
         health: model, test, maps, protocol, n_images, skipped, degenerate_maps, notes.
         rules: the protocol, the data and each model's column of every test, as summary.json has them.
         tests: by name; their specs say what a score is called, and which direction is better.
-        labels: of all models, the training seeds one by one.
+        members: the names of all models, the training seeds one by one.
         pictured: where photographs and maps lie; None where no maps were kept.
 
     Example:
@@ -84,7 +84,7 @@ class Comparison:
     health: pd.DataFrame
     rules: dict[str, Any] = field(default_factory=dict)
     tests: dict[str, Evaluation] = field(default_factory=dict)
-    labels: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
     pictured: Pictured | None = None
 
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -106,8 +106,8 @@ class Comparison:
         return None
 
     def first_seed(self, model: str) -> str:
-        """The label of a model, or of the first of its training seeds."""
-        return next(label for label in self.labels if label in (model, f"{model} (1)"))
+        """The name of a model, or of the first of its training seeds."""
+        return next(name for name in self.members if name in (model, f"{model} (1)"))
 
     def own(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows of a table with a column `maps` that are of the models' own maps, without floors and ceiling."""

@@ -1,37 +1,158 @@
-"""Data frames as Markdown and as LaTeX."""
+"""Rows of the tables that follow from tests: scores, differences, curves, transfer, health."""
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Any
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-}
+import numpy as np
 
+from xkd_eval.comparison.groups import SeedGroup, interval_cells, rightly_classified
+from xkd_eval.evaluations.scores import ScoreSpec
+from xkd_eval.statistics.paired import holm, mcnemar_p, rank_biserial, wilcoxon_p
+from xkd_eval.study.result import EvaluationResult
 
-def markdown(table: pd.DataFrame) -> str:
-    """A pipe table; names from data are escaped."""
-    lines = [list(table.columns), ["---"] * len(table.columns)]
-    lines += [[_cell(value).replace("|", r"\|") for value in row] for row in table.itertuples(index=False)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+Row = dict[str, Any]
 
-
-def latex(table: pd.DataFrame) -> str:
-    """A booktabs tabular; names from data are escaped."""
-
-    def line(cells: list[str]) -> str:
-        return " & ".join("".join(_LATEX.get(sign, sign) for sign in cell) for cell in cells) + r" \\"
-
-    rows = [line([_cell(value) for value in row]) for row in table.itertuples(index=False)]
-    begin = r"\begin{tabular}{" + "l" * len(table.columns) + "}"
-    head = line([str(name) for name in table.columns])
-    return "\n".join([begin, r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"]) + "\n"
+WHERE_RIGHT = "_common"
+"""Ends the name of a score on the images that every model classifies correctly."""
 
 
-def _cell(value: object) -> str:
-    if value is None or (isinstance(value, float) and pd.isna(value)):
-        return ""
-    return f"{value:.4f}" if isinstance(value, float) else " ".join(str(value).split())
+def score_rows(group: SeedGroup, suffix: str = "") -> list[Row]:
+    """A row a score that is a number; with a suffix, only those that are computed where all are right."""
+    return [
+        {
+            "model": group.name,
+            "maps": group.maps,
+            "test": group.test.name,
+            "score": f"{spec.name}{suffix}",
+            **interval_cells(group.interval(spec)),
+            "n_images": len(group.results[0].ids),
+            "seeds": len(group.results),
+        }
+        for spec in _numbers(group, suffix)
+    ]
+
+
+def difference_rows(models: Sequence[SeedGroup], suffix: str = "") -> list[Row]:
+    """Every pair: later models less earlier ones, a student less its teacher."""
+    return [row for first, second in combinations(models, 2) for row in _differences(second, first, suffix)]
+
+
+def floor_rows(models: Sequence[SeedGroup], floors: Sequence[SeedGroup]) -> list[Row]:
+    """Each model's own maps less each floor of the same model; of the scores that depend on maps."""
+    return [
+        row
+        for model in models
+        for floor in floors
+        if floor.name == model.name
+        for row in _differences(model, floor, of_maps=True)
+    ]
+
+
+def right_rows(models: Sequence[SeedGroup], floors: Sequence[SeedGroup]) -> tuple[list[Row], list[Row]]:
+    """Scores and differences on the images that all models classify correctly; none where there is no such image."""
+    if not any(spec.where_right for spec in models[0].test.specs()):
+        return [], []
+    right = rightly_classified([result for model in models for result in model.results])
+    if not right:
+        return [], []
+    chosen, beside = ([group.restricted(right) for group in groups] for groups in (models, floors))
+    rows = [row for group in (*chosen, *beside) for row in score_rows(group, WHERE_RIGHT)]
+    return rows, difference_rows(chosen, WHERE_RIGHT)
+
+
+def corrected(rows: Sequence[Row]) -> list[Row]:
+    """With Holm's correction over the pairs of models, and over the floors, of each score."""
+    families: dict[tuple[str, str, bool], list[Row]] = {}
+    for row in rows:
+        if row["p"] is not None:
+            families.setdefault((row["test"], row["score"], row["model"] == row["other"]), []).append(row)
+    for family in families.values():
+        for row, p in zip(family, holm([row["p"] for row in family]), strict=True):
+            row["p_holm"] = p
+    order = (
+        *("test", "score", "model", "maps", "other", "other_maps"),
+        *("value", "low", "high", "p", "p_holm", "effect", "seeds"),
+    )
+    return [{name: row.get(name) for name in order} for row in rows]
+
+
+def curve_rows(group: SeedGroup) -> Iterator[Row]:
+    """A row a point of each curve."""
+    for spec in group.specs():
+        for point, x in enumerate(spec.x or ()):
+            yield {
+                "model": group.name,
+                "maps": group.maps,
+                "test": group.test.name,
+                "score": spec.name,
+                "x": x,
+                **interval_cells(group.interval(spec, point)),
+            }
+
+
+def transfer_rows(source: str, group: SeedGroup) -> list[Row]:
+    """The headline scores of one model on another's maps."""
+    return [
+        {
+            "maps_of": source,
+            "measured_on": group.name,
+            "test": group.test.name,
+            "score": spec.name,
+            **interval_cells(group.interval(spec)),
+        }
+        for spec in _numbers(group)
+        if spec.of_maps and spec.is_at_least("headline")
+    ]
+
+
+def health_row(result: EvaluationResult) -> Row:
+    """What went wrong, or might have."""
+    summary = result.summary
+    return {
+        "model": result.model,
+        "test": result.test.name,
+        "maps": result.maps,
+        "protocol": f"{summary['protocol']['name']} ({summary['protocol']['hash']})",
+        "n_images": summary["n_images"],
+        "skipped": summary["skipped"]["count"],
+        "degenerate_maps": summary["degenerate_maps"],
+        "notes": "; ".join(result.test.notes(summary)),
+    }
+
+
+def _numbers(group: SeedGroup, suffix: str = "") -> list[ScoreSpec]:
+    return [spec for spec in group.specs() if spec.x is None and (spec.where_right or not suffix)]
+
+
+def _differences(model: SeedGroup, other: SeedGroup, suffix: str = "", *, of_maps: bool = False) -> Iterator[Row]:
+    theirs = {spec.name for spec in other.specs()}
+    for spec in _numbers(model, suffix):
+        if spec.name not in theirs or (of_maps and not spec.of_maps):
+            continue
+        yield {
+            "test": model.test.name,
+            "score": f"{spec.name}{suffix}",
+            "model": model.name,
+            "maps": model.maps,
+            "other": other.name,
+            "other_maps": other.maps,
+            **interval_cells(model.difference(other, spec)),
+            **_tested(model, other, spec),
+            "seeds": min(len(model.results), len(other.results)),
+        }
+
+
+def _tested(model: SeedGroup, other: SeedGroup, spec: ScoreSpec) -> dict[str, float | None]:
+    """Tests over images alone: they say nothing about seeds, so with several there is none."""
+    ours, theirs = model.per_image(spec), other.per_image(spec)
+    if ours is None or theirs is None:
+        return {"p": None, "effect": None}
+    if ours.dtype == bool:
+        differences = ours.astype(np.float64) - theirs.astype(np.float64)
+        return {"p": mcnemar_p(ours, theirs), "effect": rank_biserial(differences)}
+    # A score may be undefined for an image, as foreground AP is without an object.
+    differences = (ours - theirs)[np.isfinite(ours) & np.isfinite(theirs)]
+    return {"p": wilcoxon_p(differences), "effect": rank_biserial(differences)}

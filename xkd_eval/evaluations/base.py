@@ -156,11 +156,11 @@ class Evaluation(ABC):
         """
         return None
 
-    def figures(self, label: str, summary: Mapping[str, Any], rows: Columns) -> dict[str, Figure]:
+    def figures(self, name: str, summary: Mapping[str, Any], rows: Columns) -> dict[str, Figure]:
         """Name -> figure of one finished run, for its directory.
 
         Args:
-            label: what its curve is called.
+            name: what its curve is called.
             summary: as summary.json holds it.
             rows: of the images that were scored.
         """

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from xkd_eval.figures.curves import Curve
 
 
-def summary_curves(test: Evaluation, label: str, summary: Mapping[str, Any]) -> dict[str, list[Curve]]:
+def summary_curves(test: Evaluation, name: str, summary: Mapping[str, Any]) -> dict[str, list[Curve]]:
     """The curves of one run that are compared.
 
     Args:
         test: whose scores they are.
-        label: what the key calls them.
+        name: what the key calls them.
         summary: as summary.json holds it.
 
     Returns:
@@ -36,7 +36,7 @@ def summary_curves(test: Evaluation, label: str, summary: Mapping[str, Any]) -> 
         bounds = [point["ci95"] or (np.nan, np.nan) for point in points]
         curves[spec.name] = [
             Curve(
-                name=label,
+                name=name,
                 x=spec.x or (),
                 y=[point["value"] for point in points],
                 low=[low for low, _ in bounds],

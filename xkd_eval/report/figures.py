@@ -61,11 +61,11 @@ def _inline(svg: str) -> str:
 
 
 def _distributions(comparison: Comparison) -> dict[str, list[Distribution]]:
-    others = comparison.labels[1:]
+    others = comparison.members[1:]
     images = comparison.images
     own = comparison.own(images)
     floors = [maps for maps in dict.fromkeys(images["maps"]) if maps != comparison.explainer]
-    rows = {label: own[own["model"] == label] for label in others}
+    rows = {name: own[own["model"] == name] for name in others}
     rows |= {
         f"{maps} (masks)" if maps == CEILING else f"{maps} (floor)": images[images["maps"] == maps] for maps in floors
     }
@@ -73,9 +73,9 @@ def _distributions(comparison: Comparison) -> dict[str, list[Distribution]]:
     return {
         spec.heading: [
             Distribution(
-                label, table[spec.name].to_numpy(dtype=float), 1 + others.index(label) if label in others else None
+                name, table[spec.name].to_numpy(dtype=float), 1 + others.index(name) if name in others else None
             )
-            for label, table in rows.items()
+            for name, table in rows.items()
         ]
         for spec in specs[:_DISTRIBUTIONS]
     }

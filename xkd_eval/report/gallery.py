@@ -38,7 +38,7 @@ class Panel:
     """One model's answer to an image.
 
     Attributes:
-        model: its label.
+        model: its name.
         map: data URI of the coloured map.
         box: left, top, width and height of the part of the photo that it covers, in percent.
         predicted: class name.
@@ -107,7 +107,7 @@ def pictures(comparison: Comparison, source: Pictured, count: int) -> list[Pictu
     found = []
     for place in _spread(len(ordered), count):
         identifier = str(ordered.index[place])
-        rows = [answers[identifier, label] for label in shown]
+        rows = [answers[identifier, model] for model in shown]
         try:
             sample = dataset.load(place_of[identifier])
         except UnreadableImageError:  # moved or damaged since it was scored
@@ -148,14 +148,14 @@ def _spread(total: int, count: int) -> list[int]:
 
 
 def _panel(source: Pictured, row: dict[Any, Any], shape: tuple[int, ...], measure: str) -> Panel:
-    label = str(row["model"])
+    model = str(row["model"])
     height, width = shape[:2]
-    seen = source.preprocess[label].region((width, height))
+    seen = source.preprocess[model].region((width, height))
     left, top, right, bottom = (0, 0, width, height) if seen is None else seen
     grey = np.zeros((_MAP_SIDE, _MAP_SIDE, 3), dtype=np.uint8)
-    coloured = heatmap(grey, StoredMaps(source.maps[label]).load(str(row["id"])))
+    coloured = heatmap(grey, StoredMaps(source.maps[model]).load(str(row["id"])))
     return Panel(
-        model=label,
+        model=model,
         map=_data_uri(coloured.colours),
         box=(100 * left / width, 100 * top / height, 100 * (right - left) / width, 100 * (bottom - top) / height),
         predicted=str(row["predicted"]),

@@ -113,7 +113,7 @@ def _rules(comparison: Comparison) -> list[dict[str, Any]]:
             "title": comparison.tests[test].title,
             "protocol": view.facts(rule["protocol"]),
             "data": view.facts(rule["data"]),
-            "columns": [(label, view.facts(column)) for label, column in rule["columns"].items()],
+            "columns": [(model, view.facts(column)) for model, column in rule["columns"].items()],
         }
         for test, rule in comparison.rules.items()
     ]

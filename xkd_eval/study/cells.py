@@ -21,11 +21,11 @@ from xkd_eval.study.inputs import StudyInputs
 
 
 @dataclass(frozen=True, eq=False)
-class Maps:
+class MapSource:
     """Whose maps, by which explainer, of which class. Two are equal where the explainer is the same object.
 
     Attributes:
-        model: the label of the model that is explained.
+        model: the name of the model that is explained.
         explainer: makes them.
         target: the class that is explained.
     """
@@ -35,7 +35,7 @@ class Maps:
     target: Target
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Maps) and self._key() == other._key()
+        return isinstance(other, MapSource) and self._key() == other._key()
 
     def __hash__(self) -> int:
         return hash(self._key())
@@ -50,41 +50,41 @@ class Cell:
 
     Attributes:
         test: under its protocol.
-        model: the label of the model that answers.
+        model: the name of the model that answers.
         dataset: what is scored.
-        maps: what is scored; another model's in a crossing. None for a test that needs none.
-        reference: the maps that they are held against, for a test that needs a reference.
+        source: of the maps that are scored; another model in a crossing. None for a test that needs none.
+        reference: of the maps that they are held against, for a test that needs a reference.
     """
 
     test: Evaluation
     model: str
     dataset: ImageDataset
-    maps: Maps | None
-    reference: Maps | None = None
+    source: MapSource | None
+    reference: MapSource | None = None
 
     @property
     def is_crossed(self) -> bool:
         """Whether the maps are another model's."""
-        return self.maps is not None and self.maps.model != self.model
+        return self.source is not None and self.source.model != self.model
 
     @property
-    def sources(self) -> tuple[Maps, ...]:
+    def sources(self) -> tuple[MapSource, ...]:
         """The maps that it needs."""
-        return tuple(maps for maps in (self.maps, self.reference) if maps is not None)
+        return tuple(source for source in (self.source, self.reference) if source is not None)
 
     @property
     def asks_reference(self) -> bool:
         """Whether the reference's answers enter."""
-        targets = {self.test.protocol.target, *(maps.target for maps in self.sources)}
+        targets = {self.test.protocol.target, *(source.target for source in self.sources)}
         return self.test.needs_reference or "reference" in targets
 
 
-def explained(inputs: StudyInputs, label: str, explainer: Explainer, target: Target) -> Maps:
+def explained(inputs: StudyInputs, model: str, explainer: Explainer, target: Target) -> MapSource:
     """A model's maps; those that no network enters are the first model's that is given the same input."""
     if explainer.model_free:
-        return Maps(inputs.alike(label), explainer, "predicted")
-    explainer.check(inputs.classifiers[label])
-    return Maps(label, explainer, target)
+        return MapSource(inputs.alike(model), explainer, "predicted")
+    explainer.check(inputs.classifiers[model])
+    return MapSource(model, explainer, target)
 
 
 def own_cells(
@@ -100,33 +100,33 @@ def own_cells(
     """
     cells = []
     for name, test in tests.items():
-        for label in inputs.classifiers:
-            if test.needs_reference and label == inputs.reference:
+        for model in inputs.classifiers:
+            if test.needs_reference and model == inputs.reference:
                 continue
             if not test.needs_maps:
-                cells.append(Cell(test, label, sets[name], None))
+                cells.append(Cell(test, model, sets[name], None))
                 continue
-            cells += [own_cell(inputs, test, sets[name], label, explainer) for explainer in explainers]
+            cells += [own_cell(inputs, test, sets[name], model, explainer) for explainer in explainers]
     return cells
 
 
-def own_cell(inputs: StudyInputs, test: Evaluation, dataset: ImageDataset, label: str, explainer: Explainer) -> Cell:
+def own_cell(inputs: StudyInputs, test: Evaluation, dataset: ImageDataset, model: str, explainer: Explainer) -> Cell:
     """One test of one model on its own maps, or on maps that no network enters."""
     target = test.protocol.target
-    maps = explained(inputs, label, explainer, target)
+    maps = explained(inputs, model, explainer, target)
     if explainer.model_free and not test.reads_answers:
-        label = inputs.alike(label)
+        model = inputs.alike(model)
     reference = explained(inputs, inputs.reference, explainer, _own(target)) if test.needs_reference else None
-    return Cell(test, label, dataset, maps, reference)
+    return Cell(test, model, dataset, maps, reference)
 
 
 def of_references_class(inputs: StudyInputs, cell: Cell) -> Cell | None:
     """The cell once more with maps of the class that the reference predicts; None where that says nothing new."""
-    if cell.maps is None or cell.test.protocol.target != "predicted" or not inputs.share_classes(cell.model):
+    if cell.source is None or cell.test.protocol.target != "predicted" or not inputs.share_classes(cell.model):
         return None
     rules = replace(cell.test.protocol, target="reference")
     test = type(cell.test).from_description(rules.to_dict(), cell.test.settings())
-    return replace(cell, test=test, maps=replace(cell.maps, target="reference"))
+    return replace(cell, test=test, source=replace(cell.source, target="reference"))
 
 
 def _own(target: Target) -> Target:
@@ -148,7 +148,7 @@ def describe(cell: Cell, inputs: StudyInputs, device: torch.device) -> dict[str,
             "num_classes": classifier.num_classes,
             "preprocess": inputs.preprocess(cell.model).to_dict(),
         },
-        "explainer": _maps(inputs, cell, cell.maps),
+        "explainer": _maps(inputs, cell, cell.source),
         # What is forwarded once is forwarded exactly: the precision is that of images which a test makes.
         "precision": options.precision if cell.test.forwards_again else "fp32",
         "settings": {**cell.test.settings(), "chunk": chunk_size(device)},
@@ -178,7 +178,7 @@ def folder_name(description: Mapping[str, Any]) -> str:
     return "-".join(safe(word) for word in words)
 
 
-def maps_folder(inputs: StudyInputs, maps: Maps) -> str:
+def maps_folder(inputs: StudyInputs, maps: MapSource) -> str:
     """MODEL-EXPLAINER-DIGEST, for the maps that a study keeps."""
     described = {
         "model": _model(inputs, maps.model),
@@ -201,15 +201,15 @@ def default_directory(description: Mapping[str, Any], root: Path = Path("runs"))
     return root / description["test"] / folder_name(description)
 
 
-def _model(inputs: StudyInputs, label: str) -> dict[str, Any]:
-    return {"name": inputs.classifiers[label].name, "digest": inputs.digest(label)}
+def _model(inputs: StudyInputs, model: str) -> dict[str, Any]:
+    return {"name": inputs.classifiers[model].name, "digest": inputs.digest(model)}
 
 
-def _maps(inputs: StudyInputs, cell: Cell, maps: Maps | None) -> dict[str, Any]:
+def _maps(inputs: StudyInputs, cell: Cell, maps: MapSource | None) -> dict[str, Any]:
     if maps is None:
         return {"name": "none"}
     described: dict[str, Any] = {"name": maps.explainer.name, **maps.explainer.parameters()}
-    if maps.model != cell.model and not maps.explainer.model_free and maps is cell.maps:
+    if maps.model != cell.model and not maps.explainer.model_free and maps is cell.source:
         preprocess = inputs.preprocess(maps.model).to_dict()
         described["of"] = {**_model(inputs, maps.model), "preprocess": preprocess}
     return json.loads(json.dumps(described, default=str))

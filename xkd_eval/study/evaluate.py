@@ -38,7 +38,7 @@ def evaluate(
     are.
 
     Args:
-        models: one, several, or a mapping from labels: what `load_classifier` takes, the reference first.
+        models: one, several, or a mapping from names: what `load_classifier` takes, the reference first.
         data: what `open_dataset` takes, or an ImageDataset.
         explainers: names that `xkd-eval explainers` lists, with options where wanted
             ("integrated_gradients:steps=200"), or Explainers.
@@ -174,7 +174,7 @@ def evaluate_one(
             return None
         return default_directory(described) if str(run.output) == "auto" else Path(run.output)
 
-    kept = {} if run.save_maps is None or cell.maps is None else {cell.maps: Path(run.save_maps)}
+    kept = {} if run.save_maps is None or cell.source is None else {cell.source: Path(run.save_maps)}
     (result,) = run_study([cell], inputs, place, kept=kept, progress=progress)
     return result
 

@@ -15,7 +15,7 @@ from xkd_eval.evaluations.scores import to_columns
 from xkd_eval.explanations.explain import explain
 from xkd_eval.figures.extremes import Extreme, extremes_figure
 from xkd_eval.figures.style import save_figure
-from xkd_eval.study.cells import Cell, Maps
+from xkd_eval.study.cells import Cell, MapSource
 from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.summary import scored_rows
 
@@ -41,12 +41,12 @@ def write_figures(directory: Path, cell: Cell, inputs: StudyInputs, summary: Map
         for name, figure in cell.test.figures(summary["explainer"]["name"], summary, columns).items():
             save_figure(figure, directory / f"{name}.pdf")
     quality = cell.test.quality(columns)
-    if quality is None or cell.maps is None or (directory / EXTREMES).exists():
+    if quality is None or cell.source is None or (directory / EXTREMES).exists():
         return
     chosen = _extreme_places(quality)
     if any(chosen):
         best, median, worst = (
-            [_extreme(cell, cell.maps, inputs, scored_rows(rows), place) for place in places] for places in chosen
+            [_extreme(cell, cell.source, inputs, scored_rows(rows), place) for place in places] for places in chosen
         )
         save_figure(extremes_figure(best, median, worst), directory / EXTREMES)
 
@@ -61,7 +61,7 @@ def _extreme_places(quality: np.ndarray) -> tuple[list[int], list[int], list[int
     return order[:count], order[middle : middle + count], order[-count:]
 
 
-def _extreme(cell: Cell, maps: Maps, inputs: StudyInputs, rows: pa.Table, place: int) -> Extreme:
+def _extreme(cell: Cell, maps: MapSource, inputs: StudyInputs, rows: pa.Table, place: int) -> Extreme:
     row = {name: rows[name][place].as_py() for name in ("position", "id", "target", "predicted", "label")}
     sample = cell.dataset.load(row["position"])
     preprocess, options = inputs.preprocess(cell.model), inputs.options

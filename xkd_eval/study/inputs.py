@@ -1,4 +1,4 @@
-"""What a study works on: classifiers by label, data sets, and what follows from pairs of the two."""
+"""What a study works on: classifiers by name, data sets, and what follows from pairs of the two."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class StudyInputs:
     """Models and data of a study.
 
     Attributes:
-        classifiers: by label, the reference first.
+        classifiers: by name, the reference first.
         rules: that all tests share.
         options: of the study.
     """
@@ -50,55 +50,55 @@ class StudyInputs:
         own = options.overrides if rules.name == "model" else {}
         files = options.weights_of(len(named))
         classifiers = {
-            model.label: load_classifier(model.model, weights=weights, **own)
-            for model, weights in zip(named, files, strict=True)
+            entry.name: load_classifier(entry.model, weights=weights, **own)
+            for entry, weights in zip(named, files, strict=True)
         }
         return cls(classifiers, rules, options)
 
     @property
     def reference(self) -> str:
-        """The label of the first model."""
+        """The name of the first model."""
         return next(iter(self.classifiers))
 
-    def preprocess(self, label: str) -> Preprocess:
+    def preprocess(self, model: str) -> Preprocess:
         """The input convention under which a model is evaluated."""
-        return self.rules.resolve(self.classifiers[label].preprocess)
+        return self.rules.resolve(self.classifiers[model].preprocess)
 
-    def digest(self, label: str) -> str:
+    def digest(self, model: str) -> str:
         """See Classifier.digest."""
-        if label not in self._digests:
-            self._digests[label] = self.classifiers[label].digest()
-        return self._digests[label]
+        if model not in self._digests:
+            self._digests[model] = self.classifiers[model].digest()
+        return self._digests[model]
 
-    def alike(self, label: str, among: Sequence[str] | None = None) -> str:
-        """The first model that is given the same input as `label`: what no network enters is shared with it."""
-        seen = self.preprocess(label)
-        return next((other for other in among or self.classifiers if self.preprocess(other) == seen), label)
+    def alike(self, model: str, among: Sequence[str] | None = None) -> str:
+        """The first model that is given the same input as `model`: what no network enters is shared with it."""
+        seen = self.preprocess(model)
+        return next((other for other in among or self.classifiers if self.preprocess(other) == seen), model)
 
-    def share_classes(self, label: str) -> bool:
+    def share_classes(self, model: str) -> bool:
         """Whether an index means the same class to a model and to the reference."""
-        model, reference = self.classifiers[label], self.classifiers[self.reference]
-        if model.class_names is not None and reference.class_names is not None:
-            return model.class_names == reference.class_names
-        return model.num_classes == reference.num_classes
+        ours, theirs = self.classifiers[model], self.classifiers[self.reference]
+        if ours.class_names is not None and theirs.class_names is not None:
+            return ours.class_names == theirs.class_names
+        return ours.num_classes == theirs.num_classes
 
-    def labels(self, dataset: ImageDataset, label: str, *, required: bool) -> list[int | None]:
+    def labels(self, dataset: ImageDataset, model: str, *, required: bool) -> list[int | None]:
         """The class index of each image among a model's classes, None where there is none.
 
         Args:
             dataset: with raw labels.
-            label: of the model.
+            model: its name.
             required: whether a test reads them; elsewhere a set of other classes is no error.
 
         Raises:
             XkdError: they are required, and the set's classes are not the model's.
         """
-        key = (id(dataset), label)
+        key = (id(dataset), model)
         if key not in self._labels:
             class_map = self.options.class_map
             mapping = None if class_map is None else read_class_map(Path(class_map))
             try:
-                self._labels[key] = resolve_labels(dataset, self.classifiers[label], mapping)
+                self._labels[key] = resolve_labels(dataset, self.classifiers[model], mapping)
             except XkdError:
                 if required or mapping is not None:
                     raise

@@ -1,4 +1,4 @@
-"""What is evaluated side by side: models, their labels, and which of them are training seeds of one student."""
+"""What is evaluated side by side: models, their names, and which of them are training seeds of one student."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Model = str | Path | nn.Module
 """What `load_classifier` takes."""
 
 Models = Model | Sequence[Model] | Mapping[str, Model | Sequence[Model]]
-"""One model, several, or several by label."""
+"""One model, several, or several by name."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,13 @@ class NamedModel:
     """One model, or one finished run directory.
 
     Attributes:
-        label: what tables and directories call it, unique.
-        group: what it is called together with the other training seeds of the same student; the label where it is
+        name: what tables and directories call it, unique.
+        group: what it is called together with the other training seeds of the same student; the name where it is
             alone.
         model: what `load_classifier` takes, or a directory.
     """
 
-    label: str
+    name: str
     group: str
     model: Model
 
@@ -41,14 +41,14 @@ class NamedModel:
 
 
 def name_models(models: Models) -> list[NamedModel]:
-    """Label models, in the order given.
+    """Name models, in the order given.
 
     Args:
-        models: one, several, or a mapping from labels: names, paths, classifiers or finished run directories; a text
+        models: one, several, or a mapping from names: names, paths, classifiers or finished run directories; a text
             may be "NAME=MODEL". Several of one NAME, or a list in a mapping, are training seeds of one student.
 
     Raises:
-        XkdError: none, or two of one label.
+        XkdError: none, or two of one name.
     """
     if isinstance(models, Model):
         models = [models]
@@ -60,8 +60,8 @@ def name_models(models: Models) -> list[NamedModel]:
         for group, members in grouped.items()
         for place, model in enumerate(members, start=1)
     ]
-    labels = [named.label for named in found]
-    twice = next((label for label in labels if labels.count(label) > 1), None)
+    names = [named.name for named in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise XkdError(f"models: two are called {twice!r}; give one another NAME=MODEL")
     return found
@@ -80,16 +80,16 @@ def _from_sequence(models: Sequence[Model]) -> dict[str, list[Model]]:
         if name is not None:
             grouped.setdefault(name, []).append(model)
             continue
-        label = _label(model)
-        seen[label] += 1
+        called = _name_of(model)
+        seen[called] += 1
         # Equal names without a NAME= may be unrelated models: they are told apart and not pooled.
-        if seen[label] > 1 or label in chosen:
-            label = f"{label} #{seen[label] + (label in chosen)}"
-        grouped[label] = [model]
+        if seen[called] > 1 or called in chosen:
+            called = f"{called} #{seen[called] + (called in chosen)}"
+        grouped[called] = [model]
     return grouped
 
 
-def _label(model: Model) -> str:
+def _name_of(model: Model) -> str:
     if isinstance(model, Classifier):
         return model.name
     return type(model).__name__ if isinstance(model, nn.Module) else _short(str(model))

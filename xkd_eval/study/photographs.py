@@ -17,7 +17,7 @@ from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.scores import Columns
 from xkd_eval.explainers.base import Context
 from xkd_eval.explainers.stored import StoredMaps, map_path, save_maps
-from xkd_eval.study.cells import Cell, Maps, needs_labels
+from xkd_eval.study.cells import Cell, MapSource, needs_labels
 from xkd_eval.study.directory import concatenated, to_table
 from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.work import CellRun, KeptMaps
@@ -32,7 +32,7 @@ class Sitting:
     Attributes:
         dataset: of the photographs.
         inputs: models and options.
-        networks: those that are in memory, by label.
+        networks: those that are in memory, by name.
         device: where they are.
         geometries: of the views that each photograph comes in; models that differ in colour convention alone share one.
         todo: cell -> positions that it wants.
@@ -47,7 +47,7 @@ class Sitting:
     geometries: Sequence[Preprocess]
     todo: Mapping[CellRun, set[int]]
     writing: Mapping[KeptMaps, set[int]]
-    stored: Mapping[Maps, KeptMaps]
+    stored: Mapping[MapSource, KeptMaps]
 
     def label_of(self, model: str, position: int, *, required: bool) -> int | None:
         """The class index of an image among a model's classes."""
@@ -85,7 +85,7 @@ class Photographs:
     def __init__(self, sitting: Sitting, entries: Sequence[Item | Skipped]) -> None:
         self._sitting, self._entries = sitting, entries
         self._seen: dict[str, Seen] = {}
-        self._maps: dict[tuple[Maps, tuple[int, int] | None], tuple[list[int], Tensor]] = {}
+        self._maps: dict[tuple[MapSource, tuple[int, int] | None], tuple[list[int], Tensor]] = {}
         self._wanted: dict[CellRun, list[int]] = {run: self._places(run) for run in sitting.todo}
         self._kept = {job: self._positions(places) for job, places in sitting.writing.items()}
 
@@ -105,11 +105,11 @@ class Photographs:
         """Write the maps that are due."""
         places = self._kept[job]
         if places:
-            maps = self._map(job.maps, None, places)
+            maps = self._map(job.source, None, places)
             save_maps(job.folder, [self._entries[place].id for place in places], maps)
 
     def _scored(self, cell: Cell, places: list[int]) -> pa.Table:
-        batch = self._batch(cell, cell.model, cell.maps, places)
+        batch = self._batch(cell, cell.model, cell.source, places)
         if cell.test.needs_reference:
             reference = self._batch(cell, self._sitting.inputs.reference, cell.reference, places)
             batch = replace(batch, reference=reference)
@@ -132,7 +132,7 @@ class Photographs:
         table = to_table(columns)
         return pa.table({**identity, **{name: table[name] for name in table.column_names}})
 
-    def _batch(self, cell: Cell, model: str, maps: Maps | None, places: list[int]) -> Batch:
+    def _batch(self, cell: Cell, model: str, maps: MapSource | None, places: list[int]) -> Batch:
         network = self._sitting.networks[model]
         seen = self._answers(model).at(places)
         target = cell.test.protocol.target
@@ -157,7 +157,7 @@ class Photographs:
         """The one clean pass of a model over the photographs that any cell wants of it."""
         if model not in self._seen:
             runs = [places for run, places in self._wanted.items() if model in self._models(run.cell)]
-            jobs = [places for job, places in self._kept.items() if model in self._explained(job.maps)]
+            jobs = [places for job, places in self._kept.items() if model in self._explained(job.source)]
             self._seen[model] = self._classified(model, sorted(set().union(*runs, *jobs)))
         return self._seen[model]
 
@@ -179,19 +179,19 @@ class Photographs:
         seen = self._answers(model).at(places)
         return seen.labels if target == "true" else seen.logits.argmax(1)
 
-    def _map(self, maps: Maps, size: tuple[int, int] | None, places: list[int]) -> Tensor:
+    def _map(self, maps: MapSource, size: tuple[int, int] | None, places: list[int]) -> Tensor:
         """(n, h, w) raw maps, each made once: all that any cell wants are made together."""
         # Only maps that are brought to the size at which they are scored differ from test to test.
         key = (maps, size if maps.explainer.reads_size else None)
         if key not in self._maps:
             runs = [found for run, found in self._wanted.items() if maps in run.cell.sources]
-            jobs = [found for job, found in self._kept.items() if job.maps == maps]
+            jobs = [found for job, found in self._kept.items() if job.source == maps]
             wanted = sorted(set().union(*runs, *jobs))
             self._maps[key] = (wanted, self._explained_or_stored(maps, key[1], wanted))
         made, values = self._maps[key]
         return values if made == places else values[_rows_of(made, places)]
 
-    def _explained_or_stored(self, maps: Maps, size: tuple[int, int] | None, places: list[int]) -> Tensor:
+    def _explained_or_stored(self, maps: MapSource, size: tuple[int, int] | None, places: list[int]) -> Tensor:
         sitting, ids = self._sitting, [self._entries[place].id for place in places]
         job = sitting.stored.get(maps)
         due = sitting.writing.get(job, set()) if job is not None else set()
@@ -206,7 +206,7 @@ class Photographs:
         classes = self._classes(model, maps.target, places)
         return network.explain(maps.explainer, seen.images, classes, ids, context=context)
 
-    def _explained(self, maps: Maps) -> tuple[str, ...]:
+    def _explained(self, maps: MapSource) -> tuple[str, ...]:
         """The model that maps are made with, and the reference where its answers say which class."""
         sitting = self._sitting
         model = maps.model

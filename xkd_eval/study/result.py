@@ -27,7 +27,7 @@ class EvaluationResult:
     """One finished test of one model on one kind of maps.
 
     Attributes:
-        model: its label.
+        model: its name.
         test: under its protocol.
         description: the rules, the model's column and the data, as protocol.json holds them.
         summary: the scores, as summary.json holds them; docs/summary.schema.json describes it.
@@ -51,12 +51,12 @@ class EvaluationResult:
     continued: int = 0
 
     @classmethod
-    def read(cls, directory: Path, label: str | None = None) -> EvaluationResult:
+    def read(cls, directory: Path, model: str | None = None) -> EvaluationResult:
         """A finished run directory.
 
         Args:
             directory: that a test left.
-            label: of the model; by default its name.
+            model: its name in tables; by default its own.
 
         Raises:
             XkdError: it holds no finished run, or one of a test that is not installed.
@@ -65,7 +65,7 @@ class EvaluationResult:
 
         description, summary, rows = read_run(directory)
         test = TESTS[str(summary.get("test"))].from_description(description["protocol"], description["settings"])
-        return cls(label or summary["model"]["name"], test, description, summary, rows, directory)
+        return cls(model or summary["model"]["name"], test, description, summary, rows, directory)
 
     @property
     def maps(self) -> str:
@@ -164,7 +164,7 @@ class Study:
         """One of the results.
 
         Args:
-            model: its label.
+            model: its name.
             test: its name.
             maps: the explainer's name; by default the first.
 
@@ -185,13 +185,13 @@ class Study:
         """
         from xkd_eval.evaluations.drawing import summary_curves
 
-        for name in dict.fromkeys(result.test.name for result in self.results):
-            group = [result for result in self.results if result.test.name == name]
+        for test in dict.fromkeys(result.test.name for result in self.results):
+            group = [result for result in self.results if result.test.name == test]
             several = len({result.maps for result in group}) > 1
             curves: dict[str, list[Any]] = {}
             for result in group:
-                label = f"{result.model}, {result.maps}" if several else result.model
-                for score, found in summary_curves(result.test, label, result.summary).items():
+                name = f"{result.model}, {result.maps}" if several else result.model
+                for score, found in summary_curves(result.test, name, result.summary).items():
                     curves.setdefault(score, []).extend(found)
             classes = {result.summary["model"]["num_classes"] for result in group}
             figure = group[0].test.curve_figure(curves, classes.pop() if len(classes) == 1 else None)

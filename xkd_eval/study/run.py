@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from xkd_eval.devices import process_state, resolve_device
 from xkd_eval.errors import XkdError
-from xkd_eval.study.cells import Cell, Maps, describe, maps_folder
+from xkd_eval.study.cells import Cell, MapSource, describe, maps_folder
 from xkd_eval.study.directory import RunDirectory, RunInMemory
 from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.options import RunOptions
@@ -31,7 +31,7 @@ def run_study(
     inputs: StudyInputs,
     place: Place,
     *,
-    kept: Mapping[Maps, Path] | None = None,
+    kept: Mapping[MapSource, Path] | None = None,
     progress: Progress | None = None,
 ) -> list[EvaluationResult]:
     """Run or continue every cell, each in its own directory.
@@ -72,7 +72,7 @@ def run_study(
         keeping = [_kept(maps, folder, runs) for maps, folder in (kept or {}).items()]
         if not keeping and options.models_at_once is not None and any(run.cell.is_crossed for run in runs):
             root = Path(stack.enter_context(TemporaryDirectory()))
-            crossed = dict.fromkeys(run.cell.maps for run in runs if run.cell.is_crossed)
+            crossed = dict.fromkeys(run.cell.source for run in runs if run.cell.is_crossed)
             keeping = [_kept(maps, root / maps_folder(inputs, maps), runs) for maps in crossed if maps is not None]
         run_cells(runs, keeping, inputs, progress)
     results = {run: _finished(run, described, inputs, state.is_main_process) for run, described in pairs}
@@ -100,7 +100,7 @@ def _check_strict(run: CellRun, options: RunOptions) -> None:
         )
 
 
-def _kept(maps: Maps, folder: Path, runs: Sequence[CellRun]) -> KeptMaps:
+def _kept(maps: MapSource, folder: Path, runs: Sequence[CellRun]) -> KeptMaps:
     """Maps of all images that a cell scores on them; those that are scored now are written anew."""
     scored = [run for run in runs if maps in run.cell.sources]
     fresh = frozenset.intersection(*(frozenset(range(len(run.cell.dataset))) - run.done for run in scored))

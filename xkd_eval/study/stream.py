@@ -53,16 +53,16 @@ def run_cells(
     missing = {job: places for job in kept if (places := job.missing())}
     total = sum(len(run.cell.dataset) for run in runs)
     report = _Report(progress, sum(len(run.done) for run in runs), total, state.num_processes)
-    there = [job.maps for job in kept if job not in missing]
-    for labels, now, writing in turns(waiting, list(missing), there, inputs, device):
+    there = [job.source for job in kept if job not in missing]
+    for models, now, writing in turns(waiting, list(missing), there, inputs, device):
         networks = {
-            label: Network(inputs.classifiers[label], inputs.preprocess(label), device, inputs.options.precision)
-            for label in labels
+            model: Network(inputs.classifiers[model], inputs.preprocess(model), device, inputs.options.precision)
+            for model in models
         }
         for dataset in _distinct([run.cell.dataset for run in now] + [job.dataset for job in writing]):
             here = [run for run in now if run.cell.dataset is dataset]
             jobs = {job: missing[job] for job in writing if job.dataset is dataset}
-            report.doing(_title(here, labels))
+            report.doing(_title(here, models))
             sitting = _sitting(dataset, here, jobs, kept, networks, inputs, state, device)
             _sit(sitting, report, state.num_processes)
         state.wait_for_everyone()
@@ -107,7 +107,7 @@ def _sitting(
         geometries=_distinct([geometry(network.preprocess) for network in networks.values()]),
         todo={run: mine - run.done for run in runs},
         writing={job: places & mine for job, places in missing.items()},
-        stored={job.maps: job for job in kept if job.dataset is dataset},
+        stored={job.source: job for job in kept if job.dataset is dataset},
     )
 
 
@@ -148,11 +148,11 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
     return found
 
 
-def _title(runs: Sequence[CellRun], labels: Sequence[str]) -> str:
+def _title(runs: Sequence[CellRun], models: Sequence[str]) -> str:
     tests = _distinct([run.cell.test.name for run in runs])
     if len(runs) == 1:
         return tests[0]
-    return f"{', '.join(tests) or 'maps'} of {', '.join(labels)}"
+    return f"{', '.join(tests) or 'maps'} of {', '.join(models)}"
 
 
 def _batched(items: Iterable[Item | Skipped], size: int) -> Iterator[list[Item | Skipped]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.study.cells import Cell, Maps
+from xkd_eval.study.cells import Cell, MapSource
 from xkd_eval.study.inputs import StudyInputs
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ _SHARE = 0.5  # of the free memory; the other half is for activations
 def turns(
     runs: Sequence[CellRun],
     writing: Sequence[KeptMaps],
-    there: Sequence[Maps],
+    there: Sequence[MapSource],
     inputs: StudyInputs,
     device: torch.device,
 ) -> Iterator[tuple[list[str], list[CellRun], list[KeptMaps]]]:
-    """Labels that are loaded together, with the cells and the kept maps that are due.
+    """Models that are loaded together, with the cells and the kept maps that are due.
 
     A cell is due when the model that answers is there, and each model whose maps it scores is there too or has left
     them in an earlier turn. The reference is in every turn that has room for two.
@@ -40,14 +40,14 @@ def turns(
     waiting, jobs, left = list(runs), list(writing), list(there)
     size = inputs.options.models_at_once or at_once(list(inputs.classifiers.values()), device)
     while waiting or jobs:
-        labels = _next_labels(waiting, jobs, left, inputs, size)
-        due = [run for run in waiting if _is_due(run.cell, labels, left, inputs)]
-        kept = [job for job in jobs if _is_there(job.maps, labels, [], inputs)]
+        models = _next_labels(waiting, jobs, left, inputs, size)
+        due = [run for run in waiting if _is_due(run.cell, models, left, inputs)]
+        kept = [job for job in jobs if _is_there(job.source, models, [], inputs)]
         if not due and not kept:  # a cell that holds two models against each other needs both, however few fit
-            labels = _in_order(_asked(waiting[0].cell, [], inputs), inputs)
+            models = _in_order(_asked(waiting[0].cell, [], inputs), inputs)
             due = waiting[:1]
-        yield labels, due, kept
-        left += [job.maps for job in kept]
+        yield models, due, kept
+        left += [job.source for job in kept]
         waiting = [run for run in waiting if run not in due]
         jobs = [job for job in jobs if job not in kept]
 
@@ -69,45 +69,45 @@ def at_once(classifiers: Sequence[Classifier], device: torch.device) -> int:
 
 
 def _next_labels(
-    runs: Sequence[CellRun], jobs: Sequence[KeptMaps], left: Sequence[Maps], inputs: StudyInputs, size: int
+    runs: Sequence[CellRun], jobs: Sequence[KeptMaps], left: Sequence[MapSource], inputs: StudyInputs, size: int
 ) -> list[str]:
     """All that is asked for, if it fits; else the reference and as many others; else one for which something is due."""
     asked = _in_order(
-        set().union(*(_asked(run.cell, left, inputs) for run in runs), *(_makers(job.maps, inputs) for job in jobs)),
+        set().union(*(_asked(run.cell, left, inputs) for run in runs), *(_makers(job.source, inputs) for job in jobs)),
         inputs,
     )
     if len(asked) <= size:
         return asked
     if size > 1:
-        return [inputs.reference, *[label for label in asked if label != inputs.reference][: size - 1]]
-    for label in asked:
-        due = any(_is_due(run.cell, [label], left, inputs) for run in runs)
-        if due or any(_is_there(job.maps, [label], [], inputs) for job in jobs):
-            return [label]
+        return [inputs.reference, *[model for model in asked if model != inputs.reference][: size - 1]]
+    for model in asked:
+        due = any(_is_due(run.cell, [model], left, inputs) for run in runs)
+        if due or any(_is_there(job.source, [model], [], inputs) for job in jobs):
+            return [model]
     return asked[:1]
 
 
-def _is_due(cell: Cell, labels: Sequence[str], left: Sequence[Maps], inputs: StudyInputs) -> bool:
+def _is_due(cell: Cell, models: Sequence[str], left: Sequence[MapSource], inputs: StudyInputs) -> bool:
     """Whether everything that a cell needs is there."""
-    if cell.model not in labels or (cell.asks_reference and inputs.reference not in labels):
+    if cell.model not in models or (cell.asks_reference and inputs.reference not in models):
         return False
-    return all(_is_there(maps, labels, left, inputs) for maps in cell.sources)
+    return all(_is_there(maps, models, left, inputs) for maps in cell.sources)
 
 
-def _is_there(maps: Maps, labels: Sequence[str], left: Sequence[Maps], inputs: StudyInputs) -> bool:
+def _is_there(maps: MapSource, models: Sequence[str], left: Sequence[MapSource], inputs: StudyInputs) -> bool:
     """Whether maps can be made or read."""
     if maps in left:
         return True
     if maps.explainer.model_free:
-        return inputs.alike(maps.model, labels) in labels
-    return _makers(maps, inputs) <= set(labels)
+        return inputs.alike(maps.model, models) in models
+    return _makers(maps, inputs) <= set(models)
 
 
-def _makers(maps: Maps, inputs: StudyInputs) -> set[str]:
+def _makers(maps: MapSource, inputs: StudyInputs) -> set[str]:
     return {maps.model, inputs.reference} if maps.target == "reference" else {maps.model}
 
 
-def _asked(cell: Cell, left: Sequence[Maps], inputs: StudyInputs) -> set[str]:
+def _asked(cell: Cell, left: Sequence[MapSource], inputs: StudyInputs) -> set[str]:
     """The models that a cell needs at once."""
     found = {cell.model, inputs.reference} if cell.asks_reference else {cell.model}
     for maps in cell.sources:
@@ -116,5 +116,5 @@ def _asked(cell: Cell, left: Sequence[Maps], inputs: StudyInputs) -> set[str]:
     return found
 
 
-def _in_order(labels: set[str], inputs: StudyInputs) -> list[str]:
-    return [label for label in inputs.classifiers if label in labels]
+def _in_order(models: set[str], inputs: StudyInputs) -> list[str]:
+    return [model for model in inputs.classifiers if model in models]

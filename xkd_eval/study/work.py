@@ -7,7 +7,7 @@ from pathlib import Path
 
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.explainers.stored import map_path
-from xkd_eval.study.cells import Cell, Maps
+from xkd_eval.study.cells import Cell, MapSource
 from xkd_eval.study.directory import RunDirectory, RunInMemory
 
 
@@ -38,13 +38,13 @@ class KeptMaps:
     """Maps that are written as they are made.
 
     Attributes:
-        maps: whose.
+        source: of the maps.
         dataset: of which images.
         folder: one .npy an image id, see `save_maps`.
         fresh: positions whose file is written anew, whatever is there.
     """
 
-    maps: Maps
+    source: MapSource
     dataset: ImageDataset
     folder: Path
     fresh: frozenset[int] = frozenset()

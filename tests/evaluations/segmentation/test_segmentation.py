@@ -11,7 +11,7 @@ from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets import open_dataset
 from xkd_eval.datasets.loader import stream
 from xkd_eval.evaluations.segmentation.curve import precision_recall
-from xkd_eval.evaluations.segmentation.image_scores import average_precision, score_image
+from xkd_eval.evaluations.segmentation.one_image import average_precision, score_image
 from xkd_eval.evaluations.segmentation.protocol import SegmentationProtocol
 from xkd_eval.evaluations.segmentation.test import SegmentationTest
 

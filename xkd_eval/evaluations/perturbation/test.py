@@ -143,9 +143,9 @@ class PerturbationTest(Evaluation):
         drawn = {name.removesuffix(".curve"): list(found) for name, found in curves.items()}
         return perturbation_curves(drawn, num_classes) if drawn else None
 
-    def figures(self, label: str, summary: Mapping[str, Any], rows: Columns) -> dict[str, Figure]:
+    def figures(self, name: str, summary: Mapping[str, Any], rows: Columns) -> dict[str, Figure]:
         """See Evaluation.figures."""
-        figure = self.curve_figure(summary_curves(self, label, summary), summary["model"]["num_classes"])
+        figure = self.curve_figure(summary_curves(self, name, summary), summary["model"]["num_classes"])
         return {} if figure is None else {"perturbation_curves": figure}
 
     def _order(self, size: tuple[int, int], device: torch.device) -> RemovalOrder:

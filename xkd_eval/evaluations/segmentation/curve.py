@@ -34,11 +34,11 @@ def histogram_scores(positives: np.ndarray, negatives: np.ndarray) -> dict[str, 
     }
 
 
-def precision_recall_figure(label: str, summary: Mapping[str, Any], objects: int, background: int) -> Figure:
+def precision_recall_figure(name: str, summary: Mapping[str, Any], objects: int, background: int) -> Figure:
     """The curve of one run.
 
     Args:
-        label: what the key calls it.
+        name: what the key calls it.
         summary: with "precision_recall".
         objects, background: pixels; their share is the precision of a guess.
     """
@@ -48,7 +48,7 @@ def precision_recall_figure(label: str, summary: Mapping[str, Any], objects: int
     # Beyond the last occupied bin nothing is recalled, and precision says nothing.
     found = [place for place, recall in enumerate(points["recall"]) if recall > 0]
     curve = Curve(
-        name=label,
+        name=name,
         x=[points["recall"][place] for place in found],
         y=[points["precision"][place] for place in found],
     )

@@ -15,7 +15,7 @@ from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.ranks import is_degenerate, tie_permutation, upsample
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
 from xkd_eval.evaluations.segmentation.curve import histogram_scores, precision_recall_figure
-from xkd_eval.evaluations.segmentation.image_scores import score_image
+from xkd_eval.evaluations.segmentation.one_image import score_image
 from xkd_eval.evaluations.segmentation.protocol import SegmentationProtocol
 from xkd_eval.statistics.bootstrap import Means, Score
 
@@ -80,10 +80,10 @@ class SegmentationTest(Evaluation):
         """See Evaluation.quality: the foreground's average precision."""
         return rows["foreground_ap"]
 
-    def figures(self, label: str, summary: Mapping[str, Any], rows: Columns) -> dict[str, Figure]:
+    def figures(self, name: str, summary: Mapping[str, Any], rows: Columns) -> dict[str, Figure]:
         """See Evaluation.figures."""
         objects, background = (int(rows[f"{kind}_pixels"].sum()) for kind in ("object", "background"))
-        return {"precision_recall": precision_recall_figure(label, summary, objects, background)}
+        return {"precision_recall": precision_recall_figure(name, summary, objects, background)}
 
     def _scaled(self, maps: Tensor, degenerate: Tensor) -> Tensor:
         """Min-max to [0, 1] per image; a degenerate map becomes the protocol's permutation, a random map."""
