@@ -22,11 +22,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from distill.tables import mean_and_deviation
-from xkd_eval import Comparison, compare
+from xkd_eval import Comparison, compare, evaluate
 from xkd_eval.figures.canvas import Canvas
 from xkd_eval.figures.style import BODY, HAIRLINE, MUTED, PALETTE, SMALL, house_style, save_figure
 from xkd_eval.figures.text import line_height
-from xkd_eval.results import read_run
 
 PANELS = {
     "Top-1, last epoch (%) ↑": ("top1", 100),
@@ -58,16 +57,14 @@ def main() -> None:
     found = compare(
         {"teacher": place / "teacher" / "student.pt", **students},
         given.data,
-        images=given.limit,
+        limit=given.limit,
         output=given.runs / "comparison",
         command=shlex.join(["python", *sys.argv]),
     )
     print_accuracies(results)
     print_explanations(found)
     print_differences(found, list(rows))
-    points = {
-        name: measures(found, given.runs / "comparison", results[name], paths, name) for name, paths in students.items()
-    }
+    points = {name: measures(found, given, results[name], paths, name) for name, paths in students.items()}
     save_figure(seed_figure(points), given.output)
 
 
@@ -107,7 +104,7 @@ def print_explanations(found: Comparison) -> None:
     for (model, maps), table in found.scores.groupby(["model", "maps"], sort=False):
         cells = [cell(table[table["score"] == score], 100, 1) for score in columns]
         same = agreement[(agreement["model"] == model) & (agreement["maps"] == maps)]
-        chosen = same[same["of_class"] == ("reference's" if maps == found.explainer else "predicted")]
+        chosen = same[same["target"] == ("reference" if maps == found.explainer else "predicted")]
         print(f"| {model} | {maps} | " + " | ".join(cells) + f" | {cell(chosen, 1, 2)} |")
     common = found.scores[found.scores["score"].str.endswith("_common")]["n_images"]
     print(f"\n{int(common.iloc[0]) if len(common) else 0} images are right in all models and seeds")
@@ -139,18 +136,21 @@ def cell(table: pd.DataFrame, scale: float, digits: int, sign: str = "") -> str:
 
 
 def measures(
-    found: Comparison, place: Path, results: Sequence[Mapping[str, Any]], paths: Sequence[Path], name: str
+    found: Comparison, given: argparse.Namespace, results: Sequence[Mapping[str, Any]], paths: Sequence[Path], name: str
 ) -> dict[str, list[float]]:
     """One value a seed of everything that the figure shows."""
-    labels = [name] if len(paths) == 1 else [f"{name} ({number})" for number in range(1, len(paths) + 1)]
-    summaries = [read_run(place / "runs" / label / "perturbation-cam")[1] for label in labels]
+    members = [name] if len(paths) == 1 else [f"{name} ({number})" for number in range(1, len(paths) + 1)]
+    # The comparison has run these cells: they are found, and not run again.
+    runs = given.runs / "comparison" / "runs"
+    study = evaluate(dict(zip(members, paths, strict=True)), given.data, limit=given.limit, runs=runs)
+    summaries = [result.summary for result in study.results]
     images = found.own(found.images)
     return {
         "top1": [run["last"]["test_top1"] for run in results],
         **{
             side: [summary[side]["auc_relative"]["value"] for summary in summaries] for side in ("positive", "negative")
         },
-        "spearman": [float(images[images["model"] == label]["spearman"].mean()) for label in labels],
+        "spearman": [float(images[images["model"] == member]["spearman"].mean()) for member in members],
     }
 
 

@@ -16,8 +16,8 @@ import argparse
 import numpy as np
 from scipy.stats import norm
 
-from xkd_eval.evaluations.perturbation import area_under_curve
-from xkd_eval.protocol import DEFAULT_FRACTIONS
+from xkd_eval.evaluations.perturbation.options import DEFAULT_FRACTIONS
+from xkd_eval.evaluations.perturbation.protocol import area_under_curve
 from xkd_eval.statistics.bootstrap import Means, Score
 from xkd_eval.statistics.paired import Resamples, hierarchical_interval, mcnemar_p, wilcoxon_p
 

@@ -30,7 +30,7 @@ from torchvision.transforms import v2
 from xkd_eval import load_classifier, perturbation_test
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.engines.eager import chunk_size, prepare
-from xkd_eval.protocol import DEFAULT_FRACTIONS
+from xkd_eval.evaluations.perturbation.options import DEFAULT_FRACTIONS
 
 CPU = torch.device("cpu")
 FORWARDS = 1 + 2 * len(DEFAULT_FRACTIONS)

@@ -20,7 +20,7 @@ from xkd_eval import load_classifier, perturbation_test, segmentation_test
 from xkd_eval.assets import EMBEDDED
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.datasets import ImageDataset, limit, open_dataset
-from xkd_eval.evaluations.agreement import map_agreement
+from xkd_eval.evaluations.agreement.measures import map_agreement
 
 PERTURBATION = {
     "top-1": "clean_accuracy",

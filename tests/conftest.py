@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import tempfile
 from pathlib import Path
 
-import pytest
-import torch
-from torch import nn
+# Before torch is imported, and inherited by the processes that tests start. One bytecode cache for all of them: where
+# PYTHONDONTWRITEBYTECODE is set, as in many containers, each would compile torch's sources anew, which takes 8 s.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(tempfile.gettempdir()) / f"xkd-bytecode-{os.getuid()}"))
+sys.dont_write_bytecode, sys.pycache_prefix = False, os.environ["PYTHONPYCACHEPREFIX"]
+# Each of pytest-xdist's processes has its share of the cores, and does not spin on them while it waits.
+_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // _PROCESSES, 1)))
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
 
 SHARED = Path(os.environ.get("XKD_SHARED", Path(__file__).parents[2] / "shared"))
 
