@@ -27,12 +27,12 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from distill.assembly import Parts, assemble
 from distill.methods.exp_kd import exp_kd_loss
 from distill.methods.kd import kd_loss
-from distill.recipe_files import load_recipe
-from distill.step import OrdinaryStep, Step
-from distill.whole_step import WholeStep
+from distill.recipe.files import load_recipe
+from distill.training.captured_step import WholeStep
+from distill.training.setup import Parts, assemble
+from distill.training.step import OrdinaryStep, Step
 from xkd_eval.cam import class_activation_maps
 from xkd_eval.classifiers import architectures
 

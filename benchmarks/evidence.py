@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from distill.tables import mean_and_deviation
+from distill.runs.tables import mean_and_deviation
 from xkd_eval import Comparison, compare
 from xkd_eval.figures.canvas import Canvas
 from xkd_eval.figures.style import BODY, HAIRLINE, MUTED, PALETTE, SMALL, house_style, save_figure

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from distill.tables import mean_and_deviation
+from distill.runs.tables import mean_and_deviation
 from xkd_eval import load_classifier, perturbation_test, segmentation_test
 from xkd_eval.assets import EMBEDDED
 from xkd_eval.classifiers.classifier import Classifier

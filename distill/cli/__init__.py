@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from distill.cli import options as o
-from distill.interruption import TrainingInterruptedError
+from distill.training.interruption import TrainingInterruptedError
 from xkd_eval.cli.options import PrecisionChoice
 from xkd_eval.errors import XkdError
 
@@ -76,7 +76,7 @@ def recipes(
 ) -> None:
     """What there is to train."""
     from distill.cli.output import console, print_methods, print_recipes
-    from distill.recipe_files import expand, load_recipe, recipe_text, shipped_files
+    from distill.recipe.files import expand, load_recipe, recipe_text, shipped_files
 
     if methods:
         print_methods()
@@ -124,8 +124,8 @@ def train(
     nodes: Annotated[int, typer.Option(min=1, help="Machines; start it once on each.", rich_help_panel=o.HOW)] = 1,
 ) -> None:
     """Train students, or teachers."""
-    from distill.launch import leave, relaunch
-    from distill.plan import Choices, plan_runs
+    from distill.runs.launch import leave, relaunch
+    from distill.runs.plan import Choices, plan_runs
 
     if resume and overwrite:
         raise XkdError("--resume and --overwrite: give one of the two")
@@ -142,8 +142,8 @@ def train(
     relaunch(sys.argv[1:], devices, nodes)
 
     from distill.cli.output import print_outcomes, training_bar
-    from distill.tables import Outcome
-    from distill.training import train as run
+    from distill.runs.tables import Outcome
+    from distill.training.loop import train as run
 
     outcomes = []
     try:
@@ -189,8 +189,8 @@ def sweep(
 ) -> None:
     """Pairs x methods x seeds; finished runs are kept, unfinished ones continued."""
     from distill.cli.output import print_sweep, sweep_bar
-    from distill.sweep import plan_sweep, run_sweep
-    from distill.sweep_file import SweepChoices, read_sweep
+    from distill.runs.sweep import plan_sweep, run_sweep
+    from distill.runs.sweep_file import SweepChoices, read_sweep
 
     directory = output or Path("runs") / file.stem
     choices = SweepChoices(
@@ -218,7 +218,7 @@ def evaluate(
 ) -> None:
     """Top-1, top-5, loss, calibration error, and agreement with --teacher."""
     from distill.cli.output import print_scores, write_scores
-    from distill.measure import measure
+    from distill.students.measure import measure
     from xkd_eval.cli.output import progress_bar
 
     if weights and len(weights) != len(models):
@@ -249,7 +249,7 @@ def export(
 ) -> None:
     """Write a student in another format, and check that it gives the same logits."""
     from distill.cli.output import console
-    from distill.export import export as write
+    from distill.students.export import export as write
 
     difference = write(model, output)
     console.print(f"{output}: logits equal to {difference:.1e} of the largest", highlight=False, soft_wrap=True)
@@ -257,7 +257,7 @@ def export(
 
 def main() -> None:
     """The console script: one-line errors on stderr, exit code 2; 130 after an interruption."""
-    from distill.launch import reported
+    from distill.runs.launch import reported
 
     try:
         app()

@@ -16,11 +16,11 @@ from xkd_eval.cli.output import console, errors
 from xkd_eval.errors import XkdError
 
 if TYPE_CHECKING:
-    from distill.evaluate import Scores
-    from distill.plan import PlannedRun
-    from distill.recipe_files import RecipeFile
-    from distill.sweep import SweepResult
-    from distill.tables import Outcome
+    from distill.recipe.files import RecipeFile
+    from distill.runs.plan import PlannedRun
+    from distill.runs.sweep import SweepResult
+    from distill.runs.tables import Outcome
+    from distill.students.scores import Scores
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def write_scores(scores: Mapping[str, Scores], path: Path) -> None:
 
 
 def _print_table(outcomes: Sequence[Outcome]) -> None:
-    from distill.tables import HEADER, legend, rows
+    from distill.runs.tables import HEADER, legend, rows
 
     table = Table()
     table.add_column(HEADER[0], overflow="fold")

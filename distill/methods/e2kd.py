@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.methods.base import Method, Pass, full_precision, one_of, register
-from distill.methods.maps import to_larger
+from distill.methods.resizing import to_larger
 
 Explanation = Literal["gradcam", "input_x_gradient"]
 

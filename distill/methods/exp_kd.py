@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.methods.base import Method, Pass, count, one_of, positive, register
-from distill.methods.maps import pool_to, to_larger, to_size
+from distill.methods.resizing import pool_to, to_larger, to_size
 from xkd_eval.errors import XkdError
 
 Channel = Literal["mean", "sum"]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from distill.methods.base import Pass, register
-from distill.methods.maps import pool_to_smaller
+from distill.methods.resizing import pool_to_smaller
 from distill.methods.taps import TapMethod
 
 

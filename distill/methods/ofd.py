@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.methods.base import Pass, register
-from distill.methods.maps import pool_to_smaller
+from distill.methods.resizing import pool_to_smaller
 from distill.methods.taps import TapMethod
 from xkd_eval.errors import XkdError
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from distill.methods.base import Method, Pass, count, one_of, positive, register, several
 from distill.methods.dkd import dkd_terms
 from distill.methods.kd import kd_loss_per_row
-from distill.methods.maps import pool_to
+from distill.methods.resizing import pool_to
 from xkd_eval.errors import XkdError
 
 

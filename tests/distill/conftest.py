@@ -14,8 +14,8 @@ import torch
 import yaml
 
 from distill.cli import main
-from distill.recipe import Recipe, parse_recipe
-from distill.training import train
+from distill.recipe.schema import Recipe, parse_recipe
+from distill.training.loop import train
 
 CLASSES = 10
 TRAIN_IMAGES, TEST_IMAGES = 350, 100
