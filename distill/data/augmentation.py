@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,12 +30,34 @@ class EpochPlan:
     flips: Tensor
 
     def to(self, device: torch.device) -> EpochPlan:
-        """A copy there."""
+        """A copy on that device."""
         return EpochPlan(self.order.to(device), self.shifts.to(device), self.flips.to(device))
 
 
+class BatchPlan(NamedTuple):
+    """What makes one batch of an epoch.
+
+    Attributes:
+        indices: (B,) int64, places in the training set.
+        shifts: (B, 2) int64, see EpochPlan.
+        flips: (B,) bool.
+    """
+
+    indices: Tensor
+    shifts: Tensor
+    flips: Tensor
+
+
 def plan_epoch(n_images: int, seed: int, epoch: int, padding: int, flip: bool) -> EpochPlan:
-    """Draw it."""
+    """Draw an epoch's order, crops and flips, on the CPU.
+
+    Args:
+        n_images: N.
+        seed: of the training.
+        epoch: from 0.
+        padding: pixels on each side of an image, in which its crop may lie.
+        flip: mirror half of the images.
+    """
     generator = torch.Generator().manual_seed(derive_seed(seed, epoch))
     order = torch.randperm(n_images, generator=generator)
     shifts = torch.randint(2 * padding + 1, (n_images, 2), generator=generator)
@@ -55,12 +78,12 @@ def crop_and_flip(pixels: Tensor, shifts: Tensor, flips: Tensor, padding: int) -
         (B, 3, H, W) uint8 in channels-last memory.
     """
     _, height, width, _ = pixels.shape
-    rows = shifts[:, :1] + torch.arange(height, device=pixels.device)
+    lines = shifts[:, :1] + torch.arange(height, device=pixels.device)
     columns = torch.arange(width, device=pixels.device).expand(len(pixels), -1)
     columns = shifts[:, 1:] + torch.where(flips[:, None], columns.flip(1), columns)
     padded = F.pad(pixels, (0, 0, padding, padding, padding, padding))
     images = torch.arange(len(pixels), device=pixels.device)[:, None, None]
-    return padded[images, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return padded[images, lines[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def derive_seed(*parts: int | str) -> int:

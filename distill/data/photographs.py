@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from distill.data.augmentation import derive_seed, plan_epoch
-from distill.data.batches import Batch, Share
+from distill.data.batches import LabelledBatch, ProcessRank
 from distill.data.splits import Labelled
 from distill.recipe.schema import Recipe, WorkerData
 from xkd_eval.classifiers.preprocess import Preprocess
@@ -20,20 +20,29 @@ from xkd_eval.errors import UnreadableImageError, XkdError
 
 
 class TrainingPhotographs:
-    """Random resized crops and flips, each drawn by its image's place and the epoch alone."""
+    """TrainingImages by random resized crops and flips, each drawn by its image's place and the epoch alone.
+
+    Args:
+        labelled: the training split.
+        preprocess: the student's, for size and interpolation.
+        device: of the training.
+        rank: this process's.
+        recipe: batch size and seed.
+        data: augmentation and workers.
+    """
 
     def __init__(
         self,
         labelled: Labelled,
         preprocess: Preprocess,
         device: torch.device,
-        share: Share,
+        rank: ProcessRank,
         recipe: Recipe,
         data: WorkerData,
     ) -> None:
         self.n_images = len(labelled.labels)
         self._device = device
-        self._order = _Order(self.n_images, recipe, share)
+        self._order = _Order(self.n_images, recipe, rank)
         self._loader: DataLoader[Any] = DataLoader(
             _Crops(labelled, preprocess, recipe.seed, data),
             batch_sampler=self._order,
@@ -43,55 +52,55 @@ class TrainingPhotographs:
             persistent_workers=data.workers > 0,
         )
 
-    def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
+    def batches(self, epoch: int, first_step: int) -> Iterator[LabelledBatch]:
         """See TrainingImages."""
         self._order.epoch, self._order.first_step = epoch, first_step
         for loaded in self._loader:
             if isinstance(loaded, str):
                 raise XkdError(f"data: an image cannot be read; mend or remove it: {loaded}")
-            yield Batch(*(values.to(self._device, non_blocking=True) for values in loaded))
+            yield LabelledBatch(*(values.to(self._device, non_blocking=True) for values in loaded))
 
 
 class HeldOutPhotographs:
-    """Photographs as the network's own Preprocess has them."""
+    """HeldOutImages as the network's own Preprocess resizes them; arguments as for TrainingPhotographs."""
 
     def __init__(
-        self, labelled: Labelled, preprocess: Preprocess, device: torch.device, share: Share, workers: int
+        self, labelled: Labelled, preprocess: Preprocess, device: torch.device, rank: ProcessRank, workers: int
     ) -> None:
         self.n_images = len(labelled.labels)
         self._labelled = labelled
         self._preprocess = preprocess
         self._device = device
-        self._share = share
+        self._rank = rank
         self._workers = workers
 
-    def batches(self, batch_size: int) -> Iterator[Batch]:
+    def batches(self, batch_size: int) -> Iterator[LabelledBatch]:
         """See HeldOutImages."""
-        mine = range(self._share.rank, self.n_images, self._share.processes)
+        mine = range(self._rank.rank, self.n_images, self._rank.processes)
         items = stream(self._labelled.dataset, mine, self._preprocess, workers=self._workers, strict=True)
         while part := [item for item in islice(items, batch_size) if isinstance(item, Item)]:
             positions = torch.tensor([item.position for item in part])
             labels = torch.tensor([self._labelled.labels[item.position] for item in part])
             pixels = torch.stack([item.pixels for item in part])
-            yield Batch(pixels.to(self._device), labels.to(self._device), positions.to(self._device))
+            yield LabelledBatch(pixels.to(self._device), labels.to(self._device), positions.to(self._device))
 
 
 class _Order:
-    """A batch sampler: this process's share of each batch, as (epoch, position) pairs."""
+    """A batch sampler: this process's part of each batch, as (epoch, position) pairs."""
 
-    def __init__(self, n_images: int, recipe: Recipe, share: Share) -> None:
+    def __init__(self, n_images: int, recipe: Recipe, rank: ProcessRank) -> None:
         self.epoch = 0
         self.first_step = 0
         self._n_images = n_images
         self._recipe = recipe
-        self._share = share
+        self._rank = rank
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         size = self._recipe.batch_size
         order = plan_epoch(self._n_images, self._recipe.seed, self.epoch, padding=0, flip=False).order
         for step in range(self.first_step, self._n_images // size):
-            share = self._share.of(order[step * size : (step + 1) * size])
-            yield [(self.epoch, position) for position in share.tolist()]
+            mine = self._rank.part_of(order[step * size : (step + 1) * size])
+            yield [(self.epoch, position) for position in mine.tolist()]
 
     def __len__(self) -> int:
         return self._n_images // self._recipe.batch_size - self.first_step

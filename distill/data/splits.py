@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from torch import nn
 
 from distill.recipe.schema import DeviceData, Recipe, WorkerData
-from distill.training.networks import Classes
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets import ImageDataset, limit, open_dataset, resolve_labels
@@ -16,8 +15,28 @@ from xkd_eval.errors import XkdError
 
 
 @dataclass(frozen=True)
+class Classes:
+    """What a data set calls its classes.
+
+    Attributes:
+        count: K.
+        names: K class names, or None.
+        wordnet_ids: K WordNet ids, or None.
+    """
+
+    count: int
+    names: tuple[str, ...] | None = None
+    wordnet_ids: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Labelled:
-    """A data set and the class index of each of its images."""
+    """A data set and the class index of each of its images.
+
+    Attributes:
+        dataset: N images.
+        labels: N class indices.
+    """
 
     dataset: ImageDataset
     labels: list[int]
@@ -42,6 +61,9 @@ class Splits:
 
 def open_splits(recipe: Recipe) -> Splits:
     """Open training and test images, hold some out, and number the classes.
+
+    Args:
+        recipe: `data`, `seed` and `batch_size` are read.
 
     Raises:
         XkdError: no data, no labels, an empty split, a test set of other classes, fewer images than a batch.
@@ -70,8 +92,12 @@ def open_splits(recipe: Recipe) -> Splits:
 def check_same_classes(splits: Splits, teacher: Classifier) -> None:
     """Refuse a teacher whose logits mean other classes than the student's.
 
+    Args:
+        splits: of the recipe.
+        teacher: as loaded.
+
     Raises:
-        XkdError: they do.
+        XkdError: other classes, or another order of the same.
     """
     try:
         labels = resolve_labels(splits.train.dataset, teacher)
@@ -136,13 +162,13 @@ def _known_labels(test: ImageDataset, classes: Classes) -> list[int]:
     return known
 
 
-def _hold_out(labelled: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled | None]:
-    n_held_out = round(share * len(labelled.labels))
-    if share == 0:
+def _hold_out(labelled: Labelled, fraction: float, seed: int) -> tuple[Labelled, Labelled | None]:
+    n_held_out = round(fraction * len(labelled.labels))
+    if fraction == 0:
         return labelled, None
     if n_held_out == 0 or n_held_out == len(labelled.labels):
         raise XkdError(
-            f"val_split: {share} of {len(labelled.labels)} training images leaves an empty split; choose another share"
+            f"val_split: {fraction} of {len(labelled.labels)} training images leaves an empty split; choose another one"
         )
     held_out = set(limit(labelled.dataset, n_held_out, seed).ids)
     positions = range(len(labelled.labels))

@@ -1,4 +1,4 @@
-"""Bringing a student's and a teacher's maps to one size."""
+"""Spatial maps of a student and a teacher brought to one size."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch.nn import functional as F
 from xkd_eval.errors import XkdError
 
 
-def to_size(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def to_size(features: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear, align_corners=False: (B, K, h, w) -> (B, K, *size)."""
-    if tuple(maps.shape[2:]) == tuple(size):
-        return maps
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+    if tuple(features.shape[2:]) == tuple(size):
+        return features
+    return F.interpolate(features, size=size, mode="bilinear", align_corners=False)
 
 
 def to_larger(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
@@ -27,12 +27,14 @@ def pool_to_smaller(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     return pool_to(student, size), pool_to(teacher, size)
 
 
-def pool_to(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def pool_to(features: Tensor, size: tuple[int, int]) -> Tensor:
     """Adaptive average pooling: (B, C, h, w) -> (B, C, *size).
 
     Raises:
         XkdError: the maps are smaller than that, so nothing could be averaged.
     """
-    if maps.shape[2] < size[0] or maps.shape[3] < size[1]:
-        raise XkdError(f"pooling: maps of {tuple(maps.shape[2:])} cannot be averaged to {size}; choose a smaller grid")
-    return F.adaptive_avg_pool2d(maps, size)
+    if features.shape[2] < size[0] or features.shape[3] < size[1]:
+        raise XkdError(
+            f"pooling: maps of {tuple(features.shape[2:])} cannot be averaged to {size}; choose a smaller grid"
+        )
+    return F.adaptive_avg_pool2d(features, size)

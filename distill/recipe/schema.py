@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
-from xkd_eval.errors import XkdError
+from xkd_eval.registry import nearest
 
 
 class _Strict(BaseModel):
@@ -21,7 +27,8 @@ class _Strict(BaseModel):
     def _refuse_unknown_keys(cls, values: Any) -> Any:
         unknown = [key for key in values if key not in cls.model_fields] if isinstance(values, Mapping) else []
         if unknown:
-            raise ValueError(_unknown_key(str(unknown[0]), list(cls.model_fields)))
+            key = str(unknown[0])
+            raise ValueError(f"nothing reads the key {key!r}; {nearest(key, list(cls.model_fields))}")
         return values
 
 
@@ -29,7 +36,8 @@ class Student(_Strict):
     """The network that is trained, from random weights.
 
     Attributes:
-        architecture: a project architecture ("resnet20"), "timm/NAME" or "torchvision/NAME".
+        architecture: a project architecture ("resnet20"), "timm/NAME", "torchvision/NAME", or "py:package.module:name"
+            for a class or function of one's own that takes `num_classes` and returns the network.
         arguments: its keyword arguments; `num_classes` comes from the data.
         preprocess: fields of Preprocess that differ from the defaults: size, mean, std, ...
     """
@@ -44,7 +52,7 @@ class Teacher(_Strict):
 
     Attributes:
         recipe: the recipe that trains it; its student is looked for among the runs.
-        model: what `load_classifier` takes, a file as a rule.
+        model: what `load_classifier` takes: a file as a rule, "timm/NAME", "py:package.module:function", ...
         weights: a file of weights for an architecture's name.
         preprocess: fields of Preprocess that override the teacher's own.
     """
@@ -63,12 +71,12 @@ class Teacher(_Strict):
         return self
 
 
-class Loss(BaseModel):
-    """One term of the objective; the method's options stand beside its weight.
+class WeightedMethod(BaseModel):
+    """An entry of `losses`: a method, its weight in the objective, and beside them the method's own options.
 
     Attributes:
-        method: a name that `xkd-distill recipes --methods` lists.
-        weight: of the sum of the method's terms.
+        method: a name that `xkd-distill recipes --methods` lists, or "py:package.module:Class".
+        weight: what the sum of the method's losses is multiplied by, above 0.
         ramp_epochs: the weight grows in proportion to the epoch until this one.
     """
 
@@ -80,17 +88,17 @@ class Loss(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The method's own."""
+        """The method's own, by name."""
         return dict(self.model_extra or {})
 
 
 class _Data(_Strict):
-    """What both loaders share.
+    """What both loaders read.
 
     Attributes:
         path: what `open_dataset` takes; None has to be given as `data`.
         images: train on a seeded, label-stratified sample of so many; of the embedded set, how many are made.
-        val_split: share of the training images that is held out, never trained on and used to select the epoch.
+        val_split: fraction of the training images that is held out, never trained on and used to select the epoch.
         flip: mirror half of the images.
     """
 
@@ -116,7 +124,7 @@ class WorkerData(_Data):
 
     Attributes:
         workers: processes on each node's device.
-        scale: smallest and largest share of a photo's area that a random crop covers.
+        scale: smallest and largest fraction of a photo's area that a random crop covers.
     """
 
     loader: Literal["workers"]
@@ -144,6 +152,8 @@ class AdamW(_Strict):
 
 
 class _Schedule(_Strict):
+    """What schedules with a linear warm-up read, in epochs."""
+
     warmup_epochs: float = Field(default=0.0, ge=0)
 
 
@@ -154,7 +164,7 @@ class Constant(_Schedule):
 
 
 class MultiStep(_Schedule):
-    """Times `factor` at each milestone; milestones are shares of all epochs, so that a shorter run keeps its shape."""
+    """Times `factor` at each milestone, a fraction of all epochs, so that a shorter run keeps its shape."""
 
     name: Literal["multistep"]
     milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
@@ -183,26 +193,39 @@ Schedule = Annotated[Constant | MultiStep | Cosine | OneCycle, Field(discriminat
 
 
 class Recipe(_Strict):
-    """A student, its teacher, its data, and how it is trained.
+    """A student, its teacher, its data, and how it is trained; frozen, its fields checked.
 
     Attributes:
+        imports: modules that are imported before a name of this recipe is looked up, such as one that registers a
+            method of one's own.
         data, student, teacher, losses, optimiser, schedule: see their classes.
         epochs: passes over the training images; images that fill no batch are left for another epoch.
-        batch_size: images an optimiser step, over all processes and all accumulated parts.
-        accumulate: parts that a process splits its share of a batch into. Batch norm, and losses that compare the
-            images of a batch, see one part.
+        batch_size: images an optimiser step, over all processes and micro-batches.
+        accumulate: micro-batches that a process splits its part of a batch into. Batch norm, and losses that compare
+            the images of a batch, see one of them.
         ema_decay: of a moving average of the weights, which is then what is evaluated and saved.
         clip_norm: upper bound of the gradient's L2 norm.
         precision: "bf16" computes the networks under autocast; losses stay in float32.
         channels_last: memory format of the networks; no result depends on it beyond rounding.
         compile: run the networks through torch.compile.
         seed: of the weights, the order of the images and their augmentation.
+
+    Raises:
+        pydantic.ValidationError: a key that nothing reads, or a value out of range; `load_recipe` and `train` say the
+            same in one line as an XkdError.
+
+    Example:
+        >>> import distill
+        >>> recipe = distill.load_recipe("quickstart/kd", ["epochs=3"])
+        >>> isinstance(recipe, distill.Recipe), recipe.epochs, [loss.method for loss in recipe.losses]
+        (True, 3, ['ce', 'kd'])
     """
 
+    imports: tuple[str, ...] = ()
     data: Data
     student: Student
     teacher: Teacher | None = None
-    losses: tuple[Loss, ...] = Field(min_length=1)
+    losses: tuple[WeightedMethod, ...] = Field(min_length=1)
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0)
     accumulate: int = Field(default=1, gt=0)
@@ -223,6 +246,14 @@ class Recipe(_Strict):
                 raise ValueError(f"losses: {name!r} stands there {names.count(name)} times; expected once")
         return self
 
+    @model_serializer(mode="wrap")
+    def _leave_out_no_imports(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A recipe without `imports` is written as it was before there were any, so that equal ones stay equal."""
+        values = serialise(self)
+        if not values.get("imports"):
+            values.pop("imports", None)
+        return values
+
     def identity(self) -> dict[str, Any]:
         """Plain values without where the files lie on this machine: equal for two runs of the same training."""
         values = self.model_dump(mode="json")
@@ -230,57 +261,3 @@ class Recipe(_Strict):
         values["data"].pop("workers", None)
         values.pop("teacher")
         return values
-
-
-def parse_recipe(values: Mapping[str, Any], source: str = "recipe") -> Recipe:
-    """Plain values as a Recipe.
-
-    Args:
-        values: nested, as YAML has them.
-        source: whose they are, for the messages.
-
-    Raises:
-        XkdError: the first fault: an unknown key with the nearest known one, a missing key, a value out of range.
-    """
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in _place(first["loc"], values))
-        raise XkdError(f"{source}: {place + ': ' if place else ''}{_explained(first)}") from None
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """The known names that a wrong one may mean, for a message."""
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return f"nearest: {', '.join(near)}" if near else f"expected one of {', '.join(known)}"
-
-
-def _unknown_key(key: str, known: list[str]) -> str:
-    return f"nothing reads the key {key!r}; {nearest(key, known)}"
-
-
-def _place(location: tuple[int | str, ...], values: Any) -> list[int | str]:
-    """The keys that lead to a fault, without the tags that pydantic adds for unions."""
-    place = []
-    for part in location:
-        if isinstance(values, Mapping) and part not in values and part in (values.get("name"), values.get("loader")):
-            continue
-        place.append(part)
-        try:
-            values = values[part]
-        except (KeyError, IndexError, TypeError):
-            values = None
-    return place
-
-
-def _explained(fault: Any) -> str:
-    message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "missing":
-        return "missing; add it"
-    if fault["type"] == "value_error":
-        return message
-    if fault["type"] == "union_tag_not_found":
-        return f"the key {fault['ctx']['discriminator']} is missing"
-    found = "" if fault["type"] == "union_tag_invalid" else f"{fault['input']!r} found; "
-    return found + message[0].lower() + message[1:]

@@ -13,6 +13,8 @@ import torch
 
 from distill.recipe.files import recipe_text
 from distill.recipe.schema import Recipe
+from distill.runs.job import JOB, LOG
+from distill.runs.layout import BEST, METRICS, RECIPE, RESULT, STATE, STUDENT, read_result
 from distill.runs.tables import csv_text
 from xkd_eval.classifiers.weight_files import read_weight_file
 from xkd_eval.errors import XkdError
@@ -20,18 +22,18 @@ from xkd_eval.files import replacing
 
 _FORMAT = "xkd-training"
 _VERSION = 1
-_FILES = ("recipe.yaml", "metrics.csv", "last.pt", "best.pt", "student.pt", "result.json")
+_FILES = (RECIPE, METRICS, STATE, BEST, STUDENT, RESULT)
 
 
-class RunDirectory:
-    """One training run.
+class TrainingDirectory:
+    """The directory of one training.
 
     Args:
         path: created where absent.
         recipe: as resolved.
         resume: continue the run that is there.
         overwrite: start afresh, whatever run is there.
-        write: False in processes that only read.
+        write: False in processes that read alone, as all but the first of several.
 
     Attributes:
         state: what `write_state` wrote last; None at the start of a run.
@@ -54,27 +56,26 @@ class RunDirectory:
                 "`overwrite` starts afresh"
             )
         if self.state is None:
-            self.write_bytes("recipe.yaml", recipe_text(recipe).encode())
+            self.write_bytes(RECIPE, recipe_text(recipe).encode())
 
     @property
     def result(self) -> dict[str, Any] | None:
         """What a finished run came to; None while it is unfinished."""
-        file = self.path / "result.json"
-        return json.loads(file.read_text()) if file.is_file() else None
+        return read_result(self.path)
 
     def write_state(self, state: Mapping[str, Any]) -> None:
         """last.pt: everything that a run continues from, tensors and plain values."""
         buffer = io.BytesIO()
         torch.save({"format": _FORMAT, "version": _VERSION, **state}, buffer)
-        self.write_bytes("last.pt", buffer.getbuffer())
+        self.write_bytes(STATE, buffer.getbuffer())
 
-    def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """metrics.csv, one row an epoch."""
-        self.write_bytes("metrics.csv", csv_text(rows).encode())
+    def write_metrics(self, history: Sequence[Mapping[str, float]]) -> None:
+        """metrics.csv, a line an epoch."""
+        self.write_bytes(METRICS, csv_text(history).encode())
 
     def write_result(self, result: Mapping[str, Any]) -> None:
-        """Finish the run."""
-        self.write_bytes("result.json", (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
+        """result.json, by which a run counts as finished."""
+        self.write_bytes(RESULT, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
 
     def write_bytes(self, name: str, content: bytes | memoryview) -> None:
         """Write a file so that readers, and a run after a crash, see the former one or the new one.
@@ -97,7 +98,7 @@ class RunDirectory:
             ) from None
 
     def _read_state(self, recipe: Recipe) -> dict[str, Any] | None:
-        file = self.path / "last.pt"
+        file = self.path / STATE
         if not file.is_file():
             if self.path.is_dir() and any(entry.name not in _FILES for entry in self._visible()):
                 raise XkdError(
@@ -118,12 +119,12 @@ class RunDirectory:
         return state
 
     def _visible(self) -> list[Path]:
-        return [
-            entry for entry in self.path.iterdir() if not entry.name.startswith((".", "seed-", "tensorboard", "log"))
-        ]
+        """Entries that neither other seeds nor a sweep nor TensorBoard put there."""
+        others = (".", "seed-", "tensorboard", LOG, JOB)
+        return [entry for entry in self.path.iterdir() if not entry.name.startswith(others)]
 
     def _remove(self) -> None:
-        if not (self.path / "recipe.yaml").is_file():
+        if not (self.path / RECIPE).is_file():
             return
         for name in _FILES:
             (self.path / name).unlink(missing_ok=True)

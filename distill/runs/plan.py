@@ -1,4 +1,4 @@
-"""Which runs a command stands for: recipes x seeds, each with its directory."""
+"""Which trainings a command stands for: recipes x seeds, each with its directory."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from distill.recipe.files import directory_name, expand, load_recipe
+from distill.recipe.files import expand, load_recipe
+from distill.recipe.imports import import_modules
 from distill.recipe.schema import Recipe, Teacher
+from distill.runs.layout import directory_name, seed_directory
 from xkd_eval.errors import XkdError
 
 
@@ -28,14 +30,14 @@ class PlannedRun:
 
 
 @dataclass(frozen=True)
-class Choices:
-    """What the command line changes of a recipe.
+class RecipeChanges:
+    """What a command changes of its recipes.
 
     Attributes:
         data: the data set's folder or file.
         teacher: a model in place of the recipe's teacher, or for a recipe that distils and names none.
         teacher_weights: a file of weights for the teacher's architecture.
-        val_split: share of the training images that is held out.
+        val_split: fraction of the training images that is held out.
         precision: "fp32" or "bf16".
         compile: run the networks through torch.compile.
         overrides: "key=value" texts, applied last.
@@ -51,13 +53,13 @@ class Choices:
 
 
 def plan_runs(
-    names: Sequence[str], choices: Choices, runs: Path, seeds: Sequence[int] = (), output: Path | None = None
+    names: Sequence[str], changes: RecipeChanges, runs: Path, seeds: Sequence[int] = (), output: Path | None = None
 ) -> list[PlannedRun]:
     """Resolve recipes and give each its directory.
 
     Args:
-        names: of recipes, or of files for all of their rows.
-        choices: of the command line.
+        names: of recipes, or of files for all of their variants.
+        changes: of the recipes.
         runs: each recipe's directory lies below, under its name.
         seeds: one run each, in a directory seed-N below the recipe's; empty for the recipe's own seed.
         output: the directory of a single recipe instead.
@@ -66,41 +68,43 @@ def plan_runs(
         XkdError: no such recipe, an override that makes none, an `output` for several recipes, a teacher that no
             recipe reads.
     """
-    recipes = {name: _resolved(name, choices) for given in names for name in expand(given)}
+    recipes = {name: _resolved(name, changes) for given in names for name in expand(given)}
     if output is not None and len(recipes) > 1:
         raise XkdError(f"output: names one directory, but {len(recipes)} recipes are to run; give `runs`, or name one")
-    if choices.teacher is not None and not any(map(_distils, recipes.values())):
+    if changes.teacher is not None and not any(map(_distils, recipes.values())):
         raise XkdError(f"teacher: no loss of {', '.join(recipes)} distils, so nothing reads it; leave it out")
     planned = []
     for name, recipe in recipes.items():
         directory = output or runs / directory_name(name)
         for seed in seeds:
             seeded = recipe.model_copy(update={"seed": seed})
-            planned.append(PlannedRun(name, seeded, directory / f"seed-{seed}"))
+            planned.append(PlannedRun(name, seeded, seed_directory(directory, seed)))
         if not seeds:
             planned.append(PlannedRun(name, recipe, directory))
     return planned
 
 
-def _resolved(name: str, choices: Choices) -> Recipe:
+def _resolved(name: str, changes: RecipeChanges) -> Recipe:
     given = {
-        "data.path": choices.data,
-        "data.val_split": choices.val_split,
-        "precision": choices.precision,
-        "compile": choices.compile or None,
+        "data.path": changes.data,
+        "data.val_split": changes.val_split,
+        "precision": changes.precision,
+        "compile": changes.compile or None,
     }
     texts = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
-    recipe = load_recipe(name, [*texts, *choices.overrides])
-    if choices.teacher_weights is not None and choices.teacher is None:
+    recipe = load_recipe(name, [*texts, *changes.overrides])
+    if changes.teacher_weights is not None and changes.teacher is None:
         raise XkdError("teacher_weights: needs the architecture as `teacher`, such as timm/resnet18")
-    if choices.teacher is None or not _distils(recipe):
+    if changes.teacher is None or not _distils(recipe):
         return recipe
-    weights = None if choices.teacher_weights is None else str(choices.teacher_weights)
+    weights = None if changes.teacher_weights is None else str(changes.teacher_weights)
     preprocess = {} if recipe.teacher is None else recipe.teacher.preprocess
-    return recipe.model_copy(update={"teacher": Teacher(model=choices.teacher, weights=weights, preprocess=preprocess)})
+    return recipe.model_copy(update={"teacher": Teacher(model=changes.teacher, weights=weights, preprocess=preprocess)})
 
 
 def _distils(recipe: Recipe) -> bool:
-    from distill.methods import method_class
+    """Whether any of a recipe's methods needs a teacher."""
+    from distill.methods.registry import METHODS  # imports torch, which most commands do without
 
-    return any(method_class(loss.method).requires for loss in recipe.losses)
+    import_modules(recipe)
+    return any(METHODS[loss.method].requires for loss in recipe.losses)

@@ -12,16 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.recipe.files import directory_name, load_recipe
+from distill.recipe.files import load_recipe
 from distill.recipe.schema import Recipe
-from distill.runs.sweep_file import SweepChoices, SweepFile
+from distill.runs import tables
+from distill.runs.job import JOB, LOG, RUNNER, TrainingJob, write_jobs
+from distill.runs.layout import RECIPE, directory_name, read_result, seed_directory, students_in
+from distill.runs.sweep_file import SweepChanges, SweepFile
 from distill.runs.tables import Outcome, csv_text, markdown
 from xkd_eval.errors import XkdError
 from xkd_eval.files import replacing
 
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 0.1
 
-Report = Callable[[int, int, str], None]
+SweepProgress = Callable[[int, int, str], None]
 """Called with the runs done, the runs in all, and what is under way."""
 
 
@@ -33,28 +36,25 @@ class SweepRun:
         name: recipe and variant.
         recipe: as resolved.
         directory: of the run.
-        command: what makes it, without the interpreter.
         teacher: the name of the runs of its teacher, where that is a recipe.
     """
 
     name: str
     recipe: Recipe
     directory: Path
-    command: tuple[str, ...]
     teacher: str | None
 
     @property
     def result(self) -> dict[str, Any] | None:
         """What the finished run came to."""
-        file = self.directory / "result.json"
-        return json.loads(file.read_text()) if file.is_file() else None
+        return read_result(self.directory)
 
     @property
     def is_finished(self) -> bool:
         """Whether it came to anything by this recipe: `train` refuses to go on with what another left."""
         if self.result is None:
             return False
-        return load_recipe(str(self.directory / "recipe.yaml")).identity() == self.recipe.identity()
+        return load_recipe(str(self.directory / RECIPE)).identity() == self.recipe.identity()
 
 
 @dataclass(frozen=True)
@@ -70,27 +70,27 @@ class SweepResult:
     failed: list[tuple[Path, str]]
 
 
-def plan_sweep(sweep: SweepFile, directory: Path, choices: SweepChoices | None = None) -> list[SweepRun]:
+def plan_sweep(sweep: SweepFile, directory: Path, changes: SweepChanges | None = None) -> list[SweepRun]:
     """All runs in the file's order, a teacher's right before the first that need it.
 
     Args:
         sweep: the file.
         directory: of the sweep; runs lie below it, and so do the teachers that students look for.
-        choices: of the command line.
+        changes: of the file.
 
     Raises:
         XkdError: a name or an override that makes no recipe; a teacher that neither lies there nor is in the sweep.
     """
-    choices = choices or SweepChoices()
-    sweep = choices.applied(sweep)
+    changes = changes or SweepChanges()
+    sweep = changes.applied(sweep)
     runs = [
-        _run(sweep, name, variant, seed, directory, choices)
+        _planned(sweep, name, variant, seed, directory, changes)
         for name, seed in sweep.names_and_seeds()
         for variant in _variants(sweep, name)
     ]
     made = {run.name for run in runs}
     for run in runs:
-        if run.teacher is not None and run.teacher not in made and not _students(directory, run.teacher):
+        if run.teacher is not None and run.teacher not in made and not students_in(directory / run.teacher):
             raise XkdError(
                 f"sweep: {run.name} needs the teacher of {run.teacher!r}, which is neither among its recipes nor in "
                 f"{directory}; add the recipe, or set teacher.model"
@@ -98,19 +98,33 @@ def plan_sweep(sweep: SweepFile, directory: Path, choices: SweepChoices | None =
     return _teachers_first(runs)
 
 
-def run_sweep(runs: Sequence[SweepRun], directory: Path, jobs: int, report: Report | None = None) -> SweepResult:
+def run_sweep(
+    runs: Sequence[SweepRun],
+    directory: Path,
+    jobs: int = 1,
+    *,
+    device: str = "auto",
+    capture: bool = False,
+    progress: SweepProgress | None = None,
+) -> SweepResult:
     """Run what is not finished, `jobs` at a time, and keep results.csv and results.md up to date.
 
-    Finished runs are kept and unfinished ones continued, so the same command goes on after an interruption. A run that
-    fails leaves its log, and the others go on. On a CPU the jobs share its cores out.
+    Each run is handed over as a file in its directory. Finished runs are kept and unfinished ones continued, so the
+    same call goes on after an interruption. A run that fails leaves its log, and the others go on. On a CPU the jobs
+    divide its cores among them.
 
     Args:
         runs: of `plan_sweep`.
         directory: of the sweep.
         jobs: processes at once, on one device.
-        report: told when a run starts or ends.
+        device: of all runs, "auto" or "cpu".
+        capture: launch each step as one CUDA graph.
+        progress: told when a run starts or ends.
+
+    Raises:
+        XkdError: a file cannot be written.
     """
-    report = report or (lambda done, total, where: None)
+    progress = progress or (lambda done, total, where: None)
     finished = {run.directory for run in runs if run.is_finished}
     waiting = [run for run in runs if run.directory not in finished]
     active: list[tuple[SweepRun, subprocess.Popen[bytes]]] = []
@@ -121,7 +135,8 @@ def run_sweep(runs: Sequence[SweepRun], directory: Path, jobs: int, report: Repo
         while waiting or active:
             for run in [run for run in waiting if _is_ready(run, runs, finished)][: jobs - len(active)]:
                 waiting.remove(run)
-                active.append((run, _start(run, environment)))
+                job = TrainingJob(run.name, run.recipe, run.directory, directory, device, resume=True, capture=capture)
+                active.append((run, _start(job, environment)))
             if not active:
                 failed |= {run.directory: "its teacher failed" for run in waiting}
                 break
@@ -129,12 +144,13 @@ def run_sweep(runs: Sequence[SweepRun], directory: Path, jobs: int, report: Repo
             for run, process in ended:
                 active.remove((run, process))
                 if process.returncode:
-                    failed[run.directory] = _last_line(run.directory / "log.txt")
+                    failed[run.directory] = _last_line(run.directory / LOG)
                 else:
                     finished.add(run.directory)
             if ended:
                 _write_results(_outcomes(runs, finished), directory)
-            report(len(finished) + len(failed), len(runs), ", ".join(_label(run, directory) for run, _ in active))
+            under_way = ", ".join(run.directory.relative_to(directory).as_posix() for run, _ in active)
+            progress(len(finished) + len(failed), len(runs), under_way)
             time.sleep(_POLL_SECONDS)
     finally:
         for _, process in active:
@@ -150,8 +166,8 @@ def _variants(sweep: SweepFile, name: str) -> list[str]:
     return list(sweep.variants) if sweep.variants and load_recipe(name).teacher is not None else [""]
 
 
-def _run(sweep: SweepFile, name: str, variant: str, seed: int, directory: Path, choices: SweepChoices) -> SweepRun:
-    overrides = [*sweep.set, *sweep.variants.get(variant, []), *choices.overrides]
+def _planned(sweep: SweepFile, name: str, variant: str, seed: int, directory: Path, changes: SweepChanges) -> SweepRun:
+    overrides = [*sweep.set, *sweep.variants.get(variant, []), *changes.overrides]
     if sweep.data is not None:
         overrides.insert(0, f"data.path={json.dumps(sweep.data)}")
     if sweep.val_split is not None:
@@ -159,14 +175,10 @@ def _run(sweep: SweepFile, name: str, variant: str, seed: int, directory: Path, 
     # Last, so that no override can make two runs of one seed.
     overrides.append(f"seed={seed}")
     recipe = load_recipe(name, overrides)
-    label = f"{directory_name(name)}/{variant}" if variant else directory_name(name)
-    place = directory / label / f"seed-{seed}"
-    command = ["train", name, "-o", str(place), "--runs", str(directory), "--device", choices.device, "--resume"]
-    command += ["--capture"] if choices.capture else []
-    command += [part for override in overrides for part in ("--set", override)]
+    run = f"{directory_name(name)}/{variant}" if variant else directory_name(name)
     named = recipe.teacher.recipe if recipe.teacher is not None else None
     teacher = None if named is None else directory_name(named)
-    return SweepRun(label, recipe, place, tuple(command), teacher)
+    return SweepRun(run, recipe, seed_directory(directory / run, seed), teacher)
 
 
 def _teachers_first(runs: Sequence[SweepRun]) -> list[SweepRun]:
@@ -189,20 +201,12 @@ def _is_ready(run: SweepRun, runs: Sequence[SweepRun], finished: Set[Path]) -> b
     return all(other.directory in finished for other in runs if other.name == run.teacher)
 
 
-def _label(run: SweepRun, directory: Path) -> str:
-    return run.directory.relative_to(directory).as_posix()
-
-
-def _students(directory: Path, name: str) -> list[Path]:
-    place = directory / name
-    return [*place.glob("student.pt"), *place.glob("seed-*/student.pt")]
-
-
-def _start(run: SweepRun, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    run.directory.mkdir(parents=True, exist_ok=True)
-    with (run.directory / "log.txt").open("ab") as log:
+def _start(job: TrainingJob, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    file = job.directory / JOB
+    write_jobs([job], file)
+    with (job.directory / LOG).open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "distill", *run.command],
+            [sys.executable, "-m", RUNNER, str(file)],
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
@@ -217,8 +221,7 @@ def _last_line(log: Path) -> str:
 
 
 def _outcomes(runs: Sequence[SweepRun], finished: Set[Path]) -> list[Outcome]:
-    results = ((run.name, run.result) for run in runs if run.directory in finished)
-    return [Outcome(name, result) for name, result in results if result is not None]
+    return tables.finished((run.name, run.directory) for run in runs if run.directory in finished)
 
 
 def _write_results(outcomes: Sequence[Outcome], directory: Path) -> None:

@@ -12,8 +12,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from distill.recipe.files import expand
-from distill.recipe.schema import nearest
 from xkd_eval.errors import XkdError
+from xkd_eval.registry import nearest
 
 
 class Stage(BaseModel):
@@ -42,7 +42,7 @@ class SweepFile(BaseModel):
         set: "key=value" overrides of all runs.
         variants: name to further overrides; each recipe that distils runs once a variant.
         data: of all runs.
-        val_split: held-out share of all runs.
+        val_split: held-out fraction of all runs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -79,22 +79,18 @@ class SweepFile(BaseModel):
 
 
 @dataclass(frozen=True)
-class SweepChoices:
-    """What the command line changes of a sweep's file.
+class SweepChanges:
+    """What a command changes of a sweep's file.
 
     Attributes:
         data: of all runs, instead of the file's.
         seeds: of all recipes, instead of the file's; empty for those.
         overrides: "key=value" texts of all runs, after the file's.
-        device: "auto" or "cpu".
-        capture: launch each step as one CUDA graph.
     """
 
     data: str | None = None
     seeds: Sequence[int] = ()
     overrides: Sequence[str] = ()
-    device: str = "auto"
-    capture: bool = False
 
     def applied(self, sweep: SweepFile) -> SweepFile:
         """The file as if it said so itself."""

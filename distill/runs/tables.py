@@ -6,14 +6,17 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from distill.runs.layout import read_result
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What result.json of one run says.
+    """What one finished training came to.
 
     Attributes:
         name: of the run without its seed.
@@ -22,6 +25,12 @@ class Outcome:
 
     name: str
     result: dict[str, Any]
+
+
+def finished(runs: Iterable[tuple[str, Path]]) -> list[Outcome]:
+    """What the finished ones among runs came to, given the name and the directory of each."""
+    results = ((name, read_result(directory)) for name, directory in runs)
+    return [Outcome(name, result) for name, result in results if result is not None]
 
 
 HEADER = ("recipe", "seeds", "last", "best", "loss", "ECE", "agrees")
@@ -36,24 +45,24 @@ def legend(outcomes: Sequence[Outcome]) -> str:
     )
 
 
-def rows(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
-    """A row a name, in order of appearance, its cells as HEADER names them; percentages as such."""
+def cells(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
+    """A line a name, in order of appearance, its cells as HEADER names them; accuracies in percent."""
     names = list(dict.fromkeys(outcome.name for outcome in outcomes))
-    return [_row(name, [outcome.result for outcome in outcomes if outcome.name == name]) for name in names]
+    return [_line(name, [outcome.result for outcome in outcomes if outcome.name == name]) for name in names]
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
     """The table as Markdown."""
-    lines = [HEADER, ("---",) * 2 + ("---:",) * (len(HEADER) - 2), *rows(outcomes)]
+    lines = [HEADER, ("---",) * 2 + ("---:",) * (len(HEADER) - 2), *cells(outcomes)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{legend(outcomes)}\n"
 
 
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as CSV under all of their keys, in order of appearance; a key that a row lacks is empty."""
+def csv_text(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Lines as CSV under all of their keys, in order of appearance; a key that a line lacks is empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for line in lines for name in line)), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(lines)
     return text.getvalue()
 
 
@@ -65,7 +74,7 @@ def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
 
 
-def _row(name: str, results: list[dict[str, Any]]) -> tuple[str, ...]:
+def _line(name: str, results: list[dict[str, Any]]) -> tuple[str, ...]:
     def percent(epoch: str, score: str) -> str:
         return mean_and_deviation([100 * value for value in _values(results, epoch, score)])
 

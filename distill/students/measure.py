@@ -8,20 +8,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from distill.data.batches import Batch, Share
+from distill.data.batches import LabelledBatch, ProcessRank
 from distill.data.photographs import HeldOutPhotographs
 from distill.data.splits import Labelled
 from distill.students.scores import Scores, score
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
-from xkd_eval.datasets import ImageDataset, limit, open_dataset, resolve_labels
+from xkd_eval.datasets import ImageDataset, open_dataset, resolve_labels
+from xkd_eval.datasets import limit as stratified_sample
 from xkd_eval.datasets.base import Subset
 from xkd_eval.devices import resolve_device
 from xkd_eval.engines.eager import prepare
 from xkd_eval.errors import XkdError
-
-Progress = Callable[[int, int], None]
-"""Called with the images done and the images in all."""
+from xkd_eval.runner import Progress
 
 _AT_ONCE = 250
 
@@ -33,7 +32,7 @@ def measure(
     weights: Path | None = None,
     teacher: str | None = None,
     teacher_weights: Path | None = None,
-    images: int | None = None,
+    limit: int | None = None,
     device: str = "auto",
     workers: int = 0,
     progress: Progress | None = None,
@@ -44,25 +43,28 @@ def measure(
         model, teacher: what `load_classifier` takes; each sees its own Preprocess.
         data: what `open_dataset` takes, its held-out part.
         weights, teacher_weights: files for an architecture's name.
-        images: only a label-stratified sample of so many.
+        limit: only a label-stratified sample of so many.
         device: "auto", "cpu", "cuda", ...
         workers: processes that decode.
-        progress: told after every batch.
+        progress: called with the images done and the images in all, after every batch.
+
+    Returns:
+        The scores on those images that have a label among the model's classes.
 
     Raises:
         XkdError: bad input; a model of other classes than its teacher or the data.
     """
     where = resolve_device(device)
     dataset = open_dataset(data, split="test")
-    if images is not None:
-        dataset = limit(dataset, images)
+    if limit is not None:
+        dataset = stratified_sample(dataset, limit)
     student = load_classifier(model, weights=weights)
     labelled = _labelled(dataset, student)
     n_images, passes = len(labelled.labels), 1 if teacher is None else 2
     report = progress or (lambda done, total: None)
 
-    def batches(classifier: Classifier, done: int) -> Iterator[Batch]:
-        images = HeldOutPhotographs(labelled, classifier.preprocess, where, Share(), workers)
+    def batches(classifier: Classifier, done: int) -> Iterator[LabelledBatch]:
+        images = HeldOutPhotographs(labelled, classifier.preprocess, where, ProcessRank(), workers)
         for batch in images.batches(_AT_ONCE):
             yield batch
             done += len(batch.labels)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.data.batches import Batch
+from distill.data.batches import LabelledBatch
 
 BINS = 15
 _TOP = 5
@@ -17,14 +17,14 @@ _TOP = 5
 
 @dataclass(frozen=True)
 class Scores:
-    """Of one classifier on one set of labelled images.
+    """What one classifier makes of one set of labelled images; fractions are from 0 to 1.
 
     Attributes:
-        n_images: how many.
-        top1, top5: share whose true class is the most probable, or among the five most probable (or all K < 5).
-        loss: mean cross-entropy.
+        n_images: how many images.
+        top1, top5: fraction whose true class is the most probable, or among the five most probable (or all K < 5).
+        loss: mean cross-entropy, in nats.
         calibration_error: see `expected_calibration_error`.
-        agreement: share on which the most probable class is the teacher's; None without one.
+        agreement: fraction on which the most probable class is the teacher's; None without one.
     """
 
     n_images: int
@@ -35,22 +35,22 @@ class Scores:
     agreement: float | None = None
 
     def to_dict(self) -> dict[str, float | int]:
-        """Plain values without what is undefined."""
+        """The attributes by name, without an agreement that is None."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def score(
     classify: Callable[[Tensor], Tensor],
-    batches: Iterable[Batch],
-    teacher_answers: Callable[[Batch], Tensor] | None = None,
+    batches: Iterable[LabelledBatch],
+    teacher_answers: Callable[[LabelledBatch], Tensor] | None = None,
     gather: Callable[[Tensor], Tensor] = lambda values: values,
 ) -> Scores:
-    """Measure a classifier.
+    """Measure a classifier on batches of labelled images.
 
     Args:
         classify: (B, 3, H, W) uint8 -> (B, K) logits; in eval mode.
         batches: of images that were not trained on.
-        teacher_answers: Batch -> (B,) class indices.
+        teacher_answers: batch -> (B,) class indices that the teacher predicts.
         gather: (n, 5) of this process -> (N, 5) of all.
     """
     with torch.inference_mode():
@@ -82,7 +82,9 @@ def expected_calibration_error(confidence: Tensor, correct: Tensor, bins: int = 
 
 
 def _measure(
-    classify: Callable[[Tensor], Tensor], batch: Batch, teacher_answers: Callable[[Batch], Tensor] | None
+    classify: Callable[[Tensor], Tensor],
+    batch: LabelledBatch,
+    teacher_answers: Callable[[LabelledBatch], Tensor] | None,
 ) -> Tensor:
     """(B, 5): correct, correct among five, cross-entropy, confidence, agreement."""
     logits = classify(batch.pixels).float()

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from distill.data.batches import Drawn, ResidentTraining
+from distill.data.augmentation import BatchPlan
+from distill.data.resident import ResidentTraining
 from distill.recipe.schema import Sgd
 from distill.training.optimisers import read_learning_rate_from
-from distill.training.setup import Parts
+from distill.training.setup import TrainingSetup
 from distill.training.step import differentiate, update
 from xkd_eval.errors import XkdError
 
@@ -23,37 +24,37 @@ from xkd_eval.errors import XkdError
 _STEPS_BEFORE_CAPTURE = 3
 
 
-class WholeStep:
+class CapturedStep:
     """The step of OrdinaryStep on inputs that lie in fixed places: recorded once on a GPU, run as it is on a CPU.
 
     The first steps on a GPU are run as they are, too. They are steps of the training like any other.
 
     Args:
-        parts: of a training that `check_capturable` lets pass, its optimiser's state restored.
+        setup: of a training that `check_capturable` lets pass, its optimiser's state restored.
     """
 
-    def __init__(self, parts: Parts) -> None:
-        assert isinstance(parts.train, ResidentTraining)
-        self._parts = parts
-        self._images = parts.train
-        device, size = parts.accelerator.device, parts.recipe.batch_size
-        self._drawn = Drawn(
+    def __init__(self, setup: TrainingSetup) -> None:
+        assert isinstance(setup.train, ResidentTraining)
+        self._setup = setup
+        self._images = setup.train
+        device, size = setup.accelerator.device, setup.recipe.batch_size
+        self._plan = BatchPlan(
             indices=torch.zeros(size, dtype=torch.int64, device=device),
             shifts=torch.zeros(size, 2, dtype=torch.int64, device=device),
             flips=torch.zeros(size, dtype=torch.bool, device=device),
         )
         self._learning_rate = torch.zeros((), device=device)
-        self._weights = torch.zeros(len(parts.recipe.losses), device=device).unbind()
-        read_learning_rate_from(parts.optimiser, self._learning_rate)
+        self._weights = torch.zeros(len(setup.recipe.losses), device=device).unbind()
+        read_learning_rate_from(setup.optimiser, self._learning_rate)
         self._run = _Graph(self._train, device) if device.type == "cuda" else self._train
 
-    def inputs(self, epoch: int, first_step: int) -> Iterator[Drawn]:
+    def inputs(self, epoch: int, first_step: int) -> Iterator[BatchPlan]:
         """See Step."""
-        return self._images.draws(epoch, first_step)
+        return self._images.plans(epoch, first_step)
 
-    def __call__(self, given: Drawn, learning_rate: float, weights: Sequence[float]) -> dict[str, Tensor]:
+    def __call__(self, given: BatchPlan, learning_rate: float, weights: Sequence[float]) -> dict[str, Tensor]:
         """See Step."""
-        for place, values in zip(self._drawn, given, strict=True):
+        for place, values in zip(self._plan, given, strict=True):
             place.copy_(values)
         for scalar, value in zip((self._learning_rate, *self._weights), (learning_rate, *weights), strict=True):
             scalar.fill_(value)
@@ -61,11 +62,11 @@ class WholeStep:
 
     def _train(self) -> dict[str, Tensor]:
         """What the graph holds."""
-        batch = self._images.cut(self._drawn)
+        batch = self._images.cut(self._plan)
         # A weight that was cast in one run of this function must not be taken for the cast of another's.
-        with self._parts.autocast(cache=False):
-            values = differentiate(self._parts, batch, self._weights)
-        update(self._parts)
+        with self._setup.autocast(cache=False):
+            values = differentiate(self._setup, batch, self._weights)
+        update(self._setup)
         return {name: value.detach() for name, value in values.items()}
 
 
@@ -114,15 +115,18 @@ class _Graph:
         return graph
 
 
-def check_capturable(parts: Parts) -> None:
+def check_capturable(setup: TrainingSetup) -> None:
     """Refuse what a graph cannot hold.
+
+    Args:
+        setup: of the training.
 
     Raises:
         XkdError: the device is no GPU, or the recipe waits for it, draws at random or changes shape within a step.
     """
-    recipe, device = parts.recipe, parts.accelerator.device.type
-    processes = parts.accelerator.num_processes
-    losses = [method.name for method in parts.objective.losses if not method.capturable]
+    recipe, device = setup.recipe, setup.accelerator.device.type
+    processes = setup.accelerator.num_processes
+    methods = [method.name for method in setup.objective.methods if not method.capturable]
     obstacles = [
         (device != "cuda", f"the device is {device!r}; expected 'cuda', an NVIDIA GPU"),
         (processes > 1, f"{processes} processes found; expected one"),
@@ -131,7 +135,7 @@ def check_capturable(parts: Parts) -> None:
         (recipe.ema_decay is not None, f"ema_decay is {recipe.ema_decay}, an average that waits for the GPU"),
         (recipe.compile, "compile is true; expected one of the two"),
         (not isinstance(recipe.optimiser, Sgd), f"optimiser.name is {recipe.optimiser.name!r}; expected 'sgd'"),
-        (bool(losses), f"the loss {', '.join(losses)} draws at random, or does other operations on other values"),
+        (bool(methods), f"the method {', '.join(methods)} draws at random, or does other operations on other values"),
     ]
     for found, what in obstacles:
         if found:

@@ -1,65 +1,52 @@
-"""The training objective: the student and its losses as one module, which is what DDP wraps and averages."""
+"""The training objective: the student and its methods as one module, which is what DDP wraps and averages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from distill.methods import Method, Pass, create_method
-from distill.recipe.schema import Loss
-from distill.training.networks import Observed
+from distill.recipe.schema import WeightedMethod
+from distill.training.observed import Observed
 from xkd_eval.errors import XkdError
 
 TOTAL = "total"
 
 
-@dataclass(frozen=True)
-class Term:
-    """A method with its weight in the sum."""
-
-    method: Method
-    weight: float
-    ramp_epochs: int
-
-    def weight_at(self, epoch: int) -> float:
-        """In epoch 1, 2, ...: the weight, or its share while it grows."""
-        return self.weight * (min(epoch / self.ramp_epochs, 1.0) if self.ramp_epochs else 1.0)
-
-
-def create_terms(losses: Sequence[Loss]) -> list[Term]:
-    """The recipe's losses, still without what depends on the networks' shapes.
+def create_methods(losses: Sequence[WeightedMethod]) -> list[Method]:
+    """The recipe's methods with their options, still without what depends on the networks' shapes.
 
     Raises:
         XkdError: unknown method or option.
     """
-    return [Term(create_method(loss.method, **loss.options), loss.weight, loss.ramp_epochs) for loss in losses]
+    return [create_method(loss.method, **loss.options) for loss in losses]
 
 
 class Objective(nn.Module):
-    """Student and losses; the teacher stays outside, and so out of the checkpoint and of DDP.
+    """Student and methods; the teacher stays outside, and so out of the checkpoint and of DDP.
 
     Args:
         student: trained.
-        terms: their methods may hold trained adapters.
+        methods: they may hold trained adapters.
+        losses: the recipe's entries of the methods, in the same order, with their weights.
+
+    Attributes:
+        student, methods: as given.
+        adapters: the methods as modules, by which their parameters are found.
     """
 
-    def __init__(self, student: Observed, terms: Sequence[Term]) -> None:
+    def __init__(self, student: Observed, methods: Sequence[Method], losses: Sequence[WeightedMethod]) -> None:
         super().__init__()
         self.student = student
-        self.methods = nn.ModuleList(term.method for term in terms)
-        self._terms = tuple(terms)
-
-    @property
-    def losses(self) -> list[Method]:
-        """Of the terms."""
-        return [term.method for term in self._terms]
+        self.methods = tuple(methods)
+        self.adapters = nn.ModuleList(methods)
+        self._losses = tuple(losses)
 
     def weights(self, epoch: int) -> list[float]:
-        """Of the terms, in epoch 1, 2, ..."""
-        return [term.weight_at(epoch) for term in self._terms]
+        """What the methods' losses are multiplied by in epoch 1, 2, ...; those that grow do so in proportion to it."""
+        return [loss.weight * min(epoch / max(loss.ramp_epochs, 1), 1.0) for loss in self._losses]
 
     def forward(
         self,
@@ -75,27 +62,31 @@ class Objective(nn.Module):
             images: (B, 3, H, W), normalised for the student.
             teacher: its pass on the same images.
             labels, indices: (B,).
-            weights: of the terms; scalars on the device where they change without the step being launched anew.
+            weights: of the methods; scalars on the device where they change without the step being launched anew.
 
         Returns:
-            Scalars: "total", the weighted sum to be differentiated; and every term's unweighted value by its name.
+            Scalars: "total", the weighted sum to be differentiated; and every loss by its name, unweighted.
         """
         student = self.student(images)
         total, values = torch.zeros((), device=images.device), {}
-        for term, weight in zip(self._terms, weights, strict=True):
-            losses = term.method(student, teacher, labels, indices)
+        for method, weight in zip(self.methods, weights, strict=True):
+            losses = method(student, teacher, labels, indices)
             total = total + weight * torch.stack(list(losses.values())).sum()
             values.update(losses)
         return {TOTAL: total, **values}
 
     def statistics(self) -> dict[str, Tensor]:
-        """What the methods observed in the latest batch."""
-        return {name: value for term in self._terms for name, value in term.method.statistics.items()}
+        """What the methods observed in the latest batch, scalars by name."""
+        return {name: value for method in self.methods for name, value in method.statistics.items()}
 
     def prepare(self, images: Tensor, teacher: Pass | None, labels: Tensor, indices: Tensor, dataset_size: int) -> None:
-        """Build the adapters on one batch, and check every loss on it.
+        """Build the adapters on one batch, and check every method's loss on it.
 
         The student comes out as it went in, batch norm's statistics included.
+
+        Args:
+            images, teacher, labels, indices: as for `forward`.
+            dataset_size: training images.
 
         Raises:
             XkdError: a loss is not finite, is zero for a random student, or gives it no gradient.
@@ -104,13 +95,13 @@ class Objective(nn.Module):
         self.student.train()
         student = self.student(images)
         if teacher is not None:
-            for term in self._terms:
-                term.method.setup(student, teacher, dataset_size)
+            for method in self.methods:
+                method.setup(student, teacher, dataset_size)
         trained = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
-        for term in self._terms:
-            loss = torch.stack(list(term.method(student, teacher, labels, indices).values())).sum()
-            _check_value(term.method.name, loss)
-            _check_gradient(term.method.name, loss, trained)
+        for method in self.methods:
+            loss = torch.stack(list(method(student, teacher, labels, indices).values())).sum()
+            _check_value(method.name, loss)
+            _check_gradient(method.name, loss, trained)
         self.student.classifier.model.load_state_dict(before)
 
 

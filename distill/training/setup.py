@@ -9,16 +9,19 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from distill.data.batches import Batch, HeldOutImages, Share, TrainingImages, held_out_images, training_images
+from distill.data.batches import HeldOutImages, ProcessRank, TrainingImages
+from distill.data.loaders import held_out_images, training_images
 from distill.data.splits import Splits, check_same_classes, open_splits
-from distill.methods import Method, Pass
+from distill.methods import Method
 from distill.methods.base import Requirement
+from distill.recipe.imports import import_modules
 from distill.recipe.schema import Recipe
-from distill.training.networks import Normaliser, Observed, build_student, load_teacher, requirements, tap_paths
-from distill.training.objective import Objective, create_terms
+from distill.training.networks import build_student, load_teacher, requirements, tap_paths
+from distill.training.objective import Objective, create_methods
+from distill.training.observed import FrozenTeacher, Normaliser, Observed
 from distill.training.optimisers import average_of, create_optimiser
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.trace import random_images
@@ -29,17 +32,18 @@ _ONEDNN_BLOCK = 16  # channels that an AVX-512 kernel takes at a time
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a training run consists of.
+class TrainingSetup:
+    """What a training loop works on.
 
     Attributes:
+        recipe: as resolved.
         accelerator: devices and processes.
-        objective: student and losses, as one module.
+        objective: student and methods, as one module.
         wrapped: the same as the engine wraps it for several processes.
         optimiser: of student and adapters.
         average: moving average of the student's weights; None without `ema_decay`.
         normalise: pixels -> the student's input.
-        teacher: frozen; None where no loss needs one.
+        teacher: frozen; None where no method needs one.
         train, val, test: images; `val` is None without `val_split`.
     """
 
@@ -75,33 +79,8 @@ class Parts:
         return _autocast(self.recipe, self.accelerator.device, cache)
 
 
-class FrozenTeacher:
-    """A teacher with its own input convention, outside of what is trained, wrapped or saved.
-
-    Args:
-        observed: in eval mode, its parameters frozen.
-        normalise: its own.
-        differentiable: whether a loss differentiates the teacher's output with respect to its input.
-    """
-
-    def __init__(self, observed: Observed, normalise: Normaliser, differentiable: bool) -> None:
-        self._observed = observed
-        self._normalise = normalise
-        self._differentiable = differentiable
-        self.classifier = observed.classifier
-
-    def __call__(self, pixels: Tensor) -> Pass:
-        """(B, 3, H, W) uint8 -> its pass."""
-        with torch.set_grad_enabled(self._differentiable):
-            return self._observed(self._normalise(pixels))
-
-    def classes(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) uint8 -> (B,) predicted classes."""
-        return self.classifier.model(self._normalise(pixels)).argmax(1)
-
-
-def assemble(recipe: Recipe, device: str, runs: Path) -> Parts:
-    """Open the data, build and check the networks and the losses.
+def set_up(recipe: Recipe, device: str, runs: Path) -> TrainingSetup:
+    """Open the data, build and check the networks and the methods.
 
     Args:
         recipe: as resolved.
@@ -112,13 +91,13 @@ def assemble(recipe: Recipe, device: str, runs: Path) -> Parts:
         XkdError: bad input of any kind; the message names it.
     """
     accelerator = _accelerator(device)
-    share = Share(accelerator.process_index, accelerator.num_processes)
-    _check_batch(recipe, share.processes)
+    rank = ProcessRank(accelerator.process_index, accelerator.num_processes)
+    _check_batch(recipe, rank.processes)
     if recipe.compile:
         _check_compiler(accelerator.device)
     torch.manual_seed(recipe.seed)
-    terms = create_terms(recipe.losses)
-    methods = [term.method for term in terms]
+    import_modules(recipe)
+    methods = create_methods(recipe.losses)
     needs = requirements(methods)
     _check_teacher(recipe, methods)
     splits = open_splits(recipe)
@@ -126,30 +105,28 @@ def assemble(recipe: Recipe, device: str, runs: Path) -> Parts:
     layout = _memory_format(recipe, student.model, accelerator.device)
     student.to(device=accelerator.device, memory_format=layout)  # type: ignore[call-overload]
     average = None if recipe.ema_decay is None else average_of(student.model, recipe.ema_decay)
-    objective = Objective(Observed(student, needs, tap_paths(methods, student.model, "student")), terms)
+    observed = Observed(student, needs, tap_paths(methods, student.model, "student"))
+    objective = Objective(observed, methods, recipe.losses)
     teacher = _teacher(recipe, runs, splits, methods, accelerator.device, layout)
     with accelerator.main_process_first():  # The first to come decodes the images for all.
-        train = training_images(recipe, splits.train, student.preprocess, accelerator.device, share)
+        train = training_images(recipe, splits.train, student.preprocess, accelerator.device, rank)
         val, test = (
-            None if part is None else held_out_images(recipe, part, student.preprocess, accelerator.device, share)
-            for part in (splits.val, splits.test)
+            None if split is None else held_out_images(recipe, split, student.preprocess, accelerator.device, rank)
+            for split in (splits.val, splits.test)
         )
     assert test is not None
     normalise = Normaliser(student.preprocess, layout).to(accelerator.device)
     with _autocast(recipe, accelerator.device):
-        batch = parts_of(next(iter(train.batches(epoch=0, first_step=0))), recipe.accumulate)[0]
+        batch = next(iter(train.batches(epoch=0, first_step=0))).micro_batches(recipe.accumulate)[0]
         passed = None if teacher is None else teacher(batch.pixels)
         objective.prepare(normalise(batch.pixels), passed, batch.labels, batch.indices, train.n_images)
     if recipe.compile:
         objective.student.compile()
     optimiser = create_optimiser(recipe.optimiser, objective.parameters())
     wrapped, optimiser = accelerator.prepare(objective, optimiser)
-    return Parts(recipe, accelerator, objective, wrapped, optimiser, average, normalise, teacher, train, val, test)
-
-
-def parts_of(batch: Batch, accumulate: int) -> list[Batch]:
-    """A process's share of a batch in equal parts."""
-    return [Batch(*part) for part in zip(*(values.chunk(accumulate) for values in batch), strict=True)]
+    return TrainingSetup(
+        recipe, accelerator, objective, wrapped, optimiser, average, normalise, teacher, train, val, test
+    )
 
 
 def _accelerator(device: str) -> Accelerator:
@@ -214,7 +191,7 @@ def _check_teacher(recipe: Recipe, methods: Iterable[Method]) -> None:
     if not distilling and recipe.teacher is not None:
         raise XkdError("teacher: nothing reads it, since no loss distils; leave it out")
     if recipe.compile and "input gradients" in requirements(distilling):
-        raise XkdError("compile: a loss differentiates twice, which torch.compile cannot; set compile=false")
+        raise XkdError("compile: a method differentiates twice, which torch.compile cannot; set compile=false")
 
 
 def _teacher(

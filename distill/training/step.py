@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from distill.data.batches import Batch
+from distill.data.batches import LabelledBatch
 from distill.training.objective import TOTAL
 from distill.training.optimisers import set_learning_rate
-from distill.training.setup import Parts, parts_of
+from distill.training.setup import TrainingSetup
 
 
 class Step(Protocol):
@@ -27,7 +27,7 @@ class Step(Protocol):
         Args:
             given: of `inputs`.
             learning_rate: of this step.
-            weights: of the objective's terms.
+            weights: of the objective's methods.
 
         Returns:
             Scalars by name, losses and statistics, valid until the next call.
@@ -35,58 +35,60 @@ class Step(Protocol):
 
 
 class OrdinaryStep:
-    """A step on a batch, in `accumulate` parts.
+    """A step on a batch, in `accumulate` micro-batches.
 
     Args:
-        parts: of the training.
+        setup: of the training.
     """
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, setup: TrainingSetup) -> None:
+        self._setup = setup
 
-    def inputs(self, epoch: int, first_step: int) -> Iterator[Batch]:
+    def inputs(self, epoch: int, first_step: int) -> Iterator[LabelledBatch]:
         """See Step."""
-        return self._parts.train.batches(epoch, first_step)
+        return self._setup.train.batches(epoch, first_step)
 
-    def __call__(self, given: Batch, learning_rate: float, weights: Sequence[float]) -> dict[str, Tensor]:
-        """See Step; the values are means over the parts of the batch."""
-        parts = self._parts
-        set_learning_rate(parts.optimiser, learning_rate)
-        pieces = parts_of(given, parts.recipe.accumulate)
+    def __call__(self, given: LabelledBatch, learning_rate: float, weights: Sequence[float]) -> dict[str, Tensor]:
+        """See Step; the values are means over the micro-batches."""
+        setup = self._setup
+        set_learning_rate(setup.optimiser, learning_rate)
+        micro_batches = given.micro_batches(setup.recipe.accumulate)
         observed: list[dict[str, Tensor]] = []
-        for number, piece in enumerate(pieces, start=1):
-            alone = number < len(pieces)
-            with parts.accelerator.no_sync(parts.wrapped) if alone else nullcontext(), parts.autocast():
-                observed.append(differentiate(parts, piece, weights, len(pieces)))
-        update(parts)
-        if parts.average is not None:
-            parts.average.update_parameters(parts.student.model)
+        for number, batch in enumerate(micro_batches, start=1):
+            more = number < len(micro_batches)
+            with setup.accelerator.no_sync(setup.wrapped) if more else nullcontext(), setup.autocast():
+                observed.append(differentiate(setup, batch, weights, len(micro_batches)))
+        update(setup)
+        if setup.average is not None:
+            setup.average.update_parameters(setup.student.model)
         if len(observed) == 1:
             return observed[0]
         return {name: torch.stack([values[name].detach() for values in observed]).mean() for name in observed[0]}
 
 
-def differentiate(parts: Parts, batch: Batch, weights: Sequence[float | Tensor], pieces: int = 1) -> dict[str, Tensor]:
-    """Add the gradient of a batch's total loss, divided by `pieces`, to the parameters'.
+def differentiate(
+    setup: TrainingSetup, batch: LabelledBatch, weights: Sequence[float | Tensor], micro_batches: int = 1
+) -> dict[str, Tensor]:
+    """Add the gradient of a batch's total loss, divided by `micro_batches`, to the parameters'.
 
     Args:
-        parts: of the training.
-        batch: this process's share, or a part of it.
-        weights: of the objective's terms.
-        pieces: that make a batch.
+        setup: of the training.
+        batch: this process's part of a batch, or a micro-batch of it.
+        weights: of the objective's methods.
+        micro_batches: that make an optimiser step.
 
     Returns:
         Scalars by name: losses and statistics.
     """
-    teacher = None if parts.teacher is None else parts.teacher(batch.pixels)
-    losses = parts.wrapped(parts.normalise(batch.pixels), teacher, batch.labels, batch.indices, weights)
-    parts.accelerator.backward(losses[TOTAL] / pieces)
-    return {**losses, **parts.objective.statistics()}
+    teacher = None if setup.teacher is None else setup.teacher(batch.pixels)
+    losses = setup.wrapped(setup.normalise(batch.pixels), teacher, batch.labels, batch.indices, weights)
+    setup.accelerator.backward(losses[TOTAL] / micro_batches)
+    return {**losses, **setup.objective.statistics()}
 
 
-def update(parts: Parts) -> None:
+def update(setup: TrainingSetup) -> None:
     """The optimiser's step by the gradients, clipped where the recipe says so; none are left."""
-    if parts.recipe.clip_norm is not None:
-        parts.accelerator.clip_grad_norm_(parts.objective.parameters(), parts.recipe.clip_norm)
-    parts.optimiser.step()
-    parts.optimiser.zero_grad()
+    if setup.recipe.clip_norm is not None:
+        setup.accelerator.clip_grad_norm_(setup.objective.parameters(), setup.recipe.clip_norm)
+    setup.optimiser.step()
+    setup.optimiser.zero_grad()

@@ -14,8 +14,9 @@ import torch
 import yaml
 
 from distill.cli import main
-from distill.recipe.schema import Recipe, parse_recipe
-from distill.training.loop import train
+from distill.recipe.parse import parse_recipe
+from distill.recipe.schema import Recipe
+from distill.training.train import train
 
 CLASSES = 10
 TRAIN_IMAGES, TEST_IMAGES = 350, 100

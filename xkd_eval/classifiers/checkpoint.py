@@ -26,8 +26,8 @@ class Checkpoint:
     """A trained classifier and how it came about.
 
     Attributes:
-        architecture: what builds the module: "resnet8" or "xkd/resnet8" (a project architecture), "timm/NAME" or
-            "torchvision/NAME".
+        architecture: what builds the module: "resnet8" or "xkd/resnet8" (a project architecture), "timm/NAME",
+            "torchvision/NAME", or "py:package.module:name" (a class or function that takes the arguments).
         arguments: its keyword arguments, `num_classes` among them.
         state_dict: the module's parameters and buffers.
         preprocess: the input convention that it was trained with.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from xkd_eval.classifiers.preprocess import Interpolation, Preprocess
 from xkd_eval.classifiers.weight_files import read_weight_file
 from xkd_eval.classifiers.weights import fill, without_prefix
 from xkd_eval.errors import XkdError
+from xkd_eval.registry import imported
 
 _INTERPOLATIONS: dict[str, Interpolation] = {
     "nearest": "nearest",
@@ -216,7 +218,8 @@ def build_architecture(architecture: str, arguments: Mapping[str, Any], source: 
     """A randomly initialised network.
 
     Args:
-        architecture: as in Checkpoint: "resnet8", "xkd/resnet8", "timm/NAME" or "torchvision/NAME".
+        architecture: as in Checkpoint: "resnet8", "xkd/resnet8", "timm/NAME", "torchvision/NAME", or
+            "py:package.module:name", a class or function that takes `num_classes`.
         arguments: its keyword arguments, `num_classes` among them.
         source: what names it, for the message.
 
@@ -225,6 +228,8 @@ def build_architecture(architecture: str, arguments: Mapping[str, Any], source: 
     """
     from xkd_eval.classifiers import architectures
 
+    if architecture.startswith("py:"):
+        return _built_by(architecture, arguments)
     library, _, name = architecture.rpartition("/")
     try:
         if library == "timm":
@@ -238,6 +243,32 @@ def build_architecture(architecture: str, arguments: Mapping[str, Any], source: 
     except (RuntimeError, ValueError, TypeError) as error:
         raise XkdError(f"{source} {architecture!r} fails: {error}") from None
     return architectures.build(name, **arguments)
+
+
+def _built_by(reference: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """What a class or function of somebody else makes of the arguments."""
+    builder: Any = imported(reference, "architecture")
+    # A checkpoint may say what is called here: not any function will do.
+    if not callable(builder) or "num_classes" not in _parameters(builder):
+        raise XkdError(
+            f"architecture: {reference} takes no argument called num_classes; expected a function that takes it, or an "
+            "nn.Module, and returns the network"
+        )
+    try:
+        module = builder(**arguments)
+    except Exception as error:  # the user's own code may raise anything
+        raise XkdError(f"architecture: {reference} failed: {type(error).__name__}: {_line(error)}") from error
+    if not isinstance(module, nn.Module):
+        raise XkdError(f"architecture: {reference} returned a {type(module).__name__}; expected an nn.Module")
+    return module
+
+
+def _parameters(function: Any) -> Mapping[str, Any]:
+    """What a function or class takes, by name; nothing is known of those of some extension modules."""
+    try:
+        return inspect.signature(function).parameters
+    except ValueError:
+        return {}
 
 
 def _call(reference: str) -> Any:

@@ -5,10 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from distill.data.batches import Share, training_images
+from distill.data.batches import ProcessRank
+from distill.data.loaders import training_images
 from distill.data.splits import open_splits
-from distill.recipe.schema import parse_recipe
-from distill.training.loop import train
+from distill.recipe.parse import parse_recipe
+from distill.training.train import train
 from tests.distill.conftest import values_of
 from xkd_eval import load_classifier
 from xkd_eval.classifiers.preprocess import Preprocess
@@ -41,7 +42,7 @@ def recipe_for(imagenet, workers=0, **changes):
 def first_epoch(recipe, share=None, first_step=0):
     splits = open_splits(recipe)
     preprocess = Preprocess(size=(32, 32), resize="crop")
-    images = training_images(recipe, splits.train, preprocess, torch.device("cpu"), share or Share())
+    images = training_images(recipe, splits.train, preprocess, torch.device("cpu"), share or ProcessRank())
     return list(images.batches(0, first_step))
 
 
@@ -55,13 +56,13 @@ def test_crops_do_not_depend_on_workers_where_a_run_starts_or_how_it_is_shared(i
         for ours, theirs in zip(batches, other, strict=True):
             if theirs is not None:
                 assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
-    halves = [first_epoch(recipe, Share(rank, 2)) for rank in range(2)]
+    halves = [first_epoch(recipe, ProcessRank(rank, 2)) for rank in range(2)]
     for ours, first, second in zip(batches, *halves, strict=True):
         assert torch.equal(ours.pixels, torch.cat([first.pixels, second.pixels]))
 
 
 def test_a_run_on_an_imagenet_tree(imagenet, tmp_path):
-    result = train(recipe_for(imagenet, workers=1), tmp_path / "run", device="cpu")
+    result = train(recipe_for(imagenet, workers=1), tmp_path / "run", device="cpu").result
     assert 0 <= result["last"]["test_top1"] <= 1
     classifier = load_classifier(tmp_path / "run" / "student.pt")
     assert classifier.wordnet_ids == WORDNET_IDS

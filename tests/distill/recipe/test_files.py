@@ -4,8 +4,9 @@ import pytest
 import yaml
 
 from distill.methods import create_method
-from distill.recipe.files import directory_name, expand, load_recipe, recipe_text, shipped_files
-from distill.runs.plan import Choices, plan_runs
+from distill.recipe.files import expand, load_recipe, recipe_text, shipped_files
+from distill.runs.layout import directory_name
+from distill.runs.plan import RecipeChanges, plan_runs
 from distill.training.networks import student_preprocess
 from xkd_eval.classifiers.sources import build_architecture
 from xkd_eval.errors import XkdError
@@ -70,19 +71,19 @@ def test_a_model_takes_the_place_of_a_teachers_recipe():
     assert (recipe.teacher.model, recipe.teacher.recipe) == ("mine.pt", None)
 
 
-def test_rows_and_extending_files(tmp_path):
+def test_variants_and_extending_files(tmp_path):
     (tmp_path / "base.yaml").write_text(
         yaml.safe_dump({"recipe": load_recipe("ce/cifar10/resnet20").model_dump(mode="json", exclude_none=True)})
     )
     file = tmp_path / "mine.yaml"
     file.write_text(
         f"extends: {tmp_path / 'base.yaml'}\nrecipe: {{epochs: 7}}\n"
-        "rows:\n  short: {epochs: 1}\n  wide: {student.architecture: resnet8x4}\n"
+        "variants:\n  short: {epochs: 1}\n  wide: {student.architecture: resnet8x4}\n"
     )
     assert expand(str(file)) == [f"{file}:short", f"{file}:wide"]
     assert [load_recipe(name).epochs for name in expand(str(file))] == [1, 7]
     assert directory_name(f"{file}:wide") == "mine/wide"
-    with pytest.raises(XkdError, match="has 2 rows; name one"):
+    with pytest.raises(XkdError, match="has 2 variants; name one"):
         load_recipe(str(file))
 
 
@@ -92,7 +93,7 @@ def test_rows_and_extending_files(tmp_path):
         (["epoch=3"], "nothing reads the key 'epoch'; nearest: epochs"),
         (["optimiser.lr=3"], "optimiser: nothing reads the key 'lr'"),
         (["losses.kd.temprature=3"], "nothing reads|unknown option"),
-        (["losses.exp_kd.weight=3"], "no loss 'exp_kd' in the recipe"),
+        (["losses.exp_kd.weight=3"], "no method 'exp_kd' among the losses"),
         (["epochs=0"], "epochs: 0 found; .*greater than 0"),
         (["epochs"], "overrides: 'epochs' found; expected key=value"),
         (["epochs=[1"], "the value is no YAML"),
@@ -125,14 +126,14 @@ def test_wrong_files_are_errors(tmp_path, content, message):
 def test_unknown_names_suggest_the_nearest(tmp_path):
     with pytest.raises(XkdError, match=r"nearest: .*quickstart"):
         load_recipe("quickstrat")
-    with pytest.raises(XkdError, match="has no row 'resnet56-resnet21'; nearest: resnet56-resnet20"):
+    with pytest.raises(XkdError, match="has no variant 'resnet56-resnet21'; nearest: resnet56-resnet20"):
         load_recipe("kd/cifar100/resnet56-resnet21")
     with pytest.raises(XkdError, match="does not exist"):
         load_recipe(str(tmp_path / "none.yaml"))
 
 
 def test_a_plan_gives_every_seed_its_directory(tmp_path):
-    planned = plan_runs(["quickstart"], Choices(), tmp_path, seeds=(0, 2))
+    planned = plan_runs(["quickstart"], RecipeChanges(), tmp_path, seeds=(0, 2))
     assert [run.directory.relative_to(tmp_path).as_posix() for run in planned][:3] == [
         "quickstart/teacher/seed-0",
         "quickstart/teacher/seed-2",
@@ -142,13 +143,13 @@ def test_a_plan_gives_every_seed_its_directory(tmp_path):
 
 
 def test_what_the_command_line_changes(tmp_path):
-    choices = Choices(data="/a b/c", teacher="t.pt", val_split=0.1, precision="bf16", overrides=("epochs=5",))
+    choices = RecipeChanges(data="/a b/c", teacher="t.pt", val_split=0.1, precision="bf16", overrides=("epochs=5",))
     plain, kd = (run.recipe for run in plan_runs(["quickstart/plain", "quickstart/kd"], choices, tmp_path))
     assert (kd.data.path, kd.data.val_split, kd.precision, kd.epochs) == ("/a b/c", 0.1, "bf16", 5)
     assert (kd.teacher.model, plain.teacher) == ("t.pt", None)
-    without = Choices(teacher="t.pt", overrides=("losses=[{method: kd}]",))
+    without = RecipeChanges(teacher="t.pt", overrides=("losses=[{method: kd}]",))
     assert plan_runs(["quickstart/plain"], without, tmp_path)[0].recipe.teacher.model == "t.pt"
     with pytest.raises(XkdError, match="teacher: no loss of quickstart/plain distils"):
         plan_runs(["quickstart/plain"], choices, tmp_path)
     with pytest.raises(XkdError, match="output: names one directory, but 5 recipes"):
-        plan_runs(["quickstart"], Choices(), tmp_path, output=tmp_path / "one")
+        plan_runs(["quickstart"], RecipeChanges(), tmp_path, output=tmp_path / "one")

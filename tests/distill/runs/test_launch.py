@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from distill.training.loop import train
+from distill.training.train import train
 from tests.distill.conftest import EXP_KD, values_of
 from xkd_eval.classifiers.checkpoint import read_checkpoint
 
@@ -19,19 +19,19 @@ FIRST_STEP = """
 import sys
 from pathlib import Path
 import torch
-from distill.training.setup import assemble
+from distill.training.setup import set_up
 from distill.runs.launch import leave
 from distill.recipe.files import load_recipe
 
-parts = assemble(load_recipe(sys.argv[1]), "cpu", Path("."))
-parts.wrapped.eval()
-batch = next(iter(parts.train.batches(0, 0)))
-teacher = parts.teacher(batch.pixels)
-images = parts.normalise(batch.pixels)
-losses = parts.wrapped(images, teacher, batch.labels, batch.indices, parts.objective.weights(1))
-parts.accelerator.backward(losses["total"])
-if parts.accelerator.is_main_process:
-    gradients = {name: parameter.grad for name, parameter in parts.student.model.named_parameters()}
+setup = set_up(load_recipe(sys.argv[1]), "cpu", Path("."))
+setup.wrapped.eval()
+batch = next(iter(setup.train.batches(0, 0)))
+teacher = setup.teacher(batch.pixels)
+images = setup.normalise(batch.pixels)
+losses = setup.wrapped(images, teacher, batch.labels, batch.indices, setup.objective.weights(1))
+setup.accelerator.backward(losses["total"])
+if setup.accelerator.is_main_process:
+    gradients = {name: parameter.grad for name, parameter in setup.student.model.named_parameters()}
     torch.save(gradients, sys.argv[2])
 leave(together=True)
 """
@@ -66,7 +66,7 @@ def test_gradients_of_the_first_step_are_those_of_one_process(cifar10, teacher, 
 
 def test_two_processes_train_to_the_metrics_of_one(recipe_of, recipe_file, teacher, tmp_path):
     changes = {"losses": EXP_KD, "teacher": {"model": str(teacher)}, "epochs": 8}
-    one = train(recipe_of(**changes), tmp_path / "one", device="cpu")
+    one = train(recipe_of(**changes), tmp_path / "one", device="cpu").result
     file = recipe_file(**changes)
     run("-m", "distill", "train", str(file), "-o", str(tmp_path / "two"), "--device", "cpu", "--devices", "2")
     two = json.loads((tmp_path / "two" / "result.json").read_text())

@@ -6,20 +6,24 @@ from pathlib import Path
 import pytest
 import yaml
 
-from distill.methods import method_class
+from distill.methods import METHODS
 from distill.runs.sweep import plan_sweep, run_sweep
-from distill.runs.sweep_file import SweepChoices, SweepFile, read_sweep
+from distill.runs.sweep_file import SweepChanges, SweepFile, read_sweep
 from tests.distill.conftest import KD, values_of
 from xkd_eval.errors import XkdError
 
 
 def sweep_file(tmp_path, cifar10, **changes):
-    rows = {
+    variants = {
         "teacher": {},
         "kd": {"teacher": {"recipe": str(tmp_path / "pairs.yaml") + ":teacher"}, "losses": KD},
     }
-    (tmp_path / "pairs.yaml").write_text(yaml.safe_dump({"recipe": values_of(cifar10, epochs=1), "rows": rows}))
-    content = {"recipes": [str(tmp_path / "pairs.yaml:{row}")], "grid": {"row": ["kd", "teacher"]}, "seeds": [0, 1]}
+    (tmp_path / "pairs.yaml").write_text(yaml.safe_dump({"recipe": values_of(cifar10, epochs=1), "variants": variants}))
+    content = {
+        "recipes": [str(tmp_path / "pairs.yaml:{variant}")],
+        "grid": {"variant": ["kd", "teacher"]},
+        "seeds": [0, 1],
+    }
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content | changes))
     return tmp_path / "sweep.yaml"
 
@@ -47,11 +51,11 @@ def test_a_sweep_trains_teachers_first_and_is_not_run_twice(tmp_path, cifar10, x
 
 def test_a_run_that_fails_does_not_stop_the_others(tmp_path, cifar10):
     optimiser = {"optimiser": {"name": "sgd", "learning_rate": 1e12}}
-    rows = {"good": {}, "bad": optimiser}
-    (tmp_path / "two.yaml").write_text(yaml.safe_dump({"recipe": values_of(cifar10, epochs=1), "rows": rows}))
+    variants = {"good": {}, "bad": optimiser}
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump({"recipe": values_of(cifar10, epochs=1), "variants": variants}))
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"recipes": [str(tmp_path / "two.yaml")]}))
-    runs = plan_sweep(read_sweep(tmp_path / "sweep.yaml"), tmp_path / "out", SweepChoices(device="cpu"))
-    result = run_sweep(runs, tmp_path / "out", jobs=1)
+    runs = plan_sweep(read_sweep(tmp_path / "sweep.yaml"), tmp_path / "out")
+    result = run_sweep(runs, tmp_path / "out", jobs=1, device="cpu")
     assert [outcome.name for outcome in result.outcomes] == ["two/good"]
     ((place, reason),) = result.failed
     assert place.parent.name == "bad"
@@ -75,7 +79,7 @@ def test_variants_are_runs_of_their_own(tmp_path, cifar10):
         ({"recipes": []}, "recipes of"),
         ({"stages": [{"recipes": ["quickstart/plain"]}]}, "recipes and stages: give one of the two"),
         ({"recipes": ["{method}/cifar100"]}, "names 'method', which grid does not hold"),
-        ({"grid": {"row": ["kd"]}}, "needs the teacher of .*neither among its recipes"),
+        ({"grid": {"variant": ["kd"]}}, "needs the teacher of .*neither among its recipes"),
         ({"set": ["epoch=1"]}, "nothing reads the key 'epoch'"),
     ],
 )
@@ -85,7 +89,7 @@ def test_wrong_sweeps_are_errors(tmp_path, cifar10, changes, message):
 
 
 def labels_of(sweep, directory, **choices):
-    runs = plan_sweep(SweepFile.model_validate(sweep), directory, SweepChoices(**choices))
+    runs = plan_sweep(SweepFile.model_validate(sweep), directory, SweepChanges(**choices))
     return [run.directory.relative_to(directory).as_posix() for run in runs]
 
 
@@ -135,16 +139,15 @@ def test_seeds_of_the_command_line_are_those_of_every_stage(tmp_path):
 
 def test_the_command_line_has_the_last_word_but_for_the_seed(tmp_path, cifar10):
     file = sweep_file(tmp_path, cifar10, data="elsewhere", set=["epochs=3", "batch_size=16"])
-    choices = SweepChoices(data="here", overrides=("epochs=2", "seed=9"), capture=True)
+    choices = SweepChanges(data="here", overrides=("epochs=2", "seed=9"))
     for run in plan_sweep(read_sweep(file), tmp_path / "out", choices):
         assert (run.recipe.data.path, run.recipe.epochs, run.recipe.batch_size) == ("here", 2, 16)
         assert f"seed-{run.recipe.seed}" == run.directory.name
-        assert "--capture" in run.command
 
 
 def test_a_trial_does_not_count_as_the_sweep(tmp_path, cifar10, xkd_distill):
     """The same file with other recipes: finished runs of the trial are neither taken over nor overwritten."""
-    file = sweep_file(tmp_path, cifar10, grid={"row": ["teacher"]}, seeds=[0, 1])
+    file = sweep_file(tmp_path, cifar10, grid={"variant": ["teacher"]}, seeds=[0, 1])
     trial = ("--seeds", "0", "--set", "batch_size=64", "--data", cifar10)
     assert xkd_distill("sweep", file, "-o", "out", "--device", "cpu", *trial)[0] == 0
     rows = list(csv.DictReader((tmp_path / "out" / "results.csv").open()))
@@ -157,14 +160,14 @@ def test_a_trial_does_not_count_as_the_sweep(tmp_path, cifar10, xkd_distill):
 
 
 def test_results_are_written_as_they_come(tmp_path, cifar10):
-    runs = plan_sweep(read_sweep(sweep_file(tmp_path, cifar10)), tmp_path / "out", SweepChoices(device="cpu"))
+    runs = plan_sweep(read_sweep(sweep_file(tmp_path, cifar10)), tmp_path / "out")
     seen = []
 
     def report(done, total, where):
         file = tmp_path / "out" / "results.csv"
         seen.append((done, len(list(csv.DictReader(file.open()))) if file.is_file() else 0))
 
-    run_sweep(runs, tmp_path / "out", jobs=2, report=report)
+    run_sweep(runs, tmp_path / "out", jobs=2, device="cpu", progress=report)
     assert {done for done, _ in seen} >= {0, 4}
     assert all(done == written for done, written in seen)
 
@@ -189,5 +192,5 @@ def test_the_published_sweep_is_that_of_the_evidence(tmp_path):
     teachers = [f"teacher/cifar100/{name.partition('-')[0]}/seed-0" for name in pairs]
     assert set(labels) == {*teachers, *(f"{name}/seed-{seed}" for name in expected for seed in (0, 1, 2))}
     assert all((run.recipe.epochs, run.recipe.batch_size) == (240, 64) for run in runs)
-    capturable = {method_class(loss.method).capturable for run in runs for loss in run.recipe.losses}
+    capturable = {METHODS[loss.method].capturable for run in runs for loss in run.recipe.losses}
     assert capturable == {True}

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from distill.methods import method_class, method_names
-from distill.training.captured_step import WholeStep, check_capturable
-from distill.training.loop import TrainingInterruptedError, train
-from distill.training.setup import assemble
+from distill.methods import METHODS
+from distill.runs.interruption import TrainingInterruptedError
+from distill.training.captured_step import CapturedStep, check_capturable
+from distill.training.setup import set_up
 from distill.training.step import OrdinaryStep
+from distill.training.train import train
 from tests.distill.conftest import EXP_KD, KD
 from tests.distill.training.test_loop import assert_same_bits, weights_of
 from xkd_eval.errors import XkdError
@@ -43,7 +44,7 @@ def captured_recipe(recipe_of, cifar10, teacher):
 @pytest.fixture
 def anywhere(monkeypatch):
     """Take the captured path on a CPU too, where the same function runs uncaptured."""
-    monkeypatch.setattr("distill.training.loop.check_capturable", lambda parts: None)
+    monkeypatch.setattr("distill.training.train.check_capturable", lambda setup: None)
 
 
 @pytest.mark.parametrize(
@@ -60,13 +61,14 @@ def anywhere(monkeypatch):
 def test_a_training_comes_out_as_by_ordinary_steps(captured_recipe, tmp_path, anywhere, changes):
     recipe = captured_recipe(**changes)
     results = {
-        name: train(recipe, tmp_path / name, device="cpu", capture=name == "whole") for name in ("steps", "whole")
+        name: train(recipe, tmp_path / name, device="cpu", capture=name == "captured").result
+        for name in ("steps", "captured")
     }
-    assert_same_bits(weights_of(tmp_path / "whole"), weights_of(tmp_path / "steps"))
+    assert_same_bits(weights_of(tmp_path / "captured"), weights_of(tmp_path / "steps"))
     for result in results.values():
         for epoch in ("last", "best"):
             result[epoch].pop("seconds")
-    assert results["whole"] == results["steps"]
+    assert results["captured"] == results["steps"]
 
 
 @pytest.mark.parametrize(("before", "after"), [(True, True), (True, False), (False, True)])
@@ -116,20 +118,20 @@ class Recorder(TorchDispatchMode):
 
 
 def operations_no_graph_holds(recipe, tmp_path):
-    parts = assemble(recipe, "cpu", tmp_path)
-    step = WholeStep(parts)
-    for group in parts.optimiser.param_groups:
+    setup = set_up(recipe, "cpu", tmp_path)
+    step = CapturedStep(setup)
+    for group in setup.optimiser.param_groups:
         group["fused"] = True  # as on a GPU: a CPU's other kernels bring the learning rate to the host
-    parts.wrapped.train()
+    setup.wrapped.train()
     inputs = step.inputs(0, 0)
-    step(next(inputs), 0.1, parts.objective.weights(1))
-    step._drawn.indices.copy_(next(inputs).indices)
+    step(next(inputs), 0.1, setup.objective.weights(1))
+    step._plan.indices.copy_(next(inputs).indices)
     with Recorder() as recorder:
         step._train()
     return recorder.found
 
 
-@pytest.mark.parametrize("method", [name for name in method_names() if method_class(name).capturable and name != "ce"])
+@pytest.mark.parametrize("method", [name for name in METHODS.names() if METHODS[name].capturable and name != "ce"])
 def test_a_step_holds_nothing_that_waits_draws_or_changes_shape(captured_recipe, tmp_path, method):
     options = TAPS if method == "ofd" else {}
     losses = [{"method": "ce"}, {"method": method, "weight": 0.01, **options}]
@@ -157,16 +159,19 @@ def test_what_is_not_capturable_is_known_by_its_operations(captured_recipe, tmp_
         ({"ema_decay": 0.9}, "ema_decay is 0.9"),
         ({"compile": True}, "compile is true"),
         ({"optimiser": {"name": "adamw", "learning_rate": 0.1}}, "optimiser.name is 'adamw'; expected 'sgd'"),
-        ({"losses": [*KD, {"method": "crd", "negatives": 4}]}, "the loss crd draws at random"),
-        ({"losses": [*KD, {"method": "rkd"}, {"method": "e2kd"}]}, "the loss rkd, e2kd draws at random, or does other"),
+        ({"losses": [*KD, {"method": "crd", "negatives": 4}]}, "the method crd draws at random"),
+        (
+            {"losses": [*KD, {"method": "rkd"}, {"method": "e2kd"}]},
+            "the method rkd, e2kd draws at random, or does",
+        ),
     ],
 )
 def test_what_no_graph_holds_is_refused_in_one_line(captured_recipe, tmp_path, monkeypatch, changes, message):
-    parts = assemble(captured_recipe(**changes), "cpu", tmp_path)
+    setup = set_up(captured_recipe(**changes), "cpu", tmp_path)
     if changes:
-        monkeypatch.setattr(type(parts.accelerator), "device", torch.device("cuda"))
+        monkeypatch.setattr(type(setup.accelerator), "device", torch.device("cuda"))
     with pytest.raises(XkdError, match=f"^capture: {message}.*; leave `capture` out$") as error:
-        check_capturable(parts)
+        check_capturable(setup)
     assert "\n" not in str(error.value)
 
 
@@ -180,25 +185,25 @@ def test_a_refused_run_leaves_no_checkpoint(captured_recipe, tmp_path):
 @pytest.mark.parametrize("changes", [{}, {"precision": "bf16"}, {"clip_norm": 0.5}, {"losses": EXP_KD}])
 def test_a_graph_gives_the_losses_of_ordinary_steps(captured_recipe, tmp_path, changes):
     observed = {}
-    for make in (OrdinaryStep, WholeStep):
-        parts = assemble(captured_recipe(**changes), "auto", tmp_path)
-        parts.wrapped.train()
-        step = make(parts)
+    for make in (OrdinaryStep, CapturedStep):
+        setup = set_up(captured_recipe(**changes), "auto", tmp_path)
+        setup.wrapped.train()
+        step = make(setup)
         observed[make] = []
         for number, given in enumerate(step.inputs(0, 0)):
-            values = step(given, 0.01 * (number + 1), parts.objective.weights(1 + number // 5))
+            values = step(given, 0.01 * (number + 1), setup.objective.weights(1 + number // 5))
             observed[make].append(torch.stack([value.detach().float() for value in values.values()]).clone())
-    assert len(observed[WholeStep]) > 5
+    assert len(observed[CapturedStep]) > 5
     torch.testing.assert_close(
-        torch.stack(observed[WholeStep]), torch.stack(observed[OrdinaryStep]), rtol=0.02, atol=0.02
+        torch.stack(observed[CapturedStep]), torch.stack(observed[OrdinaryStep]), rtol=0.02, atol=0.02
     )
 
 
 @needs_gpu
 def test_no_captured_step_waits_for_the_gpu(captured_recipe, tmp_path):
-    parts = assemble(captured_recipe(), "auto", tmp_path)
-    parts.wrapped.train()
-    step, weights = WholeStep(parts), parts.objective.weights(1)
+    setup = set_up(captured_recipe(), "auto", tmp_path)
+    setup.wrapped.train()
+    step, weights = CapturedStep(setup), setup.objective.weights(1)
     inputs = step.inputs(0, 0)
     for _ in range(5):
         step(next(inputs), 0.1, weights)
@@ -218,4 +223,4 @@ def test_a_captured_training_learns_and_is_continued(captured_recipe, tmp_path):
     recipe = captured_recipe(epochs=8, optimiser={"name": "sgd", "learning_rate": 0.3})
     with pytest.raises(TrainingInterruptedError):
         train(recipe, tmp_path, capture=True, progress=stop)
-    assert train(recipe, tmp_path, capture=True, resume=True)["last"]["test_top1"] > 0.8
+    assert train(recipe, tmp_path, capture=True, resume=True).result["last"]["test_top1"] > 0.8

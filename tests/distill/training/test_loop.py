@@ -16,11 +16,12 @@ from distill.data.splits import open_splits
 from distill.methods import create_method
 from distill.methods.base import Method
 from distill.recipe.files import load_recipe
-from distill.runs.directory import RunDirectory
+from distill.runs.directory import TrainingDirectory
+from distill.runs.interruption import TrainingInterruptedError
 from distill.students.measure import measure
-from distill.training.loop import TrainingInterruptedError, train
-from distill.training.setup import assemble
+from distill.training.setup import set_up
 from distill.training.step import OrdinaryStep
+from distill.training.train import train
 from tests.distill.conftest import EXP_KD, KD, write_cifar10
 from xkd_eval import load_classifier
 from xkd_eval.classifiers.checkpoint import read_checkpoint, save_checkpoint
@@ -40,7 +41,7 @@ def assert_same_bits(ours, theirs):
 
 def test_a_run_leaves_what_it_came_to(recipe_of, tmp_path, cifar10):
     seen = []
-    result = train(recipe_of(), tmp_path, device="cpu", progress=lambda *where: seen.append(where))
+    result = train(recipe_of(), tmp_path, device="cpu", progress=lambda *where: seen.append(where)).result
     rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert float(rows[0]["ce"]) > float(rows[1]["ce"]) > 0
@@ -57,7 +58,7 @@ def test_a_run_leaves_what_it_came_to(recipe_of, tmp_path, cifar10):
 
 
 def test_it_learns(recipe_of, tmp_path):
-    result = train(recipe_of(epochs=8), tmp_path, device="cpu")
+    result = train(recipe_of(epochs=8), tmp_path, device="cpu").result
     assert result["last"]["test_top1"] > 0.9
 
 
@@ -81,17 +82,17 @@ EVERYTHING = {
 
 def test_interrupted_within_an_epoch_it_continues_to_the_same_bits(recipe_of, tmp_path, teacher):
     recipe = recipe_of(**EVERYTHING, teacher={"model": str(teacher)})
-    whole = train(recipe, tmp_path / "whole", device="cpu")
+    whole = train(recipe, tmp_path / "whole", device="cpu").result
 
     def stop(done, total, where):
         if done == 13 * 32:
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(TrainingInterruptedError, match=r"epoch 2 after step 3; saved in .*--resume"):
+    with pytest.raises(TrainingInterruptedError, match=r"epoch 2 after step 3; saved in .*`resume`"):
         train(recipe, tmp_path / "cut", device="cpu", progress=stop)
     with pytest.raises(XkdError, match="holds an unfinished run of 1 epochs; `resume` continues it"):
         train(recipe, tmp_path / "cut", device="cpu")
-    continued = train(recipe, tmp_path / "cut", device="cpu", resume=True)
+    continued = train(recipe, tmp_path / "cut", device="cpu", resume=True).result
     assert_same_bits(weights_of(tmp_path / "cut"), weights_of(tmp_path / "whole"))
     for row in (continued["last"], whole["last"]):
         row.pop("seconds")
@@ -120,7 +121,7 @@ def test_a_finished_run_is_not_run_again(recipe_of, tmp_path):
 
 def test_another_recipe_in_the_directory_is_refused_with_its_fields(recipe_of, tmp_path):
     train(recipe_of(), tmp_path, device="cpu")
-    with pytest.raises(XkdError, match=r"another recipe; these differ: batch_size; .*--overwrite"):
+    with pytest.raises(XkdError, match=r"another recipe; these differ: batch_size; .*`overwrite`"):
         train(recipe_of(batch_size=16), tmp_path, device="cpu")
     train(recipe_of(batch_size=16), tmp_path, device="cpu", overwrite=True)
 
@@ -199,7 +200,7 @@ def test_ofd_trains_on_what_precedes_an_activation(recipe_of, tmp_path, teacher)
 def check_trains(recipe_of, tmp_path, teacher, method, **options):
     losses = [{"method": "ce"}, {"method": method, "weight": 0.01, **options}]
     recipe = recipe_of(losses=losses, teacher={"model": str(teacher)}, epochs=1, precision="bf16")
-    result = train(recipe, tmp_path / "run", device="cpu")
+    result = train(recipe, tmp_path / "run", device="cpu").result
     assert any(name.startswith(method) and value > 0 for name, value in result["last"].items())
     assert 0 <= result["last"]["test_agreement"] <= 1
     student = load_classifier(tmp_path / "run" / "student.pt")
@@ -211,53 +212,53 @@ def check_trains(recipe_of, tmp_path, teacher, method, **options):
 def test_the_teacher_sees_its_own_input_and_stays_as_it_is(recipe_of, tmp_path, teacher, monkeypatch):
     """Mean, std and channel order are the teacher's: its answers during training are those of the evaluator."""
     recipe = recipe_of(losses=EXP_KD, teacher={"model": str(teacher)})
-    parts = assemble(recipe, "cpu", tmp_path)
-    digest = parts.teacher.classifier.digest()
-    batch = next(iter(parts.test.batches(50)))
+    setup = set_up(recipe, "cpu", tmp_path)
+    digest = setup.teacher.classifier.digest()
+    batch = next(iter(setup.test.batches(50)))
     alone = load_classifier(teacher)
     expected = alone(alone.preprocess.normalise(batch.pixels))
-    torch.testing.assert_close(parts.teacher(batch.pixels).logits, expected, rtol=1e-4, atol=1e-4)
-    parts.wrapped.train()
-    passed = parts.teacher(batch.pixels)
-    losses = parts.wrapped(parts.normalise(batch.pixels), passed, batch.labels, batch.indices, [1.0, 1.0])
+    torch.testing.assert_close(setup.teacher(batch.pixels).logits, expected, rtol=1e-4, atol=1e-4)
+    setup.wrapped.train()
+    passed = setup.teacher(batch.pixels)
+    losses = setup.wrapped(setup.normalise(batch.pixels), passed, batch.labels, batch.indices, [1.0, 1.0])
     losses["total"].backward()
-    assert parts.teacher.classifier.digest() == digest
-    assert not parts.teacher.classifier.model.training
-    assert all(parameter.grad is None for parameter in parts.teacher.classifier.parameters())
-    assert any(parameter.grad.abs().sum() > 0 for parameter in parts.student.parameters())
-    known = {id(parameter) for parameter in parts.wrapped.parameters()}
-    assert not any(id(parameter) in known for parameter in parts.teacher.classifier.parameters())
+    assert setup.teacher.classifier.digest() == digest
+    assert not setup.teacher.classifier.model.training
+    assert all(parameter.grad is None for parameter in setup.teacher.classifier.parameters())
+    assert any(parameter.grad.abs().sum() > 0 for parameter in setup.student.parameters())
+    known = {id(parameter) for parameter in setup.wrapped.parameters()}
+    assert not any(id(parameter) in known for parameter in setup.teacher.classifier.parameters())
 
 
 def test_weights_combine_and_grow(recipe_of, tmp_path, teacher):
     losses = [{"method": "ce", "weight": 0.5}, {"method": "kd", "weight": 2, "ramp_epochs": 4}]
-    parts = assemble(recipe_of(losses=losses, teacher={"model": str(teacher)}), "cpu", tmp_path)
-    batch = next(iter(parts.train.batches(0, 0)))
-    passed = parts.teacher(batch.pixels)
+    setup = set_up(recipe_of(losses=losses, teacher={"model": str(teacher)}), "cpu", tmp_path)
+    batch = next(iter(setup.train.batches(0, 0)))
+    passed = setup.teacher(batch.pixels)
     for epoch, share in ((1, 0.25), (3, 0.75), (4, 1.0), (9, 1.0)):
-        weights = parts.objective.weights(epoch)
-        values = parts.wrapped(parts.normalise(batch.pixels), passed, batch.labels, batch.indices, weights)
+        weights = setup.objective.weights(epoch)
+        values = setup.wrapped(setup.normalise(batch.pixels), passed, batch.labels, batch.indices, weights)
         torch.testing.assert_close(values["total"], 0.5 * values["ce"] + share * 2 * values["kd"])
 
 
-def test_accumulated_parts_give_the_gradient_of_the_whole_batch(recipe_of, tmp_path):
-    """With batch norm in eval mode, where parts see what the whole sees."""
+def test_micro_batches_give_the_gradient_of_the_whole_batch(recipe_of, tmp_path):
+    """With batch norm in eval mode, where micro-batches see what the whole sees."""
 
     gradients = []
     for accumulate in (1, 4):
         recipe = recipe_of(accumulate=accumulate, optimiser={"name": "sgd", "learning_rate": 1.0, "momentum": 0.0})
-        parts = assemble(recipe, "cpu", tmp_path)
-        parts.wrapped.eval()
-        before = parts.student.model.linear.weight.clone()
-        OrdinaryStep(parts)(next(iter(parts.train.batches(0, 0))), 1.0, [1.0])
-        gradients.append(before - parts.student.model.linear.weight)
+        setup = set_up(recipe, "cpu", tmp_path)
+        setup.wrapped.eval()
+        before = setup.student.model.linear.weight.clone()
+        OrdinaryStep(setup)(next(iter(setup.train.batches(0, 0))), 1.0, [1.0])
+        gradients.append(before - setup.student.model.linear.weight)
     assert gradients[0].abs().max() > 0
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-5, atol=1e-7)
 
 
 def test_held_out_images_select_and_are_not_trained_on(recipe_of, tmp_path, cifar10):
     data = {"loader": "device", "path": str(cifar10), "val_split": 0.2}
-    result = train(recipe_of(data=data, epochs=3), tmp_path, device="cpu")
+    result = train(recipe_of(data=data, epochs=3), tmp_path, device="cpu").result
     assert (result["student"], result["best_on"], result["train_images"]) == ("best", "held-out training images", 280)
     rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
     assert max(float(row["val_top1"]) for row in rows) == result["best"]["val_top1"]
@@ -342,7 +343,7 @@ def test_bad_data_is_one_line(recipe_of, tmp_path, cifar10):
 
 def test_a_student_without_a_cam_head_is_refused_for_a_cam_loss(recipe_of, tmp_path, teacher):
     student = {"architecture": "timm/mobilenetv3_small_050", "preprocess": {"size": [32, 32]}}
-    with pytest.raises(XkdError, match="student: timm/mobilenetv3_small_050 has no CAM head, which a loss needs: "):
+    with pytest.raises(XkdError, match="student: timm/mobilenetv3_small_050 has no CAM head, which a method needs: "):
         train(
             recipe_of(losses=EXP_KD, teacher={"model": str(teacher)}, student=student), tmp_path / "run", device="cpu"
         )
@@ -358,7 +359,7 @@ def test_a_tap_that_is_no_module_says_whose(recipe_of, tmp_path, teacher, whose)
 def test_a_student_from_another_library(recipe_of, tmp_path, teacher):
     student = {"architecture": "timm/resnet10t", "preprocess": {"size": [64, 64]}}
     recipe = recipe_of(losses=EXP_KD, teacher={"model": str(teacher)}, student=student, epochs=1)
-    result = train(recipe, tmp_path / "run", device="cpu")
+    result = train(recipe, tmp_path / "run", device="cpu").result
     assert result["last"]["exp_kd"] > 0
     assert load_classifier(tmp_path / "run" / "student.pt").preprocess.size == (64, 64)
 
@@ -366,7 +367,7 @@ def test_a_student_from_another_library(recipe_of, tmp_path, teacher):
 def write_again(directory, victim):
     if victim == "last.pt":
         recipe = load_recipe(str(directory / "recipe.yaml"))
-        RunDirectory(directory, recipe, resume=True, overwrite=False, write=True).write_state({"epoch": 9})
+        TrainingDirectory(directory, recipe, resume=True, overwrite=False, write=True).write_state({"epoch": 9})
     else:
         save_checkpoint(read_checkpoint(directory / victim), directory / victim)
 
@@ -403,7 +404,7 @@ def test_data_of_other_classes_than_the_test_images(recipe_of, tmp_path):
 )
 def test_channels_last_is_left_where_onednn_overruns_its_buffer(recipe_of, tmp_path, arguments, expected):
     student = {"architecture": "resnet8", "arguments": arguments, "preprocess": {"size": [32, 32]}}
-    parts = assemble(recipe_of(student=student), "cpu", tmp_path)
-    batch = next(iter(parts.train.batches(0, 0)))
-    assert parts.student.model.layer1[0].conv1.weight.is_contiguous(memory_format=expected)
-    assert parts.normalise(batch.pixels).is_contiguous(memory_format=expected)
+    setup = set_up(recipe_of(student=student), "cpu", tmp_path)
+    batch = next(iter(setup.train.batches(0, 0)))
+    assert setup.student.model.layer1[0].conv1.weight.is_contiguous(memory_format=expected)
+    assert setup.normalise(batch.pixels).is_contiguous(memory_format=expected)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from distill.data.augmentation import crop_and_flip, plan_epoch
-from distill.data.batches import Batch
+from distill.data.batches import LabelledBatch
 from distill.recipe.schema import AdamW, Constant, Cosine, MultiStep, OneCycle, Sgd
 from distill.runs.tables import mean_and_deviation
 from distill.students.scores import expected_calibration_error, score
@@ -84,7 +84,10 @@ def test_scores_by_hand():
         [[9.0, 8, 7, 6, 5, 4, 3], [1, 2, 3, 4, 5, 6, 7], [0, 0, 9, 0, 0, 0, 0], [7, 6, 5, 4, 3, 2, 1]]
     )
     labels = torch.tensor([0, 2, 3, 6])
-    batches = [Batch(logits[:3], labels[:3], torch.arange(3)), Batch(logits[3:], labels[3:], torch.arange(3, 4))]
+    batches = [
+        LabelledBatch(logits[:3], labels[:3], torch.arange(3)),
+        LabelledBatch(logits[3:], labels[3:], torch.arange(3, 4)),
+    ]
     answers = torch.tensor([0, 6, 1, 0])
     scores = score(lambda pixels: pixels, batches, lambda batch: answers[batch.indices])
     assert scores.n_images == 4
