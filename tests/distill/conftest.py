@@ -17,6 +17,7 @@ from distill.cli import main
 from distill.recipe.parse import parse_recipe
 from distill.recipe.schema import Recipe
 from distill.training.train import train
+from tests.distill.processes import inherited
 
 CLASSES = 10
 TRAIN_IMAGES, TEST_IMAGES = 350, 100
@@ -48,6 +49,12 @@ def write_cifar10(folder: Path, train_images: int = TRAIN_IMAGES, classes: int =
 def _own_cache(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    # The parent is the user's own folder of pytest, which outlives the session.
+    given, removed = inherited(tmp_path_factory.getbasetemp().parent / "bytecode")
+    for name, value in given.items():
+        patch.setenv(name, value)
+    for name in removed:
+        patch.delenv(name, raising=False)
     yield
     patch.undo()
 

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -13,6 +12,7 @@ from safetensors.torch import load_file
 
 from distill.students.export import export
 from tests.distill.conftest import KD
+from tests.distill.processes import ended, start, wait_for
 from xkd_eval import load_classifier
 from xkd_eval.errors import XkdError
 
@@ -77,14 +77,11 @@ def test_bad_input_is_one_line_and_exit_code_2(xkd_distill, arguments, message):
 
 
 def test_ctrl_c_says_how_to_resume(recipe_file, tmp_path):
-    command = [sys.executable, "-m", "distill", "train", str(recipe_file(epochs=500)), "-o", str(tmp_path / "run")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "run" / "metrics.csv").is_file() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    process = start("-m", "distill", "train", recipe_file(epochs=500), "-o", tmp_path / "run")
+    wait_for(tmp_path / "run" / "metrics.csv")
     process.send_signal(2)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 130
+    code, err = ended(process)
+    assert code == 130
     assert "stopped in epoch" in err
     assert "the same command with --resume continues" in err
     assert "Traceback" not in err

@@ -7,9 +7,12 @@ import pytest
 import yaml
 
 from distill.methods import METHODS
+from distill.recipe.files import load_recipe
+from distill.runs.job import read_jobs
 from distill.runs.sweep import plan_sweep, run_sweep
 from distill.runs.sweep_file import SweepChanges, SweepFile, read_sweep
 from tests.distill.conftest import KD, values_of
+from tests.distill.processes import Ended, run_here
 from xkd_eval.errors import XkdError
 
 
@@ -28,11 +31,31 @@ def sweep_file(tmp_path, cifar10, **changes):
     return tmp_path / "sweep.yaml"
 
 
-def test_a_sweep_trains_teachers_first_and_is_not_run_twice(tmp_path, cifar10, xkd_distill):
-    file = sweep_file(tmp_path, cifar10)
-    code, _, err = xkd_distill("sweep", file, "-o", "out", "--jobs", "2", "--device", "cpu")
-    assert (code, err.strip()) == (0, "")
-    rows = list(csv.DictReader((tmp_path / "out" / "results.csv").open()))
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, cifar10):
+    """A sweep of two rows x two seeds, its directory, and (runs done, runs in results.csv) at each report."""
+    folder = tmp_path_factory.mktemp("sweep")
+    file, directory, seen = sweep_file(folder, cifar10), folder / "out", []
+
+    def progress(done, total, where):
+        results = directory / "results.csv"
+        seen.append((done, len(list(csv.DictReader(results.open()))) if results.is_file() else 0))
+
+    runs = plan_sweep(read_sweep(file), directory)
+    result = run_sweep(runs, directory, jobs=2, device="cpu", progress=progress)
+    assert not result.failed
+    return file, directory, seen
+
+
+@pytest.fixture
+def without_processes(monkeypatch):
+    """Run the trainings of a sweep in this process."""
+    monkeypatch.setattr("distill.runs.sweep._start", run_here)
+
+
+def test_a_sweep_trains_teachers_first_and_is_not_run_twice(finished, xkd_distill):
+    file, directory, _ = finished
+    rows = list(csv.DictReader((directory / "results.csv").open()))
     assert [(row["run"], row["seed"]) for row in rows] == [
         ("pairs/teacher", "0"),
         ("pairs/teacher", "1"),
@@ -40,16 +63,30 @@ def test_a_sweep_trains_teachers_first_and_is_not_run_twice(tmp_path, cifar10, x
         ("pairs/kd", "1"),
     ]
     assert all(float(row["last_test_agreement"]) >= 0 for row in rows if row["run"] == "pairs/kd")
-    assert "| pairs/kd | 0, 1 |" in (tmp_path / "out" / "results.md").read_text()
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("student.pt")}
-    (tmp_path / "out" / "pairs" / "kd" / "seed-1" / "result.json").unlink()
-    code, _, _ = xkd_distill("sweep", file, "-o", "out", "--device", "cpu")
-    assert code == 0
+    assert "| pairs/kd | 0, 1 |" in (directory / "results.md").read_text()
+    before = {path: path.stat().st_mtime_ns for path in directory.rglob("student.pt")}
+    (directory / "pairs" / "kd" / "seed-1" / "result.json").unlink()
+    code, _, err = xkd_distill("sweep", file, "-o", directory, "--jobs", "2", "--device", "cpu")
+    assert (code, err.strip()) == (0, "")
     changed = [path for path, stamp in before.items() if path.stat().st_mtime_ns != stamp]
     assert [path.parent.name for path in changed] == ["seed-1"]
 
 
-def test_a_run_that_fails_does_not_stop_the_others(tmp_path, cifar10):
+def test_results_are_written_as_they_come(finished):
+    _, _, seen = finished
+    assert {done for done, _ in seen} >= {0, 4}
+    assert all(done == written for done, written in seen)
+
+
+def test_a_run_is_handed_over_as_a_file(finished):
+    _, directory, _ = finished
+    (job,) = read_jobs(directory / "pairs" / "kd" / "seed-1" / "job.yaml")
+    assert (job.directory, job.runs, job.name) == (directory / "pairs" / "kd" / "seed-1", directory, "pairs/kd")
+    assert (job.resume, job.overwrite, job.capture, job.device) == (True, False, False, "cpu")
+    assert job.recipe == load_recipe(str(directory / "pairs" / "kd" / "seed-1" / "recipe.yaml"))
+
+
+def test_a_run_that_fails_does_not_stop_the_others(tmp_path, cifar10, without_processes):
     optimiser = {"optimiser": {"name": "sgd", "learning_rate": 1e12}}
     variants = {"good": {}, "bad": optimiser}
     (tmp_path / "two.yaml").write_text(yaml.safe_dump({"recipe": values_of(cifar10, epochs=1), "variants": variants}))
@@ -145,7 +182,17 @@ def test_the_command_line_has_the_last_word_but_for_the_seed(tmp_path, cifar10):
         assert f"seed-{run.recipe.seed}" == run.directory.name
 
 
-def test_a_trial_does_not_count_as_the_sweep(tmp_path, cifar10, xkd_distill):
+def test_capture_is_handed_over(tmp_path, cifar10, monkeypatch):
+    started = []
+    monkeypatch.setattr("distill.runs.sweep._start", lambda job, environment: started.append(job) or Ended(1))
+    monkeypatch.setattr("distill.runs.sweep._last_line", lambda log: "")
+    runs = plan_sweep(read_sweep(sweep_file(tmp_path, cifar10)), tmp_path / "out")
+    run_sweep(runs, tmp_path / "out", capture=True)
+    assert started
+    assert all(job.capture for job in started)
+
+
+def test_a_trial_does_not_count_as_the_sweep(tmp_path, cifar10, xkd_distill, without_processes):
     """The same file with other recipes: finished runs of the trial are neither taken over nor overwritten."""
     file = sweep_file(tmp_path, cifar10, grid={"variant": ["teacher"]}, seeds=[0, 1])
     trial = ("--seeds", "0", "--set", "batch_size=64", "--data", cifar10)
@@ -157,19 +204,6 @@ def test_a_trial_does_not_count_as_the_sweep(tmp_path, cifar10, xkd_distill):
     assert "another recipe; these differ: batch_size" in err
     rows = list(csv.DictReader((tmp_path / "out" / "results.csv").open()))
     assert [row["seed"] for row in rows] == ["1"]
-
-
-def test_results_are_written_as_they_come(tmp_path, cifar10):
-    runs = plan_sweep(read_sweep(sweep_file(tmp_path, cifar10)), tmp_path / "out")
-    seen = []
-
-    def report(done, total, where):
-        file = tmp_path / "out" / "results.csv"
-        seen.append((done, len(list(csv.DictReader(file.open()))) if file.is_file() else 0))
-
-    run_sweep(runs, tmp_path / "out", jobs=2, device="cpu", progress=report)
-    assert {done for done, _ in seen} >= {0, 4}
-    assert all(done == written for done, written in seen)
 
 
 def test_the_published_sweep_is_that_of_the_evidence(tmp_path):

@@ -1,20 +1,20 @@
 """The captured step: equal to the ordinary one, free of what a CUDA graph cannot hold, refused where it cannot be."""
 
 import os
-import re
 import signal
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from distill.methods import METHODS
+from distill.recipe.parse import parse_recipe
 from distill.runs.interruption import TrainingInterruptedError
+from distill.testing import UncapturableOperations
 from distill.training.captured_step import CapturedStep, check_capturable
 from distill.training.setup import set_up
 from distill.training.step import OrdinaryStep
 from distill.training.train import train
-from tests.distill.conftest import EXP_KD, KD
+from tests.distill.conftest import EXP_KD, KD, values_of
 from tests.distill.training.test_loop import assert_same_bits, weights_of
 from xkd_eval.errors import XkdError
 
@@ -29,16 +29,22 @@ GROWING = [
 TAPS = {name: [f"layer{number}.0.bn2" for number in (1, 2, 3)] for name in ("student_taps", "teacher_taps")}
 
 
-@pytest.fixture
-def captured_recipe(recipe_of, cifar10, teacher):
+@pytest.fixture(scope="module")
+def captured_recipe(cifar10, teacher):
     """A recipe with all that changes from step to step: crops, flips, learning rate and a weight that grows."""
 
     def make(**changes):
         data = {"loader": "device", "path": str(cifar10), **AUGMENTED}
         values = {"data": data, "losses": GROWING, "teacher": {"model": str(teacher)}, "optimiser": SGD}
-        return recipe_of(**{**values, **changes})
+        return parse_recipe(values_of(cifar10, **{**values, **changes}))
 
     return make
+
+
+@pytest.fixture(scope="module")
+def by_steps(captured_recipe, tmp_path_factory):
+    """The recipe without changes, trained by ordinary steps."""
+    return train(captured_recipe(), tmp_path_factory.mktemp("steps"), device="cpu")
 
 
 @pytest.fixture
@@ -72,9 +78,8 @@ def test_a_training_comes_out_as_by_ordinary_steps(captured_recipe, tmp_path, an
 
 
 @pytest.mark.parametrize(("before", "after"), [(True, True), (True, False), (False, True)])
-def test_either_path_continues_what_the_other_left(captured_recipe, tmp_path, anywhere, before, after):
+def test_either_path_continues_what_the_other_left(captured_recipe, by_steps, tmp_path, anywhere, before, after):
     recipe = captured_recipe()
-    train(recipe, tmp_path / "whole", device="cpu")
 
     def stop(done, total, where):
         if done == 13 * 32:
@@ -83,38 +88,13 @@ def test_either_path_continues_what_the_other_left(captured_recipe, tmp_path, an
     with pytest.raises(TrainingInterruptedError, match="epoch 2 after step 3"):
         train(recipe, tmp_path / "cut", device="cpu", capture=before, progress=stop)
     train(recipe, tmp_path / "cut", device="cpu", capture=after, resume=True)
-    assert_same_bits(weights_of(tmp_path / "cut"), weights_of(tmp_path / "whole"))
+    assert_same_bits(weights_of(tmp_path / "cut"), weights_of(by_steps.directory))
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_name(captured_recipe, tmp_path, anywhere):
     recipe = captured_recipe(optimiser={"name": "sgd", "learning_rate": 1e12})
     with pytest.raises(XkdError, match=r"the loss \w+ is not finite in step \d+ of epoch 1"):
         train(recipe, tmp_path, device="cpu", capture=True)
-
-
-class Recorder(TorchDispatchMode):
-    """Names the operations that a CUDA graph cannot hold."""
-
-    FORBIDDEN = re.compile(
-        r"aten\.(_local_scalar_dense|is_nonzero|item|equal|nonzero|masked_select|_?unique\w*|bincount|repeat_interleave"
-        r"\.Tensor|lift_fresh|rand\w*|bernoulli\w*|native_dropout|multinomial|normal\w*|uniform_)"
-    )
-
-    def __init__(self):
-        super().__init__()
-        self.found = set()
-
-    def __torch_dispatch__(self, function, types, arguments=(), options=None):
-        masks = [
-            place
-            for argument in arguments
-            if isinstance(argument, (list, tuple))
-            for place in argument
-            if isinstance(place, torch.Tensor) and place.dtype in (torch.bool, torch.uint8)
-        ]
-        if self.FORBIDDEN.match(str(function)) or (str(function).startswith("aten.index") and masks):
-            self.found.add(str(function))
-        return function(*arguments, **(options or {}))
 
 
 def operations_no_graph_holds(recipe, tmp_path):
@@ -126,9 +106,9 @@ def operations_no_graph_holds(recipe, tmp_path):
     inputs = step.inputs(0, 0)
     step(next(inputs), 0.1, setup.objective.weights(1))
     step._plan.indices.copy_(next(inputs).indices)
-    with Recorder() as recorder:
+    with UncapturableOperations() as operations:
         step._train()
-    return recorder.found
+    return operations.found
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS.names() if METHODS[name].capturable and name != "ce"])
@@ -167,6 +147,7 @@ def test_what_is_not_capturable_is_known_by_its_operations(captured_recipe, tmp_
     ],
 )
 def test_what_no_graph_holds_is_refused_in_one_line(captured_recipe, tmp_path, monkeypatch, changes, message):
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)  # which takes 20 s, and is refused
     setup = set_up(captured_recipe(**changes), "cpu", tmp_path)
     if changes:
         monkeypatch.setattr(type(setup.accelerator), "device", torch.device("cuda"))
