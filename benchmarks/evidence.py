@@ -2,7 +2,7 @@
 
     python benchmarks/evidence.py --runs runs/cifar100_evidence --data cifar100/ -o docs/results.png ce kd=kd-10
 
-Each method is a row of the recipe file `--name`, under another name where there is a `=`. Accuracy is that of
+Each method is a variant of the recipe file `--name`, under another name where there is a `=`. Accuracy is that of
 result.json, on all test images; the rest is what `xkd-eval compare` finds on `--limit` of them, which keeps its runs
 under `--runs` and does not compute them twice.
 """
@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from distill.runs.layout import STUDENT, students_in
 from distill.runs.tables import mean_and_deviation
 from xkd_eval import Comparison, compare
 from xkd_eval.figures.canvas import Canvas
@@ -49,14 +50,14 @@ def main() -> None:
     parser.add_argument("--output", "-o", type=Path, required=True, help="the figure: .png, .pdf or .svg")
     given = parser.parse_args()
     place = given.runs / given.name
-    rows = dict(method.split("=") if "=" in method else (method, method) for method in given.methods)
-    students = {name: sorted((place / row).glob("seed-*/student.pt")) for name, row in rows.items()}
+    variants = dict(method.split("=") if "=" in method else (method, method) for method in given.methods)
+    students = {name: students_in(place / variant) for name, variant in variants.items()}
     results = {
         name: [json.loads((path.parent / "result.json").read_text()) for path in paths]
         for name, paths in students.items()
     }
     found = compare(
-        {"teacher": place / "teacher" / "student.pt", **students},
+        {"teacher": place / "teacher" / STUDENT, **students},
         given.data,
         images=given.limit,
         output=given.runs / "comparison",
@@ -64,7 +65,7 @@ def main() -> None:
     )
     print_accuracies(results)
     print_explanations(found)
-    print_differences(found, list(rows))
+    print_differences(found, list(variants))
     points = {
         name: measures(found, given.runs / "comparison", results[name], paths, name) for name, paths in students.items()
     }

@@ -1,4 +1,4 @@
-"""What a training loop takes its images as: batches on the training device, and who gets which part of each."""
+"""Batches of labelled images on the training device, and which part of each a process gets."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class ResidentTraining(_Resident):
         return map(self.cut, self.plans(epoch, first_step))
 
     def plans(self, epoch: int, first_step: int) -> Iterator[BatchPlan]:
-        """What `batches` cuts its batches by, this process's part of each."""
+        """Order, crops and flips of each batch of an epoch from a step on, this process's part of each."""
         size, padding = self._recipe.batch_size, self._data.padding
         plan = plan_epoch(self.n_images, self._recipe.seed, epoch, padding, self._data.flip).to(self._pixels.device)
         for step in range(first_step, self.n_images // size):

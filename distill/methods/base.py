@@ -27,6 +27,14 @@ class Pass:
         head_bias: (K,); None where the head has none.
         taps: module path to that module's output (B, C_i, h_i, w_i), shallow to deep; where a method requires "taps".
         images: (B, 3, H, W) normalised, part of the graph; where a method requires "input gradients".
+
+    Example:
+        >>> import torch
+        >>> from distill import Pass
+        >>> features, weight = torch.rand(2, 8, 4, 4), torch.rand(5, 8)
+        >>> network = Pass(features.mean((2, 3)) @ weight.T, features, weight)
+        >>> network.cams().shape, network.embedding().shape
+        (torch.Size([2, 5, 4, 4]), torch.Size([2, 8]))
     """
 
     logits: Tensor

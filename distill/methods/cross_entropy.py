@@ -15,7 +15,7 @@ class CrossEntropy(Method):
     """Cross-entropy on the labels.
 
     Args:
-        label_smoothing: share of the target spread over all classes, in [0, 1) (Szegedy et al., CVPR 2016).
+        label_smoothing: fraction of the target spread over all classes, in [0, 1) (Szegedy et al., CVPR 2016).
     """
 
     name = "ce"

@@ -39,7 +39,7 @@ class RecipeFile:
     variants: dict[str, dict[str, Any]]
 
     def names(self) -> list[str]:
-        """What `train` calls its recipes."""
+        """The names that `train` and `load_recipe` take, one a variant."""
         separator = ":" if self.name.endswith(".yaml") else "/"
         return [f"{self.name}{separator}{variant}" for variant in self.variants] or [self.name]
 

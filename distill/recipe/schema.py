@@ -255,7 +255,7 @@ class Recipe(_Strict):
         return values
 
     def identity(self) -> dict[str, Any]:
-        """Plain values without where the files lie on this machine: equal for two runs of the same training."""
+        """Plain values, without where the files lie on this machine: equal for two runs of one training."""
         values = self.model_dump(mode="json")
         values["data"].pop("path")
         values["data"].pop("workers", None)

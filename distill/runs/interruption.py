@@ -17,7 +17,11 @@ class TrainingInterruptedError(XkdError):
 
 
 class StopRequest:
-    """While entered, the first signal sets `made` and a second one interrupts as usual."""
+    """While entered, the first SIGINT or SIGTERM sets `made`, and a second one interrupts as usual.
+
+    Attributes:
+        made: whether the training was asked to stop.
+    """
 
     def __init__(self) -> None:
         self.made = False

@@ -44,7 +44,7 @@ class TrainingJob:
     capture: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """The attributes as plain values, as YAML holds them."""
         return {
             "name": self.name,
             "directory": str(self.directory),

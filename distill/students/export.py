@@ -15,6 +15,7 @@ from xkd_eval.classifiers.checkpoint import read_checkpoint
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.errors import XkdError
+from xkd_eval.files import replacing
 
 SUFFIXES = (".safetensors", ".onnx")
 
@@ -34,7 +35,7 @@ def export(model: Path, output: Path) -> float:
         output: the suffix chooses the format.
 
     Returns:
-        The largest difference of a logit, as a share of the largest logit.
+        The largest difference of a logit, as a fraction of the largest logit.
 
     Raises:
         XkdError: no checkpoint of this project, another suffix, a missing package, or logits that differ by more than
@@ -46,23 +47,21 @@ def export(model: Path, output: Path) -> float:
         _check_packages()
     description = _description(model)
     classifier = load_classifier(str(model)).eval()
-    temporary = output.with_name(f".{output.stem}.part{output.suffix}")
+    write, run = (_write_onnx, _run_onnx) if output.suffix == ".onnx" else (_write_tensors, _run_tensors)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        write, run = (_write_onnx, _run_onnx) if output.suffix == ".onnx" else (_write_tensors, _run_tensors)
-        write(classifier, temporary, description)
-        difference = max(
-            _difference(classifier, run(classifier, temporary, images), images) for images in _images(classifier)
-        )
-        if not difference <= _TOLERANCE:
-            raise XkdError(
-                f"export: the logits of {output.name} differ by {difference:.1e} of the largest; not written"
+        with replacing(output) as file:
+            temporary = Path(file.name)  # the libraries take a path, and read it back before it takes its place
+            write(classifier, temporary, description)
+            difference = max(
+                _difference(classifier, run(classifier, temporary, images), images) for images in _images(classifier)
             )
-        temporary.replace(output)
+            if not difference <= _TOLERANCE:
+                raise XkdError(
+                    f"export: the logits of {output.name} differ by {difference:.1e} of the largest; not written"
+                )
     except OSError as error:
         raise XkdError(f"output {output}: cannot be written ({error.strerror or error})") from None
-    finally:
-        temporary.unlink(missing_ok=True)
     return difference
 
 

@@ -61,7 +61,7 @@ class CapturedStep:
         return self._run()
 
     def _train(self) -> dict[str, Tensor]:
-        """What the graph holds."""
+        """One step on the tensors that stay in place: what the graph records. Returns scalars by name."""
         batch = self._images.cut(self._plan)
         # A weight that was cast in one run of this function must not be taken for the cast of another's.
         with self._setup.autocast(cache=False):

@@ -14,7 +14,7 @@ _NEVER = torch.iinfo(torch.int64).max
 
 
 class EpochMeans:
-    """Sums by name. Adding to them waits for no device.
+    """Sums of scalars by name over the steps of an epoch. Adding to them waits for no device.
 
     Args:
         state: what `state` was when a run stopped within an epoch.
@@ -38,7 +38,8 @@ class EpochMeans:
         self._steps += 1
 
     def first_not_finite(self) -> tuple[int, str] | None:
-        """The step and the name, a loss's rather than the total's; waits for the device."""
+        """The first step with a value that is not finite, and its name, a loss's rather than the total's; None where
+        all are finite. Waits for the device."""
         if self._first_bad is None:
             return None
         steps = self._first_bad.tolist()
@@ -48,14 +49,14 @@ class EpochMeans:
         return min(steps), next((name for name in bad if name != TOTAL), TOTAL)
 
     def means(self) -> Tensor:
-        """(n,) in the order of `names`."""
+        """(n,) means in the order in which the losses were added."""
         assert self._sums is not None
         return self._sums / self._steps
 
     def named(self, means: Tensor) -> dict[str, float]:
-        """(n,) -> by name."""
+        """Means (n,) of `means`, also averaged over processes, by name."""
         return dict(zip(self._names, means.tolist(), strict=True))
 
     def state(self) -> dict[str, Any]:
-        """Plain values and a tensor."""
+        """What `EpochMeans(state)` continues from: names, the number of steps, and the sums (n,)."""
         return {"names": self._names, "steps": self._steps, "sums": self._sums}

@@ -26,13 +26,13 @@ def create_optimiser(recipe: Sgd | AdamW, parameters: Iterable[nn.Parameter]) ->
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, learning_rate: float) -> None:
-    """The same for all parameters."""
+    """Set the learning rate of all parameters."""
     for group in optimiser.param_groups:
         group["lr"] = learning_rate
 
 
 def read_learning_rate_from(optimiser: torch.optim.Optimizer, scalar: Tensor) -> None:
-    """The same for all parameters, read from a scalar tensor in every step.
+    """Read the learning rate of all parameters from a scalar tensor in every step.
 
     On a GPU it takes SGD's fused kernel, the one that reads the scalar there; the others bring it to the host.
     """

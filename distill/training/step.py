@@ -16,10 +16,10 @@ from distill.training.setup import TrainingSetup
 
 
 class Step(Protocol):
-    """What the training loop repeats."""
+    """An optimiser step, which the training loop repeats on one input after the other."""
 
     def inputs(self, epoch: int, first_step: int) -> Iterator[Any]:
-        """What to call it with in completed epoch + 1, from a step of it on."""
+        """The inputs of an epoch (from 0), one a step, from a step of it on."""
 
     def __call__(self, given: Any, learning_rate: float, weights: Sequence[float]) -> dict[str, Tensor]:
         """Train on one of the inputs.

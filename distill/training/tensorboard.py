@@ -24,10 +24,10 @@ class TensorBoard:
 
             self._writer = SummaryWriter(str(directory / "tensorboard"), purge_step=epoch + 1)
 
-    def write(self, row: Mapping[str, float]) -> None:
+    def write(self, metrics: Mapping[str, float]) -> None:
         """One epoch's metrics."""
         if self._writer is None:
             return
-        for name, value in row.items():
-            self._writer.add_scalar(name, value, int(row["epoch"]))
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, int(metrics["epoch"]))
         self._writer.flush()

@@ -6,15 +6,14 @@ import subprocess
 import sys
 
 import pytest
-import torch
 import yaml
-from safetensors.torch import load_file
 
-from distill.students.export import export
+from distill.cli import app
+from distill.cli.job import main
+from distill.runs.job import TrainingJob, read_jobs, write_jobs
 from tests.distill.conftest import KD
 from tests.distill.processes import ended, start, wait_for
-from xkd_eval import load_classifier
-from xkd_eval.errors import XkdError
+from xkd_eval.cli.console import Command
 
 
 def test_help_is_quick():
@@ -76,6 +75,54 @@ def test_bad_input_is_one_line_and_exit_code_2(xkd_distill, arguments, message):
     assert re.match(message, err.strip())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "quickstart", "--nonsense"], "error: No such option: --nonsense"),
+        (
+            ["train", "quickstart", "--devices", "none"],
+            "error: Invalid value for '--devices': ",
+        ),
+        (["train", "quickstart", "--devices", "0"], "error: Invalid value for '--devices': "),
+        (["train", "quickstart", "--precision", "fp8"], "error: Invalid value for '--precision': "),
+        (["train"], "error: Missing argument '"),
+        (["export", "student.pt"], "error: Missing option '--output'"),
+        (["evaluate", "embedded", "--limit", "x"], "error: Invalid value for '--limit': "),
+        (["sweep", "sweep.yaml", "-j", "0"], "error: Invalid value for '--jobs'"),
+        (["trian"], "error: No such command 'trian'"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_exit_code_2(xkd_distill, arguments, message):
+    code, printed, err = xkd_distill(*arguments)
+    assert (code, printed) == (2, "")
+    assert len(err.strip().splitlines()) == 1
+    assert err.startswith(message)
+
+
+def test_every_command_names_its_own_options_in_errors():
+    assert {command.cls for command in app.registered_commands} == {Command}
+
+
+def test_a_file_of_trainings_is_made_or_refused_in_one_line(recipe_of, tmp_path, capsys):
+    job = TrainingJob("mine", recipe_of(epochs=1), tmp_path / "run", tmp_path, "cpu")
+    write_jobs([job], tmp_path / "jobs.yaml")
+    assert read_jobs(tmp_path / "jobs.yaml") == [job]
+    (tmp_path / "other.yaml").write_text("recipe: {}")
+    for arguments, expected in (
+        ([tmp_path / "jobs.yaml"], (0, "")),
+        ([tmp_path / "none.yaml"], (2, "error: job: .*none.yaml' cannot be read")),
+        ([tmp_path / "other.yaml"], (2, "error: job: .*other.yaml' holds no trainings")),
+        ([], (2, "error: job: expected one file of trainings")),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(list(map(str, arguments)))
+        err = capsys.readouterr().err.strip()
+        assert ended.value.code == expected[0]
+        assert re.match(expected[1], err)
+        assert len(err.splitlines()) == expected[0] // 2
+    assert (tmp_path / "run" / "student.pt").is_file()
+
+
 def test_ctrl_c_says_how_to_resume(recipe_file, tmp_path):
     process = start("-m", "distill", "train", recipe_file(epochs=500), "-o", tmp_path / "run")
     wait_for(tmp_path / "run" / "metrics.csv")
@@ -85,35 +132,3 @@ def test_ctrl_c_says_how_to_resume(recipe_file, tmp_path):
     assert "stopped in epoch" in err
     assert "the same command with --resume continues" in err
     assert "Traceback" not in err
-
-
-@pytest.mark.parametrize("suffix", [".safetensors", ".onnx"])
-def test_exports_give_the_same_logits(teacher, tmp_path, suffix):
-    if suffix == ".onnx":
-        pytest.importorskip("onnxruntime")
-    output = tmp_path / f"student{suffix}"
-    assert export(teacher, output) < 1e-4
-    classifier = load_classifier(teacher)
-    images = torch.randn(5, 3, 32, 32)
-    if suffix == ".onnx":
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(str(output))
-        logits = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
-        assert json.loads(session.get_modelmeta().custom_metadata_map["preprocess"])["channel_order"] == "BGR"
-        torch.testing.assert_close(logits, classifier(images), rtol=1e-4, atol=1e-4)
-    else:
-        assert load_file(output).keys() == classifier.model.state_dict().keys()
-        again = load_classifier("xkd/resnet8", weights=output)
-        torch.testing.assert_close(again(images), classifier(images))
-
-
-def test_an_export_that_differs_leaves_nothing(teacher, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "distill.students.export._run_tensors", lambda classifier, path, images: classifier(images) * 1.01
-    )
-    with pytest.raises(XkdError, match=r"the logits of a\.safetensors differ"):
-        export(teacher, tmp_path / "a.safetensors")
-    assert not list(tmp_path.iterdir())
-    with pytest.raises(XkdError, match=r"expected \.safetensors or \.onnx"):
-        export(teacher, tmp_path / "a.pb")

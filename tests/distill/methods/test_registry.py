@@ -69,10 +69,7 @@ def mine(tmp_path, monkeypatch):
     (tmp_path / "mine_of_a_user.py").write_text(MINE)
     (tmp_path / "broken_of_a_user.py").write_text("import a_module_that_is_not_there\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    known = dict(METHODS._known)
     yield "mine_of_a_user"
-    METHODS._known.clear()
-    METHODS._known.update(known)
     sys.modules.pop("mine_of_a_user", None)
 
 

@@ -1,5 +1,7 @@
 """The students that ship are those of the quickstart recipes, as good as recorded, and look at the digit."""
 
+from functools import cache
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -19,10 +21,19 @@ def held_out():
     return torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(masks), torch.from_numpy(labels)
 
 
-def network_inputs(classifier):
+@cache
+def pixels(preprocess):
     dataset = EmbeddedDataset("test", N_IMAGES)
-    pixels = [classifier.preprocess.pixels(dataset.load(place).image) for place in range(N_IMAGES)]
-    return classifier.preprocess.normalise(torch.stack(pixels))
+    return torch.stack([preprocess.pixels(dataset.load(place).image) for place in range(N_IMAGES)])
+
+
+@cache
+def passed(name):
+    """A shipped classifier, and its logits and features of the images."""
+    classifier = load_classifier(f"embedded/{name}")
+    with torch.inference_mode():
+        inputs = classifier.preprocess.normalise(pixels(classifier.preprocess))
+        return classifier, *classifier.forward_with_features(inputs)
 
 
 def test_they_are_the_rows_of_the_recipe_and_small():
@@ -35,9 +46,7 @@ def test_each_is_what_its_recipe_makes_and_as_good_as_recorded(name, held_out):
     shipped = read_checkpoint(embedded_classifier_path(name))
     assert shipped.recipe == load_recipe(f"quickstart/{name}").model_dump(mode="json")
     assert shipped.class_names == CLASSES
-    classifier = load_classifier(f"embedded/{name}")
-    with torch.inference_mode():
-        predicted = classifier(network_inputs(classifier)).argmax(1)
+    predicted = passed(name)[1].argmax(1)
     # 200 of the images that the recorded figure is on: within three standard errors.
     accuracy = (predicted == held_out[2]).float().mean().item()
     assert accuracy == pytest.approx(shipped.metrics["test_top1"], abs=0.06)
@@ -47,9 +56,8 @@ def test_each_is_what_its_recipe_makes_and_as_good_as_recorded(name, held_out):
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_their_maps_peak_at_the_digit_and_the_centre_does_not(name, held_out):
     _, masks, labels = held_out
-    classifier = load_classifier(f"embedded/{name}")
+    classifier, _, features = passed(name)
     with torch.inference_mode():
-        _, features = classifier.forward_with_features(network_inputs(classifier))
         maps = classifier.cams(features, labels[:, None])
     peaks = F.interpolate(maps, size=64, mode="bilinear").flatten(1).argmax(1)
     near = F.max_pool2d(masks[:, None].float(), 7, stride=1, padding=3).flatten(1)  # within 3 px of the digit

@@ -3,38 +3,21 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
+from distill.recipe.files import load_recipe
+from distill.runs.job import TrainingJob
+from distill.runs.launch import launch
 from distill.training.train import train
 from tests.distill.conftest import EXP_KD, values_of
 from tests.distill.processes import ended, run, start, wait_for
+from tests.distill.runs import first_step
 from xkd_eval.classifiers.checkpoint import read_checkpoint
 
-# Of each recipe file; within this process, or as a script of two.
-FIRST_STEP = """
-import sys
-from pathlib import Path
-import torch
-from distill.recipe.files import load_recipe
-from distill.runs.launch import leave
-from distill.training.setup import set_up
-
-for file in sys.argv[1:]:
-    setup = set_up(load_recipe(file), "cpu", Path("."))
-    setup.wrapped.eval()
-    batch = next(iter(setup.train.batches(0, 0)))
-    teacher = setup.teacher(batch.pixels)
-    images = setup.normalise(batch.pixels)
-    losses = setup.wrapped(images, teacher, batch.labels, batch.indices, setup.objective.weights(1))
-    setup.accelerator.backward(losses["total"])
-    if setup.accelerator.is_main_process:
-        gradients = {name: parameter.grad for name, parameter in setup.student.model.named_parameters()}
-        torch.save(gradients, f"{file}-{setup.accelerator.num_processes}.pt")
-leave(together=True)
-"""
 RELATIONS = [{"method": "ce"}, {"method": "rkd"}, {"method": "sp", "weight": 100}]
 # RKD divides by distances between images, which amplifies the rounding of a sum in another order.
 LOSSES = {"exp_kd": (EXP_KD, 1e-5), "relations": (RELATIONS, 1e-4)}
@@ -47,11 +30,9 @@ def gradients(cifar10, teacher, tmp_path_factory):
     for name, (losses, _) in LOSSES.items():
         values = values_of(cifar10, losses=losses, teacher={"model": str(teacher)})
         (folder / f"{name}.yaml").write_text(yaml.safe_dump({"recipe": values}))
-    (folder / "first_step.py").write_text(FIRST_STEP)
-    files = [folder / f"{name}.yaml" for name in LOSSES]
-    for processes in (1, 2):
-        launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"] if processes == 2 else []
-        run(*launcher, folder / "first_step.py", *files)
+    files = [str(folder / f"{name}.yaml") for name in LOSSES]
+    first_step.main(files)
+    run("-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", first_step.__name__, *files)
     return {name: [torch.load(folder / f"{name}.yaml-{processes}.pt") for processes in (1, 2)] for name in LOSSES}
 
 
@@ -63,9 +44,19 @@ def test_gradients_of_the_first_step_are_those_of_one_process(gradients, name):
     assert any(gradient.abs().max() > 0 for gradient in one.values())
 
 
-def train_on_two(file, directory, *more, **keywords):
-    command = ["-m", "distill", "train", file, "-o", directory, "--device", "cpu", "--devices", "2", *more]
+def train_on_two(file, directory, **keywords):
+    command = ["-m", "distill", "train", file, "-o", directory, "--device", "cpu", "--devices", "2"]
     return start(*command, **keywords)
+
+
+def launch_on_two(file, directory, resume=False):
+    """As the command does, its launcher in this process."""
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        launch([TrainingJob("mine", load_recipe(str(file)), directory, Path(), "cpu", resume)], devices=2, nodes=1)
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +66,7 @@ def on_two(cifar10, teacher, tmp_path_factory):
     # Ten steps an epoch: a stop is met although no epoch is long.
     values = values_of(cifar10, losses=EXP_KD, teacher={"model": str(teacher)}, epochs=8)
     (folder / "mine.yaml").write_text(yaml.safe_dump({"recipe": values}))
-    code, err = ended(train_on_two(folder / "mine.yaml", folder / "whole"))
-    assert code == 0, err
+    launch_on_two(folder / "mine.yaml", folder / "whole")
     return folder / "mine.yaml", folder / "whole"
 
 
@@ -99,8 +89,7 @@ def test_ctrl_c_stops_both_and_they_continue_to_the_same_bits(on_two, tmp_path):
     assert code == 130
     assert len(err.strip().splitlines()) == 1
     assert err.strip().startswith("stopped in epoch")
-    code, err = ended(train_on_two(file, tmp_path / "run", "--resume"))
-    assert code == 0, err
+    launch_on_two(file, tmp_path / "run", resume=True)
     interrupted, whole = (read_checkpoint(place / "student.pt").state_dict for place in (tmp_path / "run", directory))
     for name, weights in whole.items():
         assert torch.equal(interrupted[name], weights), name

@@ -14,8 +14,7 @@ from distill.training.captured_step import CapturedStep, check_capturable
 from distill.training.setup import set_up
 from distill.training.step import OrdinaryStep
 from distill.training.train import train
-from tests.distill.conftest import EXP_KD, KD, values_of
-from tests.distill.training.test_loop import assert_same_bits, weights_of
+from tests.distill.conftest import EXP_KD, KD, assert_same_bits, values_of, weights_of
 from xkd_eval.errors import XkdError
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA GPU; none is here")
