@@ -27,12 +27,12 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from distill.assembly import Parts, assemble
 from distill.methods.exp_kd import exp_kd_loss
 from distill.methods.kd import kd_loss
-from distill.recipe_files import load_recipe
-from distill.step import OrdinaryStep, Step
-from distill.whole_step import WholeStep
+from distill.recipe.files import load_recipe
+from distill.training.captured_step import CapturedStep
+from distill.training.setup import TrainingSetup, set_up
+from distill.training.step import OrdinaryStep, Step
 from xkd_eval.cam import class_activation_maps
 from xkd_eval.classifiers import architectures
 
@@ -71,7 +71,7 @@ def _compare_steps(folder: Path, steps: int, rounds: int) -> None:
     for name, recipe in RECIPES.items():
         contestants[name] = _ours(recipe, data, folder, steps, OrdinaryStep)
         if torch.cuda.is_available():
-            contestants[f"{name}, captured"] = _ours(recipe, data, folder, steps, WholeStep)
+            contestants[f"{name}, captured"] = _ours(recipe, data, folder, steps, CapturedStep)
     contestants[PLAIN] = _plain(data, teacher, steps)
     times = race(contestants, rounds)
     print("| step of ResNet-56 -> ResNet-20, batch 64 | images/s |\n|---|---:|")
@@ -81,16 +81,18 @@ def _compare_steps(folder: Path, steps: int, rounds: int) -> None:
     print(f"\nkd: {ratio(times[PLAIN], times['kd']):.2f} x the images/s of the plain loop\n")
 
 
-def _ours(name: str, data: Path, folder: Path, steps: int, make_step: Callable[[Parts], Step]) -> Callable[[], float]:
+def _ours(
+    name: str, data: Path, folder: Path, steps: int, make_step: Callable[[TrainingSetup], Step]
+) -> Callable[[], float]:
     overrides = [f'data.path="{data}"']
     if name != RECIPES["ce"]:
         overrides += ["teacher.model=xkd/resnet56", f'teacher.weights="{folder / "resnet56.pth"}"']
     recipe = load_recipe(name, overrides)
-    parts: Parts = assemble(recipe, "auto", folder)
-    step, weights = make_step(parts), parts.objective.weights(epoch=1)
+    setup = set_up(recipe, "auto", folder)
+    step, weights = make_step(setup), setup.objective.weights(epoch=1)
 
     def measure() -> float:
-        parts.wrapped.train()
+        setup.wrapped.train()
         inputs = step.inputs(0, 0)
         return _timed(lambda: step(next(inputs), recipe.optimiser.learning_rate, weights), steps)
 

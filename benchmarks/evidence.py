@@ -2,7 +2,7 @@
 
     python benchmarks/evidence.py --runs runs/cifar100_evidence --data cifar100/ -o docs/results.png ce kd=kd-10
 
-Each method is a row of the recipe file `--name`, under another name where there is a `=`. Accuracy is that of
+Each method is a variant of the recipe file `--name`, under another name where there is a `=`. Accuracy is that of
 result.json, on all test images; the rest is what `xkd-eval compare` finds on `--limit` of them, which keeps its runs
 under `--runs` and does not compute them twice.
 """
@@ -21,7 +21,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from distill.tables import mean_and_deviation
+from distill.runs.layout import STUDENT, students_in
+from distill.runs.tables import mean_and_deviation
 from xkd_eval import Comparison, compare, evaluate
 from xkd_eval.figures.canvas import Canvas
 from xkd_eval.figures.style import BODY, HAIRLINE, MUTED, PALETTE, SMALL, house_style, save_figure
@@ -48,14 +49,14 @@ def main() -> None:
     parser.add_argument("--output", "-o", type=Path, required=True, help="the figure: .png, .pdf or .svg")
     given = parser.parse_args()
     place = given.runs / given.name
-    rows = dict(method.split("=") if "=" in method else (method, method) for method in given.methods)
-    students = {name: sorted((place / row).glob("seed-*/student.pt")) for name, row in rows.items()}
+    variants = dict(method.split("=") if "=" in method else (method, method) for method in given.methods)
+    students = {name: students_in(place / variant) for name, variant in variants.items()}
     results = {
         name: [json.loads((path.parent / "result.json").read_text()) for path in paths]
         for name, paths in students.items()
     }
     found = compare(
-        {"teacher": place / "teacher" / "student.pt", **students},
+        {"teacher": place / "teacher" / STUDENT, **students},
         given.data,
         limit=given.limit,
         output=given.runs / "comparison",
@@ -63,7 +64,7 @@ def main() -> None:
     )
     print_accuracies(results)
     print_explanations(found)
-    print_differences(found, list(rows))
+    print_differences(found, list(variants))
     points = {name: measures(found, given, results[name], paths, name) for name, paths in students.items()}
     save_figure(seed_figure(points), given.output)
 

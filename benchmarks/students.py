@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from distill.tables import mean_and_deviation
+from distill.runs.layout import STUDENT, students_in
+from distill.runs.tables import mean_and_deviation
 from xkd_eval import load_classifier, perturbation_test, segmentation_test
 from xkd_eval.assets import EMBEDDED
 from xkd_eval.classifiers.classifier import Classifier
@@ -48,14 +49,13 @@ def main() -> None:
     dataset = open_dataset(given.data, split="test")
     dataset = dataset if given.limit is None else limit(dataset, given.limit)
     columns = PERTURBATION | (SEGMENTATION if dataset.has_masks else {})
-    teacher = load_classifier(given.runs / given.name / "teacher" / "student.pt")
+    teacher = load_classifier(given.runs / given.name / "teacher" / STUDENT)
     classes, expected = _maps(teacher, None, dataset)
     print(f"{len(dataset)} images of {dataset.name}\n")
     print("| student | seeds | " + " | ".join(columns) + " | agreement |")
     print("|---|---:|" + "---:|" * (len(columns) + 1))
     for name in given.students:
-        place = given.runs / given.name / name
-        students = [path for path in (place / "student.pt", *sorted(place.glob("seed-*/student.pt"))) if path.is_file()]
+        students = students_in(given.runs / given.name / name)
         rows = [_row(load_classifier(path), classes, expected, dataset, columns) for path in students]
         cells = [mean_and_deviation(values, digits=1) for values in np.array(rows).T.tolist()]
         print(f"| {name} | {len(rows)} | " + " | ".join(cells) + " |", flush=True)

@@ -1,4 +1,4 @@
-"""`python -m distill` is `xkd-distill`: what torchrun and the sweep start."""
+"""`python -m distill` is `xkd-distill`."""
 
 from distill.cli import main
 

@@ -1,4 +1,4 @@
-"""The options that several commands share."""
+"""The options of the commands, each once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ class PrecisionChoice(StrEnum):
     bf16 = "bf16"
 
 
+Recipes = Annotated[list[str], typer.Argument(help="Recipes, or files of recipes for all of their variants.")]
+Recipe = Annotated[str | None, typer.Argument(help="Print this recipe as it resolves.", show_default=False)]
+Methods = Annotated[bool, typer.Option("--methods", help="The methods, their papers and options instead.")]
+Sweep = Annotated[Path, typer.Argument(help="sweep.yaml.")]
+Models = Annotated[list[str], typer.Argument(help="student.pt, timm/NAME, torchvision/NAME, py:package.module:f.")]
+Student = Annotated[Path, typer.Argument(help="student.pt.")]
 Data = Annotated[str | None, typer.Option("--data", "-d", help="The data set's folder or file.", rich_help_panel=WHAT)]
+TestData = Annotated[str, typer.Option("--data", "-d", help="Data set; its held-out part is used.")]
 Teacher = Annotated[
     str | None,
     typer.Option("--teacher", "-t", help="A model in place of the recipe's teacher.", rich_help_panel=WHAT),
@@ -29,18 +36,49 @@ Teacher = Annotated[
 TeacherWeights = Annotated[
     Path | None, typer.Option(help="Weights for a timm, torchvision or xkd name.", rich_help_panel=WHAT)
 ]
+Weights = Annotated[list[Path] | None, typer.Option(help="Weights, one a model, in the same order.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", help="key=value of the recipe, such as epochs=60; repeat it.", rich_help_panel=WHAT),
 ]
+Seeds = Annotated[str | None, typer.Option(help="One run each: 0,1,2.", rich_help_panel=WHAT)]
+SweepSeeds = Annotated[
+    str | None, typer.Option(help="Of all recipes, instead of the file's: 0,1,2.", rich_help_panel=WHAT)
+]
+ValSplit = Annotated[
+    float | None,
+    typer.Option(help="Fraction of the training images held out to select the epoch.", rich_help_panel=WHAT),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="The run's directory; by default RUNS/RECIPE.", rich_help_panel=HOW),
+]
+SweepOutput = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Its directory; by default runs/ and the file's name.", rich_help_panel=HOW),
+]
+ScoresOutput = Annotated[Path | None, typer.Option("--output", "-o", help="Write the scores as JSON, too.")]
+ExportOutput = Annotated[Path, typer.Option("--output", "-o", help="A file: .onnx or .safetensors.")]
+Runs = Annotated[Path, typer.Option(help="Where runs lie, the teachers of other recipes too.", rich_help_panel=HOW)]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an unfinished run.", rich_help_panel=HOW)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start afresh.", rich_help_panel=HOW)]
 Capture = Annotated[
     bool, typer.Option("--capture", help="Launch each step on a GPU as one CUDA graph.", rich_help_panel=HOW)
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu.", rich_help_panel=HOW)]
+Precision = Annotated[PrecisionChoice | None, typer.Option(help="By default the recipe's.", rich_help_panel=HOW)]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Run the networks through torch.compile.", rich_help_panel=HOW)
+]
+Devices = Annotated[int, typer.Option(min=1, help="Processes on each node.", rich_help_panel=HOW)]
+Nodes = Annotated[int, typer.Option(min=1, help="Machines; start it once on each.", rich_help_panel=HOW)]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs at once on the one device.", rich_help_panel=HOW)]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only a label-stratified sample of so many.")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that decode images.")]
 
 
-def seeds(text: str | None) -> tuple[int, ...]:
-    """ "0,1,2" -> (0, 1, 2).
+def seed_numbers(text: str | None) -> tuple[int, ...]:
+    """ "0,1,2" -> (0, 1, 2); None -> ().
 
     Raises:
         XkdError: something else, or one seed twice.
@@ -49,5 +87,5 @@ def seeds(text: str | None) -> tuple[int, ...]:
         return ()
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
-        raise XkdError(f"--seeds: {text!r} found; expected different whole numbers, such as 0,1,2")
+        raise XkdError(f"seeds: {text!r} found; expected different whole numbers, such as 0,1,2")
     return tuple(int(part) for part in parts)

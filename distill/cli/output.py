@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,19 +13,21 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from xkd_eval.cli.output import console, errors
+from distill.runs.launch import is_first_process
+from xkd_eval.cli.console import console, errors
 from xkd_eval.errors import XkdError
+from xkd_eval.files import replacing
 
 if TYPE_CHECKING:
-    from distill.evaluate import Scores
-    from distill.plan import PlannedRun
-    from distill.recipe_files import RecipeFile
-    from distill.sweep import SweepResult
-    from distill.tables import Outcome
+    from distill.recipe.files import RecipeFile
+    from distill.recipe.schema import Recipe
+    from distill.runs.sweep import SweepResult
+    from distill.runs.tables import Outcome
+    from distill.students.scores import Scores
 
 
 @contextmanager
-def training_bar(run: PlannedRun) -> Iterator[Any]:
+def training_bar(name: str, seed: int) -> Iterator[Any]:
     """A bar on stderr for (images seen, images in all, where) callbacks."""
     columns = (
         TextColumn("{task.description}"),
@@ -34,8 +37,8 @@ def training_bar(run: PlannedRun) -> Iterator[Any]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    title = escape(f"{run.name}, seed {run.recipe.seed}")
-    with Progress(*columns, console=errors, transient=True, disable=not _is_main()) as progress:
+    title = escape(f"{name}, seed {seed}")
+    with Progress(*columns, console=errors, transient=True, disable=not is_first_process()) as progress:
         task = progress.add_task(title, total=None, rate="starting")
 
         def report(done: int, total: int, where: str) -> None:
@@ -57,32 +60,42 @@ def sweep_bar() -> Iterator[Any]:
 
 def print_recipes(files: Sequence[RecipeFile]) -> None:
     """A line a file, with the recipes in it."""
-    table = Table("recipes", "rows")
+    table = Table("recipes", "variants")
     for file in files:
-        names = ", ".join(file.rows)
+        names = ", ".join(file.variants)
         table.add_row(f"[b]{escape(file.name)}[/b]\n[dim]{escape(file.description)}[/dim]", escape(names))
     console.print(table)
-    console.print("train NAME/ROW, or NAME for all of its rows; recipes NAME/ROW prints what it resolves to")
+    console.print("train NAME/VARIANT, or NAME for all of them; recipes NAME/VARIANT prints what it resolves to")
+
+
+def print_recipe(name: str, recipe: Recipe) -> None:
+    """A recipe as a file that `train` takes again."""
+    from distill.recipe.files import recipe_text
+
+    console.print(f"# {name}\n{recipe_text(recipe)}", highlight=False, markup=False)
 
 
 def print_methods() -> None:
-    """A line a loss."""
+    """A line a method; on stderr a line a method of another package that cannot be used."""
     from inspect import signature
 
-    from distill.methods import method_class, method_names
+    from distill.methods.registry import METHODS
 
-    table = Table("loss", "options", "paper")
-    for name in method_names():
-        found = method_class(name)
-        options = [str(option).replace(" ", "") for option in map(_option, signature(found).parameters.values())]
-        table.add_row(f"[b]{name}[/b]", escape(", ".join(options)), escape(found.citation))
+    table = Table("method", "options", "paper")
+    with warnings.catch_warnings(record=True) as broken:
+        warnings.simplefilter("always")
+        for name, method in METHODS.items():
+            options = [str(option).replace(" ", "") for option in map(_option, signature(method).parameters.values())]
+            table.add_row(f"[b]{escape(name)}[/b]", escape(", ".join(options)), escape(method.citation))
     console.print(table)
-    console.print("every loss also takes weight and ramp_epochs")
+    console.print("every method also takes weight and ramp_epochs")
+    for warning in broken:
+        errors.print(f"[yellow]warning[/yellow]: {escape(str(warning.message))}", highlight=False, soft_wrap=True)
 
 
 def print_outcomes(outcomes: Sequence[Outcome], directories: Sequence[Path]) -> None:
     """What the runs came to, by the one process that speaks."""
-    if not _is_main():
+    if not is_first_process():
         return
     _print_table(outcomes)
     for directory in directories:
@@ -103,43 +116,47 @@ def print_scores(scores: Mapping[str, Scores], data: str) -> None:
     any_scores = next(iter(scores.values()))
     table = Table(title=f"{any_scores.n_images:,} images of {data}", title_justify="left")
     table.add_column("model")
-    for label in ("top-1 %", "top-5 %", "loss", "calibration error %", "agrees with teacher %"):
-        table.add_column(label, justify="right")
+    for column in ("top-1 %", "top-5 %", "loss", "calibration error %", "agrees with teacher %"):
+        table.add_column(column, justify="right")
     for model, found in scores.items():
-        shares = (found.top1, found.top5, found.calibration_error, found.agreement)
-        top1, top5, calibration, agreement = ("" if share is None else f"{100 * share:.2f}" for share in shares)
+        fractions = (found.top1, found.top5, found.calibration_error, found.agreement)
+        top1, top5, calibration, agreement = ("" if value is None else f"{100 * value:.2f}" for value in fractions)
         table.add_row(escape(model), top1, top5, f"{found.loss:.4f}", calibration, agreement)
     console.print(table)
 
 
 def write_scores(scores: Mapping[str, Scores], path: Path) -> None:
-    """As JSON: model to name to share or number."""
+    """As JSON: model to name to number, fractions from 0 to 1.
+
+    Raises:
+        XkdError: the file cannot be written; a former one survives.
+    """
     text = json.dumps({model: found.to_dict() for model, found in scores.items()}, indent=2)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n")
+        with replacing(path) as file:
+            file.write(f"{text}\n".encode())
     except OSError as error:
-        raise XkdError(f"-o {path}: cannot be written ({error.strerror or error})") from None
+        raise XkdError(f"output {path}: cannot be written ({error.strerror or error})") from None
+
+
+def print_export(output: Path, difference: float) -> None:
+    """Where it lies, and how far the logits differ."""
+    console.print(f"{output}: logits equal to {difference:.1e} of the largest", highlight=False, soft_wrap=True)
 
 
 def _print_table(outcomes: Sequence[Outcome]) -> None:
-    from distill.tables import HEADER, legend, rows
+    from distill.runs.tables import HEADER, cells, legend
 
     table = Table()
     table.add_column(HEADER[0], overflow="fold")
-    for label in HEADER[1:]:
-        table.add_column(label, justify="right")
-    for row in rows(outcomes):
-        table.add_row(*map(escape, row))
+    for column in HEADER[1:]:
+        table.add_column(column, justify="right")
+    for line in cells(outcomes):
+        table.add_row(*map(escape, line))
     console.print(table)
     console.print(legend(outcomes), highlight=False)
 
 
 def _option(parameter: Any) -> str:
     return f"{parameter.name}={parameter.default!r}"
-
-
-def _is_main() -> bool:
-    from os import environ
-
-    return environ.get("RANK", "0") == "0"

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Pass, positive, register
-from distill.methods.maps import pool_to_smaller
+from distill.methods.base import Pass
+from distill.methods.options import positive
+from distill.methods.registry import register
+from distill.methods.resizing import pool_to_smaller
 from distill.methods.taps import TapMethod
 
 
@@ -50,8 +52,8 @@ class At(TapMethod):
 
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""
-        terms = [at_loss(*pair, self.power) for pair in self.pairs(student, teacher)]
-        return {"at": torch.stack(terms).sum()}
+        losses = [at_loss(*pair, self.power) for pair in self.pairs(student, teacher)]
+        return {"at": torch.stack(losses).sum()}
 
 
 def _attention(features: Tensor, power: float) -> Tensor:

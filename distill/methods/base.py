@@ -1,13 +1,11 @@
-"""Method: one term of a training objective, from what a student and a teacher made of the same batch."""
+"""Method: a distillation loss, computed from what a student and a teacher made of the same batch."""
 
 from __future__ import annotations
 
-import difflib
-import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +27,14 @@ class Pass:
         head_bias: (K,); None where the head has none.
         taps: module path to that module's output (B, C_i, h_i, w_i), shallow to deep; where a method requires "taps".
         images: (B, 3, H, W) normalised, part of the graph; where a method requires "input gradients".
+
+    Example:
+        >>> import torch
+        >>> from distill import Pass
+        >>> features, weight = torch.rand(2, 8, 4, 4), torch.rand(5, 8)
+        >>> network = Pass(features.mean((2, 3)) @ weight.T, features, weight)
+        >>> network.cams().shape, network.embedding().shape
+        (torch.Size([2, 5, 4, 4]), torch.Size([2, 8]))
     """
 
     logits: Tensor
@@ -91,7 +97,7 @@ class Pass:
 
 
 class Method(nn.Module, ABC):
-    """A distillation loss with its options, and its adapters where it trains any.
+    """A distillation loss with its options, and its adapters where it trains any. Subclass it to add one.
 
     The training loop calls `setup` once with the passes of one batch, hands `parameters()` to the optimiser beside the
     student's, and then calls the module on every batch. The options are the constructor's keyword arguments. With
@@ -105,6 +111,17 @@ class Method(nn.Module, ABC):
         capturable: whether each step is the same operations on the same shapes, whatever the values and without
             drawing at random, so that a CUDA graph can hold it.
         statistics: name to scalar, of the latest batch, to be logged and not trained on.
+
+    Example:
+        >>> import distill
+        >>> @distill.register
+        ... class LogitDistance(distill.Method):
+        ...     name = "logit_distance"
+        ...     citation = "Ba & Caruana, NIPS 2014"
+        ...     requires = frozenset({"logits"})
+        ...
+        ...     def losses(self, student, teacher, labels, indices):
+        ...         return {"logit_distance": (student.logits - teacher.logits).square().mean()}
     """
 
     name: ClassVar[str]
@@ -131,7 +148,7 @@ class Method(nn.Module, ABC):
     def forward(
         self, student: Pass, teacher: Pass | None, labels: Tensor, indices: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """The loss, term by term: their sum is what the recipe's weight multiplies.
+        """The method's losses by name: their sum is what the recipe's weight multiplies.
 
         Computed in float32 under autocast too.
 
@@ -142,7 +159,10 @@ class Method(nn.Module, ABC):
             indices: (B,) int64, each image's place in the training set; where the method requires "indices".
 
         Returns:
-            Term to scalar; a single term has the method's name.
+            Name to scalar. Each name begins with the method's, which alone is the name where there is one loss.
+
+        Raises:
+            XkdError: no teacher, or other classes than its own; an option that does not fit the passes.
         """
         if teacher is None:
             if self.requires:
@@ -157,7 +177,7 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
-        """What `forward` returns, on checked passes."""
+        """What `forward` returns; arguments as there, float32 or wider, a teacher always given."""
 
     def _build(self, student: Pass, teacher: Pass, dataset_size: int) -> None:
         pass
@@ -170,109 +190,6 @@ class Method(nn.Module, ABC):
             )
 
 
-_REGISTRY: dict[str, type[Method]] = {}
-_M = TypeVar("_M", bound=type[Method])
-_T = TypeVar("_T")
-
-
-def register(method: _M) -> _M:
-    """Class decorator: make the method known under its name."""
-    _REGISTRY[method.name] = method
-    return method
-
-
-def method_names() -> list[str]:
-    """All known methods, in the order of their registration."""
-    return list(_REGISTRY)
-
-
-def method_class(name: str) -> type[Method]:
-    """The method of that name.
-
-    Raises:
-        XkdError: there is none; the message names the nearest.
-    """
-    if name in _REGISTRY:
-        return _REGISTRY[name]
-    raise XkdError(f"method: {name!r} is unknown; {_nearest(name, _REGISTRY)}")
-
-
-def create_method(name: str, **options: Any) -> Method:
-    """The method `name` with its options.
-
-    Raises:
-        XkdError: unknown name, unknown option (the message names the nearest), or a value outside its range.
-    """
-    method = method_class(name)
-    known = inspect.signature(method.__init__).parameters
-    for option in options:
-        if option not in known or option == "self":
-            raise XkdError(f"{name}: unknown option {option!r}; {_nearest(option, [*known][1:])}")
-    return method(**options)
-
-
-def positive(option: str, value: float) -> float:
-    """`value`, if it is a number above zero.
-
-    Raises:
-        XkdError: it is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise XkdError(f"{option}: {value!r} found; expected a number above 0")
-    return value
-
-
-def count(option: str, value: int, minimum: int = 1) -> int:
-    """`value`, if it is a whole number of at least `minimum`.
-
-    Raises:
-        XkdError: it is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise XkdError(f"{option}: {value!r} found; expected an integer of at least {minimum}")
-    return value
-
-
-def share(option: str, value: float) -> float:
-    """`value`, if it is a number from 0 to below 1.
-
-    Raises:
-        XkdError: it is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise XkdError(f"{option}: {value!r} found; expected a number from 0 to below 1")
-    return value
-
-
-def several(option: str, values: Sequence[_T], kind: type[_T]) -> tuple[_T, ...]:
-    """`values` as a tuple, if they are a list of that kind.
-
-    Raises:
-        XkdError: they are not; a text is no list of its letters.
-    """
-    if isinstance(values, str) or not isinstance(values, Sequence) or not all(isinstance(v, kind) for v in values):
-        raise XkdError(f"{option}: {values!r} found; expected a list of {kind.__name__}")
-    return tuple(values)
-
-
-def one_of(option: str, value: Any, allowed: tuple[Any, ...]) -> Any:
-    """`value`, if it is among `allowed`.
-
-    Raises:
-        XkdError: it is not.
-    """
-    if value not in allowed:
-        raise XkdError(f"{option}: {value!r} found; expected one of {', '.join(map(repr, allowed))}")
-    return value
-
-
 def full_precision(values: Tensor) -> Tensor:
     """float16 and bfloat16 as float32; wider tensors as they are."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
-
-
-def _nearest(name: str, known: Collection[str]) -> str:
-    if not known:
-        return "it takes none"
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return f"nearest: {', '.join(near)}" if near else f"expected one of {', '.join(known)}"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass, count, one_of, register
-from distill.methods.maps import pool_to
+from distill.methods.base import Method, Pass
+from distill.methods.options import count, one_of
+from distill.methods.registry import register
+from distill.methods.resizing import pool_to
 
 
 def cat_kd_loss(student_cams: Tensor, teacher_cams: Tensor, grid: int = 2, normalise: bool = True) -> Tensor:

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass, count, positive, register, share
+from distill.methods.base import Method, Pass
 from distill.methods.gather import refuse_several_processes
+from distill.methods.options import count, fraction, positive
+from distill.methods.registry import register
 from xkd_eval.errors import XkdError
 
 _EPSILON = 1e-7
@@ -59,7 +61,7 @@ class Crd(Method):
         self.dimensions = count("dimensions", dimensions)
         self.negatives = count("negatives", negatives)
         self.temperature = positive("temperature", temperature)
-        self.momentum = share("momentum", momentum)
+        self.momentum = fraction("momentum", momentum)
         self.student_embed: nn.Module = nn.Identity()
         self.teacher_embed: nn.Module = nn.Identity()
         for buffer in ("student_memory", "teacher_memory"):

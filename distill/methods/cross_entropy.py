@@ -1,11 +1,13 @@
-"""Cross-entropy with the labels: the term that every student trains on."""
+"""Cross-entropy with the labels: the loss that every student trains on."""
 
 from __future__ import annotations
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass, register, share
+from distill.methods.base import Method, Pass
+from distill.methods.options import fraction
+from distill.methods.registry import register
 
 
 @register
@@ -13,7 +15,7 @@ class CrossEntropy(Method):
     """Cross-entropy on the labels.
 
     Args:
-        label_smoothing: share of the target spread over all classes, in [0, 1) (Szegedy et al., CVPR 2016).
+        label_smoothing: fraction of the target spread over all classes, in [0, 1) (Szegedy et al., CVPR 2016).
     """
 
     name = "ce"
@@ -22,7 +24,7 @@ class CrossEntropy(Method):
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
-        self.label_smoothing = share("label_smoothing", label_smoothing)
+        self.label_smoothing = fraction("label_smoothing", label_smoothing)
 
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""

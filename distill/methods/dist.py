@@ -5,20 +5,22 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass, one_of, positive, register
+from distill.methods.base import Method, Pass
 from distill.methods.gather import gather_batch
 from distill.methods.kd import prepare_logits
+from distill.methods.options import one_of, positive
+from distill.methods.registry import register
 
 
-def dist_terms(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+def dist_losses(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
     """One minus the Pearson correlation of the softened probabilities, times T^2.
 
     Args:
-        student_logits, teacher_logits: (B, K); B is the batch that the intra-class term correlates over.
+        student_logits, teacher_logits: (B, K); B is the batch that the intra-class loss correlates over.
         temperature: T.
 
     Returns:
-        Inter-class (each image over classes) and intra-class (each class over images) term, scalars.
+        Inter-class (each image over classes) and intra-class (each class over images) loss, scalars.
     """
     student = F.softmax(student_logits / temperature, dim=1)
     teacher = F.softmax(teacher_logits / temperature, dim=1)
@@ -32,8 +34,8 @@ class Dist(Method):
     """beta inter + gamma intra, over the batch of all processes.
 
     Args:
-        beta: weight of the inter-class term.
-        gamma: weight of the intra-class term.
+        beta: weight of the inter-class loss.
+        gamma: weight of the intra-class loss.
         temperature: T.
         standardise: z-score each row of logits first.
     """
@@ -54,7 +56,7 @@ class Dist(Method):
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""
         own, other = prepare_logits(student, teacher, self.standardise)
-        inter, intra = dist_terms(gather_batch(own), gather_batch(other), self.temperature)
+        inter, intra = dist_losses(gather_batch(own), gather_batch(other), self.temperature)
         return {"dist_inter": self.beta * inter, "dist_intra": self.gamma * intra}
 
 

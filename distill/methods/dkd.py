@@ -6,11 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass, one_of, positive, register
+from distill.methods.base import Method, Pass
 from distill.methods.kd import kd_loss_per_row, prepare_logits
+from distill.methods.options import one_of, positive
+from distill.methods.registry import register
 
 
-def dkd_terms(
+def dkd_losses(
     student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
     """The two parts of a KL divergence: target against the rest, and among the rest.
@@ -57,7 +59,7 @@ class Dkd(Method):
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""
         logits = prepare_logits(student, teacher, self.standardise)
-        tckd, nckd = dkd_terms(*logits, labels, self.temperature)
+        tckd, nckd = dkd_losses(*logits, labels, self.temperature)
         return {"dkd_target": self.alpha * tckd.mean(), "dkd_others": self.beta * nckd.mean()}
 
 

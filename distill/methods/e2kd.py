@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass, full_precision, one_of, register
-from distill.methods.maps import to_larger
+from distill.methods.base import Method, Pass, full_precision
+from distill.methods.options import one_of
+from distill.methods.registry import register
+from distill.methods.resizing import to_larger
 
 Explanation = Literal["gradcam", "input_x_gradient"]
 
@@ -67,7 +69,7 @@ _EXPLANATIONS: dict[str, Callable[[Pass, Tensor], Tensor]] = {
 class E2Kd(Method):
     """The student explains the teacher's predicted class as the teacher does.
 
-    The paper adds it to kd, which is a term of its own here.
+    The paper adds it to kd, which is a method of its own here.
 
     Args:
         explanation: what is compared; by "input_x_gradient" a step costs about a second backward pass.

@@ -7,8 +7,10 @@ from typing import Any, Literal
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass, count, one_of, positive, register
-from distill.methods.maps import pool_to, to_larger, to_size
+from distill.methods.base import Method, Pass
+from distill.methods.options import count, one_of, positive
+from distill.methods.registry import register
+from distill.methods.resizing import pool_to, to_larger, to_size
 from xkd_eval.errors import XkdError
 
 Channel = Literal["mean", "sum"]
@@ -54,8 +56,8 @@ class ExpKd(Method):
     Args:
         channel: "mean" divides the maps by their network's number of channels, as the published code does; "sum" is
             the CAM whose spatial mean is the logit. The weight that works differs by orders of magnitude.
-        clamp: max(0, map) before the softmax. `statistics` then reports `clamped`, the share of the student's map
-            values that get no gradient, and `dead_places`, the share of places where no class gets any.
+        clamp: max(0, map) before the softmax. `statistics` then reports `clamped`, the fraction of the student's map
+            values that get no gradient, and `dead_places`, the fraction of places where no class gets any.
         temperature: T of the softmax over classes.
         reduction: over batch and places.
         top_k: only the teacher's k most probable classes of each image, softmax over those; None takes all K.

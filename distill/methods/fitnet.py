@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.methods.base import Pass, register
-from distill.methods.maps import pool_to_smaller
+from distill.methods.base import Pass
+from distill.methods.registry import register
+from distill.methods.resizing import pool_to_smaller
 from distill.methods.taps import TapMethod
 
 
@@ -30,7 +31,7 @@ def fitnet_loss(regressed: Tensor, teacher: Tensor) -> Tensor:
 class FitNet(TapMethod):
     """The sum of fitnet_loss over the paired taps, the student's through a trained 1x1 convolution.
 
-    The paper trains a first stage on one hint alone; as in later comparisons it is one term beside the others here.
+    The paper trains a first stage on one hint alone; as in later comparisons it is one loss beside the others here.
     """
 
     name = "fitnet"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass, one_of, positive, register
+from distill.methods.base import Method, Pass
+from distill.methods.options import one_of, positive
+from distill.methods.registry import register
 
 
 def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
@@ -22,7 +24,7 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) 
 
 
 def kd_loss_per_row(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """kd_loss before its mean: (..., K) and (..., K) -> (...)."""
+    """kd_loss of each row of logits, before its mean: (..., K) and (..., K) -> (...)."""
     log_student = F.log_softmax(student_logits / temperature, dim=-1)
     log_teacher = F.log_softmax(teacher_logits / temperature, dim=-1)
     return F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(-1) * temperature**2

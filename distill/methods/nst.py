@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Pass, register
-from distill.methods.maps import pool_to_smaller
+from distill.methods.base import Pass
+from distill.methods.registry import register
+from distill.methods.resizing import pool_to_smaller
 from distill.methods.taps import TapMethod
 
 
@@ -33,8 +34,8 @@ class Nst(TapMethod):
 
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""
-        terms = [nst_loss(*pair) for pair in self.pairs(student, teacher)]
-        return {"nst": torch.stack(terms).sum()}
+        losses = [nst_loss(*pair) for pair in self.pairs(student, teacher)]
+        return {"nst": torch.stack(losses).sum()}
 
 
 def _kernel(first: Tensor, second: Tensor) -> Tensor:

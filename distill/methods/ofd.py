@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from distill.methods.base import Pass, register
-from distill.methods.maps import pool_to_smaller
+from distill.methods.base import Pass
+from distill.methods.registry import register
+from distill.methods.resizing import pool_to_smaller
 from distill.methods.taps import TapMethod
 from xkd_eval.errors import XkdError
 
@@ -57,13 +58,13 @@ class Ofd(TapMethod):
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""
         pairs = self.pairs(student, teacher)
-        terms = []
+        losses = []
         for depth, (connect, margin, (own, other)) in enumerate(
             zip(self.connectors, self.margins, pairs, strict=True), start=1
         ):
             weight = 2.0 ** (depth - len(pairs))
-            terms.append(weight * partial_l2_loss(*pool_to_smaller(connect(own), other), margin))
-        return {"ofd": torch.stack(terms).sum() / 1000}
+            losses.append(weight * partial_l2_loss(*pool_to_smaller(connect(own), other), margin))
+        return {"ofd": torch.stack(losses).sum() / 1000}
 
     def _build(self, student: Pass, teacher: Pass, dataset_size: int) -> None:
         pairs = self.pairs(student, teacher)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from distill.methods.base import Method, Pass, register
+from distill.methods.base import Method, Pass
 from distill.methods.gather import gather_batch
+from distill.methods.registry import register
 
 _EPSILON = 1e-7
 

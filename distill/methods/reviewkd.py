@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.methods.base import Pass, count, one_of, register
+from distill.methods.base import Pass
+from distill.methods.options import count, one_of
+from distill.methods.registry import register
 from distill.methods.taps import TapMethod
 
 _PYRAMID = (4, 2, 1)
@@ -91,12 +93,12 @@ class ReviewKd(TapMethod):
 
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""
-        terms: list[Tensor] = []
+        losses: list[Tensor] = []
         passed: Tensor | None = None
         for fuse, (own, other) in zip(self.fusions, self._deep_to_shallow(student, teacher), strict=True):
             reviewed, passed = fuse(own, passed, other.shape[2:])
-            terms.append(hcl_loss(reviewed, other))
-        return {"reviewkd": torch.stack(terms).sum()}
+            losses.append(hcl_loss(reviewed, other))
+        return {"reviewkd": torch.stack(losses).sum()}
 
     def _build(self, student: Pass, teacher: Pass, dataset_size: int) -> None:
         pairs = self._deep_to_shallow(student, teacher)

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass, positive, register
+from distill.methods.base import Method, Pass
 from distill.methods.gather import gather_batch
+from distill.methods.options import positive
+from distill.methods.registry import register
 
 
 def rkd_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:

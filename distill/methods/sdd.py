@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from distill.methods.base import Method, Pass, count, one_of, positive, register, several
-from distill.methods.dkd import dkd_terms
+from distill.methods.base import Method, Pass
+from distill.methods.dkd import dkd_losses
 from distill.methods.kd import kd_loss_per_row
-from distill.methods.maps import pool_to
+from distill.methods.options import count, one_of, positive, several
+from distill.methods.registry import register
+from distill.methods.resizing import pool_to
 from xkd_eval.errors import XkdError
 
 
@@ -79,7 +81,7 @@ class Sdd(Method):
         if self.base == "kd":
             return kd_loss_per_row(student, teacher, self.temperature)
         regions = student.shape[1]
-        tckd, nckd = dkd_terms(
+        tckd, nckd = dkd_losses(
             student.flatten(0, 1), teacher.flatten(0, 1), labels.repeat_interleave(regions), self.temperature
         )
         return (tckd + 8.0 * nckd).unflatten(0, (-1, regions))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass, register
+from distill.methods.base import Method, Pass
 from distill.methods.gather import gather_batch
+from distill.methods.registry import register
 
 
 def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from distill.methods.base import Method, Pass, several
+from distill.methods.base import Method, Pass
+from distill.methods.options import several
 from xkd_eval.errors import XkdError
 
 

@@ -14,8 +14,12 @@ import torch
 import yaml
 
 from distill.cli import main
-from distill.recipe import Recipe, parse_recipe
-from distill.training import train
+from distill.methods import METHODS
+from distill.recipe.parse import parse_recipe
+from distill.recipe.schema import Recipe
+from distill.training.train import train
+from tests.distill.processes import inherited
+from xkd_eval.classifiers.checkpoint import read_checkpoint
 
 CLASSES = 10
 TRAIN_IMAGES, TEST_IMAGES = 350, 100
@@ -47,18 +51,39 @@ def write_cifar10(folder: Path, train_images: int = TRAIN_IMAGES, classes: int =
 def _own_cache(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    # The parent is the user's own folder of pytest, which outlives the session.
+    given, removed = inherited(tmp_path_factory.getbasetemp().parent / "bytecode")
+    for name, value in given.items():
+        patch.setenv(name, value)
+    for name in removed:
+        patch.delenv(name, raising=False)
     yield
     patch.undo()
 
 
 @pytest.fixture(autouse=True)
-def _one_thread(monkeypatch):
-    """Of this process and of those that it starts: faster for networks as small as these."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def _methods_as_they_were():
+    """Whatever a test registers is forgotten after it."""
+    METHODS.names()
+    known = dict(METHODS._known)
+    yield
+    METHODS._known.clear()
+    METHODS._known.update(known)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    """Of this process and of those that it starts: faster for networks as small as these, and the same bits for all.
+
+    For the whole session, as trainings that tests share are compared with their own.
+    """
+    patch = pytest.MonkeyPatch()
+    patch.setenv("OMP_NUM_THREADS", "1")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+    patch.undo()
 
 
 @pytest.fixture(scope="session")
@@ -130,6 +155,18 @@ def xkd_distill(tmp_path, monkeypatch):
         return ended.value.code or 0, out.getvalue(), err.getvalue()
 
     return run
+
+
+def weights_of(directory: Path) -> dict[str, torch.Tensor]:
+    """The student's, of a finished training."""
+    return read_checkpoint(directory / "student.pt").state_dict
+
+
+def assert_same_bits(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    """Equal names and values."""
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name]), name
 
 
 KD = [{"method": "ce"}, {"method": "kd"}]

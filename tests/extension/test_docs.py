@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 import yaml
 
+from distill.methods import METHODS
 from xkd_eval.classifiers.architectures import ARCHITECTURES
 from xkd_eval.classifiers.sources import build_architecture
 from xkd_eval.datasets import DATASETS
@@ -18,7 +19,7 @@ from xkd_eval.evaluations import TESTS
 from xkd_eval.explainers import EXPLAINERS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "extend.md").read_text()
-REGISTRIES = {registry.group: registry for registry in (EXPLAINERS, DATASETS, ARCHITECTURES, TESTS)}
+REGISTRIES = {registry.group: registry for registry in (EXPLAINERS, DATASETS, ARCHITECTURES, TESTS, METHODS)}
 
 
 def blocks(language):
@@ -87,7 +88,7 @@ def test_the_recipes_architecture_is_built(mine):
 def test_the_entry_points_name_what_is_there(mine, monkeypatch):
     (project,) = map(tomllib.loads, blocks("toml"))
     groups = project["project"]["entry-points"]
-    assert {*REGISTRIES, "xkd.methods"} <= set(groups)
+    assert set(REGISTRIES) <= set(groups)
     import mine as module
 
     for group, registry in REGISTRIES.items():

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from distill.methods import create_method, method_class, method_names
+from distill.methods import METHODS, create_method
 from tests.distill.methods.conftest import random_pass
 from xkd_eval.errors import XkdError
 
-TAKING_PASSES = [name for name in method_names() if name != "e2kd"]
+TAKING_PASSES = [name for name in METHODS.names() if name != "e2kd"]
 OPTIONS = {"crd": {"negatives": 8}}
 
 
@@ -69,15 +69,15 @@ def test_cross_entropy_needs_no_teacher(student, labels):
 
 def test_every_method_is_there_and_cites_its_source():
     expected = "ce kd dkd dist fitnet at sp rkd crd reviewkd ofd cat_kd sdd e2kd exp_kd pkt nst"
-    assert sorted(method_names()) == sorted(expected.split())
-    for name in method_names():
-        assert method_class(name).citation
+    assert sorted(METHODS.names()) == sorted(expected.split())
+    for name in METHODS.names():
+        assert METHODS[name].citation
 
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("expkd", {}, r"method: 'expkd' is unknown; nearest: exp_kd"),
+        ("expkd", {}, r"method: unknown 'expkd'; nearest: exp_kd"),
         ("kd", {"temprature": 2}, r"kd: unknown option 'temprature'; nearest: temperature"),
         ("sp", {"weight": 2}, r"sp: unknown option 'weight'; it takes none"),
         ("kd", {"temperature": 0}, r"temperature: 0 found; expected a number above 0"),

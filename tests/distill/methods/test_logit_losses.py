@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from distill.methods import create_method
-from distill.methods.dist import dist_terms
-from distill.methods.dkd import dkd_terms
+from distill.methods.dist import dist_losses
+from distill.methods.dkd import dkd_losses
 from distill.methods.kd import kd_loss, standardise_logits
 from distill.methods.sdd import consistent_regions, region_logits
 
@@ -50,7 +50,7 @@ def test_standardised_logits_have_zero_mean_and_unit_spread(student, teacher, la
 
 
 def test_dkd_splits_the_divergence_by_the_target(student, teacher, labels):
-    tckd, nckd = dkd_terms(student.logits, teacher.logits, labels, temperature=2)
+    tckd, nckd = dkd_losses(student.logits, teacher.logits, labels, temperature=2)
     for row, label in enumerate(labels.tolist()):
         p, q = (_softmax(network.logits[row].tolist(), 2) for network in (teacher, student))
         others = [k for k in range(len(p)) if k != label]
@@ -64,7 +64,7 @@ def test_dkd_splits_the_divergence_by_the_target(student, teacher, labels):
 
 def test_dkd_stays_finite_when_the_target_is_certain(labels):
     certain = torch.zeros(5, 6).scatter(1, labels[:, None], 200.0)
-    tckd, nckd = dkd_terms(torch.zeros(5, 6), certain, labels, temperature=1)
+    tckd, nckd = dkd_losses(torch.zeros(5, 6), certain, labels, temperature=1)
     torch.testing.assert_close(tckd, torch.full((5,), log(6)))
     torch.testing.assert_close(nckd, torch.zeros(5))
 
@@ -80,7 +80,7 @@ def test_dist_correlates_rows_and_columns(student, teacher):
     own, other = ([_softmax(row, temperature) for row in network.logits.tolist()] for network in (student, teacher))
     rows = [_pearson(*pair) for pair in zip(own, other, strict=True)]
     columns = [_pearson(*pair) for pair in zip(zip(*own, strict=True), zip(*other, strict=True), strict=True)]
-    inter, intra = dist_terms(student.logits, teacher.logits, temperature)
+    inter, intra = dist_losses(student.logits, teacher.logits, temperature)
     assert inter.item() == pytest.approx(9 * (1 - sum(rows) / len(rows)), rel=1e-5)
     assert intra.item() == pytest.approx(9 * (1 - sum(columns) / len(columns)), rel=1e-5)
 
@@ -111,7 +111,7 @@ def test_sdd_weighs_complementary_regions(student, teacher, labels, base):
             if base == "kd":
                 loss = kd_loss(own, other, 2.0).item()
             else:
-                tckd, nckd = dkd_terms(own, other, label[None], 2.0)
+                tckd, nckd = dkd_losses(own, other, label[None], 2.0)
                 loss = (tckd + 8 * nckd).item()
             if other.argmax() == teacher.logits[row].argmax():
                 consistent += loss / 5

@@ -1,0 +1,62 @@
+"""python -m distill.cli.job FILE: the trainings of a file, as a sweep or `train --devices` hands them over."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from distill.cli.errors import report
+from distill.runs.job import TrainingJob, read_jobs
+from xkd_eval.cli.console import BAD_INPUT
+from xkd_eval.errors import XkdError
+
+if TYPE_CHECKING:
+    from distill.runs.tables import Outcome
+
+
+def make(jobs: Sequence[TrainingJob]) -> list[Outcome]:
+    """Make trainings one after the other, each under a bar; with several processes, as one of them."""
+    from distill.cli.output import training_bar
+    from distill.runs.launch import leave
+    from distill.runs.tables import Outcome
+    from distill.training.train import train
+
+    outcomes = []
+    try:
+        for job in jobs:
+            with training_bar(job.name, job.recipe.seed) as progress:
+                made = train(
+                    job.recipe,
+                    job.directory,
+                    device=job.device,
+                    runs=job.runs,
+                    resume=job.resume,
+                    overwrite=job.overwrite,
+                    capture=job.capture,
+                    progress=progress,
+                )
+            outcomes.append(Outcome(job.name, made.result))
+    except BaseException:
+        leave(together=False)
+        raise
+    leave(together=True)
+    return outcomes
+
+
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Make the trainings of a file and exit: 0, 2 with one line on stderr, or 130 after an interruption."""
+    try:
+        if len(arguments) != 1:
+            raise XkdError("job: expected one file of trainings")
+        make(read_jobs(Path(arguments[0])))
+    except XkdError as error:
+        if not report(error):
+            print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(BAD_INPUT) from None
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

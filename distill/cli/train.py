@@ -1,0 +1,74 @@
+"""xkd-distill train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from distill.cli import options as o
+from xkd_eval.errors import XkdError
+
+EXAMPLES = """[b]Examples[/b]
+
+xkd-distill train quickstart
+
+xkd-distill train exp-kd/cifar100/resnet56-resnet20 --data cifar100/ --set epochs=60
+
+xkd-distill train exp-kd/cifar100/resnet56-resnet20 --data cifar100/ --teacher resnet56.pt --seeds 0,1,2
+
+xkd-distill train exp-kd/imagenet/resnet34-resnet18 --data imagenet/ --devices 4 --precision bf16
+
+xkd-distill train mine.yaml --set losses.exp_kd.weight=2000 --resume"""
+
+
+def train(
+    names: o.Recipes,
+    data: o.Data = None,
+    teacher: o.Teacher = None,
+    teacher_weights: o.TeacherWeights = None,
+    overrides: o.Overrides = None,
+    seeds: o.Seeds = None,
+    val_split: o.ValSplit = None,
+    output: o.Output = None,
+    runs: o.Runs = Path("runs"),
+    resume: o.Resume = False,
+    overwrite: o.Overwrite = False,
+    device: o.Device = "auto",
+    capture: o.Capture = False,
+    precision: o.Precision = None,
+    compile: o.Compile = False,
+    devices: o.Devices = 1,
+    nodes: o.Nodes = 1,
+) -> None:
+    """Train students, or teachers."""
+    from distill.runs.job import TrainingJob
+    from distill.runs.launch import is_launched, launch
+    from distill.runs.plan import RecipeChanges, plan_runs
+
+    if resume and overwrite:
+        raise XkdError("resume: found beside `overwrite`; give one of the two")
+    changes = RecipeChanges(
+        data=data,
+        teacher=teacher,
+        teacher_weights=teacher_weights,
+        val_split=val_split,
+        precision=None if precision is None else precision.value,
+        compile=compile,
+        overrides=tuple(overrides or ()),
+    )
+    planned = plan_runs(names, changes, runs, seeds=o.seed_numbers(seeds), output=output)
+    jobs = [
+        TrainingJob(run.name, run.recipe, run.directory, runs, device, resume, overwrite, capture) for run in planned
+    ]
+    if devices * nodes > 1 and not is_launched():
+        from distill.runs.tables import finished
+
+        launch(jobs, devices, nodes)
+        outcomes = finished((job.name, job.directory) for job in jobs)
+    else:
+        from distill.cli.job import make
+
+        outcomes = make(jobs)
+
+    from distill.cli.output import print_outcomes
+
+    print_outcomes(outcomes, [job.directory for job in jobs])

@@ -1,0 +1,1 @@
+"""Images and labels on the training device, as a recipe describes them."""

@@ -1,0 +1,92 @@
+"""Random crops and flips of a batch on its device, drawn for a whole epoch ahead.
+
+What is drawn depends on the seed and the epoch alone: not on the device, the number of processes, or where in an epoch
+a run was interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """The order of an epoch's images and what happens to each.
+
+    Attributes:
+        order: (N,) int64, a permutation of the images.
+        shifts: (N, 2) int64 in 0 ... 2 padding: top and left of the crop in the padded image, per place in the order.
+        flips: (N,) bool, per place in the order.
+    """
+
+    order: Tensor
+    shifts: Tensor
+    flips: Tensor
+
+    def to(self, device: torch.device) -> EpochPlan:
+        """A copy on that device."""
+        return EpochPlan(self.order.to(device), self.shifts.to(device), self.flips.to(device))
+
+
+class BatchPlan(NamedTuple):
+    """What makes one batch of an epoch.
+
+    Attributes:
+        indices: (B,) int64, places in the training set.
+        shifts: (B, 2) int64, see EpochPlan.
+        flips: (B,) bool.
+    """
+
+    indices: Tensor
+    shifts: Tensor
+    flips: Tensor
+
+
+def plan_epoch(n_images: int, seed: int, epoch: int, padding: int, flip: bool) -> EpochPlan:
+    """Draw an epoch's order, crops and flips, on the CPU.
+
+    Args:
+        n_images: N.
+        seed: of the training.
+        epoch: from 0.
+        padding: pixels on each side of an image, in which its crop may lie.
+        flip: mirror half of the images.
+    """
+    generator = torch.Generator().manual_seed(derive_seed(seed, epoch))
+    order = torch.randperm(n_images, generator=generator)
+    shifts = torch.randint(2 * padding + 1, (n_images, 2), generator=generator)
+    flips = torch.rand(n_images, generator=generator) < (0.5 if flip else 0.0)
+    return EpochPlan(order, shifts, flips)
+
+
+def crop_and_flip(pixels: Tensor, shifts: Tensor, flips: Tensor, padding: int) -> Tensor:
+    """Pad with zeros, cut a window of the original size out of each image, mirror some.
+
+    Args:
+        pixels: (B, H, W, 3) uint8.
+        shifts: (B, 2) int64, top and left of each window in the padded image.
+        flips: (B,) bool.
+        padding: pixels on each side.
+
+    Returns:
+        (B, 3, H, W) uint8 in channels-last memory.
+    """
+    _, height, width, _ = pixels.shape
+    lines = shifts[:, :1] + torch.arange(height, device=pixels.device)
+    columns = torch.arange(width, device=pixels.device).expand(len(pixels), -1)
+    columns = shifts[:, 1:] + torch.where(flips[:, None], columns.flip(1), columns)
+    padded = F.pad(pixels, (0, 0, padding, padding, padding, padding))
+    images = torch.arange(len(pixels), device=pixels.device)[:, None, None]
+    return padded[images, lines[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def derive_seed(*parts: int | str) -> int:
+    """63 bits that differ wherever any part does."""
+    digest = hashlib.sha256(" ".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -1,0 +1,38 @@
+"""The images of a split by the recipe's loader: on the device, or through worker processes."""
+
+from __future__ import annotations
+
+import torch
+
+from distill.data.batches import HeldOutImages, ProcessRank, TrainingImages
+from distill.data.photographs import HeldOutPhotographs, TrainingPhotographs
+from distill.data.resident import ResidentHeldOut, ResidentTraining
+from distill.data.splits import Labelled
+from distill.recipe.schema import Recipe, WorkerData
+from xkd_eval.classifiers.preprocess import Preprocess
+
+
+def training_images(
+    recipe: Recipe, labelled: Labelled, preprocess: Preprocess, device: torch.device, rank: ProcessRank
+) -> TrainingImages:
+    """The training split, augmented.
+
+    Args:
+        recipe: loader, batch size, seed and augmentation.
+        labelled: the split.
+        preprocess: the student's, for the size of the images.
+        device: of the training.
+        rank: this process's.
+    """
+    if isinstance(recipe.data, WorkerData):
+        return TrainingPhotographs(labelled, preprocess, device, rank, recipe, recipe.data)
+    return ResidentTraining(labelled, preprocess, device, rank, recipe, recipe.data)
+
+
+def held_out_images(
+    recipe: Recipe, labelled: Labelled, preprocess: Preprocess, device: torch.device, rank: ProcessRank
+) -> HeldOutImages:
+    """A split that is not trained on; arguments as for `training_images`."""
+    if isinstance(recipe.data, WorkerData):
+        return HeldOutPhotographs(labelled, preprocess, device, rank, recipe.data.workers)
+    return ResidentHeldOut(labelled, preprocess, device, rank)

@@ -1,0 +1,181 @@
+"""What is trained on, held out and tested: opened by the evaluator's readers, labelled by one list of classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from distill.recipe.schema import DeviceData, Recipe, WorkerData
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.datasets import ImageDataset, limit, open_dataset, resolve_labels
+from xkd_eval.datasets.base import Subset
+from xkd_eval.errors import XkdError
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What a data set calls its classes.
+
+    Attributes:
+        count: K.
+        names: K class names, or None.
+        wordnet_ids: K WordNet ids, or None.
+    """
+
+    count: int
+    names: tuple[str, ...] | None = None
+    wordnet_ids: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A data set and the class index of each of its images.
+
+    Attributes:
+        dataset: N images.
+        labels: N class indices.
+    """
+
+    dataset: ImageDataset
+    labels: list[int]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The images of a recipe.
+
+    Attributes:
+        train: positions with labels.
+        val: held out of the training images; None without `val_split`.
+        test: the set's own held-out part.
+        classes: their common classes.
+    """
+
+    train: Labelled
+    val: Labelled | None
+    test: Labelled
+    classes: Classes
+
+
+def open_splits(recipe: Recipe) -> Splits:
+    """Open training and test images, hold some out, and number the classes.
+
+    Args:
+        recipe: `data`, `seed` and `batch_size` are read.
+
+    Raises:
+        XkdError: no data, no labels, an empty split, a test set of other classes, fewer images than a batch.
+    """
+    data = recipe.data
+    if data.path is None:
+        raise XkdError("data: missing; give the folder or file of the data set")
+    whole = _all_training_images(data)
+    # Of all images: a sample may miss a class, and the student would lose its logit.
+    classes = _classes(whole)
+    test = open_dataset(data.path, split="test")
+    if test.label_kind == "none":
+        raise XkdError(f"data: the test images of {test.name} have no labels; expected them to measure accuracy")
+    if test.digest() == whole.digest():
+        raise XkdError(f"data: {data.path!r} holds one part only; expected training images and test images")
+    train = whole if data.images is None else limit(whole, data.images)
+    splits = _hold_out(Labelled(train, _indices(train, classes)), data.val_split, recipe.seed)
+    if len(splits[0].labels) < recipe.batch_size:
+        raise XkdError(
+            f"data: {train.name} has {len(splits[0].labels)} training images; expected at least one batch of "
+            f"{recipe.batch_size}: lower batch_size"
+        )
+    return Splits(*splits, Labelled(test, _known_labels(test, classes)), classes)
+
+
+def check_same_classes(splits: Splits, teacher: Classifier) -> None:
+    """Refuse a teacher whose logits mean other classes than the student's.
+
+    Args:
+        splits: of the recipe.
+        teacher: as loaded.
+
+    Raises:
+        XkdError: other classes, or another order of the same.
+    """
+    try:
+        labels = resolve_labels(splits.train.dataset, teacher)
+    except XkdError as error:
+        raise XkdError(f"teacher: {str(error).removeprefix('data: ')}") from None
+    if labels != splits.train.labels:
+        raise XkdError(
+            f"teacher: the classes of {teacher.name} have another order than those of {splits.train.dataset.name}; "
+            "give the `teacher` that belongs to the data"
+        )
+
+
+def _all_training_images(data: DeviceData | WorkerData) -> ImageDataset:
+    assert data.path is not None
+    if data.path == "embedded" and data.images is not None:
+        from xkd_eval.datasets.embedded import EmbeddedDataset
+
+        return EmbeddedDataset("train", data.images)
+    return open_dataset(data.path, split="train")
+
+
+def _classes(train: ImageDataset) -> Classes:
+    """The classes in the order of their indices."""
+    if train.label_kind == "none":
+        raise XkdError(f"data: the training images of {train.name} have no labels; expected one an image")
+    unlabelled = [name for name, label in zip(train.ids, train.labels, strict=True) if label is None]
+    if unlabelled:
+        raise XkdError(f"data: {len(unlabelled)} training images have no label, the first {unlabelled[0]}")
+    if train.label_kind == "index":
+        count = len(train.classes) if train.classes else max(int(str(label)) for label in train.labels) + 1
+        return Classes(count, train.classes)
+    names = train.classes or tuple(sorted({str(label) for label in train.labels}))
+    return Classes(len(names), names) if train.label_kind == "name" else Classes(len(names), wordnet_ids=names)
+
+
+def _indices(train: ImageDataset, classes: Classes) -> list[int]:
+    """Each training image's class index."""
+    if train.label_kind == "index":
+        return [int(str(label)) for label in train.labels]
+    names = classes.names if train.label_kind == "name" else classes.wordnet_ids
+    place = {name: index for index, name in enumerate(names or ())}
+    return [place[str(label)] for label in train.labels]
+
+
+def _known_labels(test: ImageDataset, classes: Classes) -> list[int]:
+    """Each test image's index among the training images' classes."""
+    student = Classifier(
+        nn.Identity(),
+        Preprocess(),
+        name="the student",
+        num_classes=classes.count,
+        class_names=classes.names,
+        wordnet_ids=classes.wordnet_ids,
+    )
+    labels = resolve_labels(test, student)
+    known = [label for label in labels if label is not None]
+    if len(known) < len(labels):
+        raise XkdError(
+            f"data: {len(labels) - len(known)} test images of {test.name} have no label among the "
+            f"{classes.count} classes of the training images"
+        )
+    return known
+
+
+def _hold_out(labelled: Labelled, fraction: float, seed: int) -> tuple[Labelled, Labelled | None]:
+    n_held_out = round(fraction * len(labelled.labels))
+    if fraction == 0:
+        return labelled, None
+    if n_held_out == 0 or n_held_out == len(labelled.labels):
+        raise XkdError(
+            f"val_split: {fraction} of {len(labelled.labels)} training images leaves an empty split; choose another one"
+        )
+    held_out = set(limit(labelled.dataset, n_held_out, seed).ids)
+    positions = range(len(labelled.labels))
+    chosen = [position for position in positions if labelled.dataset.ids[position] in held_out]
+    rest = [position for position in positions if labelled.dataset.ids[position] not in held_out]
+    return _part(labelled, rest), _part(labelled, chosen)
+
+
+def _part(labelled: Labelled, positions: list[int]) -> Labelled:
+    return Labelled(Subset(labelled.dataset, positions), [labelled.labels[position] for position in positions])

@@ -1,0 +1,65 @@
+"""Checks of a method's options: each returns the value, or names the option and says what is expected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from xkd_eval.errors import XkdError
+
+_T = TypeVar("_T")
+
+
+def positive(option: str, value: float) -> float:
+    """`value`, if it is a number above zero.
+
+    Raises:
+        XkdError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise XkdError(f"{option}: {value!r} found; expected a number above 0")
+    return value
+
+
+def count(option: str, value: int, minimum: int = 1) -> int:
+    """`value`, if it is a whole number of at least `minimum`.
+
+    Raises:
+        XkdError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise XkdError(f"{option}: {value!r} found; expected an integer of at least {minimum}")
+    return value
+
+
+def fraction(option: str, value: float) -> float:
+    """`value`, if it is a number from 0 to below 1.
+
+    Raises:
+        XkdError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise XkdError(f"{option}: {value!r} found; expected a number from 0 to below 1")
+    return value
+
+
+def several(option: str, values: Sequence[_T], kind: type[_T]) -> tuple[_T, ...]:
+    """`values` as a tuple, if they are a list of that kind.
+
+    Raises:
+        XkdError: they are not; a text is no list of its letters.
+    """
+    if isinstance(values, str) or not isinstance(values, Sequence) or not all(isinstance(v, kind) for v in values):
+        raise XkdError(f"{option}: {values!r} found; expected a list of {kind.__name__}")
+    return tuple(values)
+
+
+def one_of(option: str, value: Any, allowed: tuple[Any, ...]) -> Any:
+    """`value`, if it is among `allowed`.
+
+    Raises:
+        XkdError: it is not.
+    """
+    if value not in allowed:
+        raise XkdError(f"{option}: {value!r} found; expected one of {', '.join(map(repr, allowed))}")
+    return value

@@ -1,0 +1,96 @@
+"""Methods by name: this project's, those of installed packages, and those of a user's own file."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, TypeVar
+
+from distill.methods.base import Method
+from xkd_eval.errors import XkdError
+from xkd_eval.registry import Registry, nearest
+
+_M = TypeVar("_M", bound=type[Method])
+
+_MODULES = (
+    "cross_entropy",
+    "kd",
+    "dkd",
+    "dist",
+    "sdd",
+    "fitnet",
+    "at",
+    "nst",
+    "ofd",
+    "reviewkd",
+    "sp",
+    "rkd",
+    "pkt",
+    "crd",
+    "cat_kd",
+    "e2kd",
+    "exp_kd",
+)
+
+
+def _checked(thing: object) -> type[Method]:
+    if not isinstance(thing, type) or not issubclass(thing, Method):
+        raise XkdError(f"method: {thing!r} found; expected a subclass of distill.Method")
+    for attribute in ("name", "citation", "requires"):
+        if not hasattr(thing, attribute):
+            raise XkdError(f"method: {thing.__qualname__} has no `{attribute}`; set it in the class")
+    return thing
+
+
+METHODS: Registry[type[Method]] = Registry(
+    "method",
+    group="xkd.methods",
+    home=[f"distill.methods.{module}" for module in _MODULES],
+    check=_checked,
+    listing="xkd-distill recipes --methods",
+)
+"""The classes that a recipe names under `losses:`."""
+
+
+def register(method: _M) -> _M:
+    """Class decorator: make a method known under its `name`, so that recipes may list it.
+
+    A class that is defined again in the same place, as a notebook's cell that is run twice does, replaces itself.
+
+    Args:
+        method: a subclass of Method with `name`, `citation` and `requires`.
+
+    Raises:
+        XkdError: no such class, or another one has the name.
+
+    Example:
+        >>> import distill
+        >>> @distill.register
+        ... class Sharpness(distill.Method):
+        ...     name = "sharpness"
+        ...     citation = "an example"
+        ...     requires = frozenset()
+        ...
+        ...     def losses(self, student, teacher, labels, indices):
+        ...         log_p = student.logits.log_softmax(1)
+        ...         return {"sharpness": -(log_p.exp() * log_p).sum(1).mean()}
+    """
+    METHODS.add(method.name, _checked(method))
+    return method
+
+
+def create_method(name: str, **options: Any) -> Method:
+    """A method with its options.
+
+    Args:
+        name: of METHODS, or "py:package.module:Class".
+        options: its constructor's keyword arguments.
+
+    Raises:
+        XkdError: unknown name, unknown option (the message names the nearest), or a value outside its range.
+    """
+    method = METHODS[name]
+    known = [option for option in inspect.signature(method.__init__).parameters if option != "self"]
+    for option in options:
+        if option not in known:
+            raise XkdError(f"{name}: unknown option {option!r}; {nearest(option, known)}")
+    return method(**options)

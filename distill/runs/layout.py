@@ -1,0 +1,63 @@
+"""Where trainings lie below a folder of runs, RUNS/RECIPE/ or RUNS/RECIPE/seed-N/, and what lies in each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from xkd_eval.errors import XkdError
+
+STUDENT = "student.pt"
+"""The checkpoint that a finished training leaves in its directory."""
+
+RECIPE, METRICS, STATE, BEST, RESULT = "recipe.yaml", "metrics.csv", "last.pt", "best.pt", "result.json"
+"""The recipe as resolved; a line an epoch; all that a training continues from; the best epoch's checkpoint; scores."""
+
+
+def directory_name(recipe: str) -> str:
+    """The path of a recipe's trainings below the runs.
+
+    "exp-kd/cifar100/resnet56-resnet20" as it is; "mine" of mine.yaml, "mine/wide" of folder/mine.yaml:wide.
+    """
+    path, _, variant = recipe.partition(".yaml:")
+    if variant:
+        return f"{Path(path).name}/{variant}"
+    return Path(recipe).stem if recipe.endswith(".yaml") else recipe
+
+
+def seed_directory(directory: Path, seed: int) -> Path:
+    """Where one of several trainings lies that differ in the seed alone."""
+    return directory / f"seed-{seed}"
+
+
+def students_in(directory: Path) -> list[Path]:
+    """The checkpoints of a recipe's finished trainings: its own, then those of its seeds."""
+    own = directory / STUDENT
+    return [*([own] if own.is_file() else []), *sorted(directory.glob(f"seed-*/{STUDENT}"))]
+
+
+def student_of(recipe: str, runs: Path) -> Path:
+    """The checkpoint that a teacher is read from, given the name of the recipe that trains it.
+
+    Args:
+        recipe: its name.
+        runs: the folder of runs.
+
+    Raises:
+        XkdError: no training of it has finished; the message says how to make one.
+    """
+    directory = runs / directory_name(recipe)
+    found = students_in(directory)
+    if not found:
+        raise XkdError(
+            f"teacher: {str(directory / STUDENT)!r} does not exist; make it by `xkd-distill train {recipe}`, or give "
+            "`teacher`"
+        )
+    return found[0]
+
+
+def read_result(directory: Path) -> dict[str, Any] | None:
+    """What the finished training in a directory came to, see `distill.TrainingResult`; None where none has finished."""
+    file = directory / RESULT
+    return json.loads(file.read_text()) if file.is_file() else None

@@ -1,0 +1,238 @@
+"""Many trainings: variants of recipes x seeds, several at once, each in a process of its own, continued when killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill.recipe.files import load_recipe
+from distill.recipe.schema import Recipe
+from distill.runs import tables
+from distill.runs.job import JOB, LOG, RUNNER, TrainingJob, write_jobs
+from distill.runs.layout import RECIPE, directory_name, read_result, seed_directory, students_in
+from distill.runs.sweep_file import SweepChanges, SweepFile
+from distill.runs.tables import Outcome, csv_text, markdown
+from xkd_eval.errors import XkdError
+from xkd_eval.files import replacing
+
+_POLL_SECONDS = 0.1
+
+SweepProgress = Callable[[int, int, str], None]
+"""Called with the runs done, the runs in all, and what is under way."""
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """One training of a sweep.
+
+    Attributes:
+        name: recipe and variant.
+        recipe: as resolved.
+        directory: of the run.
+        teacher: the name of the runs of its teacher, where that is a recipe.
+    """
+
+    name: str
+    recipe: Recipe
+    directory: Path
+    teacher: str | None
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What the finished run came to."""
+        return read_result(self.directory)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it came to anything by this recipe: `train` refuses to go on with what another left."""
+        if self.result is None:
+            return False
+        return load_recipe(str(self.directory / RECIPE)).identity() == self.recipe.identity()
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """How a sweep ended.
+
+    Attributes:
+        outcomes: of the finished runs.
+        failed: directory and last line of the others.
+    """
+
+    outcomes: list[Outcome]
+    failed: list[tuple[Path, str]]
+
+
+def plan_sweep(sweep: SweepFile, directory: Path, changes: SweepChanges | None = None) -> list[SweepRun]:
+    """All runs in the file's order, a teacher's right before the first that need it.
+
+    Args:
+        sweep: the file.
+        directory: of the sweep; runs lie below it, and so do the teachers that students look for.
+        changes: of the file.
+
+    Raises:
+        XkdError: a name or an override that makes no recipe; a teacher that neither lies there nor is in the sweep.
+    """
+    changes = changes or SweepChanges()
+    sweep = changes.applied(sweep)
+    runs = [
+        _planned(sweep, name, variant, seed, directory, changes)
+        for name, seed in sweep.names_and_seeds()
+        for variant in _variants(sweep, name)
+    ]
+    made = {run.name for run in runs}
+    for run in runs:
+        if run.teacher is not None and run.teacher not in made and not students_in(directory / run.teacher):
+            raise XkdError(
+                f"sweep: {run.name} needs the teacher of {run.teacher!r}, which is neither among its recipes nor in "
+                f"{directory}; add the recipe, or set teacher.model"
+            )
+    return _teachers_first(runs)
+
+
+def run_sweep(
+    runs: Sequence[SweepRun],
+    directory: Path,
+    jobs: int = 1,
+    *,
+    device: str = "auto",
+    capture: bool = False,
+    progress: SweepProgress | None = None,
+) -> SweepResult:
+    """Run what is not finished, `jobs` at a time, and keep results.csv and results.md up to date.
+
+    Each run is handed over as a file in its directory. Finished runs are kept and unfinished ones continued, so the
+    same call goes on after an interruption. A run that fails leaves its log, and the others go on. On a CPU the jobs
+    divide its cores among them.
+
+    Args:
+        runs: of `plan_sweep`.
+        directory: of the sweep.
+        jobs: processes at once, on one device.
+        device: of all runs, "auto" or "cpu".
+        capture: launch each step as one CUDA graph.
+        progress: told when a run starts or ends.
+
+    Raises:
+        XkdError: a file cannot be written.
+    """
+    progress = progress or (lambda done, total, where: None)
+    finished = {run.directory for run in runs if run.is_finished}
+    waiting = [run for run in runs if run.directory not in finished]
+    active: list[tuple[SweepRun, subprocess.Popen[bytes]]] = []
+    failed: dict[Path, str] = {}
+    threads = str(max((os.cpu_count() or 1) // jobs, 1))
+    environment = {"OMP_NUM_THREADS": threads, **os.environ} if jobs > 1 else dict(os.environ)
+    try:
+        while waiting or active:
+            for run in [run for run in waiting if _is_ready(run, runs, finished)][: jobs - len(active)]:
+                waiting.remove(run)
+                job = TrainingJob(run.name, run.recipe, run.directory, directory, device, resume=True, capture=capture)
+                active.append((run, _start(job, environment)))
+            if not active:
+                failed |= {run.directory: "its teacher failed" for run in waiting}
+                break
+            ended = [(run, process) for run, process in active if process.poll() is not None]
+            for run, process in ended:
+                active.remove((run, process))
+                if process.returncode:
+                    failed[run.directory] = _last_line(run.directory / LOG)
+                else:
+                    finished.add(run.directory)
+            if ended:
+                _write_results(_outcomes(runs, finished), directory)
+            under_way = ", ".join(run.directory.relative_to(directory).as_posix() for run, _ in active)
+            progress(len(finished) + len(failed), len(runs), under_way)
+            time.sleep(_POLL_SECONDS)
+    finally:
+        for _, process in active:
+            process.terminate()  # Each saves its state.
+        for _, process in active:
+            process.wait()
+    outcomes = _outcomes(runs, finished)
+    _write_results(outcomes, directory)
+    return SweepResult(outcomes, list(failed.items()))
+
+
+def _variants(sweep: SweepFile, name: str) -> list[str]:
+    return list(sweep.variants) if sweep.variants and load_recipe(name).teacher is not None else [""]
+
+
+def _planned(sweep: SweepFile, name: str, variant: str, seed: int, directory: Path, changes: SweepChanges) -> SweepRun:
+    overrides = [*sweep.set, *sweep.variants.get(variant, []), *changes.overrides]
+    if sweep.data is not None:
+        overrides.insert(0, f"data.path={json.dumps(sweep.data)}")
+    if sweep.val_split is not None:
+        overrides.insert(0, f"data.val_split={sweep.val_split}")
+    # Last, so that no override can make two runs of one seed.
+    overrides.append(f"seed={seed}")
+    recipe = load_recipe(name, overrides)
+    run = f"{directory_name(name)}/{variant}" if variant else directory_name(name)
+    named = recipe.teacher.recipe if recipe.teacher is not None else None
+    teacher = None if named is None else directory_name(named)
+    return SweepRun(run, recipe, seed_directory(directory / run, seed), teacher)
+
+
+def _teachers_first(runs: Sequence[SweepRun]) -> list[SweepRun]:
+    """In order, but for the runs of a teacher that come later than a student's; teachers may have teachers."""
+    ordered: dict[Path, SweepRun] = {}
+
+    def add(run: SweepRun, students: tuple[str, ...]) -> None:
+        for other in runs:
+            if other.name == run.teacher and other.name not in students:
+                add(other, (*students, other.name))
+        ordered.setdefault(run.directory, run)
+
+    for run in runs:
+        add(run, (run.name,))
+    return list(ordered.values())
+
+
+def _is_ready(run: SweepRun, runs: Sequence[SweepRun], finished: Set[Path]) -> bool:
+    """Whether all runs of its teacher are finished: which of them is read must not depend on the order."""
+    return all(other.directory in finished for other in runs if other.name == run.teacher)
+
+
+def _start(job: TrainingJob, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    file = job.directory / JOB
+    write_jobs([job], file)
+    with (job.directory / LOG).open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", RUNNER, str(file)],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            env=dict(environment),
+            start_new_session=True,  # Ctrl-C reaches the sweep alone, which then asks each run to save.
+        )
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "it left no message"
+
+
+def _outcomes(runs: Sequence[SweepRun], finished: Set[Path]) -> list[Outcome]:
+    return tables.finished((run.name, run.directory) for run in runs if run.directory in finished)
+
+
+def _write_results(outcomes: Sequence[Outcome], directory: Path) -> None:
+    if not outcomes:
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    lines = [
+        {"run": outcome.name, "seed": outcome.result["seed"], "student": outcome.result["student"]}
+        | {f"{epoch}_{key}": value for epoch in ("last", "best") for key, value in outcome.result[epoch].items()}
+        for outcome in outcomes
+    ]
+    for name, text in (("results.csv", csv_text(lines)), ("results.md", markdown(outcomes))):
+        with replacing(directory / name) as file:
+            file.write(text.encode())

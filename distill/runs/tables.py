@@ -1,0 +1,94 @@
+"""Finished runs as a table: one line a recipe, mean and standard deviation over seeds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill.runs.layout import read_result
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one finished training came to.
+
+    Attributes:
+        name: of the run without its seed.
+        result: see `distill.training.loop.train`.
+    """
+
+    name: str
+    result: dict[str, Any]
+
+
+def finished(runs: Iterable[tuple[str, Path]]) -> list[Outcome]:
+    """What the finished ones among runs came to, given the name and the directory of each."""
+    results = ((name, read_result(directory)) for name, directory in runs)
+    return [Outcome(name, result) for name, result in results if result is not None]
+
+
+HEADER = ("recipe", "seeds", "last", "best", "loss", "ECE", "agrees")
+
+
+def legend(outcomes: Sequence[Outcome]) -> str:
+    """What the columns mean, in particular what the best epoch was best on."""
+    grounds = sorted({outcome.result["best_on"] for outcome in outcomes})
+    return (
+        f"last, best: top-1 % on the test images, after the last epoch and the best one on {' or '.join(grounds)}; "
+        "loss, expected calibration error % and agreement with the teacher % of student.pt"
+    )
+
+
+def cells(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
+    """A line a name, in order of appearance, its cells as HEADER names them; accuracies in percent."""
+    names = list(dict.fromkeys(outcome.name for outcome in outcomes))
+    return [_line(name, [outcome.result for outcome in outcomes if outcome.name == name]) for name in names]
+
+
+def markdown(outcomes: Sequence[Outcome]) -> str:
+    """The table as Markdown."""
+    lines = [HEADER, ("---",) * 2 + ("---:",) * (len(HEADER) - 2), *cells(outcomes)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{legend(outcomes)}\n"
+
+
+def csv_text(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Lines as CSV under all of their keys, in order of appearance; a key that a line lacks is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for line in lines for name in line)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
+    """ "71.40 ± 0.20", the sample standard deviation; one value stands alone, none is empty."""
+    if not values:
+        return ""
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
+
+
+def _line(name: str, results: list[dict[str, Any]]) -> tuple[str, ...]:
+    def percent(epoch: str, score: str) -> str:
+        return mean_and_deviation([100 * value for value in _values(results, epoch, score)])
+
+    return (
+        name,
+        ", ".join(str(result["seed"]) for result in results),
+        percent("last", "test_top1"),
+        percent("best", "test_top1"),
+        mean_and_deviation(_values(results, results[0]["student"], "test_loss"), digits=3),
+        percent(results[0]["student"], "test_calibration_error"),
+        percent(results[0]["student"], "test_agreement"),
+    )
+
+
+def _values(results: list[dict[str, Any]], epoch: str, score: str) -> list[float]:
+    found = [result[epoch].get(score, math.nan) for result in results]
+    return [value for value in found if not math.isnan(value)]

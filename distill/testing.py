@@ -1,0 +1,199 @@
+"""The contract of a method, as a check that an outsider runs on their own: `check_method(MyMethod)`."""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Any, NoReturn, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from distill.methods.base import Method, Pass, Requirement
+from distill.methods.registry import METHODS, create_method
+
+_BATCH, _CLASSES, _SIZE = 5, 6, 16
+_DATASET_SIZE = 20
+
+
+def check_method(method: str | type[Method], **options: Any) -> None:
+    """Check what a training relies on in a method.
+
+    It has a name, a citation and known requirements. On the passes of two unlike networks its losses are finite scalars
+    whose names begin with its own, their sum is not zero, and the student gets a gradient while the teacher gets none.
+    What it says twice is the same, also when another one was loaded from its state. Every parameter of its own that
+    requires a gradient gets one. Losses of bfloat16 passes are float32. With `capturable` a step holds no operation
+    that waits for a GPU, draws at random, or has a shape that depends on values.
+
+    Args:
+        method: what a recipe names, "exp_kd" or "py:package.module:Class", or the class itself.
+        options: its keyword arguments.
+
+    Raises:
+        AssertionError: something is violated; the message says what.
+        XkdError: no such method, or options that it refuses.
+
+    Example:
+        >>> from distill.testing import check_method
+        >>> check_method("exp_kd", top_k=3)
+    """
+    kind = METHODS[method] if isinstance(method, str) else method
+    _check_description(kind)
+    made, fresh = (create_method(method, **options) if isinstance(method, str) else kind(**options) for _ in range(2))
+    student, teacher = _Network(8, seed=1), _Network(12, seed=2).requires_grad_(False)
+    images = torch.randn(_BATCH, 3, _SIZE, _SIZE, generator=torch.Generator().manual_seed(3))
+    if not kind.requires:
+        _check_losses(made, made(student.run(images), None, *_labels()))
+    for one in (made, fresh):
+        one.setup(student.run(images), teacher.run(images), _DATASET_SIZE)
+    copied = copy.deepcopy(made)
+    losses = _losses(made, student.run(images), teacher.run(images))
+    _check_losses(made, losses)
+    _check_gradients(made, losses, student, teacher)
+    _check_equal(made, _losses(copied, student.run(images), teacher.run(images)), losses, "a copy says something else")
+    fresh.load_state_dict(made.state_dict())
+    resumed, continued = (_losses(one, student.run(images), teacher.run(images)) for one in (fresh, made))
+    _check_equal(made, resumed, continued, "loaded from its state_dict it says something else")
+    _check_half(made, student, teacher, images)
+    if kind.capturable:
+        _check_capturable(made, student, teacher, images)
+
+
+class UncapturableOperations(TorchDispatchMode):
+    """While entered, notes which operations a CUDA graph cannot hold.
+
+    Attributes:
+        found: their names, such as "aten.randint.low".
+    """
+
+    _FORBIDDEN = re.compile(
+        r"aten\.(_local_scalar_dense|is_nonzero|item|equal|nonzero|masked_select|_?unique\w*|bincount|repeat_interleave"
+        r"\.Tensor|lift_fresh|rand\w*|bernoulli\w*|native_dropout|multinomial|normal\w*|uniform_)"
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        """Note the operation, and run it."""
+        masks = [
+            place
+            for argument in arguments
+            if isinstance(argument, (list, tuple))
+            for place in argument
+            if isinstance(place, Tensor) and place.dtype in (torch.bool, torch.uint8)
+        ]
+        if self._FORBIDDEN.match(str(function)) or (str(function).startswith("aten.index") and masks):
+            self.found.add(str(function))
+        return function(*arguments, **(options or {}))
+
+
+class _Network(nn.Module):
+    """Two stages before their ReLU as taps, a smooth last map, its average and a linear head."""
+
+    def __init__(self, channels: int, seed: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.first = nn.Conv2d(3, channels // 2, 3, padding=1)
+            self.second = nn.Conv2d(channels // 2, channels, 3, stride=4, padding=1)
+            self.head = nn.Linear(channels, _CLASSES)
+
+    def run(self, images: Tensor) -> Pass:
+        """(B, 3, H, W) -> Pass with everything that a method may require; its images are in the graph."""
+        images = images.clone().requires_grad_()
+        first = self.first(images)
+        second = self.second(F.relu(first))
+        # Not a ReLU, whose second derivative is zero: a method may differentiate a gradient.
+        features = F.softplus(second)
+        logits = self.head(features.mean((2, 3)))
+        taps = {"first": first, "second": second}
+        return Pass(logits, features, self.head.weight, self.head.bias, taps, images)
+
+
+def _labels() -> tuple[Tensor, Tensor]:
+    """Class indices (B,), and places in the training set (B,)."""
+    return torch.arange(_BATCH) % _CLASSES, torch.arange(_BATCH)
+
+
+def _losses(method: Method, student: Pass, teacher: Pass) -> dict[str, Tensor]:
+    torch.manual_seed(0)  # for methods that draw, as a training seeds every step
+    return method(student, teacher, *_labels())
+
+
+def _check_description(kind: type[Method]) -> None:
+    if not isinstance(kind, type) or not issubclass(kind, Method):
+        raise AssertionError(f"{kind!r}: expected a subclass of distill.Method")
+    for attribute in ("name", "citation", "requires"):
+        if not hasattr(kind, attribute):
+            raise AssertionError(f"{kind.__name__}: no `{attribute}`; set it in the class")
+    known = get_args(Requirement)
+    if unknown := [need for need in kind.requires if need not in known]:
+        _fail(kind, f"it requires {unknown[0]!r}; expected some of {', '.join(map(repr, known))}")
+
+
+def _check_losses(method: Method, losses: Any) -> None:
+    if not isinstance(losses, dict) or not losses:
+        _fail(method, f"it returned {type(losses).__name__} {losses!r}; expected losses by name")
+    for name, loss in losses.items():
+        if not isinstance(loss, Tensor) or loss.shape != ():
+            _fail(method, f"the loss {name!r} is no scalar tensor")
+        if not str(name).startswith(method.name):
+            _fail(method, f"a loss is called {name!r}; expected a name that begins with {method.name!r}")
+        if not bool(loss.isfinite()):
+            _fail(method, f"the loss {name!r} is {loss.item()} for random networks")
+    if _total(losses).item() == 0:
+        _fail(method, "its losses are zero for random networks, so they teach nothing")
+
+
+def _check_gradients(method: Method, losses: dict[str, Tensor], student: _Network, teacher: _Network) -> None:
+    total = _total(losses)
+    if not total.requires_grad:
+        _fail(method, "its losses carry no gradient")
+    student.zero_grad()
+    method.zero_grad()
+    total.backward()
+    gradients = [parameter.grad for parameter in student.parameters() if parameter.grad is not None]
+    if not any(bool(gradient.any()) for gradient in gradients):
+        _fail(method, "it gives the student no gradient")
+    if not all(bool(gradient.isfinite().all()) for gradient in gradients):
+        _fail(method, "it gives the student a gradient that is not finite")
+    if any(parameter.grad is not None for parameter in teacher.parameters()):
+        _fail(method, "it gives the teacher a gradient")
+    own = {name: value for name, value in method.named_parameters() if value.requires_grad}
+    if untrained := [name for name, value in own.items() if value.grad is None]:
+        _fail(method, f"its parameter {untrained[0]!r} gets no gradient; leave it out, or set requires_grad=False")
+
+
+def _check_half(method: Method, student: _Network, teacher: _Network, images: Tensor) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = _losses(method, student.run(images), teacher.run(images))
+    if wrong := [name for name, loss in losses.items() if loss.dtype != torch.float32]:
+        _fail(method, f"under autocast the loss {wrong[0]!r} is {losses[wrong[0]].dtype}; expected torch.float32")
+
+
+def _check_capturable(method: Method, student: _Network, teacher: _Network, images: Tensor) -> None:
+    passes = student.run(images), teacher.run(images)
+    with UncapturableOperations() as operations:
+        _total(method(*passes, *_labels())).backward()
+    if operations.found:
+        _fail(method, f"a CUDA graph cannot hold {', '.join(sorted(operations.found))}; set capturable = False")
+
+
+def _check_equal(method: Method, found: dict[str, Tensor], expected: dict[str, Tensor], violated: str) -> None:
+    if found.keys() != expected.keys():
+        _fail(method, f"{violated}: losses {', '.join(found)} instead of {', '.join(expected)}")
+    for name, loss in found.items():
+        if not torch.allclose(loss, expected[name], rtol=1e-5, atol=1e-6):
+            _fail(method, f"{violated}: {name} is {loss.item():.6g} instead of {expected[name].item():.6g}")
+
+
+def _total(losses: dict[str, Tensor]) -> Tensor:
+    return torch.stack(list(losses.values())).sum()
+
+
+def _fail(method: Method | type[Method], violated: str) -> NoReturn:
+    raise AssertionError(f"{method.name}: {violated}")

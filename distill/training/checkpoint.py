@@ -1,0 +1,44 @@
+"""The network that a training evaluates and keeps, as a checkpoint that every command reads."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from distill.training.setup import TrainingSetup
+from xkd_eval import __version__
+from xkd_eval.classifiers.checkpoint import Checkpoint, save_checkpoint
+
+_PACKAGES = ("torch", "torchvision", "accelerate", "numpy")
+
+
+def write_student(setup: TrainingSetup, metrics: Mapping[str, Any], path: Path) -> None:
+    """Write the student, or the moving average of its weights where there is one; in one process only.
+
+    Args:
+        setup: of the training.
+        metrics: of the epoch.
+        path: of the file.
+
+    Raises:
+        XkdError: it cannot be written; a former file survives.
+    """
+    if not setup.accelerator.is_main_process:
+        return
+    recipe, student = setup.recipe, setup.student
+    contents = Checkpoint(
+        architecture=recipe.student.architecture,
+        arguments={"num_classes": student.num_classes, **recipe.student.arguments},
+        state_dict={key: value.contiguous() for key, value in setup.evaluated.state_dict().items()},
+        preprocess=student.preprocess,
+        class_names=student.class_names,
+        wordnet_ids=student.wordnet_ids,
+        recipe=recipe.model_dump(mode="json"),
+        metrics=dict(metrics),
+        versions={"python": platform.python_version(), "xkd": __version__}
+        | {package: version(package) for package in _PACKAGES},
+    )
+    save_checkpoint(contents, path)

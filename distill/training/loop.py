@@ -1,0 +1,242 @@
+"""The training loop: one run of one recipe, continued where it stopped, to the same weights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from accelerate.utils import broadcast
+from torch import Tensor
+
+from distill.data.augmentation import derive_seed
+from distill.data.batches import HeldOutImages, LabelledBatch
+from distill.runs.directory import TrainingDirectory
+from distill.runs.interruption import StopRequest, TrainingInterruptedError
+from distill.runs.layout import BEST, STATE, STUDENT
+from distill.students.scores import Scores, score
+from distill.training.captured_step import CapturedStep
+from distill.training.checkpoint import write_student
+from distill.training.means import EpochMeans
+from distill.training.schedules import factor
+from distill.training.setup import TrainingSetup
+from distill.training.state import Position, restore, state_of
+from distill.training.step import OrdinaryStep, Step
+from distill.training.tensorboard import TensorBoard
+from xkd_eval.classifiers.checkpoint import read_checkpoint
+from xkd_eval.errors import XkdError
+
+_SECONDS_BETWEEN_SAVES = 600.0
+# Asking whether all is well makes an accelerator, which runs ahead, wait.
+_STEPS_BETWEEN_CHECKS = 50
+_LEAST_EVALUATED_AT_ONCE = 250
+
+TrainingProgress = Callable[[int, int, str], None]
+"""Called with the images seen, the images of the whole training, and where it is."""
+
+
+class TrainingLoop:
+    """A training and where it is.
+
+    Args:
+        setup: what it works on.
+        directory: what it has left so far, and where the rest goes.
+        progress: told after every step.
+        capture: launch each step as one CUDA graph.
+
+    Raises:
+        XkdError: the state in the directory is that of another teacher.
+    """
+
+    def __init__(
+        self, setup: TrainingSetup, directory: TrainingDirectory, progress: TrainingProgress, capture: bool
+    ) -> None:
+        self.setup = setup
+        self.recipe = setup.recipe
+        self.directory = directory
+        self.position = Position()
+        self._progress = progress
+        self._steps_per_epoch = setup.train.n_images // setup.recipe.batch_size
+        self._steps_between_checks = 1 if setup.accelerator.device.type == "cpu" else _STEPS_BETWEEN_CHECKS
+        self._answers: dict[int, Tensor] = {}
+        self._saved_at = time.monotonic()
+        self._seconds = 0.0
+        if directory.state is not None:
+            self.position = restore(setup, directory.state)
+            directory.write_metrics(self.position.history)
+        self._step: Step = CapturedStep(setup) if capture else OrdinaryStep(setup)
+        self._tensorboard = TensorBoard(directory.path, setup.accelerator.is_main_process, self.position.epoch)
+
+    def run(self) -> dict[str, Any]:
+        """Train what is left.
+
+        Returns:
+            What result.json holds.
+
+        Raises:
+            TrainingInterruptedError: by Ctrl-C or SIGTERM; the state is saved.
+            XkdError: a loss that is not finite, a full disk.
+        """
+        with StopRequest() as stop:
+            while self.position.epoch < self.recipe.epochs:
+                self.train_epoch(stop)
+                self.close_epoch()
+        return self.finish()
+
+    def train_epoch(self, stop: StopRequest) -> None:
+        """The rest of the epoch at whose start, or within which, the run stands."""
+        setup, recipe, position = self.setup, self.recipe, self.position
+        setup.wrapped.train()
+        start = time.monotonic()
+        weights = setup.objective.weights(position.epoch + 1)
+        for given in self._step.inputs(position.epoch, position.step):
+            # Whatever else draws at random starts afresh with every step, so that a run may be continued at any.
+            torch.manual_seed(derive_seed(recipe.seed, position.epoch, position.step, setup.accelerator.process_index))
+            values = self._step(given, self._learning_rate(position.step), weights)
+            position.means.add(values, position.step)
+            position.step += 1
+            self._report()
+            self._check(stop)
+        self._seconds = time.monotonic() - start
+
+    def close_epoch(self) -> None:
+        """Evaluate, keep the best, save."""
+        setup, position = self.setup, self.position
+        means = setup.accelerator.reduce(position.means.means(), reduction="mean")
+        self._broadcast_batch_statistics()
+        scores = self.evaluate(setup.selection)
+        learning_rate = self._learning_rate(position.step - 1)
+        position.epoch += 1
+        split = "test" if setup.val is None else "val"
+        metrics = {
+            "epoch": position.epoch,
+            "learning_rate": learning_rate,
+            **position.means.named(means),
+            **{f"{split}_{name}": value for name, value in scores.to_dict().items() if name != "n_images"},
+            "seconds": self._seconds,
+        }
+        position.history.append(metrics)
+        position.step, position.means = 0, EpochMeans()
+        if position.best is None or scores.top1 > position.best[f"{split}_top1"]:
+            position.best = metrics
+            write_student(setup, metrics, self.directory.path / BEST)
+        self.save()
+        self.directory.write_metrics(position.history)
+        self._tensorboard.write(metrics)
+
+    def evaluate(self, images: HeldOutImages) -> Scores:
+        """The scores of the network that is saved, on images that are not trained on."""
+        setup = self.setup
+        network = setup.evaluated.eval()
+        with setup.autocast():
+            return score(
+                lambda pixels: network(setup.normalise(pixels)),
+                images.batches(max(self.recipe.batch_size, _LEAST_EVALUATED_AT_ONCE)),
+                None if setup.teacher is None else self._teacher_answers,
+                setup.accelerator.gather,
+            )
+
+    def save(self) -> None:
+        """last.pt, once all losses are known to be finite."""
+        self._refuse_not_finite()
+        self.directory.write_state(state_of(self.setup, self.position))
+        self._saved_at = time.monotonic()
+
+    def finish(self) -> dict[str, Any]:
+        """Write student.pt and result.json: the last epoch, or the best where images were held out to select it."""
+        setup, position = self.setup, self.position
+        assert position.best is not None
+        last, best = dict(position.history[-1]), dict(position.best)
+        if setup.val is not None:
+            last |= {f"test_{name}": value for name, value in self.evaluate(setup.test).to_dict().items()}
+            selected = read_checkpoint(self.directory.path / BEST)
+            setup.evaluated.load_state_dict(dict(selected.state_dict))
+            best |= {f"test_{name}": value for name, value in self.evaluate(setup.test).to_dict().items()}
+        chosen = last if setup.val is None else best
+        write_student(setup, chosen, self.directory.path / STUDENT)
+        result = {
+            "last": last,
+            "best": best,
+            "best_on": "test images" if setup.val is None else "held-out training images",
+            "student": "last" if setup.val is None else "best",
+            "seed": self.recipe.seed,
+            "epochs": self.recipe.epochs,
+            "train_images": setup.train.n_images,
+            "processes": setup.accelerator.num_processes,
+            "batch_norm_images": self._images_at_once(),
+        }
+        self.directory.write_result(result)
+        setup.accelerator.wait_for_everyone()
+        return result
+
+    def _learning_rate(self, step: int) -> float:
+        """The learning rate in a step, from 0, of the epoch that is under way."""
+        recipe, per_epoch = self.recipe, self._steps_per_epoch
+        done = self.position.epoch * per_epoch + step
+        return recipe.optimiser.learning_rate * factor(recipe.schedule, done, recipe.epochs * per_epoch, per_epoch)
+
+    def _report(self) -> None:
+        position, size = self.position, self.recipe.batch_size
+        done = (position.epoch * self._steps_per_epoch + position.step) * size
+        total = self.recipe.epochs * self._steps_per_epoch * size
+        self._progress(done, total, f"epoch {position.epoch + 1}/{self.recipe.epochs}{self._latest()}")
+
+    def _latest(self) -> str:
+        if not self.position.history:
+            return ""
+        metrics = self.position.history[-1]
+        return "".join(f", {name} {metrics[name]:.3f}" for name in ("val_top1", "test_top1") if name in metrics)
+
+    def _check(self, stop: StopRequest) -> None:
+        """Now and then: is a stop asked for, are the losses finite, is it time to save?"""
+        setup, position = self.setup, self.position
+        asked_alone = stop.made and setup.accelerator.num_processes == 1
+        due = position.step % self._steps_between_checks == 0 or position.step == self._steps_per_epoch
+        if not asked_alone and not due:
+            return
+        self._refuse_not_finite()
+        late = time.monotonic() - self._saved_at > _SECONDS_BETWEEN_SAVES
+        wishes = torch.tensor([float(stop.made), float(late)], device=setup.accelerator.device)
+        asked, late = (wish > 0 for wish in setup.accelerator.reduce(wishes, reduction="sum").tolist())
+        if asked or late:
+            self.save()
+        if asked:
+            raise TrainingInterruptedError(
+                f"stopped in epoch {position.epoch + 1} after step {position.step}; saved in {self.directory.path}: "
+                "the same command with `resume` continues"
+            )
+
+    def _refuse_not_finite(self) -> None:
+        bad = self.position.means.first_not_finite()
+        flags = self.setup.accelerator.gather(torch.tensor([bad is not None], device=self.setup.accelerator.device))
+        if bad is not None:
+            step, name = bad
+            raise XkdError(
+                f"training: the loss {name} is not finite in step {step + 1} of epoch {self.position.epoch + 1}; the "
+                f"last good checkpoint is {self._last_good()}: lower the learning rate, or set clip_norm"
+            )
+        if bool(flags.any()):
+            raise XkdError("training: another process stopped on a loss that is not finite")
+
+    def _last_good(self) -> str:
+        file = self.directory.path / STATE
+        return str(file) if file.is_file() else "the start: none was written yet"
+
+    def _images_at_once(self) -> int:
+        return self.recipe.batch_size // (self.setup.accelerator.num_processes * self.recipe.accumulate)
+
+    def _broadcast_batch_statistics(self) -> None:
+        """Every process normalises by the main one's statistics, which are those that are saved."""
+        if self.setup.accelerator.num_processes > 1:
+            for buffer in self.setup.evaluated.buffers():
+                buffer.copy_(broadcast(buffer.clone()))
+
+    @torch.inference_mode()
+    def _teacher_answers(self, batch: LabelledBatch) -> Tensor:
+        """(B,) classes that the teacher predicts; each batch is asked for once."""
+        assert self.setup.teacher is not None
+        key = int(batch.indices[0])
+        if key not in self._answers:
+            self._answers[key] = self.setup.teacher.classes(batch.pixels)
+        return self._answers[key]

@@ -1,0 +1,140 @@
+"""The two networks of a distillation, made and loaded as the recipe names them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from distill.data.splits import Classes
+from distill.methods import Method
+from distill.methods.base import Requirement
+from distill.methods.taps import TapMethod
+from distill.recipe.schema import Student, Teacher
+from distill.runs.layout import student_of
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.head import find_cam_head
+from xkd_eval.classifiers.loading import load_classifier
+from xkd_eval.classifiers.overrides import with_overrides
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.sources import build_architecture
+from xkd_eval.errors import CamHeadError, XkdError, renamed
+from xkd_eval.registry import nearest
+
+
+def student_preprocess(recipe: Student) -> Preprocess:
+    """The input convention that a recipe asks for.
+
+    Raises:
+        XkdError: a field that Preprocess has not, or a value out of its range.
+    """
+    return with_overrides(Preprocess(), _known_fields("student", recipe.preprocess))
+
+
+def build_student(recipe: Student, classes: Classes, needs: frozenset[Requirement]) -> Classifier:
+    """The network with random weights, its CAM head proven where a method needs one.
+
+    Args:
+        recipe: architecture, arguments and input convention.
+        classes: the data's.
+        needs: of the methods.
+
+    Raises:
+        XkdError: unknown architecture, or no CAM in closed form although a method needs it.
+    """
+    arguments = {"num_classes": classes.count, **recipe.arguments}
+    network = build_architecture(recipe.architecture, arguments, "student: the architecture")
+    if "taps" in needs:
+        _keep_activations(network)
+    preprocess = student_preprocess(recipe)
+    try:
+        head = find_cam_head(network, preprocess) if "features" in needs else None
+    except CamHeadError as error:
+        raise XkdError(f"student: {recipe.architecture} has no CAM head, which a method needs: {error}") from None
+    return Classifier(
+        network,
+        preprocess,
+        name=recipe.architecture,
+        num_classes=classes.count,
+        class_names=classes.names,
+        wordnet_ids=classes.wordnet_ids,
+        head=head,
+    )
+
+
+def load_teacher(recipe: Teacher, runs: Path, classes: Classes, needs: frozenset[Requirement]) -> Classifier:
+    """The frozen teacher, in eval mode.
+
+    Args:
+        recipe: names it.
+        runs: where the runs lie that `recipe.recipe` is looked for among.
+        classes: the data's.
+        needs: of the methods.
+
+    Raises:
+        XkdError: no such file, another number of classes, or no CAM in closed form although a method needs it.
+    """
+    model = recipe.model if recipe.model is not None else str(student_of(str(recipe.recipe), runs))
+    overrides = _known_fields("teacher", recipe.preprocess)
+    try:
+        teacher = load_classifier(model, weights=recipe.weights, **overrides)
+    except XkdError as error:
+        raise XkdError(renamed(str(error), {"model": "teacher", "weights": "teacher_weights"})) from None
+    if teacher.num_classes != classes.count:
+        raise XkdError(
+            f"teacher: {teacher.name} has {teacher.num_classes} classes and the data has {classes.count}; "
+            "give the `teacher` that belongs to the data"
+        )
+    if "taps" in needs:
+        _keep_activations(teacher.model)
+        teacher.head = find_cam_head(teacher.model, teacher.preprocess) if teacher.head is not None else None
+    if "features" in needs and teacher.head is None:
+        raise XkdError(f"teacher: {teacher.name} has no CAM head, which a method needs: {teacher.head_refusal}")
+    return teacher.eval().requires_grad_(False)
+
+
+def requirements(methods: Iterable[Method]) -> frozenset[Requirement]:
+    """What the passes of student and teacher must hold for all of the methods."""
+    return frozenset(need for method in methods for need in method.requires)
+
+
+def tap_paths(methods: Iterable[Method], network: nn.Module, whose: str) -> tuple[str, ...]:
+    """The modules that the methods compare: those they list, and the network's own stages where one lists none.
+
+    Args:
+        methods: of a recipe.
+        network: names its `stages`, or does not.
+        whose: "student" or "teacher".
+
+    Raises:
+        XkdError: a path that is no module.
+    """
+    paths: list[str] = []
+    for method in methods:
+        if isinstance(method, TapMethod):
+            listed = getattr(method, f"{whose}_taps")
+            paths += listed if listed is not None else getattr(network, "stages", ())
+    known = [name for name, _ in network.named_modules() if name]
+    for path in paths:
+        if path not in known:
+            raise XkdError(f"{whose}_taps: the {whose} has no module {path!r}; {nearest(path, known)}")
+    return tuple(dict.fromkeys(paths))
+
+
+def _known_fields(whose: str, preprocess: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's fields of Preprocess, if all of them are some."""
+    known = [field.name for field in fields(Preprocess)]
+    for name in preprocess:
+        if name not in known:
+            raise XkdError(f"{whose}.preprocess: nothing reads the key {name!r}; {nearest(name, known)}")
+    return preprocess
+
+
+def _keep_activations(network: nn.Module) -> None:
+    """A tap before an activation that works in place would be overwritten by it."""
+    for module in network.modules():
+        if getattr(module, "inplace", False):
+            module.inplace = False  # type: ignore[assignment]

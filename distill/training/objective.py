@@ -1,0 +1,123 @@
+"""The training objective: the student and its methods as one module, which is what DDP wraps and averages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from distill.methods import Method, Pass, create_method
+from distill.recipe.schema import WeightedMethod
+from distill.training.observed import Observed
+from xkd_eval.errors import XkdError
+
+TOTAL = "total"
+
+
+def create_methods(losses: Sequence[WeightedMethod]) -> list[Method]:
+    """The recipe's methods with their options, still without what depends on the networks' shapes.
+
+    Raises:
+        XkdError: unknown method or option.
+    """
+    return [create_method(loss.method, **loss.options) for loss in losses]
+
+
+class Objective(nn.Module):
+    """Student and methods; the teacher stays outside, and so out of the checkpoint and of DDP.
+
+    Args:
+        student: trained.
+        methods: they may hold trained adapters.
+        losses: the recipe's entries of the methods, in the same order, with their weights.
+
+    Attributes:
+        student, methods: as given.
+        adapters: the methods as modules, by which their parameters are found.
+    """
+
+    def __init__(self, student: Observed, methods: Sequence[Method], losses: Sequence[WeightedMethod]) -> None:
+        super().__init__()
+        self.student = student
+        self.methods = tuple(methods)
+        self.adapters = nn.ModuleList(methods)
+        self._losses = tuple(losses)
+
+    def weights(self, epoch: int) -> list[float]:
+        """What the methods' losses are multiplied by in epoch 1, 2, ...; those that grow do so in proportion to it."""
+        return [loss.weight * min(epoch / max(loss.ramp_epochs, 1), 1.0) for loss in self._losses]
+
+    def forward(
+        self,
+        images: Tensor,
+        teacher: Pass | None,
+        labels: Tensor,
+        indices: Tensor,
+        weights: Sequence[float | Tensor],
+    ) -> dict[str, Tensor]:
+        """One batch.
+
+        Args:
+            images: (B, 3, H, W), normalised for the student.
+            teacher: its pass on the same images.
+            labels, indices: (B,).
+            weights: of the methods; scalars on the device where they change without the step being launched anew.
+
+        Returns:
+            Scalars: "total", the weighted sum to be differentiated; and every loss by its name, unweighted.
+        """
+        student = self.student(images)
+        total, values = torch.zeros((), device=images.device), {}
+        for method, weight in zip(self.methods, weights, strict=True):
+            losses = method(student, teacher, labels, indices)
+            total = total + weight * torch.stack(list(losses.values())).sum()
+            values.update(losses)
+        return {TOTAL: total, **values}
+
+    def statistics(self) -> dict[str, Tensor]:
+        """What the methods observed in the latest batch, scalars by name."""
+        return {name: value for method in self.methods for name, value in method.statistics.items()}
+
+    def prepare(self, images: Tensor, teacher: Pass | None, labels: Tensor, indices: Tensor, dataset_size: int) -> None:
+        """Build the adapters on one batch, and check every method's loss on it.
+
+        The student comes out as it went in, batch norm's statistics included.
+
+        Args:
+            images, teacher, labels, indices: as for `forward`.
+            dataset_size: training images.
+
+        Raises:
+            XkdError: a loss is not finite, is zero for a random student, or gives it no gradient.
+        """
+        before = {name: value.clone() for name, value in self.student.classifier.model.state_dict().items()}
+        self.student.train()
+        student = self.student(images)
+        if teacher is not None:
+            for method in self.methods:
+                method.setup(student, teacher, dataset_size)
+        trained = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
+        for method in self.methods:
+            loss = torch.stack(list(method(student, teacher, labels, indices).values())).sum()
+            _check_value(method.name, loss)
+            _check_gradient(method.name, loss, trained)
+        self.student.classifier.model.load_state_dict(before)
+
+
+def _check_value(name: str, loss: Tensor) -> None:
+    value = loss.item()
+    if not loss.isfinite():
+        raise XkdError(f"losses: {name} is {value} on the first batch; expected a finite number: check its options")
+    if value == 0:
+        raise XkdError(f"losses: {name} is zero for a student with random weights, so it teaches nothing")
+
+
+def _check_gradient(name: str, loss: Tensor, parameters: list[nn.Parameter]) -> None:
+    gradients: Sequence[Tensor | None] = [None]
+    if loss.requires_grad:
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    if not any(gradient is not None and bool(gradient.any()) for gradient in gradients):
+        raise XkdError(f"losses: {name} gives the student no gradient on the first batch, so it teaches nothing")
+    if not all(gradient is None or bool(gradient.isfinite().all()) for gradient in gradients):
+        raise XkdError(f"losses: {name} has a gradient on the first batch that is not finite: check its options")

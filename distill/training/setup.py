@@ -1,0 +1,218 @@
+"""From a recipe to everything that a training loop works on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from distill.data.batches import HeldOutImages, ProcessRank, TrainingImages
+from distill.data.loaders import held_out_images, training_images
+from distill.data.splits import Splits, check_same_classes, open_splits
+from distill.methods import Method
+from distill.methods.base import Requirement
+from distill.recipe.imports import import_modules
+from distill.recipe.schema import Recipe
+from distill.training.networks import build_student, load_teacher, requirements, tap_paths
+from distill.training.objective import Objective, create_methods
+from distill.training.observed import FrozenTeacher, Normaliser, Observed
+from distill.training.optimisers import average_of, create_optimiser
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.trace import random_images
+from xkd_eval.engines.folding import fold_batch_norms
+from xkd_eval.errors import XkdError
+
+_ONEDNN_BLOCK = 16  # channels that an AVX-512 kernel takes at a time
+
+
+@dataclass(frozen=True)
+class TrainingSetup:
+    """What a training loop works on.
+
+    Attributes:
+        recipe: as resolved.
+        accelerator: devices and processes.
+        objective: student and methods, as one module.
+        wrapped: the same as the engine wraps it for several processes.
+        optimiser: of student and adapters.
+        average: moving average of the student's weights; None without `ema_decay`.
+        normalise: pixels -> the student's input.
+        teacher: frozen; None where no method needs one.
+        train, val, test: images; `val` is None without `val_split`.
+    """
+
+    recipe: Recipe
+    accelerator: Accelerator
+    objective: Objective
+    wrapped: nn.Module
+    optimiser: torch.optim.Optimizer
+    average: AveragedModel | None
+    normalise: Normaliser
+    teacher: FrozenTeacher | None
+    train: TrainingImages
+    val: HeldOutImages | None
+    test: HeldOutImages
+
+    @property
+    def student(self) -> Classifier:
+        """The network that is trained."""
+        return self.objective.student.classifier
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is evaluated and saved: the moving average where there is one."""
+        return self.student.model if self.average is None else self.average.module
+
+    @property
+    def selection(self) -> HeldOutImages:
+        """The images that the best epoch is best on."""
+        return self.test if self.val is None else self.val
+
+    def autocast(self, cache: bool = True) -> AbstractContextManager[None]:
+        """The recipe's precision; `cache` keeps the weights that it has cast until it is left."""
+        return _autocast(self.recipe, self.accelerator.device, cache)
+
+
+def set_up(recipe: Recipe, device: str, runs: Path) -> TrainingSetup:
+    """Open the data, build and check the networks and the methods.
+
+    Args:
+        recipe: as resolved.
+        device: "auto" or "cpu".
+        runs: where the teacher's run is looked for.
+
+    Raises:
+        XkdError: bad input of any kind; the message names it.
+    """
+    accelerator = _accelerator(device)
+    rank = ProcessRank(accelerator.process_index, accelerator.num_processes)
+    _check_batch(recipe, rank.processes)
+    if recipe.compile:
+        _check_compiler(accelerator.device)
+    torch.manual_seed(recipe.seed)
+    import_modules(recipe)
+    methods = create_methods(recipe.losses)
+    needs = requirements(methods)
+    _check_teacher(recipe, methods)
+    splits = open_splits(recipe)
+    student = build_student(recipe.student, splits.classes, needs)
+    layout = _memory_format(recipe, student.model, accelerator.device)
+    student.to(device=accelerator.device, memory_format=layout)  # type: ignore[call-overload]
+    average = None if recipe.ema_decay is None else average_of(student.model, recipe.ema_decay)
+    observed = Observed(student, needs, tap_paths(methods, student.model, "student"))
+    objective = Objective(observed, methods, recipe.losses)
+    teacher = _teacher(recipe, runs, splits, methods, accelerator.device, layout)
+    with accelerator.main_process_first():  # The first to come decodes the images for all.
+        train = training_images(recipe, splits.train, student.preprocess, accelerator.device, rank)
+        val, test = (
+            None if split is None else held_out_images(recipe, split, student.preprocess, accelerator.device, rank)
+            for split in (splits.val, splits.test)
+        )
+    assert test is not None
+    normalise = Normaliser(student.preprocess, layout).to(accelerator.device)
+    with _autocast(recipe, accelerator.device):
+        batch = next(iter(train.batches(epoch=0, first_step=0))).micro_batches(recipe.accumulate)[0]
+        passed = None if teacher is None else teacher(batch.pixels)
+        objective.prepare(normalise(batch.pixels), passed, batch.labels, batch.indices, train.n_images)
+    if recipe.compile:
+        objective.student.compile()
+    optimiser = create_optimiser(recipe.optimiser, objective.parameters())
+    wrapped, optimiser = accelerator.prepare(objective, optimiser)
+    return TrainingSetup(
+        recipe, accelerator, objective, wrapped, optimiser, average, normalise, teacher, train, val, test
+    )
+
+
+def _accelerator(device: str) -> Accelerator:
+    if device not in ("auto", "cpu"):
+        raise XkdError(
+            f"device: {device!r} found; expected auto or cpu, and CUDA_VISIBLE_DEVICES to choose among several"
+        )
+    if not torch.accelerator.is_available():
+        device = "cpu"
+    accelerator = Accelerator(cpu=device == "cpu")
+    torch.backends.cudnn.benchmark = accelerator.device.type == "cuda"
+    return accelerator
+
+
+def _memory_format(recipe: Recipe, network: nn.Module, device: torch.device) -> torch.memory_format:
+    """Channels-last where the recipe asks for it and the CPU's kernels are right.
+
+    oneDNN's weight gradient of a strided 1x1 convolution of few channels-last input channels writes past its buffer
+    (its issue 6035): wrong gradients or a crash.
+    """
+    exposed = device.type == "cpu" and any(_overruns(module) for module in network.modules())
+    return torch.channels_last if recipe.channels_last and not exposed else torch.contiguous_format
+
+
+def _overruns(module: nn.Module) -> bool:
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (1, 1)
+        and module.stride != (1, 1)
+        and module.in_channels < _ONEDNN_BLOCK
+    )
+
+
+def _autocast(recipe: Recipe, device: torch.device, cache: bool = True) -> AbstractContextManager[None]:
+    return torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16", cache_enabled=cache)
+
+
+def _check_batch(recipe: Recipe, processes: int) -> None:
+    parts = processes * recipe.accumulate
+    if recipe.batch_size % parts:
+        raise XkdError(
+            f"batch_size: {recipe.batch_size} images cannot be split into {parts} equal parts ({processes} processes "
+            f"x accumulate={recipe.accumulate})"
+        )
+
+
+def _check_compiler(device: torch.device) -> None:
+    """Without a compiler torch.compile fails only in the first step, and by a page."""
+    try:
+        torch.compile(torch.neg)(torch.ones(2, device=device))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise XkdError(
+            f"compile: torch.compile fails here ({reason}); install what it needs, or leave it out"
+        ) from None
+
+
+def _check_teacher(recipe: Recipe, methods: Iterable[Method]) -> None:
+    distilling = [method for method in methods if method.requires]
+    if distilling and recipe.teacher is None:
+        raise XkdError(f"teacher: missing; {distilling[0].name} distils from one")
+    if not distilling and recipe.teacher is not None:
+        raise XkdError("teacher: nothing reads it, since no loss distils; leave it out")
+    if recipe.compile and "input gradients" in requirements(distilling):
+        raise XkdError("compile: a method differentiates twice, which torch.compile cannot; set compile=false")
+
+
+def _teacher(
+    recipe: Recipe,
+    runs: Path,
+    splits: Splits,
+    methods: Iterable[Method],
+    device: torch.device,
+    layout: torch.memory_format,
+) -> FrozenTeacher | None:
+    if recipe.teacher is None:
+        return None
+    methods = list(methods)
+    needs: frozenset[Requirement] = requirements(methods)
+    classifier = load_teacher(recipe.teacher, runs, splits.classes, needs)
+    check_same_classes(splits, classifier)
+    # It is only ever run forward, in eval mode: a seventh of its time is its batch norms.
+    fold_batch_norms(classifier, random_images(classifier.preprocess, seed=0))
+    classifier.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+    observed = Observed(classifier, needs, tap_paths(methods, classifier.model, "teacher")).eval()
+    if recipe.compile:
+        observed.compile()
+    normalise = Normaliser(classifier.preprocess, layout).to(device)
+    return FrozenTeacher(observed, normalise, "input gradients" in needs)

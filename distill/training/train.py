@@ -1,0 +1,75 @@
+"""train: a recipe in, a trained student in a directory out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from distill.recipe.files import as_recipe
+from distill.recipe.schema import Recipe
+from distill.runs.directory import TrainingDirectory
+from distill.runs.layout import directory_name
+from distill.training.captured_step import check_capturable
+from distill.training.loop import TrainingLoop, TrainingProgress
+from distill.training.result import TrainingResult
+from distill.training.setup import set_up
+from xkd_eval.devices import process_state
+from xkd_eval.errors import XkdError
+
+
+def train(
+    recipe: Recipe | str | Path | Mapping[str, Any],
+    output: str | Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    runs: str | Path = "runs",
+    resume: bool = False,
+    overwrite: bool = False,
+    capture: bool = False,
+    progress: TrainingProgress | None = None,
+) -> TrainingResult:
+    """Train a student and keep all of it in a directory.
+
+    Args:
+        recipe: a Recipe; the name of one, "quickstart/kd"; a YAML file, "mine.yaml" or "mine.yaml:variant"; or nested
+            plain values as such a file holds them under `recipe`.
+        output: the directory; by default that of the recipe's name below `runs`.
+        overrides: "key=value" texts that change the recipe: "epochs=60", "losses.exp_kd.weight=2000".
+        device: "auto" or "cpu".
+        runs: where the trainings of other recipes lie, for a teacher that is named by its recipe.
+        resume: continue the unfinished training in `output`. On a CPU the weights come out as without the interruption.
+        overwrite: discard the training in `output`.
+        capture: launch each step as one CUDA graph; the result is the same up to rounding.
+        progress: called after every step with the images seen, the images in all, and where the training is.
+
+    Returns:
+        The finished training. One that is already finished is not run again.
+
+    Raises:
+        TrainingInterruptedError: by Ctrl-C or SIGTERM; the state is saved.
+        XkdError: bad input, a loss that is not finite, a full disk, `capture` where it cannot be.
+
+    Example:
+        >>> import distill
+        >>> short = ["data.images=96", "epochs=1", "student.preprocess.size=[16, 16]"]
+        >>> result = distill.train("quickstart/plain", "runs/short", overrides=short, device="cpu")
+        >>> result.path.name, list(result.metrics["epoch"])
+        ('student.pt', [1])
+        >>> classifier = result.student()
+    """
+    resolved = as_recipe(recipe, overrides)
+    if output is None:
+        if not isinstance(recipe, str | Path):
+            raise XkdError("output: missing; a recipe without a name has no directory of its own among the runs")
+        output = Path(runs) / directory_name(str(recipe))
+    main = process_state(device).is_main_process
+    directory = TrainingDirectory(Path(output), resolved, resume=resume, overwrite=overwrite, write=main)
+    result = directory.result
+    if result is None or directory.state is None:
+        setup = set_up(resolved, device, Path(runs))
+        if capture:
+            check_capturable(setup)
+        result = TrainingLoop(setup, directory, progress or (lambda done, total, where: None), capture).run()
+    return TrainingResult(directory.path, resolved, result)

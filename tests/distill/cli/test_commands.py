@@ -1,0 +1,134 @@
+"""The command line: whole commands on good and bad input; exports."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from distill.cli import app
+from distill.cli.job import main
+from distill.runs.job import TrainingJob, read_jobs, write_jobs
+from tests.distill.conftest import KD
+from tests.distill.processes import ended, start, wait_for
+from xkd_eval.cli.console import Command
+
+
+def test_help_is_quick():
+    command = [sys.executable, "-c", "import sys, distill.cli; print('torch' in sys.modules)"]
+    assert subprocess.run(command, capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_train_then_evaluate_with_a_teacher(xkd_distill, recipe_file, teacher, cifar10, tmp_path):
+    file = recipe_file(losses=KD, teacher={"model": str(teacher)}, epochs=1)
+    code, printed, _ = xkd_distill("train", file, "--device", "cpu", "--seeds", "0,1")
+    assert code == 0
+    assert "0, 1" in printed
+    assert "±" in printed
+    students = [tmp_path / "runs" / "mine" / f"seed-{seed}" / "student.pt" for seed in (0, 1)]
+    code, printed, _ = xkd_distill("evaluate", *students, "--data", cifar10, "-t", teacher, "-o", "scores.json")
+    assert code == 0
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    for student in students:
+        result = json.loads((student.parent / "result.json").read_text())
+        assert scores[str(student)]["top1"] == pytest.approx(result["last"]["test_top1"])
+        assert scores[str(student)]["agreement"] == pytest.approx(result["last"]["test_agreement"])
+        assert f"{100 * result['last']['test_top1']:.2f}" in printed
+
+
+def test_recipes_prints_what_there_is(xkd_distill):
+    assert "quickstart" in xkd_distill("recipes")[1]
+    assert "exp_kd" in xkd_distill("recipes", "--methods")[1]
+    code, printed, _ = xkd_distill("recipes", "quickstart/kd", "--set", "epochs=3")
+    assert code == 0
+    assert yaml.safe_load(printed)["recipe"]["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "quickstrat"], "error: recipe: 'quickstrat' is unknown; nearest: quickstart"),
+        (["train", "kd/cifar100/vgg13-vgg8"], "error: --data: missing"),
+        (["train", "ce/cifar10/resnet20", "--data", "none"], "error: --data"),
+        (["train", "quickstart/plain", "--seeds", "0,0"], "error: --seeds: '0,0' found"),
+        (
+            ["train", "quickstart/plain", "--resume", "--overwrite"],
+            "error: --resume: found beside --overwrite; give one of the two",
+        ),
+        (["train", "quickstart", "-o", "x"], "error: --output: names one directory"),
+        (["train", "quickstart/plain", "--set", "epochs=x"], "error: quickstart/plain: epochs"),
+        (["train", "quickstart/plain", "--device", "tpu"], "error: --device: 'tpu' found"),
+        (["train", "quickstart/plain", "--teacher-weights", "x.pt"], "error: --teacher-weights"),
+        (["evaluate", "none.pt"], "error: model: .*none.pt"),
+        (["evaluate", "embedded", "--teacher", "none.pt", "--limit", "5"], "error: --teacher: .*none.pt"),
+        (["evaluate", "embedded", "--limit", "5", "-o", "/proc/none/x.json"], "error: --output /proc/none/x.json"),
+        (["export", "none.pt", "-o", "a.onnx"], "error: model: .*none.pt"),
+        (["sweep", "none.yaml"], "error: sweep: 'none.yaml' cannot be read"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(xkd_distill, arguments, message):
+    code, _, err = xkd_distill(*arguments)
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1
+    assert re.match(message, err.strip())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "quickstart", "--nonsense"], "error: No such option: --nonsense"),
+        (
+            ["train", "quickstart", "--devices", "none"],
+            "error: Invalid value for '--devices': ",
+        ),
+        (["train", "quickstart", "--devices", "0"], "error: Invalid value for '--devices': "),
+        (["train", "quickstart", "--precision", "fp8"], "error: Invalid value for '--precision': "),
+        (["train"], "error: Missing argument '"),
+        (["export", "student.pt"], "error: Missing option '--output'"),
+        (["evaluate", "embedded", "--limit", "x"], "error: Invalid value for '--limit': "),
+        (["sweep", "sweep.yaml", "-j", "0"], "error: Invalid value for '--jobs'"),
+        (["trian"], "error: No such command 'trian'"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_exit_code_2(xkd_distill, arguments, message):
+    code, printed, err = xkd_distill(*arguments)
+    assert (code, printed) == (2, "")
+    assert len(err.strip().splitlines()) == 1
+    assert err.startswith(message)
+
+
+def test_every_command_names_its_own_options_in_errors():
+    assert {command.cls for command in app.registered_commands} == {Command}
+
+
+def test_a_file_of_trainings_is_made_or_refused_in_one_line(recipe_of, tmp_path, capsys):
+    job = TrainingJob("mine", recipe_of(epochs=1), tmp_path / "run", tmp_path, "cpu")
+    write_jobs([job], tmp_path / "jobs.yaml")
+    assert read_jobs(tmp_path / "jobs.yaml") == [job]
+    (tmp_path / "other.yaml").write_text("recipe: {}")
+    for arguments, expected in (
+        ([tmp_path / "jobs.yaml"], (0, "")),
+        ([tmp_path / "none.yaml"], (2, "error: job: .*none.yaml' cannot be read")),
+        ([tmp_path / "other.yaml"], (2, "error: job: .*other.yaml' holds no trainings")),
+        ([], (2, "error: job: expected one file of trainings")),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(list(map(str, arguments)))
+        err = capsys.readouterr().err.strip()
+        assert ended.value.code == expected[0]
+        assert re.match(expected[1], err)
+        assert len(err.splitlines()) == expected[0] // 2
+    assert (tmp_path / "run" / "student.pt").is_file()
+
+
+def test_ctrl_c_says_how_to_resume(recipe_file, tmp_path):
+    process = start("-m", "distill", "train", recipe_file(epochs=500), "-o", tmp_path / "run")
+    wait_for(tmp_path / "run" / "metrics.csv")
+    process.send_signal(2)
+    code, err = ended(process)
+    assert code == 130
+    assert "stopped in epoch" in err
+    assert "the same command with --resume continues" in err
+    assert "Traceback" not in err

@@ -1,0 +1,78 @@
+"""Processes that tests start: what they inherit, and how long they are waited for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_LONGEST_SECONDS = 300
+
+
+def inherited(bytecode: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Variables to set and to remove for all processes that tests start.
+
+    Args:
+        bytecode: where they share what they compile, unless the caller's environment names a place.
+    """
+    given = {"PYTHONPYCACHEPREFIX": os.environ.get("PYTHONPYCACHEPREFIX", str(bytecode)), "OMP_WAIT_POLICY": "passive"}
+    return given, ("PYTHONDONTWRITEBYTECODE",)
+
+
+def start(*arguments: Any, **keywords: Any) -> subprocess.Popen[str]:
+    """python ARGUMENTS, its stderr as text, its stdout left out."""
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, **keywords)
+
+
+def run(*arguments: Any) -> None:
+    """python ARGUMENTS, which ends well."""
+    code, err = ended(start(*arguments))
+    assert code == 0, err
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit code and stderr, waited for."""
+    try:
+        _, err = process.communicate(timeout=_LONGEST_SECONDS)
+    finally:
+        process.kill()
+    return process.returncode, err
+
+
+def wait_for(file: Path, seconds: float = 120) -> None:
+    """Until a file is there."""
+    deadline = time.monotonic() + seconds
+    while not file.is_file() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert file.is_file()
+
+
+class Ended:
+    """What `subprocess.Popen` gives for a process that has ended."""
+
+    def __init__(self, returncode: int) -> None:
+        self.returncode = returncode
+
+    def poll(self) -> int:
+        """Its exit code."""
+        return self.returncode
+
+
+def run_here(job: Any, environment: Mapping[str, str]) -> Ended:
+    """In place of a sweep's process: the same module on the same file, without the seconds of its start."""
+    from contextlib import redirect_stderr, redirect_stdout
+
+    from distill.cli.job import main
+    from distill.runs.job import JOB, LOG, write_jobs
+
+    write_jobs([job], job.directory / JOB)
+    with (job.directory / LOG).open("a") as log, redirect_stdout(log), redirect_stderr(log):
+        try:
+            main([str(job.directory / JOB)])
+        except SystemExit as exit:
+            return Ended(int(exit.code or 0))

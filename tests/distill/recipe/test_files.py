@@ -1,0 +1,131 @@
+"""Recipes: the shipped ones all resolve and build; wrong keys, names and values are errors that say what to do."""
+
+import pytest
+import yaml
+
+from distill.methods import create_method
+from distill.recipe.files import expand, load_recipe, recipe_text, shipped_files
+from distill.runs.layout import directory_name
+from distill.training.networks import student_preprocess
+from xkd_eval.classifiers.sources import build_architecture
+from xkd_eval.errors import XkdError
+
+PAIRS = [
+    ("resnet56", "resnet20"),
+    ("resnet110", "resnet32"),
+    ("resnet32x4", "resnet8x4"),
+    ("wrn_40_2", "wrn_16_2"),
+    ("wrn_40_2", "wrn_40_1"),
+    ("vgg13", "vgg8"),
+    ("resnet32x4", "shufflenetv1"),
+    ("resnet32x4", "shufflenetv2"),
+    ("wrn_40_2", "shufflenetv1"),
+    ("vgg13", "mobilenetv2"),
+    ("resnet50", "mobilenetv2"),
+]
+ALL = [name for file in shipped_files() for name in file.names()]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_shipped_recipe_resolves_and_its_parts_exist(name):
+    recipe = load_recipe(name)
+    build_architecture(recipe.student.architecture, {"num_classes": 10, **recipe.student.arguments}, "student")
+    student_preprocess(recipe.student)
+    for loss in recipe.losses:
+        create_method(loss.method, **loss.options)
+    if recipe.teacher is not None and recipe.teacher.recipe is not None:
+        assert recipe.teacher.recipe in ALL
+
+
+@pytest.mark.parametrize("method", ["kd", "dkd", "cat-kd", "exp-kd", "kd-exp-kd"])
+def test_the_cifar100_pairs_are_those_of_the_literature(method):
+    recipes = [load_recipe(name) for name in expand(f"{method}/cifar100")]
+    teachers = [load_recipe(recipe.teacher.recipe).student.architecture for recipe in recipes]
+    assert list(zip(teachers, (recipe.student.architecture for recipe in recipes), strict=True)) == PAIRS
+    slow = {recipe.student.architecture for recipe in recipes if recipe.optimiser.learning_rate == 0.01}
+    assert slow == {"shufflenetv1", "shufflenetv2", "mobilenetv2"}
+    plain = {load_recipe(name).student.architecture for name in expand("ce/cifar100")}
+    assert plain == {student for _, student in PAIRS}
+
+
+def test_a_recipe_written_out_is_the_same_recipe(tmp_path):
+    recipe = load_recipe("dkd/cifar100/vgg13-mobilenetv2", ["epochs=3"])
+    (tmp_path / "again.yaml").write_text(recipe_text(recipe))
+    assert load_recipe(str(tmp_path / "again.yaml")) == recipe
+
+
+def test_overrides_reach_every_depth():
+    recipe = load_recipe(
+        "exp-kd/cifar100/resnet56-resnet20",
+        ["epochs=60", "losses.exp_kd.weight=2e3", "schedule={name: cosine}", "student.arguments.shortcut=A"],
+    )
+    assert recipe.epochs == 60
+    assert recipe.losses[1].weight == 2000
+    assert recipe.schedule.name == "cosine"
+    assert recipe.student.arguments == {"shortcut": "A"}
+
+
+def test_a_model_takes_the_place_of_a_teachers_recipe():
+    recipe = load_recipe("kd/cifar100/vgg13-vgg8", ["teacher.model=mine.pt"])
+    assert (recipe.teacher.model, recipe.teacher.recipe) == ("mine.pt", None)
+
+
+def test_variants_and_extending_files(tmp_path):
+    (tmp_path / "base.yaml").write_text(
+        yaml.safe_dump({"recipe": load_recipe("ce/cifar10/resnet20").model_dump(mode="json", exclude_none=True)})
+    )
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        f"extends: {tmp_path / 'base.yaml'}\nrecipe: {{epochs: 7}}\n"
+        "variants:\n  short: {epochs: 1}\n  wide: {student.architecture: resnet8x4}\n"
+    )
+    assert expand(str(file)) == [f"{file}:short", f"{file}:wide"]
+    assert [load_recipe(name).epochs for name in expand(str(file))] == [1, 7]
+    assert directory_name(f"{file}:wide") == "mine/wide"
+    with pytest.raises(XkdError, match="has 2 variants; name one"):
+        load_recipe(str(file))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["epoch=3"], "nothing reads the key 'epoch'; nearest: epochs"),
+        (["optimiser.lr=3"], "optimiser: nothing reads the key 'lr'"),
+        (["losses.kd.temprature=3"], "nothing reads|unknown option"),
+        (["losses.exp_kd.weight=3"], "no method 'exp_kd' among the losses"),
+        (["epochs=0"], "epochs: 0 found; .*greater than 0"),
+        (["epochs"], "overrides: 'epochs' found; expected key=value"),
+        (["epochs=[1"], "the value is no YAML"),
+        (["schedule.name=linear"], "schedule: .*'linear'"),
+        (["losses=[{method: ce}, {method: ce}]"], "'ce' stands there 2 times"),
+    ],
+)
+def test_wrong_overrides_are_errors_that_name_the_key(overrides, message):
+    with pytest.raises(XkdError, match=message):
+        recipe = load_recipe("kd/cifar100/resnet56-resnet20", overrides)
+        for loss in recipe.losses:
+            create_method(loss.method, **loss.options)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("recipe: [", "is no YAML"),
+        ("- 1", "holds no mapping"),
+        ("recipes: {}", "nothing reads the key 'recipes'; nearest: recipe"),
+        ("recipe: {epochs: 1}", "data: missing"),
+    ],
+)
+def test_wrong_files_are_errors(tmp_path, content, message):
+    (tmp_path / "bad.yaml").write_text(content)
+    with pytest.raises(XkdError, match=message):
+        load_recipe(str(tmp_path / "bad.yaml"))
+
+
+def test_unknown_names_suggest_the_nearest(tmp_path):
+    with pytest.raises(XkdError, match=r"nearest: .*quickstart"):
+        load_recipe("quickstrat")
+    with pytest.raises(XkdError, match="has no variant 'resnet56-resnet21'; nearest: resnet56-resnet20"):
+        load_recipe("kd/cifar100/resnet56-resnet21")
+    with pytest.raises(XkdError, match="does not exist"):
+        load_recipe(str(tmp_path / "none.yaml"))

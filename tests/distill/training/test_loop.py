@@ -1,0 +1,121 @@
+"""Whole trainings: what they leave behind, that they continue to the same bits, and how they stop."""
+
+import csv
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from distill.data.splits import open_splits
+from distill.recipe.files import load_recipe
+from distill.runs.interruption import TrainingInterruptedError
+from distill.students.measure import measure
+from distill.training.train import train
+from tests.distill.conftest import EXP_KD, assert_same_bits, weights_of
+from tests.distill.processes import start, wait_for
+from xkd_eval import load_classifier
+from xkd_eval.errors import XkdError
+
+
+def test_a_run_leaves_what_it_came_to(recipe_of, tmp_path, cifar10):
+    seen = []
+    result = train(recipe_of(), tmp_path, device="cpu", progress=lambda *where: seen.append(where)).result
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[0]["ce"]) > float(rows[1]["ce"]) > 0
+    assert json.loads((tmp_path / "result.json").read_text()) == result
+    assert (result["student"], result["best_on"]) == ("last", "test images")
+    assert seen[-1][:2] == (640, 640)
+    assert load_recipe(str(tmp_path / "recipe.yaml")) == recipe_of()
+    measured = measure(str(tmp_path / "student.pt"), str(cifar10))
+    assert measured.top1 == pytest.approx(result["last"]["test_top1"])
+    assert measured.loss == pytest.approx(result["last"]["test_loss"], abs=1e-4)
+    classifier = load_classifier(tmp_path / "student.pt")
+    assert classifier.class_names[3] == "class 3"
+    assert classifier.head is not None
+
+
+def test_it_learns(recipe_of, tmp_path):
+    result = train(recipe_of(epochs=8), tmp_path, device="cpu").result
+    assert result["last"]["test_top1"] > 0.9
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_others(recipe_of, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train(recipe_of(seed=seed, epochs=1), tmp_path / name, device="cpu")
+    assert_same_bits(weights_of(tmp_path / "a"), weights_of(tmp_path / "b"))
+    assert any(
+        not torch.equal(value, weights_of(tmp_path / "c")[name]) for name, value in weights_of(tmp_path / "a").items()
+    )
+
+
+EVERYTHING = {
+    "losses": [{"method": "ce", "label_smoothing": 0.1}, {"method": "crd", "negatives": 16}, {"method": "kd"}],
+    "ema_decay": 0.9,
+    "accumulate": 2,
+    "clip_norm": 1.0,
+    "epochs": 3,
+}
+
+
+def test_interrupted_within_an_epoch_it_continues_to_the_same_bits(recipe_of, tmp_path, teacher):
+    recipe = recipe_of(**EVERYTHING, teacher={"model": str(teacher)})
+    whole = train(recipe, tmp_path / "whole", device="cpu").result
+
+    def stop(done, total, where):
+        if done == 13 * 32:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(TrainingInterruptedError, match=r"epoch 2 after step 3; saved in .*`resume`"):
+        train(recipe, tmp_path / "cut", device="cpu", progress=stop)
+    with pytest.raises(XkdError, match="holds an unfinished run of 1 epochs; `resume` continues it"):
+        train(recipe, tmp_path / "cut", device="cpu")
+    continued = train(recipe, tmp_path / "cut", device="cpu", resume=True).result
+    assert_same_bits(weights_of(tmp_path / "cut"), weights_of(tmp_path / "whole"))
+    for row in (continued["last"], whole["last"]):
+        row.pop("seconds")
+    assert continued["last"] == whole["last"]
+
+
+def test_killed_it_continues_to_the_same_bits(recipe_file, tmp_path):
+    file = recipe_file(epochs=6)
+    train(load_recipe(str(file)), tmp_path / "whole", device="cpu")
+    process = start("-m", "distill", "train", file, "--device", "cpu", "-o", tmp_path / "cut")
+    wait_for(tmp_path / "cut" / "last.pt")
+    process.kill()
+    process.communicate()
+    assert not (tmp_path / "cut" / "result.json").is_file()
+    train(file, tmp_path / "cut", device="cpu", resume=True)
+    assert_same_bits(weights_of(tmp_path / "cut"), weights_of(tmp_path / "whole"))
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_name(recipe_of, tmp_path):
+    recipe = recipe_of(optimiser={"name": "sgd", "learning_rate": 1e12}, schedule={"name": "constant"})
+    with pytest.raises(
+        XkdError, match=r"the loss ce is not finite in step \d+ of epoch \d; the last good checkpoint is"
+    ):
+        train(recipe, tmp_path, device="cpu")
+    assert not (tmp_path / "student.pt").exists()
+
+
+def test_held_out_images_select_and_are_not_trained_on(recipe_of, tmp_path, cifar10):
+    data = {"loader": "device", "path": str(cifar10), "val_split": 0.2}
+    result = train(recipe_of(data=data, epochs=3), tmp_path, device="cpu").result
+    assert (result["student"], result["best_on"], result["train_images"]) == ("best", "held-out training images", 280)
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert max(float(row["val_top1"]) for row in rows) == result["best"]["val_top1"]
+    assert not any("test_top1" in row for row in rows)
+    assert measure(str(tmp_path / "student.pt"), str(cifar10)).top1 == pytest.approx(result["best"]["test_top1"])
+    splits = open_splits(recipe_of(data=data))
+    assert not set(splits.train.dataset.ids) & set(splits.val.dataset.ids)
+    assert torch.bincount(torch.tensor(splits.val.labels)).tolist() == [7] * 10
+
+
+def test_a_student_from_another_library(recipe_of, tmp_path, teacher):
+    student = {"architecture": "timm/resnet10t", "preprocess": {"size": [64, 64]}}
+    recipe = recipe_of(losses=EXP_KD, teacher={"model": str(teacher)}, student=student, epochs=1)
+    result = train(recipe, tmp_path / "run", device="cpu").result
+    assert result["last"]["exp_kd"] > 0
+    assert load_classifier(tmp_path / "run" / "student.pt").preprocess.size == (64, 64)
