@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from xkd_eval.runner import Progress
 
 from distill.data.batches import LabelledBatch, ProcessRank
 from distill.data.photographs import HeldOutPhotographs
@@ -35,7 +34,7 @@ def measure(
     limit: int | None = None,
     device: str = "auto",
     workers: int = 0,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Accuracy, loss, calibration, and agreement with a teacher.
 
