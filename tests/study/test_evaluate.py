@@ -178,6 +178,17 @@ def test_two_processes_write_the_same_rows(classifier, images, reference, tmp_pa
         np.testing.assert_array_equal(ours, theirs, err_msg=name)
 
 
+def test_explainers_see_images_by_the_protocols_convention(classifier, images):
+    """What is black, or what a photograph was, is not a matter of the model's own mean and deviation there."""
+    light = load_classifier(classifier.model, size=(64, 64), mean=(0.9, 0.1, 0.5), std=(0.1, 0.9, 2.0))
+    for explainer in ("edges", "integrated_gradients:steps=4"):
+        ours, theirs = (
+            segmentation_test(model, images, protocol="chefer", explainer=explainer, limit=3)
+            for model in (classifier, light)
+        )
+        assert ours.rows.equals(theirs.rows)
+
+
 def test_bf16_moves_the_areas_little(classifier, images, reference):
     bf16 = perturbation_test(classifier, images, precision="bf16").summary
     assert bf16["precision"] == "bf16"

@@ -12,7 +12,7 @@ from xkd_eval.cli.app import app
 from xkd_eval.cli.console import Command, console, keeping_what_is_done
 
 _OVERLAID = 4
-_COMPARED, _QUICK = 150, 40
+_IMAGES, _QUICK = 120, 40
 
 _MODELS = [f"embedded/{name}" for name in EMBEDDED]
 
@@ -20,7 +20,7 @@ _MODELS = [f"embedded/{name}" for name in EMBEDDED]
 @app.command(cls=Command)
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the runs and figures go.")] = Path("runs/demo"),
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer images in the comparison.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer images.")] = False,
 ) -> None:
     """All evaluations on the embedded data, and a teacher compared with its students: a minute or two, offline."""
     from xkd_eval.cli.output import print_comparison, print_result, progress_bar
@@ -28,10 +28,11 @@ def demo(
     from xkd_eval.report.compare import compare
     from xkd_eval.study.evaluate import evaluate_one
 
+    limit, output = (_QUICK, output / "quick") if quick else (_IMAGES, output)
     with keeping_what_is_done():
         for test in ("perturbation", "segmentation"):
             with progress_bar() as report:
-                result = evaluate_one(test, "embedded", "embedded", output=output / test, progress=report)
+                result = evaluate_one(test, "embedded", limit=limit, output=output / test, progress=report)
             print_result(result)
             console.print(f"in {result.directory}\n", highlight=False, soft_wrap=True)
         (overlays,) = write_overlays(
@@ -43,7 +44,7 @@ def demo(
             output=output / "overlay.png",
         )
         console.print(f"overlays in {overlays}\n", highlight=False, soft_wrap=True)
-        place, limit = output / ("comparison-quick" if quick else "comparison"), _QUICK if quick else _COMPARED
+        place = output / "comparison"
         command = f"xkd-eval compare {' '.join(_MODELS)} --limit {limit}"
         with progress_bar() as report:
             comparison = compare(_MODELS, limit=limit, output=place, command=command, progress=report)

@@ -7,6 +7,7 @@ alone: not on the batch size, the order, a resumption, the number of processes, 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -32,8 +33,8 @@ class Network:
             is one exact forward among many.
 
     Attributes:
-        classifier: the network as it was made, on the device: explainers see this one, because folded batch norms would
-            change what some of them read (FullGrad's biases).
+        classifier: the network as it was made, on the device and under that input convention: explainers see this one,
+            because folded batch norms would change what some of them read (FullGrad's biases).
         preprocess: as given.
         chunk: images a forward.
     """
@@ -41,7 +42,7 @@ class Network:
     def __init__(
         self, classifier: Classifier, preprocess: Preprocess, device: torch.device, precision: str = "fp32"
     ) -> None:
-        self.classifier = on_device(classifier, device)
+        self.classifier = _under(preprocess, on_device(classifier, device))
         self.preprocess = preprocess
         self.chunk = chunk_size(device)
         self._exact = prepare(classifier, device, size=preprocess.size)
@@ -108,6 +109,15 @@ class Network:
             made = explainer(classifier or self.classifier, images[places], classes[places], _taken(context, places))
             maps.append(made[: len(images) - start].detach().float())
         return torch.cat(maps).to(images.device)
+
+
+def _under(preprocess: Preprocess, classifier: Classifier) -> Classifier:
+    """The classifier as it sees images by another convention than its own: what is black, what a photograph was."""
+    if classifier.preprocess == preprocess:
+        return classifier
+    seen = copy.copy(classifier)  # the network itself is shared
+    seen.preprocess = preprocess
+    return seen
 
 
 def _in_chunks(forward: Callable[[Tensor], _T], images: Tensor, chunk: int) -> Iterator[tuple[_T, int]]:
