@@ -29,7 +29,7 @@ class Command(TyperCommand):
     """A command whose errors name its options: the library's `class_map: ...` is `--class-map: ...` here."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it."""
+        """Run the command; an error of the library names the options instead of the arguments."""
         try:
             return super().invoke(ctx)
         except XkdError as error:

@@ -124,7 +124,7 @@ def print_explainers(known: Sequence[ExplainerInfo]) -> None:
 
 
 def print_tests(known: Sequence[type[Evaluation]]) -> None:
-    """A line a test."""
+    """A line a test: what it needs of the data, its options with their defaults, its paper."""
     from xkd_eval.evaluations import option_names
 
     table = Table("name", "needs", "options", "paper")

@@ -33,13 +33,13 @@ class SeedGroup:
 
     @classmethod
     def of(cls, name: str, results: Sequence[EvaluationResult], seed: int) -> SeedGroup:
-        """Draw the images."""
+        """Of the results of one model's training seeds, with bootstrap draws of their images by `seed`."""
         draws = tuple(Resamples.of(result.test.columns(result.columns), seed=seed) for result in results)
         return cls(name, tuple(results), draws, seed)
 
     @property
     def maps(self) -> str:
-        """The explainer."""
+        """The name of the explainer."""
         return self.results[0].maps
 
     @property
@@ -57,7 +57,7 @@ class SeedGroup:
         ]
 
     def restricted(self, ids: Sequence[str]) -> SeedGroup:
-        """On some images."""
+        """The same group on the images of these ids alone, drawn anew."""
         return SeedGroup.of(self.name, [result.restricted(ids) for result in self.results], self.seed)
 
     def interval(self, spec: ScoreSpec, point: int | None = None) -> Interval:

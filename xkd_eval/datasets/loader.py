@@ -41,7 +41,7 @@ class Item:
 
     @property
     def pixels(self) -> Tensor:
-        """The first view."""
+        """(3, H, W) uint8: the view of the first Preprocess that was asked for."""
         return self.views[0]
 
 

@@ -60,7 +60,7 @@ class Resamples:
         return len(next(iter(self.left_out.values())))
 
     def interval(self, score: Score) -> Interval:
-        """Of a score."""
+        """A score's value over all images with its 95 % BCa interval."""
         return _bca(*self.values(score))
 
     def difference(self, other: Resamples, score: Score) -> Interval:

@@ -64,9 +64,8 @@ class RunDirectory:
         name = f"part-{rows['position'][0].as_py():09d}-{uuid.uuid4().hex[:8]}.parquet"
         with self._describing_failures():
             self._rows.mkdir(parents=True, exist_ok=True)
-            partial = self._rows / f".{name}.partial"
-            pq.write_table(rows, partial)
-            partial.replace(self._rows / name)
+            with replacing(self._rows / name) as file:
+                pq.write_table(rows, file)
 
     def read_rows(self) -> pa.Table | None:
         """All rows in the data set's order, each image once; None before the first part."""
@@ -76,7 +75,7 @@ class RunDirectory:
         return in_order(concatenated([self._read_part(part) for part in parts]))
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        """Finish the run."""
+        """Keep the summary, which says that the run is finished."""
         with self._describing_failures():
             write_json(self.path / "summary.json", summary)
 
@@ -97,7 +96,7 @@ class RunDirectory:
     def _clear(self) -> None:
         # The summary first and the protocol last, so that what a kill leaves is an unfinished run of the old protocol.
         # A row that cannot be removed is an error: it would be taken for one of the new run.
-        for pattern in ("summary.json", "rows/part-*.parquet", "rows/.part-*.partial", *self._figures, "protocol.json"):
+        for pattern in ("summary.json", "rows/part-*.parquet", "rows/.part-*", *self._figures, "protocol.json"):
             for file in list(self.path.glob(pattern)):
                 file.unlink()
 
@@ -143,7 +142,7 @@ class RunInMemory:
         self._parts: list[pa.Table] = []
 
     def write_part(self, rows: pa.Table) -> None:
-        """Add rows."""
+        """Keep more rows, of any images."""
         self._parts.append(rows)
 
     def read_rows(self) -> pa.Table | None:
@@ -154,7 +153,7 @@ class RunInMemory:
         return in_order(concatenated(parts)) if parts else None
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        """Finish the run."""
+        """Keep the summary, which says that the run is finished."""
         self.summary = summary
 
 

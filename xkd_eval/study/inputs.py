@@ -35,6 +35,7 @@ class StudyInputs:
     rules: Rules
     options: RunOptions
     _labels: dict[tuple[int, str], list[int | None]] = field(default_factory=dict)
+    _refused: dict[tuple[int, str], XkdError] = field(default_factory=dict)
     _digests: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -99,10 +100,12 @@ class StudyInputs:
             mapping = None if class_map is None else read_class_map(Path(class_map))
             try:
                 self._labels[key] = resolve_labels(dataset, self.classifiers[model], mapping)
-            except XkdError:
-                if required or mapping is not None:
+            except XkdError as error:
+                if mapping is not None:
                     raise
-                return [None] * len(dataset)
+                self._labels[key], self._refused[key] = [None] * len(dataset), error
+        if required and key in self._refused:
+            raise self._refused[key]
         return self._labels[key]
 
 

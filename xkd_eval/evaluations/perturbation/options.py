@@ -26,5 +26,5 @@ class PerturbationOptions:
 
     @property
     def directions(self) -> tuple[Direction, ...]:
-        """Those that are run."""
+        """The directions that `direction` stands for."""
         return DIRECTIONS if self.direction == "both" else (self.direction,)
