@@ -13,11 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from xkd_eval import load_classifier, perturbation_test, segmentation_test
+from xkd_eval import evaluate, load_classifier, perturbation_test, segmentation_test
 from xkd_eval.classifiers import architectures
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.errors import XkdError
+from xkd_eval.evaluations.perturbation.options import PerturbationOptions
+from xkd_eval.evaluations.perturbation.test import PerturbationTest
+from xkd_eval.evaluations.protocol import shared_rules
 from xkd_eval.explainers.references import Random
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "summary.schema.json").read_text())
@@ -214,3 +217,10 @@ def test_bf16_moves_the_areas_little(classifier, images, reference):
 def test_options_that_cannot_be_are_named(classifier, images, options, message):
     with pytest.raises(XkdError, match=message):
         perturbation_test(classifier, images, **options)
+
+
+def test_a_test_made_under_other_rules_is_refused(classifier, images):
+    made = PerturbationTest.create(shared_rules(overrides={"resize": "crop"}), PerturbationOptions())
+    with pytest.raises(XkdError, match=r"perturbation was made for preprocess .*crop"):
+        evaluate(classifier, images, tests=[made])
+    assert evaluate(classifier, images, tests=[made], resize="crop", limit=2).results[0].test is made

@@ -13,6 +13,9 @@ from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers.base import Explainer
 
+MASK_SIZE = (224, 224)
+"""(H, W) at which masks come, reached by PIL's nearest from the photograph's size."""
+
 
 class Network(Protocol):
     """What a test may ask of the model again; every forward has one fixed shape, so a row depends on its image alone.

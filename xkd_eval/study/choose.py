@@ -62,6 +62,7 @@ def tests_of(given: Sequence[TestLike], rules: Rules, options: Mapping[str, Any]
     made: dict[str, Evaluation] = {}
     for test in given:
         if isinstance(test, Evaluation):
+            _check_rules(test, rules)
             made[test.name] = test
             continue
         kind, spelt = _spelt(test)
@@ -71,6 +72,17 @@ def tests_of(given: Sequence[TestLike], rules: Rules, options: Mapping[str, Any]
     if not made:
         raise XkdError(f"tests: none given; expected some of {', '.join(TESTS.names())}")
     return made
+
+
+def _check_rules(test: Evaluation, rules: Rules) -> None:
+    """A test that was made under other rules than the study's would be recorded under rules that nobody followed."""
+    for name in ("preprocess", "cam_channels"):
+        ours, theirs = getattr(rules, name), getattr(test.protocol, name)
+        if ours != theirs:
+            raise XkdError(
+                f"tests: {test.name} was made for {name} {theirs!r}, and the study has {ours!r}; give it the same "
+                "`protocol` and input, or name the test instead"
+            )
 
 
 def _spelt(test: str | type[Evaluation]) -> tuple[type[Evaluation], dict[str, Any]]:

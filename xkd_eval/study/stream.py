@@ -15,6 +15,7 @@ from xkd_eval.datasets import ImageDataset
 from xkd_eval.datasets.loader import Item, Skipped, stream
 from xkd_eval.devices import process_state
 from xkd_eval.engines.network import Network
+from xkd_eval.evaluations.batch import MASK_SIZE
 from xkd_eval.study.directory import PartWriter
 from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.photographs import Photographs, Sitting, geometry
@@ -23,8 +24,6 @@ from xkd_eval.study.work import CellRun, KeptMaps
 
 if TYPE_CHECKING:
     from accelerate import PartialState
-
-MASK_SIZE = (224, 224)
 
 Progress = Callable[[str, int, int], None]
 """Called with what is under way, the rows that are done and the rows in all (one an image and cell)."""

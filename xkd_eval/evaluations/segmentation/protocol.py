@@ -9,14 +9,12 @@ from xkd_eval.evaluations.protocol import Rules
 
 @dataclass(frozen=True)
 class SegmentationProtocol(Rules):
-    """Segmentation test: a map against the object's mask.
+    """Segmentation test: a map against the object's mask, at the masks' size, whatever the model's input.
 
     Attributes:
-        size: (H, W) at which every model's map and mask are scored.
         bins: of the histograms behind the precision-recall curve.
         tie_seed: of the pixel permutation that stands in for degenerate maps.
     """
 
-    size: tuple[int, int] = (224, 224)
     bins: int = 256
     tie_seed: int = 0

@@ -11,7 +11,7 @@ from torch import Tensor
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
-from xkd_eval.evaluations.batch import Batch
+from xkd_eval.evaluations.batch import MASK_SIZE, Batch
 from xkd_eval.evaluations.ranks import is_degenerate, tie_permutation, upsample
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
 from xkd_eval.evaluations.segmentation.curve import histogram_scores, precision_recall_figure
@@ -36,14 +36,14 @@ class SegmentationTest(Evaluation):
     protocol: SegmentationProtocol
 
     def scored_size(self, preprocess: Preprocess) -> tuple[int, int]:
-        """The protocol's, whatever the model's input."""
-        return self.protocol.size
+        """The masks', whatever the model's input."""
+        return MASK_SIZE
 
     def rows(self, batch: Batch) -> Columns:
         """See Evaluation.rows. The classifier is not asked again."""
         if batch.masks is None:
             raise XkdError("data: the set has no masks; segmentation needs one mask an image")
-        upsampled = upsample(batch.required_maps(), self.protocol.size)
+        upsampled = upsample(batch.required_maps(), MASK_SIZE)
         degenerate = is_degenerate(upsampled)
         maps = self._scaled(upsampled, degenerate).cpu().numpy()
         masks = batch.masks.cpu().numpy()

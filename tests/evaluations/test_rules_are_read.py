@@ -1,0 +1,81 @@
+"""A protocol holds what the computation reads: each rule, changed alone, changes the hash and what is computed."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from xkd_eval import evaluate
+from xkd_eval.datasets.embedded import EmbeddedDataset
+from xkd_eval.evaluations import TESTS, Rules
+from xkd_eval.explainers.cam import Cam
+from xkd_eval.study.choose import explainers_of
+from xkd_eval.study.options import RunOptions
+
+OTHERS = {
+    "preprocess": {"resize": "crop"},
+    "cam_channels": "mean",
+    "target": "true",
+    "fractions": (0.2, 0.7),
+    "fill": "mean",
+    "tie_seed": 1,
+    "bins": 16,
+}
+"""Rule -> another value; a rule that has none here fails the test, so none can be added that nothing reads."""
+
+# Ties decide nothing in a map without ties: these rules are tried on maps that are constant.
+CONSTANT = ("tie_seed",)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return EmbeddedDataset("test", size=30)
+
+
+class Flat(Cam):
+    """The same value everywhere."""
+
+    name = "flat_for_the_test"
+
+    def __call__(self, classifier, images, classes, context=None):
+        return super().__call__(classifier, images, classes, context) * 0
+
+
+def cases():
+    for name in TESTS.names():
+        for rule in fields(TESTS[name].Protocol):
+            if rule.name != "name":
+                yield name, rule.name
+
+
+def computed(test, rules: Rules, images, explainer):
+    """The rows, without what a test's explainer is made of."""
+    made = test.from_description(rules.to_dict(), {"directions": ["positive", "negative"]})
+    chosen = explainers_of([explainer], rules, RunOptions())
+    maps = [method.parameters() for method in chosen]
+    if rules.cam_channels != "sum":  # a study has it from its named protocol
+        return maps
+    found = evaluate(
+        ["embedded/teacher", "embedded/plain"],
+        images,
+        tests=[made],
+        explainers=chosen,
+        resize=rules.preprocess["resize"],
+    )
+    return {name: np.asarray(values).tolist() for name, values in found.results[-1].columns.items()}
+
+
+@pytest.mark.parametrize(("name", "rule"), list(cases()))
+def test_each_rule_changes_what_is_computed(name, rule, images):
+    test = TESTS[name]
+    usual = test.Protocol()
+    other = replace(usual, **{rule: OTHERS[rule]})
+    assert other.hash != usual.hash
+    explainer = Flat() if rule in CONSTANT else "cam"
+    assert computed(test, other, images, explainer) != computed(test, usual, images, explainer)
+
+
+def test_the_name_is_in_no_hash():
+    assert Rules(name="another").hash == Rules().hash
