@@ -10,6 +10,9 @@ import pytest
 
 from xkd_eval import compare, evaluate, perturbation_test, segmentation_test
 from xkd_eval.engines import network
+from xkd_eval.errors import XkdError
+
+from .conftest import CountedImages
 
 TESTS = ["perturbation", "segmentation", "agreement"]
 FRACTIONS = (0.3, 0.6)
@@ -178,3 +181,25 @@ def test_maps_of_a_turn_are_kept_for_the_crossings_of_another(counted, tmp_path)
     )
     together = compare(counted.models, counted.images, explainer=counted.explainer, tests=["perturbation"])
     np.testing.assert_array_equal(study_in_turns.transfer["value"], together.transfer["value"])
+
+
+def test_equal_models_of_two_names_share_a_run_and_keep_their_names(counted, clean, tmp_path):
+    twice = {"a": counted.models["kd"], "b": counted.models["kd"]}
+    found = evaluate(twice, counted.images, tests="segmentation", runs=tmp_path)
+    assert [result.model for result in found.results] == ["a", "b"]
+    assert found.results[0].directory == found.results[1].directory
+
+
+def test_kept_maps_of_another_set_with_the_same_ids_are_not_taken(counted, tmp_path):
+    compare(counted.models, counted.images, explainer=counted.explainer, tests=["perturbation"], runs=tmp_path)
+    other = CountedImages()
+    other.name = "another"
+    counted.reset()
+    compare(counted.models, other, explainer=counted.explainer, tests=["perturbation"], runs=tmp_path)
+    assert sum(counted.explainer.explained.values()) == 3 * len(other)
+
+
+@pytest.mark.parametrize("function", [evaluate, compare])
+def test_an_option_of_a_single_test_is_refused(counted, tmp_path, function):
+    with pytest.raises(XkdError, match=r"^save_maps: is for a single test"):
+        function(counted.models, counted.images, save_maps=tmp_path)

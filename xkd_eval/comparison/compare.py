@@ -32,12 +32,12 @@ from xkd_eval.study.cells import default_directory, maps_folder
 from xkd_eval.study.choose import explainers_of, tests_of
 from xkd_eval.study.inputs import Data, StudyInputs, open_data, sets_for
 from xkd_eval.study.models import Models, NamedModel, name_models
-from xkd_eval.study.options import split_options
+from xkd_eval.study.options import refuse_options, split_options
 from xkd_eval.study.result import EvaluationResult
 from xkd_eval.study.run import run_study
 from xkd_eval.study.stream import Progress
 
-# Of the options of a study those that a comparison says itself.
+# Options of a single test.
 _OWN = ("maps", "save_maps", "figures")
 
 
@@ -60,7 +60,7 @@ def compare_models(
         runs: where the runs of single cells lie; None keeps everything in memory.
     """
     known = [name for kind in TESTS.names() for name in option_names(TESTS[kind])]
-    options = {name: value for name, value in options.items() if name not in _OWN}
+    refuse_options(options, _OWN, "a comparison makes and keeps its own maps and figures")
     run, chosen = split_options(options, known)
     run = replace(run, figures=False)  # a report has its own, of all models together
     named = name_models(models)
@@ -83,7 +83,9 @@ def compare_models(
         for entry in planned
         if entry.kind == "own" and entry.cell.dataset is dataset and entry.cell.source is not None
     }
-    folders = {} if runs is None else {maps: runs / "maps" / maps_folder(inputs, maps) for maps in own_maps.values()}
+    folders = (
+        {} if runs is None else {maps: runs / "maps" / maps_folder(inputs, maps, dataset) for maps in own_maps.values()}
+    )
     place: Callable[[dict[str, Any]], Path | None] = (
         (lambda described: None) if runs is None else lambda described: default_directory(described, runs)
     )

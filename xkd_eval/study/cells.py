@@ -178,13 +178,15 @@ def folder_name(description: Mapping[str, Any]) -> str:
     return "-".join(safe(word) for word in words)
 
 
-def maps_folder(inputs: StudyInputs, maps: MapSource) -> str:
-    """MODEL-EXPLAINER-DIGEST, for the maps that a study keeps."""
+def maps_folder(inputs: StudyInputs, maps: MapSource, dataset: ImageDataset) -> str:
+    """MODEL-EXPLAINER-DIGEST, for the maps of a data set that a study keeps."""
     described = {
         "model": _model(inputs, maps.model),
         "preprocess": inputs.preprocess(maps.model).to_dict(),
         "explainer": {"name": maps.explainer.name, **maps.explainer.parameters()},
         "target": maps.target,
+        # Another set may have other images by the same ids.
+        "data": {"name": dataset.name, "digest": dataset.digest()},
         "reference": _model(inputs, inputs.reference) if maps.target == "reference" else None,
     }
     identity = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()[:8]

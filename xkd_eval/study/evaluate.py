@@ -17,7 +17,7 @@ from xkd_eval.study.cells import default_directory, own_cells
 from xkd_eval.study.choose import TestLike, explainers_of, options_of, tests_of
 from xkd_eval.study.inputs import Data, StudyInputs, open_data, sets_for
 from xkd_eval.study.models import Model, Models, name_models
-from xkd_eval.study.options import split_options
+from xkd_eval.study.options import refuse_options, split_options
 from xkd_eval.study.result import EvaluationResult, Study
 from xkd_eval.study.run import run_study
 from xkd_eval.study.stream import Progress
@@ -61,6 +61,7 @@ def evaluate(
         >>> sorted(set(study.scores["maps"]))
         ['cam', 'random']
     """
+    refuse_options(options, ("save_maps",), "leave it out")
     kinds = [tests] if isinstance(tests, str | type | Evaluation) else list(tests)
     run, chosen = split_options(options, [name for kind in kinds for name in options_of(kind)])
     named = name_models(models)

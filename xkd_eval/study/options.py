@@ -152,6 +152,13 @@ def split_options(given: Mapping[str, Any], others: Sequence[str]) -> tuple[RunO
     return run, {name: value for name, value in given.items() if name not in own}
 
 
+def refuse_options(given: Mapping[str, Any], names: Sequence[str], reason: str) -> None:
+    """Raise XkdError for an option of a single test, which would be dropped without a word."""
+    wrong = next((name for name in names if given.get(name) is not None), None)
+    if wrong is not None:
+        raise XkdError(f"{wrong}: is for a single test, such as perturbation_test; {reason}")
+
+
 def helps(kind: type) -> dict[str, tuple[str, str]]:
     """Field -> (section, help), as the class's docstring has them.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from xkd_eval.devices import process_state, resolve_device
 from xkd_eval.errors import XkdError
-from xkd_eval.study.cells import Cell, MapSource, describe, maps_folder
+from xkd_eval.study.cells import Cell, MapSource, describe
 from xkd_eval.study.directory import RunDirectory, RunInMemory
 from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.options import RunOptions
@@ -73,11 +74,12 @@ def run_study(
         if not keeping and options.models_at_once is not None and any(run.cell.is_crossed for run in runs):
             root = Path(stack.enter_context(TemporaryDirectory()))
             crossed = dict.fromkeys(run.cell.source for run in runs if run.cell.is_crossed)
-            keeping = [_kept(maps, root / maps_folder(inputs, maps), runs) for maps in crossed if maps is not None]
+            keeping = [_kept(maps, root / str(place), runs) for place, maps in enumerate(crossed) if maps is not None]
         run_cells(runs, keeping, inputs, progress)
     results = {run: _finished(run, described, inputs, state.is_main_process) for run, described in pairs}
     state.wait_for_everyone()
-    return [results[run] for run, _ in pairs]
+    # Equal models of two names share a run.
+    return [replace(results[run], model=cell.model) for (run, _), cell in zip(pairs, cells, strict=True)]
 
 
 def _opened(cell: Cell, description: dict[str, Any], path: Path | None, *, overwrite: bool) -> CellRun:
