@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import json
 import os
 import sys
@@ -53,6 +56,15 @@ def golden_perturbation(shared) -> dict:
 def golden_segmentation(shared) -> dict:
     """The segmentation golden file."""
     return json.loads((shared / "golden" / "segmentation_lite0.json").read_text())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _memory_given_back():
+    """What a file's networks took goes back to the system: the C library would keep it for this process."""
+    yield
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # no glibc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @pytest.fixture(autouse=True)
