@@ -67,6 +67,31 @@ def _memory_given_back():
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
+_REGISTRIES = {
+    "xkd_eval.explainers.base": "EXPLAINERS",
+    "xkd_eval.datasets.base": "DATASETS",
+    "xkd_eval.classifiers.architectures.named": "ARCHITECTURES",
+    "xkd_eval.evaluations": "TESTS",
+    "distill.methods.registry": "METHODS",
+}
+
+
+@pytest.fixture(autouse=True)
+def _registries_as_they_were():
+    """Whatever a test registers is forgotten after it; a registry that is not imported is not imported for this."""
+    before = {module: set(registry._known) for module, registry in _registries()}
+    yield
+    for module, registry in _registries():
+        kept = before.get(module, set()) | set(registry._places)  # the project's own
+        for name in set(registry._known) - kept:
+            del registry._known[name]
+
+
+def _registries():
+    loaded = [(module, sys.modules[module]) for module in _REGISTRIES if module in sys.modules]
+    return [(module, getattr(found, _REGISTRIES[module])) for module, found in loaded]
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)

@@ -14,7 +14,6 @@ import torch
 import yaml
 
 from distill.cli import main
-from distill.methods import METHODS
 from distill.recipe.parse import parse_recipe
 from distill.recipe.schema import Recipe
 from distill.training.train import train
@@ -59,16 +58,6 @@ def _own_cache(tmp_path_factory):
         patch.delenv(name, raising=False)
     yield
     patch.undo()
-
-
-@pytest.fixture(autouse=True)
-def _methods_as_they_were():
-    """Whatever a test registers is forgotten after it."""
-    METHODS.names()
-    known = dict(METHODS._known)
-    yield
-    METHODS._known.clear()
-    METHODS._known.update(known)
 
 
 @pytest.fixture(autouse=True, scope="session")
