@@ -106,6 +106,18 @@ BAD_INPUT = {
     "bad size": (lambda here: ["perturbation", "--size", "64x"], "--size: got '64x'"),
     "bad class": (lambda here: ["overlay", "-d", "embedded", "--class", "eleven"], "--class: 'eleven'"),
     "bad suffix": (lambda here: ["overlay", "-d", "embedded", "-o", "a.gif"], "a.gif"),
+    "missing masks": (
+        lambda here: ["evaluate", "embedded/kd", "-t", "segmentation", "--masks", "nowhere"],
+        "error: --masks: 'nowhere' does not exist",
+    ),
+    "missing masks of a comparison": (
+        lambda here: ["compare", "embedded/kd", "embedded/plain", "--segmentation", "nowhere"],
+        "error: --segmentation: 'nowhere' does not exist",
+    ),
+    "unknown explainer of several": (
+        lambda here: ["evaluate", "embedded/kd", "-e", "cam,gradcamm"],
+        "error: --explainer: unknown 'gradcamm'",
+    ),
     "unreadable photo": (lambda here: ["overlay", _file(here / "x.jpg")], "x.jpg"),
 }
 

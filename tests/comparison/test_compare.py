@@ -1,6 +1,7 @@
 """Comparisons with a known answer: a model with itself, with a copy of other class order, floors, run directories."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -288,8 +289,65 @@ def test_an_option_that_nothing_reads_is_refused(images):
         compare(["embedded/teacher", "embedded/plain"], images, targt="true")
 
 
+@pytest.mark.parametrize("name", ["maps", "save_maps", "figures"])
+def test_what_a_comparison_makes_itself_is_no_option(images, name):
+    with pytest.raises(XkdError, match=f"^{name}: a comparison makes its own"):
+        compare(["embedded/teacher", "embedded/plain"], images, **{name: "there"})
+
+
+def test_tests_may_be_one_and_must_say_something_of_a_model_alone(images):
+    models = ["embedded/teacher", "embedded/plain"]
+    found = compare(models, images, tests="segmentation", floors=False, limit=4)
+    assert set(found.scores["test"]) == {"segmentation"}
+    with pytest.raises(XkdError, match="tests: agreement says nothing of a model alone"):
+        compare(models, images, tests=["agreement"], limit=4)
+
+
+def test_run_directories_take_no_option_of_what_is_computed(images, tmp_path):
+    for name in ("plain", "kd"):
+        segmentation_test(f"embedded/{name}", images, output=tmp_path / name, limit=4, figures=False)
+    with pytest.raises(XkdError, match="limit: nothing is computed again"):
+        compare([tmp_path / "plain", tmp_path / "kd"], limit=2)
+
+
 def test_directories_of_two_tests_are_refused(images, tmp_path):
     perturbation_test("embedded/plain", images, output=tmp_path / "p", figures=False)
     segmentation_test("embedded/plain", images, output=tmp_path / "s", figures=False)
     with pytest.raises(XkdError, match=r"one test expected; found p \(perturbation\), s \(segmentation\)"):
         compare([tmp_path / "p", tmp_path / "s"])
+
+
+class Turned(EmbeddedDataset):
+    """The same ids, and other photographs."""
+
+    def load(self, position):
+        sample = super().load(position)
+        return replace(sample, image=sample.image.rotate(180))
+
+
+def test_kept_maps_are_of_their_data_set_alone(tmp_path):
+    models, images, turned = ["embedded/teacher", "embedded/plain"], EmbeddedDataset(size=6), Turned(size=6)
+    turned.name = "turned"
+    options = {"floors": False, "tests": ["perturbation", "agreement"], "direction": "positive"}
+    for dataset in (images, turned):
+        compare(models, dataset, runs=tmp_path, **options)
+    continued = compare([*models, "embedded/kd"], images, runs=tmp_path, **options)
+    whole = compare([*models, "embedded/kd"], images, **options)
+    for name in ("transfer", "agreement"):
+        pd.testing.assert_frame_equal(getattr(continued, name), getattr(whole, name))
+
+
+def test_kept_maps_are_of_the_photographs_and_not_of_the_masks(tmp_path):
+    photographs, masks = EmbeddedDataset(size=6), EmbeddedDataset("train", size=4)
+    options = {"floors": False, "tests": ["segmentation", "perturbation", "agreement"], "direction": "positive"}
+    found = compare(["embedded/teacher", "embedded/plain"], photographs, masks=masks, output=tmp_path, **options)
+    folder = found.pictured.maps["plain"]
+    assert {file.stem for file in folder.glob("*.npy")} == set(photographs.ids)
+
+
+def test_a_model_may_be_given_under_two_names(tmp_path):
+    models = ["embedded/teacher", "a=embedded/kd", "b=embedded/kd"]
+    options = {"floors": False, "limit": 6, "direction": "positive"}
+    found = compare(models, runs=tmp_path, **options)
+    pd.testing.assert_frame_equal(found.scores, compare(models, **options).scores)
+    assert found.models == ("teacher", "a", "b")

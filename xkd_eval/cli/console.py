@@ -37,12 +37,13 @@ class Command(TyperCommand):
             raise
 
     def _flags(self) -> dict[str, str]:
-        """Argument -> option."""
-        return {
+        """Argument -> option; the library may call one thing `explainer` that is one of several `explainers` here."""
+        flags = {
             str(parameter.name): max(parameter.opts, key=len)
             for parameter in self.params
             if parameter.param_type_name == "option"
         }
+        return {flag.removeprefix("--").replace("-", "_"): flag for flag in flags.values()} | flags
 
 
 def run(app: typer.Typer, report: Callable[[XkdError], bool] = lambda error: False) -> NoReturn:

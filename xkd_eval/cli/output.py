@@ -68,11 +68,12 @@ def print_result(result: EvaluationResult) -> None:
 
 def print_study(study: Study) -> None:
     """A table a test: a row a model and kind of maps, a column a score."""
-    for name in dict.fromkeys(result.test.name for result in study.results):
-        results = [result for result in study.results if result.test.name == name]
+    for name in dict.fromkeys(result.test_name for result in study.results):
+        results = [result for result in study.results if result.test_name == name]
         shown = [spec for spec in results[0].test.specs() if spec.x is None and spec.is_at_least("shown")]
         summary = results[0].summary
-        title = f"{results[0].test.title}: {summary['n_images']:,} images of {summary['data']['name']}"
+        spelt = "" if name == results[0].test.name else f" ({name})"
+        title = f"{results[0].test.title}{escape(spelt)}: {summary['n_images']:,} images of {summary['data']['name']}"
         table = Table("model", "maps", title=title, title_justify="left")
         for spec in shown:
             table.add_column(spec.head, justify="right")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from xkd_eval.comparison.agreement import agreement_rows, image_rows
 from xkd_eval.comparison.groups import SeedGroup, check_comparable, common_ids
-from xkd_eval.comparison.plan import CEILING, FLOORS, Kind, plan_cells, without_duplicates
+from xkd_eval.comparison.plan import CEILING, FLOORS, Kind, plan_cells
 from xkd_eval.comparison.result import Comparison, Pictured
 from xkd_eval.comparison.tables import (
     Row,
@@ -28,17 +28,20 @@ from xkd_eval.errors import XkdError
 from xkd_eval.evaluations import TESTS, option_names
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.explainers import Explainer
-from xkd_eval.study.cells import default_directory, maps_folder
+from xkd_eval.study.cells import MapSource, default_directory, maps_folder
 from xkd_eval.study.choose import explainers_of, tests_of
-from xkd_eval.study.inputs import Data, StudyInputs, open_data, sets_for
+from xkd_eval.study.inputs import Data, StudyInputs, open_data, open_masks, sets_for
 from xkd_eval.study.models import Models, NamedModel, name_models
-from xkd_eval.study.options import refuse_options, split_options
+from xkd_eval.study.options import split_options
 from xkd_eval.study.result import EvaluationResult
 from xkd_eval.study.run import run_study
 from xkd_eval.study.stream import Progress
+from xkd_eval.study.work import KeptMaps
 
-# Options of a single test.
+# Options of a study that have no meaning here: a report has its own figures, of each model's own maps.
 _OWN = ("maps", "save_maps", "figures")
+# Those that a comparison of run directories reads.
+_OF_TABLES = ("seed", "device")
 
 
 def compare_models(
@@ -48,7 +51,7 @@ def compare_models(
     masks: Data | None = None,
     explainer: str | Explainer = "cam",
     floors: bool = True,
-    tests: Sequence[str] | None = None,
+    tests: str | Sequence[str] | None = None,
     runs: Path | None = None,
     progress: Progress | None = None,
     **options: Any,
@@ -60,37 +63,43 @@ def compare_models(
         runs: where the runs of single cells lie; None keeps everything in memory.
     """
     known = [name for kind in TESTS.names() for name in option_names(TESTS[kind])]
-    refuse_options(options, _OWN, "a comparison makes and keeps its own maps and figures")
+    if unread := [name for name in _OWN if name in options]:
+        raise XkdError(f"{unread[0]}: a comparison makes its own; leave it out")
     run, chosen = split_options(options, known)
     run = replace(run, figures=False)  # a report has its own, of all models together
     named = name_models(models)
     _check(named)
     groups = {entry.name: entry.group for entry in named}
     if named[0].is_run:
+        if unread := [name for name in options if name not in _OF_TABLES]:
+            raise XkdError(f"{unread[0]}: nothing is computed again of run directories; leave it out")
         own = [EvaluationResult.read(Path(str(entry.model)), entry.name) for entry in named]
         _check_one_test(own)
         return _tables(_Found(groups, {"own": own}), None, run.seed)
     inputs = StudyInputs.load(named, run)
     dataset = open_data(data, run, run.labels)
-    masked = None if masks is None else open_data(masks, run)
+    masked = open_masks(masks, run)
     chosen_tests = _tests(tests, masks is not None or dataset.has_masks)
     made = tests_of(chosen_tests, inputs.rules, chosen)
+    if all(test.needs_reference for test in made.values()):
+        raise XkdError(f"tests: {', '.join(made)} says nothing of a model alone; give a test that does beside it")
     sets = sets_for(made, dataset, masked)
-    (method,) = explainers_of([explainer], inputs.rules, run)
-    planned = without_duplicates(plan_cells(inputs, made, sets, method, floors=floors))
+    (method,) = explainers_of([explainer], inputs.rules, run).values()
+    planned = plan_cells(inputs, made, sets, method, floors=floors)
     own_maps = {
         entry.model: entry.cell.source
         for entry in planned
         if entry.kind == "own" and entry.cell.dataset is dataset and entry.cell.source is not None
     }
-    folders = (
-        {} if runs is None else {maps: runs / "maps" / maps_folder(inputs, maps, dataset) for maps in own_maps.values()}
-    )
+    folders: dict[MapSource, Path] = {}
+    if runs is not None:
+        folders = {maps: runs / "maps" / maps_folder(inputs, maps, dataset) for maps in own_maps.values()}
+    kept = [KeptMaps(maps, dataset, folder) for maps, folder in folders.items()]
     place: Callable[[dict[str, Any]], Path | None] = (
         (lambda described: None) if runs is None else lambda described: default_directory(described, runs)
     )
     cells = list(dict.fromkeys(entry.cell for entry in planned))
-    results = dict(zip(cells, run_study(cells, inputs, place, kept=folders, progress=progress), strict=True))
+    results = dict(zip(cells, run_study(cells, inputs, place, kept=kept, progress=progress), strict=True))
     found = _Found(groups, {})
     for entry in planned:
         result = replace(results[entry.cell], model=entry.model)
@@ -105,10 +114,10 @@ def compare_models(
     return _tables(found, method.name, run.seed, inputs, pictured if folders else None)
 
 
-def _tests(names: Sequence[str] | None, has_masks: bool) -> list[str | type[Evaluation]]:
+def _tests(names: str | Sequence[str] | None, has_masks: bool) -> list[str | type[Evaluation]]:
     """Those that are named; by default all that stand in comparisons and find what they need."""
     if names is not None:
-        return list(names)
+        return [names] if isinstance(names, str) else list(names)
     return [kind for _, kind in TESTS.items() if kind.in_comparisons and (has_masks or not kind.needs_masks)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from xkd_eval.datasets import ImageDataset
@@ -106,14 +106,3 @@ def _agreements(
         cell = Cell(test, reference, dataset, explained(inputs, reference, floor, test.protocol.target), own)
         planned.append(PlannedCell("floor's agreement", reference, reference, cell))
     return planned
-
-
-def without_duplicates(planned: list[PlannedCell]) -> list[PlannedCell]:
-    """Each entry with the cell of the first entry that scores the same: models that see alike share a floor's."""
-    known: dict[tuple[object, ...], Cell] = {}
-    found = []
-    for entry in planned:
-        cell = entry.cell
-        key = (cell.test, cell.model, id(cell.dataset), cell.source, cell.reference)
-        found.append(replace(entry, cell=known.setdefault(key, cell)))
-    return found

@@ -25,7 +25,7 @@ def compare(
     masks: Data | None = None,
     explainer: str | Explainer = "cam",
     floors: bool = True,
-    tests: Sequence[str] | None = None,
+    tests: str | Sequence[str] | None = None,
     output: str | Path | None = None,
     runs: str | Path | None = None,
     pictured: int = PICTURED,

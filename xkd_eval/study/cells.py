@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import Target
 from xkd_eval.explainers.base import Explainer
 from xkd_eval.study.inputs import StudyInputs
+
+NO_MAPS = "none"
+"""What tables call the maps of a test that needs none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +49,7 @@ class MapSource:
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One test of one model on one kind of maps.
+    """One test of one model on one kind of maps. Two are equal where they score the same.
 
     Attributes:
         test: under its protocol.
@@ -78,6 +81,15 @@ class Cell:
         targets = {self.test.protocol.target, *(source.target for source in self.sources)}
         return self.test.needs_reference or "reference" in targets
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Cell) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[int, str, int, MapSource | None, MapSource | None]:
+        return id(self.test), self.model, id(self.dataset), self.source, self.reference
+
 
 def explained(inputs: StudyInputs, model: str, explainer: Explainer, target: Target) -> MapSource:
     """A model's maps; those that no network enters are the first model's that is given the same input."""
@@ -91,22 +103,26 @@ def own_cells(
     inputs: StudyInputs,
     tests: Mapping[str, Evaluation],
     sets: Mapping[str, ImageDataset],
-    explainers: Sequence[Explainer],
-) -> list[Cell]:
+    explainers: Mapping[str, Explainer],
+) -> dict[tuple[str, str, str], Cell]:
     """Every model on its own maps, under every test.
 
     A test that needs a reference is run for all models but the first, against the first model's maps by the same
     explainer. A test of the answers alone has one cell a model.
+
+    Returns:
+        (model, maps, test), as tables call them -> cell. Several may have one cell, where no answer of a model enters.
     """
-    cells = []
+    cells: dict[tuple[str, str, str], Cell] = {}
     for name, test in tests.items():
         for model in inputs.classifiers:
             if test.needs_reference and model == inputs.reference:
                 continue
             if not test.needs_maps:
-                cells.append(Cell(test, model, sets[name], None))
+                cells[model, NO_MAPS, name] = Cell(test, model, sets[name], None)
                 continue
-            cells += [own_cell(inputs, test, sets[name], model, explainer) for explainer in explainers]
+            for maps, explainer in explainers.items():
+                cells[model, maps, name] = own_cell(inputs, test, sets[name], model, explainer)
     return cells
 
 
@@ -137,7 +153,6 @@ def _own(target: Target) -> Target:
 def describe(cell: Cell, inputs: StudyInputs, device: torch.device) -> dict[str, Any]:
     """What a cell is, as protocol.json holds it: a directory is continued by a cell of the same description alone."""
     classifier, options = inputs.classifiers[cell.model], inputs.options
-    labels = inputs.labels(cell.dataset, cell.model, required=needs_labels(cell))
     described = {
         "schema": "xkd-eval/protocol/2",
         "version": xkd_eval.__version__,
@@ -152,15 +167,14 @@ def describe(cell: Cell, inputs: StudyInputs, device: torch.device) -> dict[str,
         # What is forwarded once is forwarded exactly: the precision is that of images which a test makes.
         "precision": options.precision if cell.test.forwards_again else "fp32",
         "settings": {**cell.test.settings(), "chunk": chunk_size(device)},
-        "data": {
-            "name": cell.dataset.name,
-            "digest": cell.dataset.digest(),
-            "labels_digest": hashlib.sha256(json.dumps(labels).encode()).hexdigest(),
-            "n_images": len(cell.dataset),
-        },
+        "data": _data(inputs, cell.dataset, cell.model, required=needs_labels(cell)),
     }
     if cell.test.needs_reference:
-        described["reference"] = {**_model(inputs, inputs.reference), "explainer": _maps(inputs, cell, cell.reference)}
+        described["reference"] = {
+            **_model(inputs, inputs.reference),
+            "preprocess": inputs.preprocess(inputs.reference).to_dict(),
+            "explainer": _maps(inputs, cell, cell.reference),
+        }
     return described
 
 
@@ -179,14 +193,13 @@ def folder_name(description: Mapping[str, Any]) -> str:
 
 
 def maps_folder(inputs: StudyInputs, maps: MapSource, dataset: ImageDataset) -> str:
-    """MODEL-EXPLAINER-DIGEST, for the maps of a data set that a study keeps."""
+    """MODEL-EXPLAINER-DIGEST, for the maps that a study keeps: another data set's photographs may have the same ids."""
     described = {
+        "data": _data(inputs, dataset, maps.model, required=maps.target == "true"),
         "model": _model(inputs, maps.model),
         "preprocess": inputs.preprocess(maps.model).to_dict(),
         "explainer": {"name": maps.explainer.name, **maps.explainer.parameters()},
         "target": maps.target,
-        # Another set may have other images by the same ids.
-        "data": {"name": dataset.name, "digest": dataset.digest()},
         "reference": _model(inputs, inputs.reference) if maps.target == "reference" else None,
     }
     identity = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()[:8]
@@ -207,9 +220,19 @@ def _model(inputs: StudyInputs, model: str) -> dict[str, Any]:
     return {"name": inputs.classifiers[model].name, "digest": inputs.digest(model)}
 
 
+def _data(inputs: StudyInputs, dataset: ImageDataset, model: str, *, required: bool) -> dict[str, Any]:
+    labels = inputs.labels(dataset, model, required=required)
+    return {
+        "name": dataset.name,
+        "digest": dataset.digest(),
+        "labels_digest": hashlib.sha256(json.dumps(labels).encode()).hexdigest(),
+        "n_images": len(dataset),
+    }
+
+
 def _maps(inputs: StudyInputs, cell: Cell, maps: MapSource | None) -> dict[str, Any]:
     if maps is None:
-        return {"name": "none"}
+        return {"name": NO_MAPS}
     described: dict[str, Any] = {"name": maps.explainer.name, **maps.explainer.parameters()}
     if maps.model != cell.model and not maps.explainer.model_free and maps is cell.source:
         preprocess = inputs.preprocess(maps.model).to_dict()

@@ -22,17 +22,35 @@ TestLike = str | type[Evaluation] | Evaluation
 """A test by name, with options where wanted ("perturbation:fill=blur"); as a class; or as it is to be run."""
 
 
-def explainers_of(given: Sequence[str | Explainer], rules: Rules, options: RunOptions) -> list[Explainer]:
-    """Explainers by name, under the rules; or the stored maps that stand in for one.
+def explainers_of(given: Sequence[str | Explainer], rules: Rules, options: RunOptions) -> dict[str, Explainer]:
+    """Explainers by name, under the rules; the same one with other options goes by the name as it was spelt.
+
+    Args:
+        given: as a user spells them, or made.
+        rules: that say how the CAM is reduced.
+        options: with the seed, or with stored maps that stand in for an explainer.
 
     Raises:
-        XkdError: an unknown name or option; stored maps beside an explainer.
+        XkdError: none, an unknown name or option; stored maps beside an explainer.
     """
     if options.maps is not None:
         if list(given) != ["cam"]:
             raise XkdError("maps: scores maps computed elsewhere; it cannot be combined with `explainer`")
-        return [StoredMaps(Path(options.maps))]
-    return [_explainer(method, rules, options) if isinstance(method, str) else as_explainer(method) for method in given]
+        return {StoredMaps.name: StoredMaps(Path(options.maps))}
+    found: dict[str, Explainer] = {}
+    for method in given:
+        made = _explainer(method, rules, options) if isinstance(method, str) else as_explainer(method)
+        if made in found.values():
+            continue
+        spelt = method if isinstance(method, str) else f"{made.name}:{_spelt_options(made)}"
+        found[made.name if made.name not in found else spelt] = made
+    if not found:
+        raise XkdError("explainer: none given; expected names that `xkd-eval explainers` lists")
+    return found
+
+
+def _spelt_options(explainer: Explainer) -> str:
+    return ",".join(f"{name}={value}" for name, value in explainer.parameters().items())
 
 
 def _explainer(text: str, rules: Rules, options: RunOptions) -> Explainer:
@@ -63,12 +81,11 @@ def tests_of(given: Sequence[TestLike], rules: Rules, options: Mapping[str, Any]
     for test in given:
         if isinstance(test, Evaluation):
             _check_rules(test, rules)
-            made[test.name] = test
+            made[_free(test.name, f"{test.name}:{test.protocol.hash}", made)] = test
             continue
         kind, spelt = _spelt(test)
         known = {name: value for name, value in options.items() if name in option_names(kind)}
-        key = kind.name if kind.name not in made else str(test)
-        made[key] = kind.create(rules, kind.Options(**{**known, **spelt}))
+        made[_free(kind.name, str(test), made)] = kind.create(rules, kind.Options(**{**known, **spelt}))
     if not made:
         raise XkdError(f"tests: none given; expected some of {', '.join(TESTS.names())}")
     return made
@@ -83,6 +100,11 @@ def _check_rules(test: Evaluation, rules: Rules) -> None:
                 f"tests: {test.name} was made for {name} {theirs!r}, and the study has {ours!r}; give it the same "
                 "`protocol` and input, or name the test instead"
             )
+
+
+def _free(name: str, spelt: str, taken: Mapping[str, Evaluation]) -> str:
+    """A test's name in tables: as it was spelt, where the name alone is taken."""
+    return name if name not in taken else spelt
 
 
 def _spelt(test: str | type[Evaluation]) -> tuple[type[Evaluation], dict[str, Any]]:

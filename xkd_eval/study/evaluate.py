@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from xkd_eval.explainers import Explainer
 from xkd_eval.files import replacing
 from xkd_eval.study.cells import default_directory, own_cells
 from xkd_eval.study.choose import TestLike, explainers_of, options_of, tests_of
-from xkd_eval.study.inputs import Data, StudyInputs, open_data, sets_for
+from xkd_eval.study.inputs import Data, StudyInputs, open_data, open_masks, sets_for
 from xkd_eval.study.models import Model, Models, name_models
-from xkd_eval.study.options import refuse_options, split_options
+from xkd_eval.study.options import split_options
 from xkd_eval.study.result import EvaluationResult, Study
 from xkd_eval.study.run import run_study
 from xkd_eval.study.stream import Progress
+from xkd_eval.study.work import KeptMaps
 
 
 def evaluate(
@@ -61,22 +63,30 @@ def evaluate(
         >>> sorted(set(study.scores["maps"]))
         ['cam', 'random']
     """
-    refuse_options(options, ("save_maps",), "leave it out")
     kinds = [tests] if isinstance(tests, str | type | Evaluation) else list(tests)
     run, chosen = split_options(options, [name for kind in kinds for name in options_of(kind)])
+    if run.save_maps is not None:
+        raise XkdError("save_maps: keeps one model's maps; use perturbation_test or segmentation_test")
     named = name_models(models)
     inputs = StudyInputs.load(named, run)
     made = tests_of(kinds, inputs.rules, chosen)
     dataset = open_data(data, run, run.labels)
-    sets = sets_for(made, dataset, None if masks is None else open_data(masks, run))
+    sets = sets_for(made, dataset, open_masks(masks, run))
     methods = [explainers] if isinstance(explainers, str | Explainer) else list(explainers)
     cells = own_cells(inputs, made, sets, explainers_of(methods, inputs.rules, run))
     if not cells:
         raise XkdError(f"models: {', '.join(made)} holds models against a reference; give at least two")
     output = None if run.output is None else Path(run.output)
     root = Path(runs) if runs is not None else None if output is None else output / "runs"
-    results = run_study(cells, inputs, lambda described: root and default_directory(described, root), progress=progress)
-    study = Study(tuple(inputs.classifiers), tuple(results), output)
+    distinct = list(dict.fromkeys(cells.values()))
+    found = run_study(
+        distinct, inputs, lambda described: root and default_directory(described, root), progress=progress
+    )
+    results = dict(zip(distinct, found, strict=True))
+    labelled = [
+        replace(results[cell], model=model, maps=maps, test_name=test) for (model, maps, test), cell in cells.items()
+    ]
+    study = Study(tuple(inputs.classifiers), tuple(labelled), output)
     if output is not None and process_state(run.device).is_main_process:
         _write_scores(study, output)
     return study
@@ -168,14 +178,16 @@ def evaluate_one(
     cells = own_cells(inputs, made, sets, explainers_of([explainer], inputs.rules, run))
     if not cells:
         raise XkdError(f"tests: {next(iter(made))} holds models against a reference; use evaluate with at least two")
-    cell = cells[0]
+    (cell,) = cells.values()
 
     def place(described: dict[str, Any]) -> Path | None:
         if run.output is None:
             return None
         return default_directory(described) if str(run.output) == "auto" else Path(run.output)
 
-    kept = {} if run.save_maps is None or cell.source is None else {cell.source: Path(run.save_maps)}
+    kept = []
+    if run.save_maps is not None and cell.source is not None:
+        kept = [KeptMaps(cell.source, cell.dataset, Path(run.save_maps))]
     (result,) = run_study([cell], inputs, place, kept=kept, progress=progress)
     return result
 

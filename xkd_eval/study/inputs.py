@@ -11,7 +11,7 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets import ImageDataset, limit, open_dataset, resolve_labels
-from xkd_eval.errors import XkdError
+from xkd_eval.errors import XkdError, renamed
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import Rules, shared_rules
 from xkd_eval.study.models import NamedModel
@@ -119,6 +119,18 @@ def open_data(data: Data, options: RunOptions, labels: Path | None = None) -> Im
     """
     dataset = data if isinstance(data, ImageDataset) else open_dataset(str(data), labels=labels)
     return dataset if options.limit is None else limit(dataset, options.limit, options.seed)
+
+
+def open_masks(masks: Data | None, options: RunOptions) -> ImageDataset | None:
+    """The set of those tests that need masks, see `open_data`; None where it is the others' too.
+
+    Raises:
+        XkdError: whatever `open_data` refuses, named `masks`.
+    """
+    try:
+        return None if masks is None else open_data(masks, options)
+    except XkdError as error:
+        raise XkdError(renamed(str(error), {"data": "masks"})) from None
 
 
 def check_data(dataset: ImageDataset, test: Evaluation) -> None:

@@ -103,6 +103,8 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         check_choice("precision", self.precision, ("fp32", "bf16"))
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise XkdError(f"seed: got {self.seed!r}; expected a whole number")
         least = {"batch_size": 1, "workers": 0, "models_at_once": 1, "limit": 1}
         for name, minimum in least.items():
             value = getattr(self, name)
@@ -150,13 +152,6 @@ def split_options(given: Mapping[str, Any], others: Sequence[str]) -> tuple[RunO
             raise XkdError(f"{name}: unknown option; {nearest(name, [*sorted(own), *others], limit=40)}")
     run = RunOptions(**{name: value for name, value in given.items() if name in own})
     return run, {name: value for name, value in given.items() if name not in own}
-
-
-def refuse_options(given: Mapping[str, Any], names: Sequence[str], reason: str) -> None:
-    """Raise XkdError for an option of a single test, which would be dropped without a word."""
-    wrong = next((name for name in names if given.get(name) is not None), None)
-    if wrong is not None:
-        raise XkdError(f"{wrong}: is for a single test, such as perturbation_test; {reason}")
 
 
 def helps(kind: type) -> dict[str, tuple[str, str]]:

@@ -28,7 +28,9 @@ class EvaluationResult:
 
     Attributes:
         model: its name.
+        maps: the explainer's name; of several of one name in a study, as it was spelt.
         test: under its protocol.
+        test_name: its name; of several of one name in a study, as it was spelt ("perturbation:fill=blur").
         description: the rules, the model's column and the data, as protocol.json holds them.
         summary: the scores, as summary.json holds them; docs/summary.schema.json describes it.
         rows: one row an image in the data set's order, skipped ones included.
@@ -43,7 +45,9 @@ class EvaluationResult:
     """
 
     model: str
+    maps: str
     test: Evaluation
+    test_name: str
     description: dict[str, Any]
     summary: dict[str, Any]
     rows: pa.Table
@@ -65,12 +69,8 @@ class EvaluationResult:
 
         description, summary, rows = read_run(directory)
         test = TESTS[str(summary.get("test"))].from_description(description["protocol"], description["settings"])
-        return cls(model or summary["model"]["name"], test, description, summary, rows, directory)
-
-    @property
-    def maps(self) -> str:
-        """The explainer's name."""
-        return str(self.summary["explainer"]["name"])
+        model, maps = model or summary["model"]["name"], summary["explainer"]["name"]
+        return cls(model, maps, test, test.name, description, summary, rows, directory)
 
     @cached_property
     def columns(self) -> Columns:
@@ -112,7 +112,7 @@ class EvaluationResult:
             found = spec.of(self.summary)
             if spec.x is None and found is not None:
                 low, high = found["ci95"] or (None, None)
-                yield (self.model, self.maps, self.test.name, spec.name, found["value"], low, high)
+                yield (self.model, self.maps, self.test_name, spec.name, found["value"], low, high)
 
     def _shown(self) -> list[tuple[ScoreSpec, dict[str, Any]]]:
         return [
@@ -124,7 +124,7 @@ class EvaluationResult:
     def __repr__(self) -> str:
         shown = ", ".join(f"{spec.title} {_figure(spec, found)}" for spec, found in self._shown()[:3])
         where = f", in {self.directory}" if self.directory else ""
-        return f"<{self.test.name} of {self.model}, {self.maps}, {self.summary['n_images']:,} images: {shown}{where}>"
+        return f"<{self.test_name} of {self.model}, {self.maps}, {self.summary['n_images']:,} images: {shown}{where}>"
 
     def _repr_html_(self) -> str:
         return _html(self.scores, f"{self.test.title} of {self.model}, {self.summary['n_images']:,} images")
@@ -166,15 +166,15 @@ class Study:
         Args:
             model: its name.
             test: its name.
-            maps: the explainer's name; by default the first.
+            maps: what its maps are called; by default the first.
 
         Raises:
             XkdError: there is none.
         """
         for found in self.results:
-            if found.model == model and found.test.name == test and maps in (None, found.maps):
+            if found.model == model and found.test_name == test and maps in (None, found.maps):
                 return found
-        known = ", ".join(f"{found.model} / {found.test.name} / {found.maps}" for found in self.results)
+        known = ", ".join(f"{found.model} / {found.test_name} / {found.maps}" for found in self.results)
         raise XkdError(f"model: no result {model!r} / {test!r} / {maps or 'any maps'}; the study has {known}")
 
     def plot(self) -> Figure:
@@ -185,8 +185,8 @@ class Study:
         """
         from xkd_eval.evaluations.drawing import summary_curves
 
-        for test in dict.fromkeys(result.test.name for result in self.results):
-            group = [result for result in self.results if result.test.name == test]
+        for test in dict.fromkeys(result.test_name for result in self.results):
+            group = [result for result in self.results if result.test_name == test]
             several = len({result.maps for result in group}) > 1
             curves: dict[str, list[Any]] = {}
             for result in group:
@@ -200,7 +200,7 @@ class Study:
         raise XkdError("plot: none of the study's tests has curves; its numbers are in `scores`")
 
     def __repr__(self) -> str:
-        tests = dict.fromkeys(result.test.name for result in self.results)
+        tests = dict.fromkeys(result.test_name for result in self.results)
         maps = dict.fromkeys(result.maps for result in self.results)
         return f"<Study of {', '.join(self.models)}: {', '.join(tests)}; maps {', '.join(maps)}; see .scores, .plot()>"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from xkd_eval.devices import process_state, resolve_device
 from xkd_eval.errors import XkdError
-from xkd_eval.study.cells import Cell, MapSource, describe
+from xkd_eval.study.cells import Cell, describe, maps_folder
 from xkd_eval.study.directory import RunDirectory, RunInMemory
 from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.options import RunOptions
@@ -32,7 +32,7 @@ def run_study(
     inputs: StudyInputs,
     place: Place,
     *,
-    kept: Mapping[MapSource, Path] | None = None,
+    kept: Sequence[KeptMaps] = (),
     progress: Progress | None = None,
 ) -> list[EvaluationResult]:
     """Run or continue every cell, each in its own directory.
@@ -41,7 +41,7 @@ def run_study(
         cells: of the study; of two with the same directory one is run.
         inputs: models and options.
         place: gives each its directory.
-        kept: maps that are written into a folder as they are made.
+        kept: maps that are written as they are made.
         progress: told after every batch.
 
     Returns:
@@ -70,12 +70,10 @@ def run_study(
     for run in runs:
         _check_strict(run, options)
     with ExitStack() as stack:
-        keeping = [_kept(maps, folder, runs) for maps, folder in (kept or {}).items()]
-        if not keeping and options.models_at_once is not None and any(run.cell.is_crossed for run in runs):
-            root = Path(stack.enter_context(TemporaryDirectory()))
-            crossed = dict.fromkeys(run.cell.source for run in runs if run.cell.is_crossed)
-            keeping = [_kept(maps, root / str(place), runs) for place, maps in enumerate(crossed) if maps is not None]
-        run_cells(runs, keeping, inputs, progress)
+        if not kept and options.models_at_once is not None:
+            kept = _crossed(runs, inputs, Path(stack.enter_context(TemporaryDirectory())))
+        # Of models with equal weights one alone is run, and its maps are everyone's.
+        run_cells(runs, [_fresh(job, on) for job in kept if (on := _scoring(job, runs))], inputs, progress)
     results = {run: _finished(run, described, inputs, state.is_main_process) for run, described in pairs}
     state.wait_for_everyone()
     # Equal models of two names share a run.
@@ -102,11 +100,26 @@ def _check_strict(run: CellRun, options: RunOptions) -> None:
         )
 
 
-def _kept(maps: MapSource, folder: Path, runs: Sequence[CellRun]) -> KeptMaps:
-    """Maps of all images that a cell scores on them; those that are scored now are written anew."""
-    scored = [run for run in runs if maps in run.cell.sources]
-    fresh = frozenset.intersection(*(frozenset(range(len(run.cell.dataset))) - run.done for run in scored))
-    return KeptMaps(maps, scored[0].cell.dataset, folder, fresh)
+def _crossed(runs: Sequence[CellRun], inputs: StudyInputs, root: Path) -> list[KeptMaps]:
+    """The maps that another model than their own answers to, to be kept until its turn."""
+    pairs = [(run.cell.source, run.cell.dataset) for run in runs if run.cell.is_crossed]
+    found = {
+        (maps, id(dataset)): KeptMaps(maps, dataset, root / maps_folder(inputs, maps, dataset))
+        for maps, dataset in pairs
+        if maps is not None
+    }
+    return list(found.values())
+
+
+def _scoring(job: KeptMaps, runs: Sequence[CellRun]) -> list[CellRun]:
+    """The runs that score the maps of these images."""
+    return [run for run in runs if job.source in run.cell.sources and run.cell.dataset is job.dataset]
+
+
+def _fresh(job: KeptMaps, scoring: Sequence[CellRun]) -> KeptMaps:
+    """With the positions that nothing has scored yet, whose maps are written anew."""
+    everything = frozenset(range(len(job.dataset)))
+    return replace(job, fresh=everything.difference(*(run.done for run in scoring)))
 
 
 def _finished(run: CellRun, description: dict[str, Any], inputs: StudyInputs, writes: bool) -> EvaluationResult:
@@ -126,7 +139,10 @@ def _finished(run: CellRun, description: dict[str, Any], inputs: StudyInputs, wr
 
         # After the summary, which a figure that fails must not cost.
         write_figures(store.path, cell, inputs, summary, rows)
-    return EvaluationResult(cell.model, cell.test, description, summary, rows, store.path, len(run.done))
+    maps = str(summary["explainer"]["name"])
+    return EvaluationResult(
+        cell.model, maps, cell.test, cell.test.name, description, summary, rows, store.path, len(run.done)
+    )
 
 
 def _first_reasons(rows: pa.Table | None) -> str:

@@ -50,6 +50,7 @@ def run_cells(
     device = state.device if inputs.options.device == "auto" else torch.device(inputs.options.device)
     waiting = [run for run in runs if not run.is_finished]
     missing = {job: places for job in kept if (places := job.missing())}
+    state.wait_for_everyone()  # what the others find missing must not depend on what this process writes
     total = sum(len(run.cell.dataset) for run in runs)
     report = _Report(progress, sum(len(run.done) for run in runs), total, state.num_processes)
     there = [job.source for job in kept if job not in missing]
