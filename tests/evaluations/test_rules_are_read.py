@@ -53,7 +53,7 @@ def cases():
 def computed(test, rules: Rules, images, explainer):
     """The rows, without what a test's explainer is made of."""
     made = test.from_description(rules.to_dict(), {"directions": ["positive", "negative"]})
-    chosen = explainers_of([explainer], rules, RunOptions())
+    chosen = list(explainers_of([explainer], rules, RunOptions()).values())
     maps = [method.parameters() for method in chosen]
     if rules.cam_channels != "sum":  # a study has it from its named protocol
         return maps
