@@ -53,11 +53,11 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         return process_state().device
     try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()  # "meta" can be allocated on and not computed on
+        probe = torch.zeros(1, device=torch.device(name))
+        probe.item()  # "meta" can be allocated on and not computed on
     except (RuntimeError, AssertionError, ValueError) as error:
         found = f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no CUDA device"
         raise XkdError(
             f"device: {name!r} is not available ({found} here); expected auto, cpu, cuda or cuda:N"
         ) from error
-    return device
+    return probe.device  # "cuda" with its index, as the tensors there say it

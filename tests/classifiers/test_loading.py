@@ -205,6 +205,7 @@ def test_what_has_no_cam_still_loads():
         ("py:math:sqrt", "TypeError"),
         ("py:math:pi", "is a float; expected a function"),
         ("py:os:getcwd", "returned a str; expected an nn.Module or Classifier"),
+        (3, "got int; expected a name, a path or a module"),
         ("timm/vit_small_patch14_dinov2", "has no pretrained classifier to download; pass `weights`"),
     ],
 )

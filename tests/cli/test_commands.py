@@ -107,12 +107,12 @@ BAD_INPUT = {
     "bad class": (lambda here: ["overlay", "-d", "embedded", "--class", "eleven"], "--class: 'eleven'"),
     "bad suffix": (lambda here: ["overlay", "-d", "embedded", "-o", "a.gif"], "a.gif"),
     "missing masks": (
-        lambda here: ["evaluate", "embedded/kd", "-t", "segmentation", "--masks", "nowhere"],
+        lambda here: ["evaluate", "embedded/kd", "--test", "segmentation", "--masks", "nowhere"],
         "error: --masks: 'nowhere' does not exist",
     ),
     "missing masks of a comparison": (
-        lambda here: ["compare", "embedded/kd", "embedded/plain", "--segmentation", "nowhere"],
-        "error: --segmentation: 'nowhere' does not exist",
+        lambda here: ["compare", "embedded/kd", "embedded/plain", "--masks", "nowhere"],
+        "error: --masks: 'nowhere' does not exist",
     ),
     "unknown explainer of several": (
         lambda here: ["evaluate", "embedded/kd", "-e", "cam,gradcamm"],
@@ -142,7 +142,7 @@ def test_bad_input_ends_in_one_line_and_exit_code_2(xkd_eval, tmp_path, name):
     arguments, message = BAD_INPUT[name]
     code, _, errors = xkd_eval(*arguments(tmp_path))
     assert code == 2, errors
-    lines = [line for line in errors.splitlines() if line.strip()]
+    lines = errors.splitlines()  # no empty one either
     assert len(lines) == 1 and lines[0].startswith("error: "), errors
     assert message in lines[0]
     assert not list(tmp_path.rglob("summary.json"))

@@ -303,11 +303,26 @@ def test_tests_may_be_one_and_must_say_something_of_a_model_alone(images):
         compare(models, images, tests=["agreement"], limit=4)
 
 
-def test_run_directories_take_no_option_of_what_is_computed(images, tmp_path):
+@pytest.mark.parametrize(
+    "option", [{"limit": 2}, {"data": "embedded/other"}, {"explainer": "random"}, {"tests": "segmentation"}]
+)
+def test_run_directories_take_no_option_of_what_is_computed(images, tmp_path, option):
     for name in ("plain", "kd"):
         segmentation_test(f"embedded/{name}", images, output=tmp_path / name, limit=4, figures=False)
-    with pytest.raises(XkdError, match="limit: nothing is computed again"):
-        compare([tmp_path / "plain", tmp_path / "kd"], limit=2)
+    with pytest.raises(XkdError, match=f"^{next(iter(option))}: nothing is computed again"):
+        compare([tmp_path / "plain", tmp_path / "kd"], **option)
+
+
+def test_options_that_none_of_the_chosen_tests_takes_are_refused(images):
+    models = ["embedded/teacher", "embedded/plain"]
+    with pytest.raises(XkdError, match=r"^fractions: none of the tests takes it \(segmentation\)"):
+        compare(models, images, tests="segmentation", fractions=(0.0, 0.5, 1.0))
+
+
+def test_two_tests_of_one_kind_are_refused(images):
+    models = ["embedded/teacher", "embedded/plain"]
+    with pytest.raises(XkdError, match=r"^tests: a comparison has one of a kind"):
+        compare(models, images, tests=["perturbation:fill=blur", "perturbation"])
 
 
 def test_directories_of_two_tests_are_refused(images, tmp_path):

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from xkd_eval import evaluate, load_classifier, perturbation_test, segmentation_test
+from xkd_eval import compare, evaluate, load_classifier, perturbation_test, segmentation_test
 from xkd_eval.classifiers import architectures
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.datasets.embedded import EmbeddedDataset
@@ -124,6 +124,22 @@ def test_a_directory_of_another_run_is_refused_with_the_field(classifier, images
         perturbation_test(classifier, images, **{**base, **options})
     fresh = perturbation_test(classifier, images, **{**base, **options}, overwrite=True)
     assert fresh.continued == 0
+
+
+@pytest.mark.parametrize("file", ["protocol.json", "summary.json"])
+def test_a_directory_of_another_release_is_refused(classifier, images, tmp_path, file):
+    run = {"limit": 3, "figures": False}
+    perturbation_test(classifier, images, output=tmp_path / "former", **run)
+    perturbation_test(classifier, images, output=tmp_path / "now", **run)
+    written = tmp_path / "former" / file
+    former = json.loads(written.read_text())
+    former["schema"] = former["schema"].replace("/2", "/1")
+    written.write_text(json.dumps(former))
+    with pytest.raises(XkdError, match="holds a run of another release"):
+        compare([tmp_path / "former", tmp_path / "now"])
+    if file == "protocol.json":
+        with pytest.raises(XkdError, match=r"^output .*: holds a run of another release .*or `overwrite`"):
+            perturbation_test(classifier, images, output=tmp_path / "former", **run)
 
 
 def test_another_model_is_refused(classifier, images, tmp_path):

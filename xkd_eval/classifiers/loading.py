@@ -65,6 +65,8 @@ def load_classifier(
         (16, 16)
         >>> load_classifier("torchvision/resnet18", weights="mine.pth", mean=0.5, std=0.25)  # doctest: +SKIP
     """
+    if not isinstance(model, str | Path | nn.Module):
+        raise XkdError(f"model: got {type(model).__name__}; expected a name, a path or a module")
     given = None if weights is None else Weights(str(weights), read_state_dict(weights))
     overrides = {name: value for name, value in overrides.items() if value is not None}
     found = _find(model, given)

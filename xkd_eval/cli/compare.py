@@ -11,7 +11,7 @@ import typer
 
 from xkd_eval.cli import options as o
 from xkd_eval.cli.app import app
-from xkd_eval.cli.console import Command, console, keeping_what_is_done
+from xkd_eval.cli.console import Command, console, keeping_what_is_done, separated
 from xkd_eval.evaluations.perturbation.options import PerturbationOptions
 from xkd_eval.study.options import RunOptions
 
@@ -19,7 +19,7 @@ _EXAMPLES = """[b]Examples[/b]
 
 xkd-eval compare embedded/teacher embedded/plain embedded/kd embedded/exp_kd
 
-xkd-eval compare teacher.pt plain.pt kd.pt exp_kd.pt --data imagenet/val --segmentation gtsegs_ijcv.mat -o report/
+xkd-eval compare teacher.pt plain.pt kd.pt exp_kd.pt --data imagenet/val --masks gtsegs_ijcv.mat -o report/
 
 xkd-eval compare teacher.pt kd=kd-0.pt kd=kd-1.pt kd=kd-2.pt exp_kd=exp-0.pt exp_kd=exp-1.pt --data cifar100/
 
@@ -38,27 +38,17 @@ def compare(
         ),
     ],
     data: o.Data = "embedded",
-    masks: Annotated[
-        str | None,
-        typer.Option(
-            "--segmentation", help="Images with masks; by default --data where it has them.", rich_help_panel=o.WHAT
-        ),
-    ] = None,
+    masks: o.Masks = None,
     teacher: Annotated[
         str | None, typer.Option("--teacher", "-t", help="The reference, before all MODELS.", rich_help_panel=o.WHAT)
     ] = None,
     explainer: o.ExplainerName = "cam",
+    tests: o.Tests = [],  # noqa: B006 - typer copies it
     floors: Annotated[
         bool, typer.Option(help="Score random, centre and edge maps, and the oracle, too.", rich_help_panel=o.WHAT)
     ] = True,
     pictured: Annotated[int, typer.Option(min=0, help="Images in the report's gallery.", rich_help_panel=o.HOW)] = 60,
-    runs: Annotated[
-        Path | None,
-        typer.Option(
-            help="Where runs lie; what is finished there is shared. By default OUTPUT/runs, or runs/.",
-            rich_help_panel=o.HOW,
-        ),
-    ] = None,
+    runs: o.Runs = None,
 ) -> None:
     """Which model explains itself better, is the difference real, and does it look where its teacher looks?"""
     from xkd_eval.cli.output import print_comparison, progress_bar, warn_of_slow_precision
@@ -73,6 +63,7 @@ def compare(
             data,
             masks=masks,
             explainer=explainer,
+            tests=separated(tests) or None,
             floors=floors,
             output=output,
             runs=shared,

@@ -39,7 +39,7 @@ class Command(TyperCommand):
     def _flags(self) -> dict[str, str]:
         """Argument -> option; the library may call one thing `explainer` that is one of several `explainers` here."""
         flags = {
-            str(parameter.name): max(parameter.opts, key=len)
+            str(parameter.name): next(flag for flag in parameter.opts if flag.startswith("--"))
             for parameter in self.params
             if parameter.param_type_name == "option"
         }

@@ -30,10 +30,7 @@ def evaluate(
     options: dict[str, Any],
     models: Annotated[list[str], typer.Argument(help="MODEL, or NAME=MODEL; the reference first.")],
     data: o.Data = "embedded",
-    masks: Annotated[
-        str | None,
-        typer.Option(help="Images with masks, for tests that need them; by default --data.", rich_help_panel=o.WHAT),
-    ] = None,
+    masks: o.Masks = None,
     explainers: Annotated[
         list[str],
         typer.Option(
@@ -43,16 +40,8 @@ def evaluate(
             rich_help_panel=o.WHAT,
         ),
     ] = ["cam"],  # noqa: B006 - typer copies it
-    tests: Annotated[
-        list[str],
-        typer.Option(
-            "--test", "-t", help="See `xkd-eval tests`; several by commas, or repeat it.", rich_help_panel=o.WHAT
-        ),
-    ] = ["perturbation"],  # noqa: B006
-    runs: Annotated[
-        Path | None,
-        typer.Option(help="Where runs lie; what is finished there is shared. By default runs/.", rich_help_panel=o.HOW),
-    ] = None,
+    tests: o.Tests = ["perturbation"],  # noqa: B006
+    runs: o.Runs = None,
 ) -> None:
     """Models x explainers x tests in one stream: each photograph is read, classified and explained once."""
     from xkd_eval.cli.output import print_study, progress_bar, warn_of_slow_precision

@@ -10,13 +10,11 @@ import typer
 from xkd_eval.cli import options as o
 from xkd_eval.cli.app import app
 from xkd_eval.cli.console import Command
-from xkd_eval.study.options import RunOptions
-
-_TAKEN = ("size", "resize", "interpolation", "mean", "std", "channel_order", "value_range", "crop_fraction")
+from xkd_eval.study.options import PREPROCESS, RunOptions
 
 
 @app.command(cls=Command)
-@o.takes(RunOptions, only=_TAKEN)
+@o.takes(RunOptions, only=PREPROCESS)
 def inspect(
     options: dict[str, Any],
     model: Annotated[str, typer.Argument(help=o.MODEL_HELP)] = "embedded",

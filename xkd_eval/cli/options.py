@@ -30,6 +30,25 @@ Data = Annotated[
     str,
     typer.Option("--data", "-d", help="A folder, archive or file; recognised by what is in it.", rich_help_panel=WHAT),
 ]
+Masks = Annotated[
+    str | None,
+    typer.Option(
+        "--masks",
+        "--segmentation",
+        help="Images with masks, for tests that need them; by default --data where it has them.",
+        rich_help_panel=WHAT,
+    ),
+]
+Tests = Annotated[
+    list[str],
+    typer.Option("--test", help="See `xkd-eval tests`; several by commas, or repeat it.", rich_help_panel=WHAT),
+]
+Runs = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where runs lie; what is finished there is shared. By default OUTPUT/runs, or runs/.", rich_help_panel=HOW
+    ),
+]
 ExplainerName = Annotated[
     str,
     typer.Option(

@@ -28,14 +28,22 @@ def progress_bar() -> Iterator[Any]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("images"),
+        TextColumn("scored"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=errors, transient=True) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda what, done, total: progress.update(task, description=escape(what), completed=done, total=total)
+    progress = Progress(*columns, console=errors, transient=True, disable=not errors.is_interactive)
+    task = progress.add_task("", total=None)
+
+    def report(what: str, done: int, total: int) -> None:
+        progress.start()  # not before: bad input is one line, and no bar beside it
+        progress.update(task, description=escape(what), completed=done, total=total)
+
+    try:
+        yield report
+    finally:
+        progress.stop()
 
 
 def warn_of_slow_precision(options: dict[str, Any]) -> None:
@@ -98,14 +106,14 @@ def print_comparison(result: Comparison) -> None:
     table.add_column("score, %", no_wrap=True)
     for model in result.models:
         table.add_column(escape(model), justify="right")
-    for score, rows in own.groupby("score", sort=False):
-        spec = result.spec(str(score))
+    for (test, score), rows in own.groupby(["test", "score"], sort=False):
+        spec = result.spec(score, test)
         assert spec is not None
         cells = {
             row.model: f"{_number(spec, row.value)} [dim]{_interval(spec, [row.low, row.high])}[/dim]"
             for row in rows.itertuples()
         }
-        table.add_row(str(score), *(cells.get(model, "") for model in result.models))
+        table.add_row(score, *(cells.get(model, "") for model in result.models))
     console.print(table)
     for finding in findings(result):
         console.print(f"\n[b]{escape(finding.title)}[/b]", highlight=False)

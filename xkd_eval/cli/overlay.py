@@ -10,10 +10,9 @@ import typer
 from xkd_eval.cli import options as o
 from xkd_eval.cli.app import app
 from xkd_eval.cli.console import Command, console
-from xkd_eval.study.options import RunOptions
+from xkd_eval.study.options import PREPROCESS, RunOptions
 
-_PREPROCESS = ("size", "resize", "interpolation", "mean", "std", "channel_order", "value_range", "crop_fraction")
-_TAKEN = (*_PREPROCESS, "device", "precision", "seed")
+_TAKEN = (*PREPROCESS, "device", "precision", "seed")
 
 _EXAMPLES = """[b]Examples[/b]
 
@@ -58,7 +57,7 @@ def overlay(
     from xkd_eval.explanations.overlay import write_overlays
 
     warn_of_slow_precision(options)
-    preprocess = {name: options.pop(name) for name in list(options) if name in _PREPROCESS}
+    preprocess = {name: options.pop(name) for name in list(options) if name in PREPROCESS}
 
     written = write_overlays(
         models=model or ["embedded"],

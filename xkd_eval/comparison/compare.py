@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pandas as pd
 
 from xkd_eval.comparison.agreement import agreement_rows, image_rows
 from xkd_eval.comparison.groups import SeedGroup, check_comparable, common_ids
-from xkd_eval.comparison.plan import CEILING, FLOORS, Kind, plan_cells
+from xkd_eval.comparison.plan import CEILING, FLOORS, Kind, PlannedCell, plan_cells
 from xkd_eval.comparison.result import Comparison, Pictured
 from xkd_eval.comparison.tables import (
     Row,
@@ -24,12 +24,13 @@ from xkd_eval.comparison.tables import (
     score_rows,
     transfer_rows,
 )
+from xkd_eval.datasets import ImageDataset
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations import TESTS, option_names
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.explainers import Explainer
 from xkd_eval.study.cells import MapSource, default_directory, maps_folder
-from xkd_eval.study.choose import explainers_of, tests_of
+from xkd_eval.study.choose import explainers_of, options_of, tests_of
 from xkd_eval.study.inputs import Data, StudyInputs, open_data, open_masks, sets_for
 from xkd_eval.study.models import Models, NamedModel, name_models
 from xkd_eval.study.options import split_options
@@ -66,52 +67,77 @@ def compare_models(
     if unread := [name for name in _OWN if name in options]:
         raise XkdError(f"{unread[0]}: a comparison makes its own; leave it out")
     run, chosen = split_options(options, known)
-    run = replace(run, figures=False)  # a report has its own, of all models together
     named = name_models(models)
     _check(named)
-    groups = {entry.name: entry.group for entry in named}
     if named[0].is_run:
-        if unread := [name for name in options if name not in _OF_TABLES]:
+        computed = {"data": data != "embedded", "masks": masks, "explainer": explainer != "cam", "tests": tests}
+        unread = [name for name, value in computed.items() if value]
+        unread += [name for name in options if name not in _OF_TABLES]
+        if unread:
             raise XkdError(f"{unread[0]}: nothing is computed again of run directories; leave it out")
-        own = [EvaluationResult.read(Path(str(entry.model)), entry.name) for entry in named]
-        _check_one_test(own)
-        return _tables(_Found(groups, {"own": own}), None, run.seed)
-    inputs = StudyInputs.load(named, run)
-    dataset = open_data(data, run, run.labels)
-    masked = open_masks(masks, run)
-    chosen_tests = _tests(tests, masks is not None or dataset.has_masks)
-    made = tests_of(chosen_tests, inputs.rules, chosen)
+        return _of_runs(named, run.seed)
+    inputs = StudyInputs.load(named, replace(run, figures=False))  # a report has its own, of all models together
+    dataset, masked = open_data(data, run, run.labels), open_masks(masks, run)
+    made = _made(tests, masks is not None or dataset.has_masks, inputs, chosen)
+    (method,) = explainers_of([explainer], inputs.rules, run).values()
+    planned = plan_cells(inputs, made, sets_for(made, dataset, masked), method, floors=floors)
+    folders = _maps_folders(planned, dataset, inputs, runs)
+    kept = [KeptMaps(source, dataset, folder) for source, folder in dict.fromkeys(folders.values())]
+    cells = list(dict.fromkeys(entry.cell for entry in planned))
+
+    def place(described: dict[str, Any]) -> Path | None:
+        return None if runs is None else default_directory(described, runs)
+
+    results = dict(zip(cells, run_study(cells, inputs, place, kept=kept, progress=progress), strict=True))
+    found = _Found({entry.name: entry.group for entry in named}, {})
+    for entry in planned:
+        found.add(entry, replace(results[entry.cell], model=entry.model))
+    if not folders:
+        return _tables(found, method.name, run.seed, inputs)
+    seen = {model: inputs.preprocess(model) for model in inputs.classifiers}
+    pictured = Pictured(dataset, {model: folder for model, (_, folder) in folders.items()}, seen)
+    return _tables(found, method.name, run.seed, inputs, pictured)
+
+
+def _of_runs(named: Sequence[NamedModel], seed: int) -> Comparison:
+    """The comparison of finished run directories."""
+    own = [EvaluationResult.read(Path(str(entry.model)), entry.name) for entry in named]
+    _check_one_test(own)
+    return _tables(_Found({entry.name: entry.group for entry in named}, {"own": own}), None, seed)
+
+
+def _made(
+    names: str | Sequence[str] | None, has_masks: bool, inputs: StudyInputs, options: Mapping[str, Any]
+) -> dict[str, Evaluation]:
+    """The tests by name, under their options; see `_tests`.
+
+    Raises:
+        XkdError: an option that none of them takes, two of one kind, or none that says something of a model alone.
+    """
+    chosen = _tests(names, has_masks)
+    taken = [name for test in chosen for name in options_of(test)]
+    made = tests_of(chosen, inputs.rules, options)
+    if unread := [name for name in options if name not in taken]:
+        raise XkdError(f"{unread[0]}: none of the tests takes it ({', '.join(made)}); leave it out")
+    if twice := [name for name, test in made.items() if name != test.name]:
+        raise XkdError(f"tests: a comparison has one of a kind, and {twice[0]} is one more; `evaluate` takes several")
     if all(test.needs_reference for test in made.values()):
         raise XkdError(f"tests: {', '.join(made)} says nothing of a model alone; give a test that does beside it")
-    sets = sets_for(made, dataset, masked)
-    (method,) = explainers_of([explainer], inputs.rules, run).values()
-    planned = plan_cells(inputs, made, sets, method, floors=floors)
-    own_maps = {
+    return made
+
+
+def _maps_folders(
+    planned: Sequence[PlannedCell], dataset: ImageDataset, inputs: StudyInputs, runs: Path | None
+) -> dict[str, tuple[MapSource, Path]]:
+    """Model -> its own maps of the photographs and where they are kept, for the report's pictures."""
+    if runs is None:
+        return {}
+    own = {
         entry.model: entry.cell.source
         for entry in planned
         if entry.kind == "own" and entry.cell.dataset is dataset and entry.cell.source is not None
     }
-    folders: dict[MapSource, Path] = {}
-    if runs is not None:
-        folders = {maps: runs / "maps" / maps_folder(inputs, maps, dataset) for maps in own_maps.values()}
-    kept = [KeptMaps(maps, dataset, folder) for maps, folder in folders.items()]
-    place: Callable[[dict[str, Any]], Path | None] = (
-        (lambda described: None) if runs is None else lambda described: default_directory(described, runs)
-    )
-    cells = list(dict.fromkeys(entry.cell for entry in planned))
-    results = dict(zip(cells, run_study(cells, inputs, place, kept=kept, progress=progress), strict=True))
-    found = _Found(groups, {})
-    for entry in planned:
-        result = replace(results[entry.cell], model=entry.model)
-        found.results.setdefault(entry.kind, []).append(result)
-        if entry.kind == "crossed":
-            found.sources.append(entry.maps_of)
-    pictured = Pictured(
-        dataset,
-        {model: folders[source] for model, source in own_maps.items()} if folders else {},
-        {model: inputs.preprocess(model) for model in inputs.classifiers},
-    )
-    return _tables(found, method.name, run.seed, inputs, pictured if folders else None)
+    return {model: (maps, runs / "maps" / maps_folder(inputs, maps, dataset)) for model, maps in own.items()}
 
 
 def _tests(names: str | Sequence[str] | None, has_masks: bool) -> list[str | type[Evaluation]]:
@@ -155,6 +181,12 @@ class _Found:
     groups: dict[str, str]
     results: dict[Kind, list[EvaluationResult]]
     sources: list[str] = field(default_factory=list)
+
+    def add(self, planned: PlannedCell, result: EvaluationResult) -> None:
+        """What a planned cell came to."""
+        self.results.setdefault(planned.kind, []).append(result)
+        if planned.kind == "crossed":
+            self.sources.append(planned.maps_of)
 
     def of(self, kind: Kind, test: str | None = None) -> list[EvaluationResult]:
         """Results of a kind, in the order in which they were planned."""

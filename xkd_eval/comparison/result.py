@@ -16,6 +16,7 @@ from xkd_eval.datasets import ImageDataset
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.scores import ScoreSpec
+from xkd_eval.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -122,10 +123,12 @@ class Comparison:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             for name, table in self.tables().items():
-                (directory / f"{name}.csv").write_text(table.to_csv(index=False))
+                written = {"csv": table.to_csv(index=False)}
                 if name != "images":
-                    (directory / f"{name}.md").write_text(markdown(table))
-                    (directory / f"{name}.tex").write_text(latex(table))
+                    written |= {"md": markdown(table), "tex": latex(table)}
+                for suffix, text in written.items():
+                    with replacing(directory / f"{name}.{suffix}") as file:
+                        file.write(text.encode())
         except OSError as error:
             raise XkdError(f"output {directory}: cannot be written ({error.strerror or error})") from None
 

@@ -111,15 +111,15 @@ def transfer_table(comparison: Comparison) -> Table | None:
     if not len(comparison.transfer):
         return None
     columns = {
-        str(score): spec
-        for score in dict.fromkeys(comparison.transfer["score"])
-        if (spec := comparison.spec(str(score))) is not None
+        (test, score): spec
+        for test, score in dict.fromkeys(zip(comparison.transfer["test"], comparison.transfer["score"], strict=True))
+        if (spec := comparison.spec(score, test)) is not None
     }
     own = comparison.own(comparison.scores)
     rows = [row | {"maps_of": row["model"], "measured_on": row["model"]} for row in own.to_dict("records")]
-    found: dict[tuple[str, str], dict[str, dict[Any, Any]]] = {}
+    found: dict[tuple[str, str], dict[tuple[str, str], dict[Any, Any]]] = {}
     for row in (*rows, *comparison.transfer.to_dict("records")):
-        found.setdefault((row["measured_on"], row["maps_of"]), {})[row["score"]] = row
+        found.setdefault((row["measured_on"], row["maps_of"]), {})[row["test"], row["score"]] = row
     lines = [
         Line(
             (model, maps if maps in comparison.models else f"{maps} maps"),

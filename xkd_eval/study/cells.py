@@ -17,6 +17,7 @@ from xkd_eval.engines.eager import chunk_size
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import Target
 from xkd_eval.explainers.base import Explainer
+from xkd_eval.study.directory import PROTOCOL_SCHEMA
 from xkd_eval.study.inputs import StudyInputs
 
 NO_MAPS = "none"
@@ -154,7 +155,7 @@ def describe(cell: Cell, inputs: StudyInputs, device: torch.device) -> dict[str,
     """What a cell is, as protocol.json holds it: a directory is continued by a cell of the same description alone."""
     classifier, options = inputs.classifiers[cell.model], inputs.options
     described = {
-        "schema": "xkd-eval/protocol/2",
+        "schema": PROTOCOL_SCHEMA,
         "version": xkd_eval.__version__,
         "protocol": {"hash": cell.test.protocol.hash, **cell.test.protocol.to_dict()},
         "test": cell.test.name,

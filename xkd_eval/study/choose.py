@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations import TESTS, option_names
@@ -18,12 +19,14 @@ from xkd_eval.registry import name_and_rest
 from xkd_eval.study.options import RunOptions
 from xkd_eval.written import written_options
 
+T = TypeVar("T")
+
 TestLike = str | type[Evaluation] | Evaluation
 """A test by name, with options where wanted ("perturbation:fill=blur"); as a class; or as it is to be run."""
 
 
 def explainers_of(given: Sequence[str | Explainer], rules: Rules, options: RunOptions) -> dict[str, Explainer]:
-    """Explainers by name, under the rules; the same one with other options goes by the name as it was spelt.
+    """Explainers by name, under the rules; of several of one name each goes by the name as it was spelt.
 
     Args:
         given: as a user spells them, or made.
@@ -37,16 +40,15 @@ def explainers_of(given: Sequence[str | Explainer], rules: Rules, options: RunOp
         if list(given) != ["cam"]:
             raise XkdError("maps: scores maps computed elsewhere; it cannot be combined with `explainer`")
         return {StoredMaps.name: StoredMaps(Path(options.maps))}
-    found: dict[str, Explainer] = {}
+    found: list[tuple[str, str, Explainer]] = []
     for method in given:
         made = _explainer(method, rules, options) if isinstance(method, str) else as_explainer(method)
-        if made in found.values():
-            continue
-        spelt = method if isinstance(method, str) else f"{made.name}:{_spelt_options(made)}"
-        found[made.name if made.name not in found else spelt] = made
+        if all(made != other for _, _, other in found):
+            spelt = method if isinstance(method, str) else f"{made.name}:{_spelt_options(made)}"
+            found.append((made.name, spelt, made))
     if not found:
         raise XkdError("explainer: none given; expected names that `xkd-eval explainers` lists")
-    return found
+    return _by_name("explainer", found)
 
 
 def _spelt_options(explainer: Explainer) -> str:
@@ -67,7 +69,7 @@ def options_of(test: TestLike) -> list[str]:
 
 
 def tests_of(given: Sequence[TestLike], rules: Rules, options: Mapping[str, Any]) -> dict[str, Evaluation]:
-    """Tests by name, under the rules; the same test with other options goes by the name as it was spelt.
+    """Tests by name, under the rules; of several of one name each goes by the name as it was spelt.
 
     Args:
         given: as a user spells them.
@@ -77,18 +79,28 @@ def tests_of(given: Sequence[TestLike], rules: Rules, options: Mapping[str, Any]
     Raises:
         XkdError: none, an unknown name, or a value that an option does not take.
     """
-    made: dict[str, Evaluation] = {}
+    found: list[tuple[str, str, Evaluation]] = []
     for test in given:
         if isinstance(test, Evaluation):
             _check_rules(test, rules)
-            made[_free(test.name, f"{test.name}:{test.protocol.hash}", made)] = test
-            continue
-        kind, spelt = _spelt(test)
-        known = {name: value for name, value in options.items() if name in option_names(kind)}
-        made[_free(kind.name, str(test), made)] = kind.create(rules, kind.Options(**{**known, **spelt}))
-    if not made:
+            made, spelt = test, f"{test.name}:{test.protocol.hash}"
+        else:
+            kind, own = _spelt(test)
+            known = {name: value for name, value in options.items() if name in option_names(kind)}
+            made = kind.create(rules, kind.Options(**{**known, **own}))
+            spelt = test if isinstance(test, str) else kind.name
+        if not any(_is_same(made, other) for _, _, other in found):
+            found.append((made.name, spelt, made))
+    if not found:
         raise XkdError(f"tests: none given; expected some of {', '.join(TESTS.names())}")
-    return made
+    return _by_name("tests", found)
+
+
+def _is_same(test: Evaluation, other: Evaluation) -> bool:
+    """Whether two tests ask the same."""
+    if type(test) is not type(other):
+        return False
+    return (test.protocol, test.settings()) == (other.protocol, other.settings())
 
 
 def _check_rules(test: Evaluation, rules: Rules) -> None:
@@ -102,9 +114,20 @@ def _check_rules(test: Evaluation, rules: Rules) -> None:
             )
 
 
-def _free(name: str, spelt: str, taken: Mapping[str, Evaluation]) -> str:
-    """A test's name in tables: as it was spelt, where the name alone is taken."""
-    return name if name not in taken else spelt
+def _by_name(argument: str, found: Sequence[tuple[str, str, T]]) -> dict[str, T]:
+    """(name, spelling, thing) by name; of several of one name each by its spelling.
+
+    Raises:
+        XkdError: two are spelt alike, which tables could not tell apart.
+    """
+    names = Counter(name for name, _, _ in found)
+    chosen: dict[str, T] = {}
+    for name, spelt, thing in found:
+        called = name if names[name] == 1 else spelt
+        if called in chosen:
+            raise XkdError(f"{argument}: two different ones are called {called!r}; give one another name")
+        chosen[called] = thing
+    return chosen
 
 
 def _spelt(test: str | type[Evaluation]) -> tuple[type[Evaluation], dict[str, Any]]:

@@ -20,6 +20,9 @@ from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.protocol import differing_fields
 from xkd_eval.evaluations.scores import Columns
 from xkd_eval.files import replacing
+from xkd_eval.study.summary import SUMMARY_SCHEMA
+
+PROTOCOL_SCHEMA = "xkd-eval/protocol/2"
 
 _SECONDS_PER_PART = 20.0
 _ROWS_PER_PART = 2048
@@ -111,6 +114,12 @@ class RunDirectory:
 
     def _check_same_run(self, file: Path) -> None:
         found = self._read_json(file)
+        schema, expected = found.get("schema"), self._description.get("schema")
+        if schema != expected:
+            raise XkdError(
+                f"output {self.path}: holds a run of another release ({schema}; this one writes {expected}); "
+                "choose another directory, or `overwrite`"
+            )
         differing = [
             f"{part}.{field}"
             for part in _IDENTITY
@@ -212,6 +221,9 @@ def read_run(path: Path) -> tuple[dict[str, Any], dict[str, Any], pa.Table]:
         raise XkdError(f"{path}: holds no finished run; expected protocol.json, summary.json and rows/")
     try:
         description, summary = (json.loads(file.read_text()) for file in files)
+        schemas = (description.get("schema"), summary.get("schema"))
+        if schemas != (PROTOCOL_SCHEMA, SUMMARY_SCHEMA):
+            raise XkdError(f"{path}: holds a run of another release ({schemas[0]}); run it again")
         return description, summary, in_order(concatenated([pq.read_table(part) for part in parts]))
     except (OSError, ValueError) as error:
         raise XkdError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None

@@ -13,16 +13,8 @@ from typing import Any, Literal
 from xkd_eval.errors import XkdError, check_choice
 from xkd_eval.registry import nearest
 
-_PREPROCESS = (
-    "size",
-    "resize",
-    "interpolation",
-    "mean",
-    "std",
-    "channel_order",
-    "value_range",
-    "crop_fraction",
-)
+PREPROCESS = ("size", "resize", "interpolation", "mean", "std", "channel_order", "value_range", "crop_fraction")
+"""The options that correct a model's Preprocess."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +106,7 @@ class RunOptions:
     @property
     def overrides(self) -> dict[str, Any]:
         """The Preprocess fields that are set."""
-        return {name: value for name in _PREPROCESS if (value := getattr(self, name)) is not None}
+        return {name: value for name in PREPROCESS if (value := getattr(self, name)) is not None}
 
     def workers_for(self, n_images: int) -> int:
         """`workers`; by default none for what is decoded before one has started, else the cores but one."""

@@ -74,8 +74,17 @@ def run_study(
             kept = _crossed(runs, inputs, Path(stack.enter_context(TemporaryDirectory())))
         # Of models with equal weights one alone is run, and its maps are everyone's.
         run_cells(runs, [_fresh(job, on) for job in kept if (on := _scoring(job, runs))], inputs, progress)
-    results = {run: _finished(run, described, inputs, state.is_main_process) for run, described in pairs}
+    results: dict[CellRun, EvaluationResult] = {}
+    failed: list[XkdError] = []
+    for run, described in pairs:
+        if run not in results:
+            try:
+                results[run] = _finished(run, described, inputs, state.is_main_process)
+            except XkdError as error:  # must not cost the others their summaries
+                failed.append(error)
     state.wait_for_everyone()
+    if failed:
+        raise failed[0]
     # Equal models of two names share a run.
     return [replace(results[run], model=cell.model) for (run, _), cell in zip(pairs, cells, strict=True)]
 

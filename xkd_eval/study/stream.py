@@ -4,16 +4,13 @@ by every cell that wants it. Cells that are not finished are continued where the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
-
-from xkd_eval.datasets import ImageDataset
 from xkd_eval.datasets.loader import Item, Skipped, stream
-from xkd_eval.devices import process_state
+from xkd_eval.devices import process_state, resolve_device
 from xkd_eval.engines.network import Network
 from xkd_eval.evaluations.batch import MASK_SIZE
 from xkd_eval.study.directory import PartWriter
@@ -21,9 +18,6 @@ from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.photographs import Photographs, Sitting, geometry
 from xkd_eval.study.turns import turns
 from xkd_eval.study.work import CellRun, KeptMaps
-
-if TYPE_CHECKING:
-    from accelerate import PartialState
 
 Progress = Callable[[str, int, int], None]
 """Called with what is under way, the rows that are done and the rows in all (one an image and cell)."""
@@ -47,7 +41,7 @@ def run_cells(
         XkdError: an unreadable image under `strict`, logits that are not finite, a full disk.
     """
     state = process_state(inputs.options.device)
-    device = state.device if inputs.options.device == "auto" else torch.device(inputs.options.device)
+    device = resolve_device(inputs.options.device)
     waiting = [run for run in runs if not run.is_finished]
     missing = {job: places for job in kept if (places := job.missing())}
     state.wait_for_everyone()  # what the others find missing must not depend on what this process writes
@@ -63,7 +57,18 @@ def run_cells(
             here = [run for run in now if run.cell.dataset is dataset]
             jobs = {job: missing[job] for job in writing if job.dataset is dataset}
             report.doing(_title(here, models))
-            sitting = _sitting(dataset, here, jobs, kept, networks, inputs, state, device)
+            # Shared out by position and not by what is left: another process may have written a part since.
+            mine = set(range(state.process_index, len(dataset), state.num_processes))
+            sitting = Sitting(
+                dataset=dataset,
+                inputs=inputs,
+                networks=networks,
+                device=device,
+                geometries=_distinct([geometry(network.preprocess) for network in networks.values()]),
+                todo={run: mine - run.done for run in here},
+                writing={job: places & mine for job, places in jobs.items()},
+                stored={job.source: job for job in kept if job.dataset is dataset},
+            )
             _sit(sitting, report, state.num_processes)
         state.wait_for_everyone()
 
@@ -84,31 +89,6 @@ class _Report:
         self._done = min(self._done + rows * self._processes, self._total)
         if self._progress is not None:
             self._progress(self._what, self._done, self._total)
-
-
-def _sitting(
-    dataset: ImageDataset,
-    runs: Sequence[CellRun],
-    missing: Mapping[KeptMaps, set[int]],
-    kept: Sequence[KeptMaps],
-    networks: Mapping[str, Network],
-    inputs: StudyInputs,
-    state: PartialState,
-    device: torch.device,
-) -> Sitting:
-    """What this process has to do on one data set in one turn."""
-    # Shared out by position and not by what is left: another process may have written a part since.
-    mine = set(range(state.process_index, len(dataset), state.num_processes))
-    return Sitting(
-        dataset=dataset,
-        inputs=inputs,
-        networks=networks,
-        device=device,
-        geometries=_distinct([geometry(network.preprocess) for network in networks.values()]),
-        todo={run: mine - run.done for run in runs},
-        writing={job: places & mine for job, places in missing.items()},
-        stored={job.source: job for job in kept if job.dataset is dataset},
-    )
 
 
 def _sit(sitting: Sitting, report: _Report, processes: int) -> None:

@@ -28,7 +28,7 @@ def turns(
     """Models that are loaded together, with the cells and the kept maps that are due.
 
     A cell is due when the model that answers is there, and each model whose maps it scores is there too or has left
-    them in an earlier turn. The reference is in every turn that has room for two.
+    them in an earlier turn. The reference is in every turn that has room for two and a cell that asks for it.
 
     Args:
         runs: unfinished.
@@ -71,7 +71,7 @@ def at_once(classifiers: Sequence[Classifier], device: torch.device) -> int:
 def _next_labels(
     runs: Sequence[CellRun], jobs: Sequence[KeptMaps], left: Sequence[MapSource], inputs: StudyInputs, size: int
 ) -> list[str]:
-    """All that is asked for, if it fits; else the reference and as many others; else one for which something is due."""
+    """All that is asked for, if it fits; else as many, the reference first; else one for which something is due."""
     asked = _in_order(
         set().union(*(_asked(run.cell, left, inputs) for run in runs), *(_makers(job.source, inputs) for job in jobs)),
         inputs,
@@ -79,7 +79,7 @@ def _next_labels(
     if len(asked) <= size:
         return asked
     if size > 1:
-        return [inputs.reference, *[model for model in asked if model != inputs.reference][: size - 1]]
+        return asked[:size]  # the reference is first where it is asked for
     for model in asked:
         due = any(_is_due(run.cell, [model], left, inputs) for run in runs)
         if due or any(_is_there(job.source, [model], [], inputs) for job in jobs):
