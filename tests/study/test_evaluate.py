@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from torch import nn
 
 from xkd_eval import compare, evaluate, load_classifier, perturbation_test, segmentation_test
 from xkd_eval.classifiers import architectures
@@ -172,6 +173,17 @@ def test_stored_maps_score_as_the_maps_they_were(classifier, images, reference, 
     assert stored.rows.equals(reference.rows)
 
 
+def test_other_maps_in_the_same_folder_are_another_run(classifier, images, tmp_path):
+    here = {"limit": 3, "figures": False, "maps": tmp_path / "maps", "output": tmp_path / "run"}
+    segmentation_test(classifier, images, save_maps=tmp_path / "maps", limit=3)
+    first = segmentation_test(classifier, images, **here)
+    assert segmentation_test(classifier, images, **here).continued == 3
+    segmentation_test(classifier, images, explainer="random", save_maps=tmp_path / "maps", limit=3)
+    with pytest.raises(XkdError, match=r"these differ: explainer\.digest"):
+        segmentation_test(classifier, images, **here)
+    assert not segmentation_test(classifier, images, **here, overwrite=True).rows.equals(first.rows)
+
+
 def test_two_processes_write_the_same_rows(classifier, images, reference, tmp_path):
     script = tmp_path / "two.py"
     script.write_text(
@@ -197,15 +209,23 @@ def test_two_processes_write_the_same_rows(classifier, images, reference, tmp_pa
         np.testing.assert_array_equal(ours, theirs, err_msg=name)
 
 
-def test_explainers_see_images_by_the_protocols_convention(classifier, images):
+def test_explainers_see_images_by_the_protocols_convention(images):
     """What is black, or what a photograph was, is not a matter of the model's own mean and deviation there."""
-    light = load_classifier(classifier.model, size=(64, 64), mean=(0.9, 0.1, 0.5), std=(0.1, 0.9, 2.0))
+    torch.manual_seed(0)
+    coarse = nn.Conv2d(3, 8, 16, stride=16)  # at the 224 px of the protocol gradients would take a gigabyte otherwise
+    module = nn.Sequential(coarse, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+    own, light = (
+        load_classifier(module, size=(64, 64), mean=mean, std=std)
+        for mean, std in ((0.5, 0.5), ((0.9, 0.1, 0.5), (0.1, 0.9, 2.0)))
+    )
     for explainer in ("edges", "integrated_gradients:steps=4"):
         ours, theirs = (
-            segmentation_test(model, images, protocol="chefer", explainer=explainer, limit=3)
-            for model in (classifier, light)
+            segmentation_test(model, images, protocol="chefer", explainer=explainer, limit=3) for model in (own, light)
         )
         assert ours.rows.equals(theirs.rows)
+        # Black is not what it is under the model's own convention.
+        apart = [segmentation_test(model, images, explainer=explainer, limit=3).rows for model in (own, light)]
+        assert explainer == "edges" or not apart[0].equals(apart[1])
 
 
 def test_bf16_moves_the_areas_little(classifier, images, reference):

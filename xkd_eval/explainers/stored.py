@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 from zipfile import BadZipFile
@@ -44,8 +46,17 @@ class StoredMaps(Explainer):
             raise XkdError(f"maps: '{self.directory}' is no folder; expected one with an .npy or .npz file an image id")
 
     def parameters(self) -> dict[str, Any]:
-        """The folder, as text."""
-        return {key: str(value) for key, value in asdict(self).items()}
+        """The folder, and a digest of its files' names, sizes and times: a run is not continued on other maps."""
+        return {"directory": str(self.directory), "digest": self._digest}
+
+    @cached_property
+    def _digest(self) -> str:
+        files = sorted(Path(self.directory).rglob("*.np[yz]"))
+        listed = [
+            (path.relative_to(self.directory).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
+            for path in files
+        ]
+        return hashlib.sha256(repr(listed).encode()).hexdigest()[:12]
 
     def __call__(
         self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
