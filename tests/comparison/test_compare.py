@@ -172,9 +172,9 @@ def test_images_hold_every_models_answer_and_agreement(with_itself, images):
     assert own["ssim"].mean() == pytest.approx(mean)
 
 
-def test_seeds_of_one_name_are_pooled(images):
+def test_seeds_of_one_name_are_pooled(images, tmp_path):
     models = ["embedded/teacher", "kd=embedded/kd", "kd=embedded/cat_kd", "plain=embedded/plain"]
-    found = compare(models, images, floors=False)
+    found = compare(models, images, floors=False, runs=tmp_path)
     assert found.models == ("teacher", "kd", "plain")
     both = [
         perturbation_test(f"embedded/{name}", images).summary["positive"]["auc"]["value"] for name in ("kd", "cat_kd")
@@ -188,9 +188,8 @@ def test_seeds_of_one_name_are_pooled(images):
     assert np.isnan(difference["p"].item())
     assert set(of(found.agreement, model="kd")["seeds"]) == {2}
     assert set(found.images["model"]) == {"teacher", "kd (1)", "kd (2)", "plain"}
-    from_mapping = compare(
-        {"teacher": "embedded/teacher", "kd": ["embedded/kd", "embedded/cat_kd"]}, images, floors=False
-    )
+    mapping = {"teacher": "embedded/teacher", "kd": ["embedded/kd", "embedded/cat_kd"]}
+    from_mapping = compare(mapping, images, floors=False, runs=tmp_path)
     assert of(from_mapping.scores, model="kd", score="positive.auc")["value"].item() == pooled["value"].item()
 
 
@@ -206,7 +205,8 @@ def test_explainers_side_by_side_are_comparable(images, tmp_path):
 
 @pytest.mark.parametrize("options", [{"protocol": "exp-kd"}, {"resize": "crop", "crop_fraction": 0.6}])
 def test_the_references_class_is_explained_by_the_rules_of_the_test(options):
-    found = compare(["embedded/teacher", "embedded/plain"], EmbeddedDataset("test", size=12), floors=False, **options)
+    few, tests = EmbeddedDataset("test", size=12), ["segmentation", "agreement"]
+    found = compare(["embedded/teacher", "embedded/plain"], few, floors=False, tests=tests, **options)
     answers = found.images.pivot(index="id", columns="model", values="predicted")
     assert (answers["teacher"] == answers["plain"]).any()
     both = of(found.agreement, model="plain", measure="spearman", outcome="both right").set_index("target")["value"]

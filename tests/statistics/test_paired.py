@@ -1,5 +1,7 @@
 """Paired statistics against scipy, statsmodels' definitions by hand, and degenerate cases."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -61,6 +63,24 @@ def test_wilcoxon_and_its_effect_size():
     assert rank_biserial(differences) == pytest.approx((14 - 1) / 15)
     assert rank_biserial(-differences) == pytest.approx(-(14 - 1) / 15)
     assert rank_biserial(np.ones(4)) == 1.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_wilcoxon_with_ties_is_the_share_of_all_signs(seed):
+    generator = np.random.default_rng(seed)
+    moved = generator.integers(1, 5, 11) * generator.choice([-1.0, 1.0], 11)
+    ranks = stats.rankdata(np.abs(moved))
+    signs = np.array(list(itertools.product([0, 1], repeat=11)))
+    sums, ours = signs @ ranks, ranks[moved > 0].sum()
+    assert wilcoxon_p(moved) == pytest.approx(min(1, 2 * min((sums <= ours).mean(), (sums >= ours).mean())), abs=1e-14)
+
+
+def test_wilcoxon_by_hand_and_by_scipy():
+    # Ten equal ranks: P(X >= 6), X ~ B(10, 1/2), twice.
+    assert wilcoxon_p(np.array([1.0] * 6 + [-1.0] * 4)) == pytest.approx(2 * 386 / 1024)
+    for n in (30, 50, 51, 200):
+        differences = np.random.default_rng(n).normal(0.2, 1, n)
+        assert wilcoxon_p(differences) == pytest.approx(stats.wilcoxon(differences).pvalue, rel=1e-12)
 
 
 def test_mcnemar_by_hand():

@@ -12,7 +12,7 @@ from xkd_eval.cli.app import app
 from xkd_eval.cli.console import Command, console, keeping_what_is_done
 
 _OVERLAID = 4
-_IMAGES, _QUICK = 120, 40
+_IMAGES, _QUICK = 100, 40
 
 _MODELS = [f"embedded/{name}" for name in EMBEDDED]
 

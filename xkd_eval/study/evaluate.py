@@ -59,7 +59,8 @@ def evaluate(
 
     Example:
         >>> import xkd_eval
-        >>> study = xkd_eval.evaluate("embedded/kd", explainers=["cam", "random"], tests="perturbation:fill=mean")
+        >>> options = {"tests": "perturbation:fill=mean", "limit": 8}
+        >>> study = xkd_eval.evaluate("embedded/kd", explainers=["cam", "random"], **options)
         >>> sorted(set(study.scores["maps"]))
         ['cam', 'random']
     """
