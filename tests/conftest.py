@@ -28,6 +28,14 @@ from torch import nn  # noqa: E402
 SHARED = Path(os.environ.get("XKD_SHARED", Path(__file__).parents[2] / "shared"))
 
 
+_LONG = ("study", "runs", "comparison", "extension", "training")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Folders whose files take long come first, so that no process is left alone with one of them."""
+    items.sort(key=lambda item: item.path.parent.name not in _LONG)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with real data and golden files; tests that need it skip where it is absent."""
