@@ -12,6 +12,7 @@ from xkd_eval.comparison.findings import sentences
 from xkd_eval.comparison.result import Comparison
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.errors import XkdError
+from xkd_eval.evaluations.segmentation.test import SegmentationTest
 
 
 @pytest.fixture(scope="module")
@@ -304,7 +305,8 @@ def test_tests_may_be_one_and_must_say_something_of_a_model_alone(images):
 
 
 @pytest.mark.parametrize(
-    "option", [{"limit": 2}, {"data": "embedded/other"}, {"explainer": "random"}, {"tests": "segmentation"}]
+    "option",
+    [{"limit": 2}, {"data": "embedded/other"}, {"explainer": "random"}, {"tests": "segmentation"}, {"floors": False}],
 )
 def test_run_directories_take_no_option_of_what_is_computed(images, tmp_path, option):
     for name in ("plain", "kd"):
@@ -315,7 +317,7 @@ def test_run_directories_take_no_option_of_what_is_computed(images, tmp_path, op
 
 def test_options_that_none_of_the_chosen_tests_takes_are_refused(images):
     models = ["embedded/teacher", "embedded/plain"]
-    with pytest.raises(XkdError, match=r"^fractions: none of the tests takes it \(segmentation\)"):
+    with pytest.raises(XkdError, match=r"^fractions: none of the tests takes it, as perturbation would"):
         compare(models, images, tests="segmentation", fractions=(0.0, 0.5, 1.0))
 
 
@@ -366,3 +368,45 @@ def test_a_model_may_be_given_under_two_names(tmp_path):
     found = compare(models, runs=tmp_path, **options)
     pd.testing.assert_frame_equal(found.scores, compare(models, **options).scores)
     assert found.models == ("teacher", "a", "b")
+
+
+def test_maps_of_the_true_class_are_kept_where_there_is_a_label(images, tmp_path):
+    few = EmbeddedDataset("test", size=4)
+    names = load_classifier("embedded/kd").class_names
+    few.labels = ["nameless", *(names[int(label)] for label in few.labels[1:])]
+    few.label_kind = "name"
+    models = ["embedded/teacher", "embedded/plain"]
+    options = {"floors": False, "explainer": "gradcam", "target": "true", "output": tmp_path}
+    found = compare(models, few, **options)
+    assert set(found.scores["n_images"]) == {3}
+    seen = []
+    compare(models, few, **options, progress=lambda *at: seen.append(at))
+    assert not seen
+    assert len(list((tmp_path / "runs" / "maps").rglob("*.npy"))) == 2 * 3
+
+
+def test_segmentation_and_agreement_may_be_on_two_sets(tmp_path):
+    models, tests = ["embedded/teacher", "embedded/plain"], ["segmentation", "agreement"]
+    photographs, masks = EmbeddedDataset("test", size=4), EmbeddedDataset("train", size=4)
+    found = compare(models, photographs, masks=masks, tests=tests, floors=False, output=tmp_path)
+    assert len(found.agreement)
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_runs_of_one_name_have_one_kind_of_maps(images, tmp_path):
+    for explainer in ("cam", "gradcam"):
+        segmentation_test(
+            "embedded/kd", images, explainer=explainer, output=tmp_path / explainer, limit=4, figures=False
+        )
+    runs = {"teacher": tmp_path / "cam", "kd": [tmp_path / "cam", tmp_path / "gradcam"]}
+    with pytest.raises(XkdError, match=r"^models: the runs called kd have maps of cam and gradcam"):
+        compare(runs)
+
+
+def test_a_class_is_a_test_and_masks_that_nothing_needs_are_refused(images):
+    models = ["embedded/teacher", "embedded/plain"]
+    assert set(compare(models, images, tests=SegmentationTest, floors=False, limit=4).scores["test"]) == {
+        "segmentation"
+    }
+    with pytest.raises(XkdError, match=r"^masks: none of the tests needs them \(perturbation\)"):
+        compare(models, images, tests="perturbation", masks=images, limit=4)

@@ -19,10 +19,13 @@ from xkd_eval.classifiers import architectures
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.errors import XkdError
+from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.perturbation.options import PerturbationOptions
 from xkd_eval.evaluations.perturbation.test import PerturbationTest
 from xkd_eval.evaluations.protocol import shared_rules
+from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.explainers.references import Random
+from xkd_eval.study.evaluate import evaluate_one
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "summary.schema.json").read_text())
 
@@ -41,6 +44,18 @@ def images() -> EmbeddedDataset:
 @pytest.fixture(scope="module")
 def reference(classifier, images):
     return perturbation_test(classifier, images)
+
+
+class PerTest(Evaluation):
+    """A test without rules of its own."""
+
+    title, citation = "Mine", "for the test"
+
+    def rows(self, batch):
+        return {"value": np.full(len(batch.images), self.value)}
+
+    def specs(self):
+        return (ScoreSpec("value", "value", lambda means: means["value"]),)
 
 
 def same_rows(ours, theirs) -> bool:
@@ -141,6 +156,30 @@ def test_a_directory_of_another_release_is_refused(classifier, images, tmp_path,
     if file == "protocol.json":
         with pytest.raises(XkdError, match=r"^output .*: holds a run of another release .*or `overwrite`"):
             perturbation_test(classifier, images, output=tmp_path / "former", **run)
+    else:  # of the same rows
+        assert perturbation_test(classifier, images, output=tmp_path / "former", **run).summary["schema"].endswith("/2")
+
+
+@pytest.mark.parametrize("written", ["[]", '{"schema": "xkd-eval/protocol/2"}'])
+def test_a_damaged_description_is_said_to_be_damaged(classifier, images, tmp_path, written):
+    perturbation_test(classifier, images, output=tmp_path, limit=3, figures=False)
+    (tmp_path / "protocol.json").write_text(written)
+    with pytest.raises(XkdError, match=r"protocol\.json.* is damaged"):
+        compare([tmp_path, tmp_path])
+
+
+def test_a_kill_before_the_first_file_is_whole_costs_nothing(classifier, images, tmp_path):
+    (tmp_path / ".protocol.json.0a1b2c3d").write_text("{")
+    assert segmentation_test(classifier, images, output=tmp_path, limit=3, figures=False).summary["n_images"] == 3
+
+
+def test_a_directory_of_another_test_is_refused(classifier, images, tmp_path):
+    mine, yours = (
+        type("Mine", (PerTest,), {"name": name, "value": value}) for name, value in (("mine", 1.0), ("yours", 2.0))
+    )
+    evaluate_one(mine, classifier, images, output=tmp_path, limit=3, figures=False)
+    with pytest.raises(XkdError, match=r"these differ: test"):
+        evaluate_one(yours, classifier, images, output=tmp_path, limit=3, figures=False)
 
 
 def test_another_model_is_refused(classifier, images, tmp_path):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from xkd_eval import evaluate
+from xkd_eval import evaluate, segmentation_test
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.errors import XkdError
+from xkd_eval.explainers.references import Random
 from xkd_eval.study import inputs
 
 
@@ -41,8 +42,20 @@ def test_labels_that_are_not_the_models_are_looked_up_once(monkeypatch):
         ({"seed": "x"}, "seed: got 'x'; expected a whole number"),
         ({"save_maps": "there"}, "save_maps: keeps one model's maps"),
         ({"masks": "nowhere"}, "masks: 'nowhere' does not exist"),
+        ({"tests": 3}, "tests: got 3; expected a name, or several"),
+        ({"tests": [3]}, "tests: got 3; expected names that"),
+        ({"tests": "perturbation", "masks": "embedded"}, "masks: none of the tests needs them"),
+        ({"explainers": None}, "explainers: got None; expected a name, or several"),
+        ({"explainers": Random}, "explainer: .*Random.*"),
+        ({"models": {"a": [], "b": "embedded/kd"}}, "models: none given for 'a'"),
+        ({"fill": "blur"}, "fill: none of the tests takes it, as perturbation would"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options, message):
     with pytest.raises(XkdError, match=message):
-        evaluate("embedded/kd", tests="segmentation", limit=4, **options)
+        evaluate(**{"models": "embedded/kd", "tests": "segmentation", "limit": 4, **options})
+
+
+def test_maps_are_not_read_from_the_folder_that_they_are_written_to(tmp_path):
+    with pytest.raises(XkdError, match=r"save_maps: .* is the folder that `maps` are read from"):
+        segmentation_test("embedded/kd", limit=4, maps=tmp_path, save_maps=str(tmp_path))

@@ -12,7 +12,7 @@ from xkd_eval import compare, evaluate, perturbation_test, segmentation_test
 from xkd_eval.engines import network
 from xkd_eval.errors import XkdError
 
-from .conftest import CountedImages
+from .conftest import CountedCam, CountedImages
 
 TESTS = ["perturbation", "segmentation", "agreement"]
 FRACTIONS = (0.3, 0.6)
@@ -197,6 +197,24 @@ def test_kept_maps_of_another_set_with_the_same_ids_are_not_taken(counted, tmp_p
     counted.reset()
     compare(counted.models, other, explainer=counted.explainer, tests=["perturbation"], runs=tmp_path)
     assert sum(counted.explainer.explained.values()) == 3 * len(other)
+
+
+class Sized(CountedCam):
+    """A map that knows at which size it will be scored."""
+
+    name, reads_size = "sized", True
+
+    def __call__(self, classifier, images, classes, context=None):
+        maps = super().__call__(classifier, images, classes, context)
+        return maps if context.size is None else maps.flip(2) * context.size[0]
+
+
+def test_maps_that_depend_on_the_size_are_not_read_back(counted, tmp_path):
+    whole = {"floors": False, "explainer": Sized()}
+    fresh = compare(counted.models, counted.images, output=tmp_path / "fresh", **whole)
+    compare(counted.models, counted.images, tests="perturbation", output=tmp_path / "continued", **whole)
+    continued = compare(counted.models, counted.images, output=tmp_path / "continued", **whole)
+    pd.testing.assert_frame_equal(continued.scores, fresh.scores)
 
 
 @pytest.mark.parametrize("function", [evaluate, compare])

@@ -43,7 +43,14 @@ def compare(
         str | None, typer.Option("--teacher", "-t", help="The reference, before all MODELS.", rich_help_panel=o.WHAT)
     ] = None,
     explainer: o.ExplainerName = "cam",
-    tests: o.Tests = [],  # noqa: B006 - typer copies it
+    tests: Annotated[
+        list[str],
+        typer.Option(
+            "--test",
+            help="By default all for which the data has what they need; several by commas, or repeat it.",
+            rich_help_panel=o.WHAT,
+        ),
+    ] = [],  # noqa: B006 - typer copies it
     floors: Annotated[
         bool, typer.Option(help="Score random, centre and edge maps, and the oracle, too.", rich_help_panel=o.WHAT)
     ] = True,

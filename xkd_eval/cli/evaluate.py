@@ -40,7 +40,10 @@ def evaluate(
             rich_help_panel=o.WHAT,
         ),
     ] = ["cam"],  # noqa: B006 - typer copies it
-    tests: o.Tests = ["perturbation"],  # noqa: B006
+    tests: Annotated[
+        list[str],
+        typer.Option("--test", help="See `xkd-eval tests`; several by commas, or repeat it.", rich_help_panel=o.WHAT),
+    ] = ["perturbation"],  # noqa: B006
     runs: o.Runs = None,
 ) -> None:
     """Models x explainers x tests in one stream: each photograph is read, classified and explained once."""

@@ -39,10 +39,6 @@ Masks = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
-Tests = Annotated[
-    list[str],
-    typer.Option("--test", help="See `xkd-eval tests`; several by commas, or repeat it.", rich_help_panel=WHAT),
-]
 Runs = Annotated[
     Path | None,
     typer.Option(

@@ -113,7 +113,8 @@ def print_comparison(result: Comparison) -> None:
             row.model: f"{_number(spec, row.value)} [dim]{_interval(spec, [row.low, row.high])}[/dim]"
             for row in rows.itertuples()
         }
-        table.add_row(score, *(cells.get(model, "") for model in result.models))
+        name = score if len(own.loc[own["score"] == score, "test"].unique()) == 1 else f"{score} ({test})"
+        table.add_row(escape(name), *(cells.get(model, "") for model in result.models))
     console.print(table)
     for finding in findings(result):
         console.print(f"\n[b]{escape(finding.title)}[/b]", highlight=False)

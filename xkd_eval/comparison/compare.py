@@ -26,14 +26,13 @@ from xkd_eval.comparison.tables import (
 )
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.errors import XkdError
-from xkd_eval.evaluations import TESTS, option_names
+from xkd_eval.evaluations import TESTS
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.explainers import Explainer
 from xkd_eval.study.cells import MapSource, default_directory, maps_folder
-from xkd_eval.study.choose import explainers_of, options_of, tests_of
+from xkd_eval.study.choose import TestLike, explainers_of, listed, options_of, read_options, tests_of
 from xkd_eval.study.inputs import Data, StudyInputs, open_data, open_masks, sets_for
 from xkd_eval.study.models import Models, NamedModel, name_models
-from xkd_eval.study.options import split_options
 from xkd_eval.study.result import EvaluationResult
 from xkd_eval.study.run import run_study
 from xkd_eval.study.stream import Progress
@@ -52,7 +51,7 @@ def compare_models(
     masks: Data | None = None,
     explainer: str | Explainer = "cam",
     floors: bool = True,
-    tests: str | Sequence[str] | None = None,
+    tests: TestLike | Sequence[TestLike] | None = None,
     runs: Path | None = None,
     progress: Progress | None = None,
     **options: Any,
@@ -63,14 +62,15 @@ def compare_models(
         models, data, masks, explainer, floors, tests, progress, options: as for `xkd_eval.compare`.
         runs: where the runs of single cells lie; None keeps everything in memory.
     """
-    known = [name for kind in TESTS.names() for name in option_names(TESTS[kind])]
     if unread := [name for name in _OWN if name in options]:
         raise XkdError(f"{unread[0]}: a comparison makes its own; leave it out")
-    run, chosen = split_options(options, known)
+    kinds = _tests(tests, True)
+    run, chosen = read_options(options, kinds)
     named = name_models(models)
     _check(named)
     if named[0].is_run:
         computed = {"data": data != "embedded", "masks": masks, "explainer": explainer != "cam", "tests": tests}
+        computed |= {"floors": not floors}
         unread = [name for name, value in computed.items() if value]
         unread += [name for name in options if name not in _OF_TABLES]
         if unread:
@@ -103,18 +103,19 @@ def _of_runs(named: Sequence[NamedModel], seed: int) -> Comparison:
     """The comparison of finished run directories."""
     own = [EvaluationResult.read(Path(str(entry.model)), entry.name) for entry in named]
     _check_one_test(own)
+    _check_one_kind_of_maps(own, named)
     return _tables(_Found({entry.name: entry.group for entry in named}, {"own": own}), None, seed)
 
 
 def _made(
-    names: str | Sequence[str] | None, has_masks: bool, inputs: StudyInputs, options: Mapping[str, Any]
+    tests: TestLike | Sequence[TestLike] | None, has_masks: bool, inputs: StudyInputs, options: Mapping[str, Any]
 ) -> dict[str, Evaluation]:
     """The tests by name, under their options; see `_tests`.
 
     Raises:
         XkdError: an option that none of them takes, two of one kind, or none that says something of a model alone.
     """
-    chosen = _tests(names, has_masks)
+    chosen = _tests(tests, has_masks)
     taken = [name for test in chosen for name in options_of(test)]
     made = tests_of(chosen, inputs.rules, options)
     if unread := [name for name in options if name not in taken]:
@@ -140,10 +141,10 @@ def _maps_folders(
     return {model: (maps, runs / "maps" / maps_folder(inputs, maps, dataset)) for model, maps in own.items()}
 
 
-def _tests(names: str | Sequence[str] | None, has_masks: bool) -> list[str | type[Evaluation]]:
+def _tests(tests: TestLike | Sequence[TestLike] | None, has_masks: bool) -> list[TestLike]:
     """Those that are named; by default all that stand in comparisons and find what they need."""
-    if names is not None:
-        return [names] if isinstance(names, str) else list(names)
+    if tests is not None:
+        return listed("tests", tests, (str, type, Evaluation))
     return [kind for _, kind in TESTS.items() if kind.in_comparisons and (has_masks or not kind.needs_masks)]
 
 
@@ -152,7 +153,8 @@ def _check(named: Sequence[NamedModel]) -> None:
         raise XkdError(f"models: {len(named)} model given; expected at least two, the teacher first")
     runs = [entry.name for entry in named if entry.is_run]
     if runs and len(runs) < len(named):
-        raise XkdError(f"models: {runs[0]} is a run directory and others are models; give one kind")
+        other = next(entry.name for entry in named if not entry.is_run)
+        raise XkdError(f"models: {runs[0]} is a run directory and {other} is none; give one kind")
     floor = next((model.group for model in named if model.group in (*FLOORS, CEILING) and not runs), None)
     if floor is not None:
         raise XkdError(f"models: one is called {floor!r}, as a floor is; give it another NAME=MODEL")
@@ -166,6 +168,16 @@ def _check_one_test(results: Sequence[EvaluationResult]) -> None:
     if len({result.test.name for result in results}) > 1:
         listed = ", ".join(f"{result.model} ({result.test.name})" for result in results)
         raise XkdError(f"models: run directories of one test expected; found {listed}")
+
+
+def _check_one_kind_of_maps(results: Sequence[EvaluationResult], named: Sequence[NamedModel]) -> None:
+    maps: dict[str, str] = {}
+    for entry, result in zip(named, results, strict=True):
+        if maps.setdefault(entry.group, result.maps) != result.maps:
+            raise XkdError(
+                f"models: the runs called {entry.group} have maps of {maps[entry.group]} and {result.maps}; "
+                "runs of one name are training seeds: give one another NAME="
+            )
 
 
 @dataclass
@@ -246,6 +258,8 @@ def _agreements(found: _Found, inputs: StudyInputs | None, seed: int) -> tuple[l
     ids = common_ids([*first, *pairs])
     pairs, floors = ([result.restricted(ids) for result in group] for group in (pairs, floors))
     rows = agreement_rows(pairs, floors, found.groups, seed)
+    if not first:  # no test of these images tells the models' answers
+        return rows, []
     return rows, image_rows(first, pairs, floors, inputs.classifiers, ids)
 
 
@@ -264,8 +278,8 @@ def _transfer(found: _Found, test: str, floors: Sequence[SeedGroup], ids: Sequen
     members: dict[tuple[str, str], list[EvaluationResult]] = {}
     for source, result in zip(found.sources, found.of("crossed"), strict=True):
         if result.test.name == test:
-            pair = (found.groups[source], found.groups[result.model])
-            members.setdefault(pair, []).append(result.restricted([name for name in ids if name in result.ids]))
+            pair, scored = (found.groups[source], found.groups[result.model]), set(result.ids)
+            members.setdefault(pair, []).append(result.restricted([name for name in ids if name in scored]))
     # Where the reference answers to the maps of each seed of a student, the seeds are the student's.
     crossed = [
         row

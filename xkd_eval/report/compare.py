@@ -11,6 +11,7 @@ from xkd_eval.devices import process_state
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import Explainer
 from xkd_eval.report.write import write_report
+from xkd_eval.study.choose import TestLike
 from xkd_eval.study.inputs import Data
 from xkd_eval.study.models import Models
 from xkd_eval.study.stream import Progress
@@ -25,7 +26,7 @@ def compare(
     masks: Data | None = None,
     explainer: str | Explainer = "cam",
     floors: bool = True,
-    tests: str | Sequence[str] | None = None,
+    tests: TestLike | Sequence[TestLike] | None = None,
     output: str | Path | None = None,
     runs: str | Path | None = None,
     pictured: int = PICTURED,

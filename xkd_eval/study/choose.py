@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from xkd_eval.explainers import Explainer, as_explainer
 from xkd_eval.explainers.cam import Cam
 from xkd_eval.explainers.stored import StoredMaps
 from xkd_eval.registry import name_and_rest
-from xkd_eval.study.options import RunOptions
+from xkd_eval.study.options import RunOptions, split_options
 from xkd_eval.written import written_options
 
 T = TypeVar("T")
@@ -61,6 +61,39 @@ def _explainer(text: str, rules: Rules, options: RunOptions) -> Explainer:
     if isinstance(made, Cam) and "reduction" not in written:
         made = replace(made, reduction=rules.cam_channels)
     return made if "seed" in written else made.seeded(options.seed)
+
+
+def listed(argument: str, given: Any, single: tuple[type, ...]) -> list[Any]:
+    """One or several as a list.
+
+    Args:
+        argument: its name, for the message.
+        given: by the user.
+        single: the types of one.
+
+    Raises:
+        XkdError: neither one nor several.
+    """
+    if isinstance(given, single):
+        return [given]
+    if not isinstance(given, Iterable):
+        raise XkdError(f"{argument}: got {given!r}; expected a name, or several")
+    return list(given)
+
+
+def read_options(given: Mapping[str, Any], tests: Sequence[TestLike]) -> tuple[RunOptions, dict[str, Any]]:
+    """Keyword arguments as RunOptions, and those of the tests that are run.
+
+    Raises:
+        XkdError: one that nothing reads; another test that would is named.
+    """
+    taken = [name for test in tests for name in options_of(test)]
+    own = {field.name for field in fields(RunOptions)}
+    for name in given.keys() - own - set(taken):
+        others = [test for test, kind in TESTS.items() if name in option_names(kind)]
+        if others:
+            raise XkdError(f"{name}: none of the tests takes it, as {' and '.join(others)} would; leave it out")
+    return split_options(given, taken)
 
 
 def options_of(test: TestLike) -> list[str]:
@@ -133,6 +166,8 @@ def _by_name(argument: str, found: Sequence[tuple[str, str, T]]) -> dict[str, T]
 def _spelt(test: str | type[Evaluation]) -> tuple[type[Evaluation], dict[str, Any]]:
     if isinstance(test, type):
         return test, {}
+    if not isinstance(test, str):
+        raise XkdError(f"tests: got {test!r}; expected names that `xkd-eval tests` lists")
     name, text = name_and_rest(test)
     kind = TESTS[name]
     return kind, written_options(kind.Options, text, f"tests {name}")

@@ -26,7 +26,8 @@ PROTOCOL_SCHEMA = "xkd-eval/protocol/2"
 
 _SECONDS_PER_PART = 20.0
 _ROWS_PER_PART = 2048
-_IDENTITY = ("protocol", "model", "explainer", "reference", "precision", "settings", "data")
+_PARTS = ("protocol", "model", "explainer", "precision", "settings", "data")
+_IDENTITY = ("test", "reference", *_PARTS)
 
 
 class RunDirectory:
@@ -58,9 +59,10 @@ class RunDirectory:
 
     @property
     def summary(self) -> dict[str, Any] | None:
-        """The finished run's summary; None while it is unfinished."""
+        """The finished run's summary; None while it is unfinished, or where another release summarised its rows."""
         file = self.path / "summary.json"
-        return self._read_json(file) if file.is_file() else None
+        found = self._read_json(file) if file.is_file() else {}
+        return found if found.get("schema") == SUMMARY_SCHEMA else None
 
     def write_part(self, rows: pa.Table) -> None:
         """Add rows. The file appears whole or not at all."""
@@ -90,11 +92,15 @@ class RunDirectory:
             self._clear()
         if file.is_file():
             self._check_same_run(file)
-        elif self.path.is_dir() and any(self.path.iterdir()) and not overwrite:
+        elif not overwrite and self._holds_other_files():
             raise XkdError(f"output {self.path}: holds files that are no run of this tool; choose an empty directory")
         else:
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(file, self._description)
+
+    def _holds_other_files(self) -> bool:
+        # What a kill leaves of the first write begins with a dot.
+        return self.path.is_dir() and not all(file.name.startswith(".") for file in self.path.iterdir())
 
     def _clear(self) -> None:
         # The summary first and the protocol last, so that what a kill leaves is an unfinished run of the old protocol.
@@ -221,9 +227,13 @@ def read_run(path: Path) -> tuple[dict[str, Any], dict[str, Any], pa.Table]:
         raise XkdError(f"{path}: holds no finished run; expected protocol.json, summary.json and rows/")
     try:
         description, summary = (json.loads(file.read_text()) for file in files)
+        if not (isinstance(description, dict) and isinstance(summary, dict)):
+            raise ValueError("protocol.json or summary.json is damaged")
         schemas = (description.get("schema"), summary.get("schema"))
         if schemas != (PROTOCOL_SCHEMA, SUMMARY_SCHEMA):
-            raise XkdError(f"{path}: holds a run of another release ({schemas[0]}); run it again")
+            raise XkdError(f"{path}: holds a run of another release ({', '.join(map(str, schemas))}); run it again")
+        if lacking := [part for part in _PARTS if part not in description]:
+            raise ValueError(f"protocol.json is damaged: it lacks {', '.join(lacking)}")
         return description, summary, in_order(concatenated([pq.read_table(part) for part in parts]))
     except (OSError, ValueError) as error:
         raise XkdError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None

@@ -15,10 +15,9 @@ from xkd_eval.evaluations.segmentation.test import SegmentationTest
 from xkd_eval.explainers import Explainer
 from xkd_eval.files import replacing
 from xkd_eval.study.cells import default_directory, own_cells
-from xkd_eval.study.choose import TestLike, explainers_of, options_of, tests_of
+from xkd_eval.study.choose import TestLike, explainers_of, listed, read_options, tests_of
 from xkd_eval.study.inputs import Data, StudyInputs, open_data, open_masks, sets_for
 from xkd_eval.study.models import Model, Models, name_models
-from xkd_eval.study.options import split_options
 from xkd_eval.study.result import EvaluationResult, Study
 from xkd_eval.study.run import run_study
 from xkd_eval.study.stream import Progress
@@ -64,8 +63,8 @@ def evaluate(
         >>> sorted(set(study.scores["maps"]))
         ['cam', 'random']
     """
-    kinds = [tests] if isinstance(tests, str | type | Evaluation) else list(tests)
-    run, chosen = split_options(options, [name for kind in kinds for name in options_of(kind)])
+    kinds = listed("tests", tests, (str, type, Evaluation))
+    run, chosen = read_options(options, kinds)
     if run.save_maps is not None:
         raise XkdError("save_maps: keeps one model's maps; use perturbation_test or segmentation_test")
     named = name_models(models)
@@ -73,7 +72,7 @@ def evaluate(
     made = tests_of(kinds, inputs.rules, chosen)
     dataset = open_data(data, run, run.labels)
     sets = sets_for(made, dataset, open_masks(masks, run))
-    methods = [explainers] if isinstance(explainers, str | Explainer) else list(explainers)
+    methods = listed("explainers", explainers, (str, type, Explainer))
     cells = own_cells(inputs, made, sets, explainers_of(methods, inputs.rules, run))
     if not cells:
         raise XkdError(f"models: {', '.join(made)} holds models against a reference; give at least two")
@@ -172,7 +171,7 @@ def evaluate_one(
         model, data, explainer, progress: as for `perturbation_test`.
         options: the test's, and those of RunOptions; `output` is the run's directory, "auto" one under runs/.
     """
-    run, chosen = split_options({"figures": True, **options}, options_of(test))
+    run, chosen = read_options({"figures": True, **options}, [test])
     inputs = StudyInputs.load(name_models(model), run)
     made = tests_of([test], inputs.rules, chosen)
     sets = sets_for(made, open_data(data, run, run.labels), None)

@@ -156,8 +156,10 @@ def sets_for(
     """Test -> the data set that it scores: `masks` for those that need masks, where it is given, `data` for the others.
 
     Raises:
-        XkdError: a set lacks what its test needs.
+        XkdError: a set lacks what its test needs, or masks that none needs.
     """
+    if masks is not None and not any(test.needs_masks for test in tests.values()):
+        raise XkdError(f"masks: none of the tests needs them ({', '.join(tests)}); leave it out")
     sets = {}
     for name, test in tests.items():
         chosen = masks if test.needs_masks and masks is not None else data

@@ -54,6 +54,8 @@ def name_models(models: Models) -> list[NamedModel]:
         models = [models]
     if not models:
         raise XkdError("models: none given; expected at least one")
+    if isinstance(models, Mapping) and (empty := [name for name, given in models.items() if given in ([], ())]):
+        raise XkdError(f"models: none given for {empty[0]!r}; expected at least one")
     grouped = _from_mapping(models) if isinstance(models, Mapping) else _from_sequence(models)
     found = [
         NamedModel(group if len(members) == 1 else f"{group} ({place})", group, model)

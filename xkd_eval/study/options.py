@@ -97,6 +97,8 @@ class RunOptions:
         check_choice("precision", self.precision, ("fp32", "bf16"))
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
             raise XkdError(f"seed: got {self.seed!r}; expected a whole number")
+        if self.maps is not None and self.save_maps is not None and Path(self.maps) == Path(self.save_maps):
+            raise XkdError(f"save_maps: '{self.save_maps}' is the folder that `maps` are read from; give another")
         least = {"batch_size": 1, "workers": 0, "models_at_once": 1, "limit": 1}
         for name, minimum in least.items():
             value = getattr(self, name)

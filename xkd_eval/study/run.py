@@ -76,12 +76,11 @@ def run_study(
         run_cells(runs, [_fresh(job, on) for job in kept if (on := _scoring(job, runs))], inputs, progress)
     results: dict[CellRun, EvaluationResult] = {}
     failed: list[XkdError] = []
-    for run, described in pairs:
-        if run not in results:
-            try:
-                results[run] = _finished(run, described, inputs, state.is_main_process)
-            except XkdError as error:  # must not cost the others their summaries
-                failed.append(error)
+    for run, described in dict(pairs).items():
+        try:
+            results[run] = _finished(run, described, inputs, state.is_main_process)
+        except XkdError as error:  # must not cost the others their summaries
+            failed.append(error)
     state.wait_for_everyone()
     if failed:
         raise failed[0]
@@ -136,7 +135,7 @@ def _finished(run: CellRun, description: dict[str, Any], inputs: StudyInputs, wr
     rows, summary = store.read_rows(), store.summary
     n_images = len(cell.dataset)
     if rows is None or rows.num_rows == rows["skipped"].drop_null().length():
-        raise XkdError("data: no image could be evaluated; " + _first_reasons(rows))
+        raise XkdError(f"data: no image could be evaluated for {cell.model} ({cell.test.name}); {_first_reasons(rows)}")
     if rows.num_rows != n_images:
         raise XkdError(f"output: holds rows of {rows.num_rows} of {n_images} images; run the same command to continue")
     if summary is None:

@@ -43,11 +43,11 @@ def run_cells(
     state = process_state(inputs.options.device)
     device = resolve_device(inputs.options.device)
     waiting = [run for run in runs if not run.is_finished]
-    missing = {job: places for job in kept if (places := job.missing())}
+    missing = {job: places for job in kept if (places := _explicable(job, inputs))}
     state.wait_for_everyone()  # what the others find missing must not depend on what this process writes
     total = sum(len(run.cell.dataset) for run in runs)
     report = _Report(progress, sum(len(run.done) for run in runs), total, state.num_processes)
-    there = [job.source for job in kept if job not in missing]
+    there = [job.source for job in kept if job.are_read and job not in missing]
     for models, now, writing in turns(waiting, list(missing), there, inputs, device):
         networks = {
             model: Network(inputs.classifiers[model], inputs.preprocess(model), device, inputs.options.precision)
@@ -67,10 +67,19 @@ def run_cells(
                 geometries=_distinct([geometry(network.preprocess) for network in networks.values()]),
                 todo={run: mine - run.done for run in here},
                 writing={job: places & mine for job, places in jobs.items()},
-                stored={job.source: job for job in kept if job.dataset is dataset},
+                stored={job.source: job for job in kept if job.are_read and job.dataset is dataset},
             )
             _sit(sitting, report, state.num_processes)
         state.wait_for_everyone()
+
+
+def _explicable(job: KeptMaps, inputs: StudyInputs) -> set[int]:
+    """The positions whose map is missing and can be made: there is none of the true class without a label."""
+    places = job.missing()
+    if job.source.target != "true" or not places:
+        return places
+    labels = inputs.labels(job.dataset, job.source.model, required=True)
+    return {place for place in places if labels[place] is not None}
 
 
 class _Report:

@@ -1,4 +1,4 @@
-"""Which models are in memory together: all of them where they fit, else the reference with as many others as do."""
+"""Which models are in memory together: all of them where they fit, else as many as do, the reference first."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def turns(
             models = _in_order(_asked(waiting[0].cell, [], inputs), inputs)
             due = waiting[:1]
         yield models, due, kept
-        left += [job.source for job in kept]
+        left += [job.source for job in kept if job.are_read]
         waiting = [run for run in waiting if run not in due]
         jobs = [job for job in jobs if job not in kept]
 

@@ -49,6 +49,11 @@ class KeptMaps:
     folder: Path
     fresh: frozenset[int] = frozenset()
 
+    @property
+    def are_read(self) -> bool:
+        """Whether the maps, once written, are scored: not where they depend on the size at which they are."""
+        return not self.source.explainer.reads_size
+
     def missing(self) -> set[int]:
         """Positions that have no file yet, or a fresh one to come."""
         ids = enumerate(self.dataset.ids)
