@@ -38,7 +38,8 @@ def training_bar(name: str, seed: int) -> Iterator[Any]:
         TimeRemainingColumn(),
     )
     title = escape(f"{name}, seed {seed}")
-    with Progress(*columns, console=errors, transient=True, disable=not is_first_process()) as progress:
+    shown = errors.is_interactive and is_first_process()
+    with Progress(*columns, console=errors, transient=True, disable=not shown) as progress:
         task = progress.add_task(title, total=None, rate="starting")
 
         def report(done: int, total: int, where: str) -> None:
@@ -53,7 +54,7 @@ def training_bar(name: str, seed: int) -> Iterator[Any]:
 def sweep_bar() -> Iterator[Any]:
     """A bar on stderr for (runs done, runs in all, what is under way) callbacks."""
     columns = (TextColumn("{task.completed}/{task.total} runs"), BarColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=errors, transient=True) as progress:
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_interactive) as progress:
         task = progress.add_task("", total=None)
         yield lambda done, total, where: progress.update(task, completed=done, total=total, description=escape(where))
 

@@ -8,17 +8,17 @@ import typer
 
 from distill.cli import options as o
 
-EXAMPLES = """[b]sweep.yaml[/b]
+EXAMPLES = r"""[b]sweep.yaml[/b]
 
 recipes: ["{method}/cifar100/{pair}", "teacher/cifar100/resnet56"]
 
-grid: {method: [kd, exp-kd], pair: [resnet56-resnet20]}
+grid: {method: \[kd, exp-kd], pair: \[resnet56-resnet20]}
 
 seeds: [0, 1, 2]
 
 data: cifar100/
 
-set: [epochs=60]
+set: \[epochs=60]
 
 [b]Examples[/b]
 
@@ -43,11 +43,12 @@ def sweep(
     from distill.cli.output import print_sweep, sweep_bar
     from distill.runs.sweep import plan_sweep, run_sweep
     from distill.runs.sweep_file import SweepChanges, read_sweep
+    from xkd_eval.cli.console import keeping_what_is_done
 
     directory = output or Path("runs") / file.stem
     changes = SweepChanges(data=data, seeds=o.seed_numbers(seeds), overrides=tuple(overrides or ()))
     planned = plan_sweep(read_sweep(file), directory, changes)
-    with sweep_bar() as progress:
+    with keeping_what_is_done(), sweep_bar() as progress:
         result = run_sweep(planned, directory, jobs, device=device, capture=capture, progress=progress)
     print_sweep(result, directory)
     if result.failed:

@@ -105,6 +105,10 @@ BAD_INPUT = {
     "bad fractions": (lambda here: ["perturbation", "--fractions", "0.5,0.1"], "--fractions"),
     "bad size": (lambda here: ["perturbation", "--size", "64x"], "--size: got '64x'"),
     "bad class": (lambda here: ["overlay", "-d", "embedded", "--class", "eleven"], "--class: 'eleven'"),
+    "bad format": (
+        lambda here: ["overlay", "-d", "embedded", "-o", here / "f", "--format", "gif"],
+        "error: --format: unk",
+    ),
     "bad suffix": (lambda here: ["overlay", "-d", "embedded", "-o", "a.gif"], "a.gif"),
     "missing masks": (
         lambda here: ["evaluate", "embedded/kd", "--test", "segmentation", "--masks", "nowhere"],

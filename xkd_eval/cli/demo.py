@@ -22,7 +22,7 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the runs and figures go.")] = Path("runs/demo"),
     quick: Annotated[bool, typer.Option("--quick", help="Fewer images.")] = False,
 ) -> None:
-    """All evaluations on the embedded data, and a teacher compared with its students: a minute or two, offline."""
+    """All evaluations on the embedded data, and a teacher compared with its students: under a minute, offline."""
     from xkd_eval.cli.output import print_comparison, print_result, progress_bar
     from xkd_eval.explanations.overlay import write_overlays
     from xkd_eval.report.compare import compare

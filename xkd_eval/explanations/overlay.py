@@ -21,7 +21,7 @@ from xkd_eval.datasets import ImageDataset, open_dataset
 from xkd_eval.datasets import limit as sample
 from xkd_eval.devices import resolve_device
 from xkd_eval.engines.eager import on_device
-from xkd_eval.errors import XkdError
+from xkd_eval.errors import XkdError, check_choice
 from xkd_eval.explainers import Explainer, as_explainer
 from xkd_eval.explanations.explain import explain
 from xkd_eval.explanations.photos import Photo, as_photo, file_name, listed
@@ -144,6 +144,7 @@ def write_overlays(
     Raises:
         XkdError: see `overlay`; or nothing to draw, or a number of weights that does not fit.
     """
+    check_choice("file_format", file_format, ("png", "pdf", "svg"))
     if weights and len(weights) != len(models):
         raise XkdError(f"weights: got {len(weights)} for {len(models)} models; expected one a `model`, in order")
     convention = {"resize": "squash", **(preprocess or {})}

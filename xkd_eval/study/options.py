@@ -45,7 +45,7 @@ class RunOptions:
         target: the class that is explained.
 
     How it runs:
-        output: where the run lies; by default under runs/.
+        output: where results are written; by default under runs/.
         overwrite: start afresh instead of continuing.
         figures: draw them into the run's directory; by default of a single test alone.
         device: auto, cpu, cuda, cuda:1.

@@ -11,6 +11,7 @@ import yaml
 from distill.cli import app
 from distill.cli.job import main
 from distill.runs.job import TrainingJob, read_jobs, write_jobs
+from distill.runs.layout import directory_name, seed_directory
 from tests.distill.conftest import KD
 from tests.distill.processes import ended, start, wait_for
 from xkd_eval.cli.console import Command
@@ -121,6 +122,17 @@ def test_a_file_of_trainings_is_made_or_refused_in_one_line(recipe_of, tmp_path,
         assert re.match(expected[1], err)
         assert len(err.splitlines()) == expected[0] // 2
     assert (tmp_path / "run" / "student.pt").is_file()
+
+
+def test_ctrl_c_of_a_sweep_is_one_line(recipe_file, tmp_path):
+    recipe, sweep = str(recipe_file(epochs=500)), tmp_path / "sweep.yaml"
+    sweep.write_text(json.dumps({"recipes": [recipe], "seeds": [0]}))
+    process = start("-m", "distill", "sweep", sweep, "-o", tmp_path / "runs")
+    wait_for(seed_directory(tmp_path / "runs" / directory_name(recipe), 0) / "metrics.csv")
+    process.send_signal(2)
+    code, err = ended(process)
+    assert code == 130
+    assert err == "interrupted; what is done is kept: the same command continues\n"
 
 
 def test_ctrl_c_says_how_to_resume(recipe_file, tmp_path):
