@@ -30,7 +30,7 @@ from xkd_eval.evaluations import TESTS
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.explainers import Explainer
 from xkd_eval.study.cells import MapSource, default_directory, maps_folder
-from xkd_eval.study.choose import TestLike, explainers_of, listed, options_of, read_options, tests_of
+from xkd_eval.study.choose import TestLike, explainers_of, one_or_several, options_of, read_options, tests_of
 from xkd_eval.study.inputs import Data, StudyInputs, open_data, open_masks, sets_for
 from xkd_eval.study.models import Models, NamedModel, name_models
 from xkd_eval.study.result import EvaluationResult
@@ -144,7 +144,7 @@ def _maps_folders(
 def _tests(tests: TestLike | Sequence[TestLike] | None, has_masks: bool) -> list[TestLike]:
     """Those that are named; by default all that stand in comparisons and find what they need."""
     if tests is not None:
-        return listed("tests", tests, (str, type, Evaluation))
+        return one_or_several("tests", tests, (str, type, Evaluation))
     return [kind for _, kind in TESTS.items() if kind.in_comparisons and (has_masks or not kind.needs_masks)]
 
 

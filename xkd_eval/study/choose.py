@@ -63,7 +63,7 @@ def _explainer(text: str, rules: Rules, options: RunOptions) -> Explainer:
     return made if "seed" in written else made.seeded(options.seed)
 
 
-def listed(argument: str, given: Any, single: tuple[type, ...]) -> list[Any]:
+def one_or_several(argument: str, given: Any, single: tuple[type, ...]) -> list[Any]:
     """One or several as a list.
 
     Args:
@@ -88,9 +88,9 @@ def read_options(given: Mapping[str, Any], tests: Sequence[TestLike]) -> tuple[R
         XkdError: one that nothing reads; another test that would is named.
     """
     taken = [name for test in tests for name in options_of(test)]
-    own = {field.name for field in fields(RunOptions)}
-    for name in given.keys() - own - set(taken):
-        others = [test for test, kind in TESTS.items() if name in option_names(kind)]
+    known = {*taken, *(field.name for field in fields(RunOptions))}
+    for name in given:
+        others = [] if name in known else [test for test, kind in TESTS.items() if name in option_names(kind)]
         if others:
             raise XkdError(f"{name}: none of the tests takes it, as {' and '.join(others)} would; leave it out")
     return split_options(given, taken)

@@ -15,7 +15,7 @@ from xkd_eval.evaluations.segmentation.test import SegmentationTest
 from xkd_eval.explainers import Explainer
 from xkd_eval.files import replacing
 from xkd_eval.study.cells import default_directory, own_cells
-from xkd_eval.study.choose import TestLike, explainers_of, listed, read_options, tests_of
+from xkd_eval.study.choose import TestLike, explainers_of, one_or_several, read_options, tests_of
 from xkd_eval.study.inputs import Data, StudyInputs, open_data, open_masks, sets_for
 from xkd_eval.study.models import Model, Models, name_models
 from xkd_eval.study.result import EvaluationResult, Study
@@ -63,7 +63,7 @@ def evaluate(
         >>> sorted(set(study.scores["maps"]))
         ['cam', 'random']
     """
-    kinds = listed("tests", tests, (str, type, Evaluation))
+    kinds = one_or_several("tests", tests, (str, type, Evaluation))
     run, chosen = read_options(options, kinds)
     if run.save_maps is not None:
         raise XkdError("save_maps: keeps one model's maps; use perturbation_test or segmentation_test")
@@ -72,7 +72,7 @@ def evaluate(
     made = tests_of(kinds, inputs.rules, chosen)
     dataset = open_data(data, run, run.labels)
     sets = sets_for(made, dataset, open_masks(masks, run))
-    methods = listed("explainers", explainers, (str, type, Explainer))
+    methods = one_or_several("explainers", explainers, (str, type, Explainer))
     cells = own_cells(inputs, made, sets, explainers_of(methods, inputs.rules, run))
     if not cells:
         raise XkdError(f"models: {', '.join(made)} holds models against a reference; give at least two")
