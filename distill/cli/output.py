@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from distill.runs.launch import is_first_process
 from xkd_eval.cli.console import console, errors
+from xkd_eval.cli.output import stderr_bar
 from xkd_eval.errors import XkdError
 from xkd_eval.files import replacing
 
@@ -38,8 +39,7 @@ def training_bar(name: str, seed: int) -> Iterator[Any]:
         TimeRemainingColumn(),
     )
     title = escape(f"{name}, seed {seed}")
-    shown = errors.is_interactive and is_first_process()
-    with Progress(*columns, console=errors, transient=True, disable=not shown) as progress:
+    with stderr_bar(*columns, shown=is_first_process()) as progress:
         task = progress.add_task(title, total=None, rate="starting")
 
         def report(done: int, total: int, where: str) -> None:
@@ -54,7 +54,7 @@ def training_bar(name: str, seed: int) -> Iterator[Any]:
 def sweep_bar() -> Iterator[Any]:
     """A bar on stderr for (runs done, runs in all, what is under way) callbacks."""
     columns = (TextColumn("{task.completed}/{task.total} runs"), BarColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_interactive) as progress:
+    with stderr_bar(*columns) as progress:
         task = progress.add_task("", total=None)
         yield lambda done, total, where: progress.update(task, completed=done, total=total, description=escape(where))
 

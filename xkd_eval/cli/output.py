@@ -7,7 +7,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from xkd_eval.cli.console import console, errors
@@ -19,6 +27,11 @@ if TYPE_CHECKING:
     from xkd_eval.explainers import ExplainerInfo
     from xkd_eval.explainers.inspection import Inspection
     from xkd_eval.study.result import EvaluationResult, Study
+
+
+def stderr_bar(*columns: ProgressColumn, shown: bool = True) -> Progress:
+    """A bar of which nothing stays: neither in a log file nor in a terminal, once it is stopped."""
+    return Progress(*columns, console=errors, transient=True, disable=not (shown and errors.is_interactive))
 
 
 @contextmanager
@@ -33,7 +46,7 @@ def progress_bar() -> Iterator[Any]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    progress = Progress(*columns, console=errors, transient=True, disable=not errors.is_interactive)
+    progress = stderr_bar(*columns)
     task = progress.add_task("", total=None)
 
     def report(what: str, done: int, total: int) -> None:

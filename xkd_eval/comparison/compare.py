@@ -30,7 +30,7 @@ from xkd_eval.evaluations import TESTS
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.explainers import Explainer
 from xkd_eval.study.cells import MapSource, default_directory, maps_folder
-from xkd_eval.study.choose import TestLike, explainers_of, one_or_several, options_of, read_options, tests_of
+from xkd_eval.study.choose import TestLike, explainers_of, one_or_several, read_options, tests_of
 from xkd_eval.study.inputs import Data, StudyInputs, open_data, open_masks, sets_for
 from xkd_eval.study.models import Models, NamedModel, name_models
 from xkd_eval.study.result import EvaluationResult
@@ -116,10 +116,8 @@ def _made(
         XkdError: an option that none of them takes, two of one kind, or none that says something of a model alone.
     """
     chosen = _tests(tests, has_masks)
-    taken = [name for test in chosen for name in options_of(test)]
-    made = tests_of(chosen, inputs.rules, options)
-    if unread := [name for name in options if name not in taken]:
-        raise XkdError(f"{unread[0]}: none of the tests takes it ({', '.join(made)}); leave it out")
+    _, taken = read_options(options, chosen)  # once more: a default test may have no masks to read them for
+    made = tests_of(chosen, inputs.rules, taken)
     if twice := [name for name, test in made.items() if name != test.name]:
         raise XkdError(f"tests: a comparison has one of a kind, and {twice[0]} is one more; `evaluate` takes several")
     if all(test.needs_reference for test in made.values()):

@@ -15,8 +15,8 @@ from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.explainers import Explainer, as_explainer
 from xkd_eval.explainers.cam import Cam
 from xkd_eval.explainers.stored import StoredMaps
-from xkd_eval.registry import name_and_rest
-from xkd_eval.study.options import RunOptions, split_options
+from xkd_eval.registry import name_and_rest, nearest
+from xkd_eval.study.options import RunOptions
 from xkd_eval.written import written_options
 
 T = TypeVar("T")
@@ -85,15 +85,19 @@ def read_options(given: Mapping[str, Any], tests: Sequence[TestLike]) -> tuple[R
     """Keyword arguments as RunOptions, and those of the tests that are run.
 
     Raises:
-        XkdError: one that nothing reads; another test that would is named.
+        XkdError: one that nothing reads, which would be a silent wrong number; another test that would is named, or the
+            nearest option.
     """
+    own = {field.name for field in fields(RunOptions)}
     taken = [name for test in tests for name in options_of(test)]
-    known = {*taken, *(field.name for field in fields(RunOptions))}
     for name in given:
-        others = [] if name in known else [test for test, kind in TESTS.items() if name in option_names(kind)]
-        if others:
+        if name in own or name in taken:
+            continue
+        if others := [test for test, kind in TESTS.items() if name in option_names(kind)]:
             raise XkdError(f"{name}: none of the tests takes it, as {' and '.join(others)} would; leave it out")
-    return split_options(given, taken)
+        raise XkdError(f"{name}: unknown option; {nearest(name, [*sorted(own), *taken], limit=40)}")
+    run = RunOptions(**{name: value for name, value in given.items() if name in own})
+    return run, {name: value for name, value in given.items() if name not in own}
 
 
 def options_of(test: TestLike) -> list[str]:

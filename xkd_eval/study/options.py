@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from xkd_eval.errors import XkdError, check_choice
-from xkd_eval.registry import nearest
 
 PREPROCESS = ("size", "resize", "interpolation", "mean", "std", "channel_order", "value_range", "crop_fraction")
 """The options that correct a model's Preprocess."""
@@ -128,24 +127,6 @@ class RunOptions:
         if len(given) != n_models:
             raise XkdError(f"weights: got {len(given)} for {n_models} models; expected one a model, in order")
         return list(given)
-
-
-def split_options(given: Mapping[str, Any], others: Sequence[str]) -> tuple[RunOptions, dict[str, Any]]:
-    """Keyword arguments as RunOptions, and those of tests.
-
-    Args:
-        given: name -> value.
-        others: the options of the tests that are run.
-
-    Raises:
-        XkdError: a name that nothing reads, which would be a silent wrong number; the nearest are given.
-    """
-    own = {field.name for field in fields(RunOptions)}
-    for name in given:
-        if name not in own and name not in others:
-            raise XkdError(f"{name}: unknown option; {nearest(name, [*sorted(own), *others], limit=40)}")
-    run = RunOptions(**{name: value for name, value in given.items() if name in own})
-    return run, {name: value for name, value in given.items() if name not in own}
 
 
 def helps(kind: type) -> dict[str, tuple[str, str]]:

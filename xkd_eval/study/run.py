@@ -66,7 +66,8 @@ def run_study(
             if path is not None:
                 opened[path] = run
             pairs.append((run, description))
-    runs = list(dict.fromkeys(run for run, _ in pairs))
+    described = dict(pairs)
+    runs = list(described)
     for run in runs:
         _check_strict(run, options)
     with ExitStack() as stack:
@@ -76,9 +77,9 @@ def run_study(
         run_cells(runs, [_fresh(job, on) for job in kept if (on := _scoring(job, runs))], inputs, progress)
     results: dict[CellRun, EvaluationResult] = {}
     failed: list[XkdError] = []
-    for run, described in dict(pairs).items():
+    for run, description in described.items():
         try:
-            results[run] = _finished(run, described, inputs, state.is_main_process)
+            results[run] = _finished(run, description, inputs, state.is_main_process)
         except XkdError as error:  # must not cost the others their summaries
             failed.append(error)
     state.wait_for_everyone()
