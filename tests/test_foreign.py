@@ -1,0 +1,112 @@
+"""What comes from outside becomes a typed value or one line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+
+from xkd_eval.errors import UnreadableImageError, XkdError
+from xkd_eval.foreign import is_writable_name, json_schema, parsed, read_json, reading, reason, short
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something with typed fields."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    size: int
+    name: str = "thing"
+
+
+def endless() -> list:
+    values: list = []
+    values.append(values)
+    return values
+
+
+@pytest.mark.parametrize("value", ["x" * 10_000, b"x" * 10_000, {"a": {"b": {"c": {"d": [1] * 1000}}}}, endless()])
+def test_values_are_shown_short(value):
+    assert len(short(value)) < 200
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("weight"), AssertionError(), RecursionError("deep"), ValueError("a\nb"), ValueError("x" * 9999)]
+)
+def test_a_library_s_failure_is_one_line(error):
+    with (
+        pytest.raises(UnreadableImageError) as caught,
+        reading("data: 'a' is damaged", "copy it again", UnreadableImageError),
+    ):
+        raise error
+    message = str(caught.value)
+    assert message.startswith("data: 'a' is damaged (") and message.endswith("); copy it again")
+    assert "\n" not in message and len(message) < 300
+    assert reason(error) in message and reason(error)
+
+
+def test_an_error_of_this_project_passes_as_it_is():
+    with pytest.raises(XkdError, match=r"^mine$"), reading("data: damaged", "copy it again"):
+        raise XkdError("mine")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"size": "large"}, "size: 'large' found; input should be a valid integer"),
+        ({}, "size: missing; add it"),
+        ({"size": 1, "naem": "x"}, "naem: nothing reads it; nearest: name"),
+        (None, "None found; "),
+        (3, "3 found; "),
+        ({"size": 1, 1: 2}, "1: "),
+        (endless(), "found; "),
+    ],
+)
+def test_plain_values_become_typed_ones_or_a_line(values, message):
+    with pytest.raises(XkdError) as caught:
+        parsed(Thing, values, "summary 'a.json'")
+    assert str(caught.value).startswith("summary 'a.json': ") and message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_parsed_has_a_json_schema():
+    assert parsed(Thing, {"size": 3}, "thing") == Thing(3)
+    assert json_schema(Thing)["required"] == ["size"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe", b'{"a": 1, "a": 2}', b"NaN", b"[" * 100_000, b'{"a": Infinity}'], ids=range(7)
+)
+def test_json_that_cannot_be_read_is_one_line(tmp_path, content):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(XkdError, match=r"^output: .*a\.json' is no JSON \(.*\); restore it") as caught:
+        read_json(path, "output")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for path in (tmp_path / "none", tmp_path, loop, tmp_path / ("x" * 300), tmp_path / "a\0b"):
+        with pytest.raises(XkdError, match=r"^output: .* cannot be read \("):
+            read_json(path, "output")
+
+
+def test_json_is_read_as_it_was_written(tmp_path):
+    values = {"a": [1, 2.5, None, "é"], "b": {"c": True}}
+    (tmp_path / "a.json").write_text(json.dumps(values), encoding="utf-8")
+    assert read_json(tmp_path / "a.json", "output") == values
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "a\0b", "x" * 300, "é" * 120])
+def test_names_that_are_no_file_s(name):
+    assert not is_writable_name(name)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "...", "a b", "é" * 20, "x" * 100])
+def test_names_that_are(name):
+    assert is_writable_name(name)

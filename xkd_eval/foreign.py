@@ -1,0 +1,181 @@
+"""Where bytes from outside become typed values: whatever a library raises on them becomes one line.
+
+Each reader of a format has one place that does this, with what stands here; inside, values are trusted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from reprlib import Repr
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from xkd_eval.errors import XkdError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+_LONGEST_REASON = 200
+_SHORT = Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 80, 80
+
+
+def short(value: object) -> str:
+    """A value as an error shows it: its repr, cut where it is long, nested or endless."""
+    try:
+        return _SHORT.repr(value)
+    except Exception:  # a repr from outside may raise anything
+        return f"<{type(value).__name__}>"
+
+
+def reason(error: BaseException) -> str:
+    """Why a library failed, in one line: its message's first line, or the operating system's word, or its kind."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines()
+    text = lines[0] if lines and not isinstance(error, KeyError) else f"{type(error).__name__} {error}".strip()
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
+
+
+@contextmanager
+def reading(what: str, remedy: str, kind: type[XkdError] = XkdError) -> Iterator[None]:
+    """Turn every failure within into one line: "WHAT (why); REMEDY".
+
+    Only calls of a library on foreign bytes belong within: a mistake of ours would look like damage.
+
+    Args:
+        what: the argument, the file and what is wrong with it: "data: 'val.tar' cannot be read as a tar shard".
+        remedy: what to do, or what was expected.
+        kind: of the error.
+
+    Raises:
+        XkdError: whatever was raised within; errors of this project pass as they are.
+    """
+    try:
+        yield
+    except XkdError:
+        raise
+    # Damage makes a parser raise anything: KeyError, AssertionError, RecursionError, a library's own kinds.
+    except Exception as error:
+        raise kind(f"{what} ({reason(error)}); {remedy}") from error
+
+
+def read_bytes(path: Path, what: str) -> bytes:
+    """A file's bytes.
+
+    Args:
+        path: of the file.
+        what: the argument that named it.
+
+    Raises:
+        XkdError: missing, a directory, not allowed, on a broken disk.
+    """
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise XkdError(f"{what}: {str(path)!r} cannot be read ({reason(error)})") from None
+
+
+def read_json(path: Path, what: str) -> Any:
+    """A JSON file's value; a key that stands twice in one object is an error.
+
+    Args:
+        path: of the file.
+        what: the argument that named it.
+
+    Raises:
+        XkdError: unreadable, not UTF-8, no JSON, nested beyond reason.
+    """
+    content = read_bytes(path, what)
+    with reading(f"{what}: {str(path)!r} is no JSON", "restore it, or make it again"):
+        return json.loads(content.decode("utf-8-sig"), object_pairs_hook=_each_once, parse_constant=_refuse_constant)
+
+
+def parsed(kind: type[T], values: Any, where: str) -> T:
+    """Plain values as a typed object, by pydantic.
+
+    Args:
+        kind: a pydantic model, or a dataclass.
+        values: nested, as JSON or YAML has them.
+        where: begins the message: the argument, the file.
+
+    Raises:
+        XkdError: the first fault: an unknown key with the nearest known one, a missing key, a value out of range.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return cast(T, _adapter(cast(Any, kind)).validate_python(values))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in _place(first["loc"], values))
+        raise XkdError(f"{where}: {place + ': ' if place else ''}{_explained(first, kind)}") from None
+    except RecursionError:
+        raise XkdError(f"{where}: nested too deeply; expected plain values") from None
+
+
+def json_schema(kind: type) -> dict[str, Any]:
+    """The JSON schema of what `parsed` takes for a kind."""
+    return _adapter(kind).json_schema()
+
+
+def is_writable_name(name: str) -> bool:
+    """Whether a name from outside can be that of a file: none of `.`, `..`, a path, or 200 bytes and more."""
+    return name not in ("", ".", "..") and not set(name) & {"/", "\\", "\0"} and len(os.fsencode(name)) < 200
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key in found if sum(other == key for other, _ in pairs) > 1)
+        raise ValueError(f"the key {short(twice)} stands twice")
+    return found
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON value")
+
+
+def _place(location: tuple[int | str, ...], values: Any) -> list[int | str]:
+    """The keys that lead to a fault, without the tags that pydantic adds for unions."""
+    place = []
+    for part in location:
+        if isinstance(values, Mapping) and part not in values and part in (values.get("name"), values.get("loader")):
+            continue
+        place.append(part)
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            values = None
+    return place
+
+
+def _explained(fault: Any, kind: type) -> str:
+    from xkd_eval.registry import nearest
+
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "missing":
+        return "missing; add it"
+    if fault["type"] == "value_error":
+        return message
+    if fault["type"] == "union_tag_not_found":
+        return f"the key {fault['ctx']['discriminator']} is missing"
+    if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = list(_adapter(kind).json_schema().get("properties", {}))
+        return f"nothing reads it; {nearest(str(fault['loc'][-1]), known)}" if len(fault["loc"]) == 1 else "unknown"
+    found = "" if fault["type"] == "union_tag_invalid" else f"{short(fault['input'])} found; "
+    return found + message[0].lower() + message[1:]
