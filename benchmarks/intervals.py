@@ -19,7 +19,8 @@ from scipy.stats import norm
 from xkd_eval.evaluations.perturbation.options import DEFAULT_FRACTIONS
 from xkd_eval.evaluations.perturbation.protocol import area_under_curve
 from xkd_eval.statistics.bootstrap import Means, Score
-from xkd_eval.statistics.paired import Resamples, hierarchical_interval, mcnemar_p, wilcoxon_p
+from xkd_eval.statistics.paired import Resamples, hierarchical_interval
+from xkd_eval.statistics.significance import mcnemar_p, signed_rank_p
 
 ACCURACIES = np.linspace(0.85, 0.1, 1 + len(DEFAULT_FRACTIONS))
 SHARED = 0.6  # of the variance between images
@@ -66,7 +67,7 @@ def _simulate(n_images: int, shift: float, draws: int) -> None:
             held[name] += interval.low <= truths[name] <= interval.high
         rejected["accuracy"] += mcnemar_p(second[:, 0], first[:, 0]) < 0.05
         areas = (area_under_curve(hits.astype(float), DEFAULT_FRACTIONS) for hits in (second, first))
-        rejected["AUC"] += wilcoxon_p(next(areas) - next(areas)) < 0.05
+        rejected["AUC"] += signed_rank_p(next(areas), next(areas)) < 0.05
     for name, truth in truths.items():
         test = "" if name == "AUC / accuracy" else f"{100 * rejected[name] / draws:.1f} %"
         print(

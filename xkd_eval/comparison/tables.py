@@ -10,7 +10,7 @@ import numpy as np
 
 from xkd_eval.comparison.groups import SeedGroup, interval_cells, rightly_classified
 from xkd_eval.evaluations.scores import ScoreSpec
-from xkd_eval.statistics.paired import holm, mcnemar_p, rank_biserial, wilcoxon_p
+from xkd_eval.statistics.significance import holm, mcnemar_p, rank_biserial, signed_rank_p
 from xkd_eval.study.result import EvaluationResult
 
 Row = dict[str, Any]
@@ -151,8 +151,8 @@ def _tested(model: SeedGroup, other: SeedGroup, spec: ScoreSpec) -> dict[str, fl
     if ours is None or theirs is None:
         return {"p": None, "effect": None}
     if ours.dtype == bool:
-        differences = ours.astype(np.float64) - theirs.astype(np.float64)
-        return {"p": mcnemar_p(ours, theirs), "effect": rank_biserial(differences)}
+        return {"p": mcnemar_p(ours, theirs), "effect": rank_biserial(ours, theirs)}
     # A score may be undefined for an image, as foreground AP is without an object.
-    differences = (ours - theirs)[np.isfinite(ours) & np.isfinite(theirs)]
-    return {"p": wilcoxon_p(differences), "effect": rank_biserial(differences)}
+    defined = np.isfinite(ours) & np.isfinite(theirs)
+    pair = ours[defined], theirs[defined]
+    return {"p": signed_rank_p(*pair), "effect": rank_biserial(*pair)}

@@ -31,26 +31,44 @@ def scores_with_intervals(
         seed: of the resampling.
 
     Returns:
-        name -> {"value": float | None, "ci95": [low, high] | None}, or a list of these for a score of n values. None
-        where the score is undefined, as a ratio with a zero denominator is.
+        name -> {"value": float | None, "ci95": [low, high] | None}, or a list of these for a score of n values. A value
+        is None where the score is undefined, as a ratio with a zero denominator is; an interval also where a single
+        image defines the score, which says nothing about its spread.
     """
-    means = {name: np.asarray(values, dtype=np.float64).mean(0)[None] for name, values in columns.items()}
+    means, left_out = all_images_means(columns), left_out_means(columns)
     resampled = resampled_means(columns, resamples=resamples, seed=seed)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return {name: _with_interval(score(means)[0], score(resampled)) for name, score in scores.items()}
+        return {
+            name: _with_interval(score(means)[0], score(resampled), score(left_out)) for name, score in scores.items()
+        }
+
+
+def all_images_means(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Means over all images, NaN of none: name -> (1,) or (1, m)."""
+    return {name: _sums(values)[None] / (len(values) or np.nan) for name, values in columns.items()}
+
+
+def left_out_means(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Means without image i, NaN where it is the only one: name -> (n,) or (n, m)."""
+    return {name: (_sums(values) - values) / (len(values) - 1 or np.nan) for name, values in columns.items()}
 
 
 def resampled_means(
     columns: Mapping[str, np.ndarray], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Means of every column in each of `resamples` draws of n images with replacement: name -> (R,) or (R, m)."""
-    flat = {name: np.asarray(values, dtype=np.float64).reshape(len(values), -1) for name, values in columns.items()}
+    """Means of every column in each of `resamples` draws of n images with replacement: name -> (R,) or (R, m).
+
+    NaN of fewer than two images, which have no spread to draw from.
+    """
+    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
+    flat = {name: values.reshape(len(values), *values.shape[1:] or (1,)) for name, values in arrays.items()}
     matrix = np.concatenate(list(flat.values()), axis=1)
     n = len(matrix)
-    means = np.empty((resamples, matrix.shape[1]))
+    means = np.full((resamples, matrix.shape[1]), np.nan)
     start = 0
+    blocks = [] if n < 2 else [_draws(n, resamples, seed)] if n * resamples <= _BLOCK else _blocks(n, resamples, seed)
     # Counts of a block of draws times the matrix: 50,000 images need 40 MB instead of the 4 GB of all draws at once.
-    for counts in [_draws(n, resamples, seed)] if n * resamples <= _BLOCK else _blocks(n, resamples, seed):
+    for counts in blocks:
         means[start : start + len(counts)] = counts.astype(np.float64) @ matrix / n
         start += len(counts)
     widths = np.cumsum([0, *(values.shape[1] for values in flat.values())])
@@ -77,11 +95,15 @@ def _blocks(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
         yield np.stack(counts).astype(np.uint16 if n < 2**16 else np.uint32)
 
 
-def _with_interval(value: np.ndarray, resampled: np.ndarray) -> Any:
+def _sums(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values, dtype=np.float64).sum(0)
+
+
+def _with_interval(value: np.ndarray, resampled: np.ndarray, left_out: np.ndarray) -> Any:
     if np.ndim(value):
-        return [_with_interval(value[i], resampled[:, i]) for i in range(len(value))]
+        return [_with_interval(value[i], resampled[:, i], left_out[:, i]) for i in range(len(value))]
     if not np.isfinite(value):
         return {"value": None, "ci95": None}
     defined = resampled[np.isfinite(resampled)]
-    interval = np.percentile(defined, [2.5, 97.5]).tolist() if len(defined) else None
+    interval = np.percentile(defined, [2.5, 97.5]).tolist() if len(defined) and np.isfinite(left_out).all() else None
     return {"value": float(value), "ci95": interval}

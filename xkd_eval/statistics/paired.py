@@ -1,4 +1,4 @@
-"""Is a difference between two models real? Paired intervals, tests and effect sizes over the same images."""
+"""How far is a difference between two models known? Paired intervals over the same images, and over training seeds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from xkd_eval.statistics.bootstrap import RESAMPLES, Means, Score, resampled_means
+from xkd_eval.statistics.bootstrap import RESAMPLES, Means, Score, all_images_means, left_out_means, resampled_means
 
 _LEVEL = 0.95
-_EXACT = 50  # scipy's number, too; it stops at 13 where there are ties
 
 
 @dataclass(frozen=True)
@@ -48,17 +47,9 @@ class Resamples:
             resamples: R.
             seed: of the draws.
         """
-        values = {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
         return cls(
-            {name: column.mean(0)[None] for name, column in values.items()},
-            resampled_means(values, resamples=resamples, seed=seed),
-            _leave_one_out(values),
+            all_images_means(columns), resampled_means(columns, resamples=resamples, seed=seed), left_out_means(columns)
         )
-
-    @property
-    def n_images(self) -> int:
-        """Images that were drawn from."""
-        return len(next(iter(self.left_out.values())))
 
     def interval(self, score: Score) -> Interval:
         """A score's value over all images with its 95 % BCa interval."""
@@ -89,7 +80,8 @@ def bca_interval(
         seed: of the resampling.
 
     Returns:
-        The score of all images with its interval. [value, value] where no resample moves it, as for two equal models.
+        The score of all images with its interval. [value, value] where no resample moves it, as for two equal models;
+        none where a single image defines it.
     """
     return Resamples.of(columns, resamples=resamples, seed=seed).interval(score)
 
@@ -115,8 +107,6 @@ def hierarchical_interval(
     """
     generator = np.random.Generator(np.random.PCG64(seed))
     value, drawn = _over_seeds(ours, score, generator)
-    if ours[0].n_images < 2:  # one image has no spread to draw from
-        drawn = np.full_like(drawn, np.nan)
     if theirs:
         other, other_drawn = _over_seeds(theirs, score, generator)
         value, drawn = value - other, drawn - other_drawn
@@ -125,88 +115,24 @@ def hierarchical_interval(
 
 def _over_seeds(members: Sequence[Resamples], score: Score, generator: np.random.Generator) -> tuple[float, np.ndarray]:
     """The score's mean over the seeds, and over drawn seeds in each draw of images: (R,)."""
-    values, draws = zip(
-        *((found[0][0], found[1]) for found in (member.values(score) for member in members)), strict=True
-    )
-    scores = np.stack(draws)
+    found = [member.values(score) for member in members]
+    # Where a single image defines a seed's score, its draws say nothing about the spread.
+    scores = np.stack([drawn if np.isfinite(left_out).all() else drawn * np.nan for _, drawn, left_out in found])
     n_seeds, mean = len(scores), scores.mean(0)
     chosen = generator.integers(0, n_seeds, scores.shape)
     with np.errstate(invalid="ignore"):
         deviation = np.take_along_axis(scores, chosen, 0).mean(0) - mean
-        return float(np.mean(values)), mean + deviation * np.sqrt(n_seeds / max(n_seeds - 1, 1))
-
-
-def wilcoxon_p(differences: np.ndarray) -> float:
-    """Two-sided p of the signed-rank test (Wilcoxon, 1945); 1 where all differences are zero.
-
-    Exact up to 50 differences, ties or not, by the distribution over all signs (Streitberg and Röhmel, Statistical
-    Software Newsletter 1986); by the tie-corrected normal distribution beyond.
-
-    Args:
-        differences: (n,) per image; zeros are dropped.
-    """
-    moved = np.asarray(differences, dtype=np.float64)
-    moved = moved[moved != 0]
-    if not len(moved):
-        return 1.0
-    if len(moved) > _EXACT:
-        return float(stats.wilcoxon(moved).pvalue)
-    doubled = np.rint(2 * stats.rankdata(np.abs(moved))).astype(int)  # tied ranks are halves
-    shares = np.ones(1)  # of the 2^n signs, by the sum of the positive ones' ranks
-    for rank in doubled:
-        shares = (np.pad(shares, (0, rank)) + np.pad(shares, (rank, 0))) / 2
-    positive = int(doubled[moved > 0].sum())
-    return float(min(1.0, 2 * min(shares[: positive + 1].sum(), shares[positive:].sum())))
-
-
-def rank_biserial(differences: np.ndarray) -> float:
-    """Matched-pairs effect size in [-1, 1]: the share of the ranks that are positive minus the negative ones'.
-
-    Kerby, Comprehensive Psychology 2014. 0 where all differences are zero.
-
-    Args:
-        differences: (n,) per image; zeros are dropped.
-    """
-    moved = np.asarray(differences, dtype=np.float64)
-    moved = moved[moved != 0]
-    if not len(moved):
-        return 0.0
-    ranks = stats.rankdata(np.abs(moved))
-    return float((np.sign(moved) * ranks).sum() / ranks.sum())
-
-
-def mcnemar_p(hits: np.ndarray, other_hits: np.ndarray) -> float:
-    """Exact two-sided p of McNemar's test on two models' hits over the same images; 1 without a discordant one.
-
-    Args:
-        hits, other_hits: (n,) booleans.
-    """
-    only, other_only = int((hits & ~other_hits).sum()), int((~hits & other_hits).sum())
-    return float(stats.binomtest(only, only + other_only).pvalue) if only + other_only else 1.0
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Family-wise corrected p-values (Holm, 1979), in the order given."""
-    order = np.argsort(p_values, kind="stable")
-    scaled = np.asarray(p_values, dtype=np.float64)[order] * (len(p_values) - np.arange(len(p_values)))
-    corrected = np.empty(len(p_values))
-    corrected[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
-    return corrected.tolist()
-
-
-def _leave_one_out(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Means without image i: name -> (n,) or (n, m)."""
-    return {name: (column.sum(0) - column) / max(len(column) - 1, 1) for name, column in columns.items()}
+        return float(np.mean([values[0] for values, _, _ in found])), mean + deviation * np.sqrt(
+            n_seeds / max(n_seeds - 1, 1)
+        )
 
 
 def _bca(all_images: np.ndarray, resampled: np.ndarray, left_out: np.ndarray) -> Interval:
     value = float(all_images[0])
     if not np.isfinite(value):
         return Interval(None, None, None)
-    if len(left_out) < 2:  # one image has no spread to draw from
-        return Interval(value, None, None)
-    resampled, left_out = resampled[np.isfinite(resampled)], left_out[np.isfinite(left_out)]
-    if not len(resampled):
+    resampled = resampled[np.isfinite(resampled)]
+    if not (len(resampled) and np.isfinite(left_out).all()):  # a single image defines it
         return Interval(value, None, None)
     # Sums in another order move a constant score by rounding alone.
     scale = 1e-12 * max(abs(value), np.abs(resampled).max(), 1.0)

@@ -162,7 +162,8 @@ def _outcomes(prefix: str, logits: Tensor, labels: Tensor, target: Tensor) -> di
     target_index = target[:, None, None].expand(-1, logits.shape[1], 1)
     label_index = labels[:, None, None].expand_as(target_index)
     label_logit = logits.gather(2, label_index)[..., 0]
-    best_other = logits.scatter(2, label_index, -torch.inf).amax(2)
+    # Of a single class there is no other: NaN, as the ratio is undefined.
+    best_other = logits.scatter(2, label_index, -torch.inf if logits.shape[2] > 1 else torch.nan).amax(2)
     outcomes = {
         f"{prefix}_hit": logits.argmax(2) == labels[:, None],
         f"{prefix}_probability": logits.softmax(2).gather(2, target_index)[..., 0],
@@ -185,8 +186,7 @@ def _direction_specs(direction: Direction, fractions: tuple[float, ...]) -> Iter
 
     def per_image(outcome: str, rows: Columns) -> np.ndarray:
         values = {name: column.astype(np.float64) for name, column in rows.items() if name.endswith(outcome)}
-        # Areas of equal hits must tie: the trapezoid tells them apart by its last bits.
-        return area(values, outcome).round(12)
+        return area(values, outcome)
 
     yield ScoreSpec(
         f"{direction}.auc",
