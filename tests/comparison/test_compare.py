@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.statistics.exact import exact_areas, exact_effect, exact_p
 from xkd_eval import compare, load_classifier, perturbation_test
 from xkd_eval.comparison.findings import sentences
 from xkd_eval.comparison.result import Comparison
@@ -49,6 +50,19 @@ def test_scores_are_those_of_the_tests(with_itself, images):
         assert of(with_itself.scores, model="plain", maps="cam", score=score)["value"].item() == pytest.approx(
             value["value"]
         )
+
+
+def test_tests_of_areas_are_those_of_exact_arithmetic(with_itself, images):
+    fractions = perturbation_test("embedded/plain", images, limit=2).test.protocol.fractions
+    for score in ("positive", "negative"):
+        areas = []
+        for model in ("embedded/exp_kd", "embedded/plain"):
+            columns = perturbation_test(model, images, direction=score).columns
+            areas.append(exact_areas(np.column_stack([columns["clean_hit"], columns[f"{score}_hit"]]), fractions))
+        differences = [ours - theirs for theirs, ours in zip(*areas, strict=True)]
+        row = of(with_itself.differences, model="plain", other="teacher", score=f"{score}.auc")
+        assert row["p"].item() == pytest.approx(exact_p(differences), abs=1e-12)
+        assert row["effect"].item() == pytest.approx(exact_effect(differences), abs=1e-12)
 
 
 def test_the_images_that_all_classify_correctly_are_counted(with_itself, images):

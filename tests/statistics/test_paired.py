@@ -10,6 +10,7 @@ from xkd_eval.statistics.paired import (
     bca_interval,
     hierarchical_interval,
 )
+from xkd_eval.statistics.rounding import difference_of
 
 
 def difference(means):
@@ -98,3 +99,18 @@ def test_a_score_that_one_image_defines_has_no_interval():
     assert bca_interval({"hit": hits, "area": areas}, ratio) == Interval(0.25, None, None)
     seeds = [Resamples.of({"hit": hits, "area": areas})] * 2
     assert hierarchical_interval(seeds, ratio) == Interval(0.25, None, None)
+
+
+def test_a_bound_of_nothing_is_exactly_nothing():
+    # Half of the images differ by a step up, half by one down: the median draw differs by nothing but rounding.
+    ours = np.array([0.15, 0.35, 0.6, 0.1, 0.3, 0.7] * 7)
+    theirs = np.array([0.1, 0.3, 0.55, 0.15, 0.35, 0.75] * 7)
+    assert set((ours - theirs).round(3)) == {0.05, -0.05} and (ours - theirs).sum() != 0
+    assert Resamples.of({"x": ours}).difference(Resamples.of({"x": theirs}), mean).value == 0.0
+    drawn = difference_of(*(Resamples.of({"x": values}).drawn["x"] for values in (ours, theirs)))
+    steps = drawn * len(ours) / 0.05
+    assert (drawn[np.abs(steps) < 0.5] == 0).all() and (np.abs(steps) < 0.5).any()
+
+
+def test_values_that_are_not_finite_have_no_difference():
+    assert np.isnan(difference_of(np.array([np.nan, np.inf]), np.array([0.0, np.inf]))).all()

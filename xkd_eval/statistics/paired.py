@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from xkd_eval.statistics.bootstrap import RESAMPLES, Means, Score, all_images_means, left_out_means, resampled_means
+from xkd_eval.statistics.rounding import difference_of
 
 _LEVEL = 0.95
 
@@ -58,8 +59,7 @@ class Resamples:
     def difference(self, other: Resamples, score: Score) -> Interval:
         """Of this model's score less the other's."""
         pairs = zip(self.values(score), other.values(score), strict=True)
-        with np.errstate(invalid="ignore"):  # of two undefined values
-            return _bca(*(ours - theirs for ours, theirs in pairs))
+        return _bca(*(difference_of(ours, theirs) for ours, theirs in pairs))
 
     def values(self, score: Score) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """A score of all images (1,), of every draw (R,), and without each image (n,)."""
@@ -109,7 +109,7 @@ def hierarchical_interval(
     value, drawn = _over_seeds(ours, score, generator)
     if theirs:
         other, other_drawn = _over_seeds(theirs, score, generator)
-        value, drawn = value - other, drawn - other_drawn
+        value, drawn = float(difference_of(np.array(value), np.array(other))), difference_of(drawn, other_drawn)
     return _percentile(value, drawn)
 
 

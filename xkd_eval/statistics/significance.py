@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-_EXACT = 200  # differences; 20 ms
+from xkd_eval.statistics.rounding import difference_of, slack_of
 
-_ROUNDING = 2.0**-44
-"""By which share of themselves values may be off, whatever score they are of: sums of some hundred float64 are."""
+_EXACT = 200  # differences; 20 ms
 
 
 def signed_rank_p(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -70,13 +69,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def _signed_ranks(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """The ranks of the differences' sizes with their signs, doubled, so that tied ones are whole; zeros are dropped.
 
-    Differences that rounding alone tells apart are tied, and zero where rounding alone tells the values apart.
+    Differences that rounding alone tells apart are tied.
     """
     ours, theirs = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
     if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
         raise ValueError("ours, theirs: NaN or infinite values found; expected finite ones, one an image")
-    difference, slack = ours - theirs, _ROUNDING * np.maximum(np.abs(ours), np.abs(theirs))
-    moved = np.abs(difference) > slack
+    difference, slack = difference_of(ours, theirs), slack_of(ours, theirs)
+    moved = difference != 0
     order = np.argsort(np.abs(difference[moved]), kind="stable")
     difference, slack = difference[moved][order], slack[moved][order]
     larger = np.diff(np.abs(difference)) > np.maximum(slack[1:], slack[:-1])
