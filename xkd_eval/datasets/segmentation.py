@@ -48,7 +48,7 @@ class SegmentationMat(ImageDataset):
         except (OSError, KeyError, ValueError, RuntimeError) as error:
             raise UnreadableImageError(f"{self.ids[position]}: damaged in '{self.path.name}' ({error})") from error
         image = Image.fromarray(np.ascontiguousarray(pixels.T)).convert("RGB")
-        return _checked(Sample(image, mask_from_values(mask.T)), self.ids[position])
+        return _checked(Sample(image, mask_from_values(mask.T, self.ids[position])), self.ids[position])
 
 
 class MaskFolder(FolderOfImages):
