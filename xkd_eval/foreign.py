@@ -63,7 +63,10 @@ def reading(what: str, remedy: str, kind: type[XkdError] = XkdError) -> Iterator
     except XkdError:
         raise
     # Damage makes a parser raise anything: KeyError, AssertionError, RecursionError, a library's own kinds.
-    except Exception as error:
+    except BaseException as error:
+        # Libraries in Rust panic by an exception that is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise kind(f"{what} ({reason(error)}); {remedy}") from error
 
 
@@ -95,7 +98,13 @@ def read_json(path: Path, what: str) -> Any:
     """
     content = read_bytes(path, what)
     with reading(f"{what}: {str(path)!r} is no JSON", "restore it, or make it again"):
-        return json.loads(content.decode("utf-8-sig"), object_pairs_hook=_each_once, parse_constant=_refuse_constant)
+        return json_value(content)
+
+
+def json_value(content: bytes | str) -> Any:
+    """JSON's value, to be called within `reading`; a key that stands twice in one object is an error, and so is NaN."""
+    text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+    return json.loads(text, object_pairs_hook=_each_once, parse_constant=_refuse_constant)
 
 
 def parsed(kind: type[T], values: Any, where: str) -> T:
