@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from reprlib import Repr
@@ -29,7 +30,7 @@ _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 80, 80
 def short(value: object) -> str:
     """A value as an error shows it: its repr, cut where it is long, nested or endless."""
     try:
-        return _SHORT.repr(value)
+        return " ".join(_SHORT.repr(value).split())  # arrays' take several lines
     except Exception:  # a repr from outside may raise anything
         return f"<{type(value).__name__}>"
 
@@ -167,7 +168,7 @@ def _place(location: tuple[int | str, ...], values: Any) -> list[int | str]:
             continue
         place.append(part)
         try:
-            values = values[part]
+            values = cast(Any, values)[part] if isinstance(values, Mapping | list | tuple) else None
         except (KeyError, IndexError, TypeError):
             values = None
     return place
@@ -184,7 +185,7 @@ def _explained(fault: Any, kind: type) -> str:
     if fault["type"] == "union_tag_not_found":
         return f"the key {fault['ctx']['discriminator']} is missing"
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        known = list(_adapter(kind).json_schema().get("properties", {}))
+        known = [field.name for field in fields(kind)] if is_dataclass(kind) else list(json_schema(kind)["properties"])
         return f"nothing reads it; {nearest(str(fault['loc'][-1]), known)}" if len(fault["loc"]) == 1 else "unknown"
     found = "" if fault["type"] == "union_tag_invalid" else f"{short(fault['input'])} found; "
     return found + message[0].lower() + message[1:]

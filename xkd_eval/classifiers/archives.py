@@ -14,6 +14,7 @@ DAMAGED, AGAIN = "is truncated or damaged", "copy or download it again"
 _START = b"PK\x03\x04"
 _CHUNK = 1 << 20
 _ENCRYPTED = 0x1
+_FOLDER = 0x10  # of which torch reads nothing, and takes what lies in memory for its content
 
 
 def is_archive(file: BinaryIO) -> bool:
@@ -68,10 +69,10 @@ def _check_kind(parts: set[str], where: str) -> None:
 def _check_stored(record: zipfile.ZipInfo, where: str) -> None:
     """torch stores records as they are; a compressed one may be of any size."""
     is_stored = record.compress_type == zipfile.ZIP_STORED and record.compress_size == record.file_size
-    if not is_stored or record.flag_bits & _ENCRYPTED:
+    if not is_stored or record.flag_bits & _ENCRYPTED or record.external_attr & _FOLDER or record.is_dir():
         raise XkdError(
-            f"{where} has a compressed, encrypted or damaged record ({short(record.filename)}), and torch.save writes "
-            f"none; {AGAIN}"
+            f"{where} has a compressed, encrypted or otherwise odd record ({short(record.filename)}); {AGAIN}, or save "
+            "it again: torch.save writes none"
         )
 
 

@@ -23,7 +23,7 @@ from xkd_eval.classifiers.sources import Network, Weights
 from xkd_eval.classifiers.weight_files import SUFFIXES
 from xkd_eval.classifiers.weights import load_state_dict, read_state_dict
 from xkd_eval.errors import CamHeadError, XkdError
-from xkd_eval.foreign import short
+from xkd_eval.foreign import reading, short
 from xkd_eval.registry import near, nearest
 
 _LIBRARIES = {
@@ -34,6 +34,8 @@ _LIBRARIES = {
 }
 
 
+@plain_torch()
+@torch.inference_mode(False)
 def load_classifier(
     model: str | Path | nn.Module | Classifier,
     *,
@@ -71,8 +73,16 @@ def load_classifier(
         >>> load_classifier("torchvision/resnet18", weights="mine.pth", mean=0.5, std=0.25)  # doctest: +SKIP
     """
     _check_arguments(model, weights, num_classes, overrides)
-    with plain_torch(), torch.inference_mode(False):
-        return _loaded(model, weights, num_classes, overrides)
+    given = None if weights is None else Weights(str(weights), read_state_dict(weights))
+    overrides = {name: value for name, value in overrides.items() if value is not None}
+    found = _find(model, given)
+    if isinstance(found, Classifier):
+        if not overrides and given is None and (found.head is not None or found.head_refusal):
+            return _checked(found, num_classes)
+        module = copy.deepcopy(found.model) if found is model else found.model
+        network = Network(module, found.preprocess, found.class_names, found.wordnet_ids)
+        return _classifier(network, found.name, num_classes, overrides)
+    return _classifier(found, _name(model, given), num_classes, overrides)
 
 
 def _check_arguments(model: Any, weights: Any, num_classes: Any, overrides: Mapping[str, Any]) -> None:
@@ -88,21 +98,6 @@ def _check_arguments(model: Any, weights: Any, num_classes: Any, overrides: Mapp
         if name not in FIELDS:
             raise XkdError(f"{name}: unknown; {nearest(name, ['weights', 'num_classes', *FIELDS])}")
     with_overrides(Preprocess(), overrides)  # before anything is read
-
-
-def _loaded(
-    model: str | Path | nn.Module, weights: str | Path | None, num_classes: int | None, overrides: Mapping[str, Any]
-) -> Classifier:
-    given = None if weights is None else Weights(str(weights), read_state_dict(weights))
-    overrides = {name: value for name, value in overrides.items() if value is not None}
-    found = _find(model, given)
-    if isinstance(found, Classifier):
-        if not overrides and given is None and (found.head is not None or found.head_refusal):
-            return _checked(found, num_classes)
-        module = copy.deepcopy(found.model) if found is model else found.model
-        network = Network(module, found.preprocess, found.class_names, found.wordnet_ids)
-        return _classifier(network, found.name, num_classes, overrides)
-    return _classifier(found, _name(model, given), num_classes, overrides)
 
 
 def _find(model: str | Path | nn.Module, weights: Weights | None) -> Network | Classifier:
@@ -125,7 +120,8 @@ def _from_module(model: nn.Module, weights: Weights | None) -> Network | Classif
     if isinstance(model, Classifier) and weights is None:
         return model
     # A copy, because the caller may be training it, and what is returned is frozen.
-    module = copy.deepcopy(model).float()
+    with reading(f"model: {type(model).__name__} cannot be copied", "detach the tensors that it keeps"):
+        module = copy.deepcopy(model).float()
     inner = module.model if isinstance(module, Classifier) else module
     if weights is not None:
         load_state_dict(inner, weights.state_dict, weights.path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from xkd_eval.classifiers.tensors import loadable_tensors
 from xkd_eval.classifiers.weight_files import check_weight_file, read_weight_file
 from xkd_eval.classifiers.weights import load_state_dict, without_prefix
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import reading
+from xkd_eval.foreign import reading, short
 from xkd_eval.registry import described, imported, near
 
 _RESIZES = {"center": "crop", "squash": "squash"}
@@ -143,7 +143,7 @@ def from_checkpoint(path: Path, weights: Weights | None) -> Network:
             f"name it and pass the file: `model` torchvision/NAME with `weights` {path}"
         )
     checkpoint = parsed_checkpoint(content, path)
-    _check_class_count(checkpoint, path)
+    _check_sizes(checkpoint, path)
     module = build_architecture(checkpoint.architecture, checkpoint.arguments, "model: the checkpoint's architecture")
     if weights is None:
         own = loadable_tensors(checkpoint.state_dict, f"model: {str(path)!r}")
@@ -170,16 +170,26 @@ def unknown_name(library: str, name: str, known: Iterable[str]) -> XkdError:
     """The error for a name that a library does not have, with the nearest that it has."""
     known = list(known)
     listed = ", ".join(f"{library}/{other}" for other in near(name, known) or known[:3])
-    return XkdError(f"model: {library} has no {name!r}; nearest: {listed}")
+    return XkdError(f"model: {library} has no {short(name)}; nearest: {listed}")
 
 
-def _check_class_count(checkpoint: Checkpoint, path: Path) -> None:
-    """Before a network is made for them: memory for 10^12 classes is not to be had."""
-    count = checkpoint.arguments.get("num_classes")
-    if count is not None and not any(count in tensor.shape for tensor in checkpoint.state_dict.values()):
-        raise XkdError(
-            f"model: {str(path)!r} names {count} classes, and none of its tensors has as many; save it again"
-        )
+def _check_sizes(checkpoint: Checkpoint, path: Path) -> None:
+    """Before a network is made for them: no size within it is larger than all of its tensors together."""
+    stored = sum(tensor.numel() for tensor in checkpoint.state_dict.values())
+    for size in _whole_numbers(checkpoint.arguments):
+        if size > stored:
+            raise XkdError(
+                f"model: {str(path)!r} asks for a network with {short(size)} of something, and holds {stored} numbers; "
+                "save it again"
+            )
+
+
+def _whole_numbers(value: Any) -> Iterator[int]:
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _whole_numbers(item)
 
 
 def _download(model: str, create: Callable[[], nn.Module]) -> nn.Module:
@@ -241,7 +251,7 @@ def build_architecture(architecture: str, arguments: Mapping[str, Any], source: 
     from xkd_eval.classifiers import architectures
 
     library, _, name = architecture.rpartition("/")
-    with reading(f"{source} {architecture!r} fails", "expected a name and arguments of this release's libraries"):
+    with reading(f"{source} {short(architecture)} fails", "expected a name and arguments of this release's libraries"):
         if library == "timm":
             import timm
 

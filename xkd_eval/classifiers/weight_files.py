@@ -74,11 +74,13 @@ def read_weight_file(path: Path, argument: str = "weights") -> Any:
 
 
 def check_weight_file(path: Path, argument: str) -> None:
-    """Hold a file that a library is to read to the CRC-32 of its records, where it has any.
+    """Hold a file that a library reads by itself to the CRC-32 of its records, where it is there and has any.
 
     Raises:
         XkdError: damaged.
     """
+    if not path.is_file():
+        return
     with path.open("rb") as file:
         if is_archive(file):
             check_archive(file, f"{argument}: {str(path)!r}")

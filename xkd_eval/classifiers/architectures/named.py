@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from numbers import Integral
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from xkd_eval.classifiers.architectures import resnet
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import short
 from xkd_eval.registry import Registry, described, nearest, parameters
 
 Builder = Callable[..., nn.Module]
@@ -99,8 +97,8 @@ def build(name: str, num_classes: int, **arguments: Any) -> nn.Module:
     for argument in arguments:
         if argument not in taken and not open_ended:
             raise XkdError(f"{name}: unknown argument {argument!r}; {nearest(argument, list(taken))}")
-    if not isinstance(num_classes, Integral) or isinstance(num_classes, bool) or num_classes < 1:
-        raise XkdError(f"num_classes: {short(num_classes)} found; expected a whole number from 1")
+    if num_classes < 1:
+        raise XkdError(f"num_classes: {num_classes} found; expected at least 1")
     try:
         module = builder(num_classes=num_classes, **arguments)
     except XkdError:
