@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from xkd_eval import Explanation, explain, load_classifier
+from xkd_eval import Explanation, Preprocess, explain, load_classifier
 from xkd_eval.classifiers.class_names import class_index
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.errors import XkdError
@@ -267,3 +267,9 @@ def test_ids_are_texts(student, photo, ids):
 def test_what_steers_a_terminal_is_spelt_out_in_an_explanation(student, photo, tmp_path):
     photo.save(tmp_path / "\x1b[31m.png")
     assert r"\x1b[31m.png: " in repr(explain(student, tmp_path / "\x1b[31m.png"))
+
+
+def test_a_strip_that_its_crop_would_blow_up_is_refused(student):
+    crop = Preprocess(resize="crop")
+    with pytest.raises(XkdError, match=r"^images: 1x50000 pixels would be scaled to"):
+        explain(student, Image.new("RGB", (1, 50_000)), preprocess=crop)

@@ -21,7 +21,7 @@ from xkd_eval.engines.eager import check_finite, on_device, prepare
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import Context, Explainer, as_explainer
 from xkd_eval.explanations.explanation import Explanation
-from xkd_eval.explanations.photos import Photo, as_photo, as_photos, file_name
+from xkd_eval.explanations.photos import Photo, as_photo, as_photos, as_pixels, file_name
 from xkd_eval.foreign import short
 
 Class = int | str
@@ -86,7 +86,7 @@ def explain(
         raise XkdError(f"preprocess: {short(preprocess)} found; expected an xkd_eval.Preprocess")
     where = next(classifier.parameters(), torch.empty(0)).device
     convention = preprocess or classifier.preprocess
-    normalised = convention.normalise(torch.stack([convention.pixels(photo) for photo in photos]).to(where))
+    normalised = convention.normalise(as_pixels(photos, convention).to(where))
     logits, features = _classified(classifier, normalised, precision)
     check_finite(logits, classifier.name, "these images")
     predicted = logits.argmax(1)

@@ -27,7 +27,7 @@ from xkd_eval.errors import UnreadableImageError, XkdError
 from xkd_eval.escapes import file_names
 from xkd_eval.explainers import Explainer, as_explainer
 from xkd_eval.explanations.explain import explain
-from xkd_eval.explanations.photos import Photo, as_photo, as_photos, file_name
+from xkd_eval.explanations.photos import Photo, as_photo, as_photos, as_pixels, file_name
 from xkd_eval.figures.overlay import OverlayPanel, overlay_figure
 from xkd_eval.figures.style import save_figure
 from xkd_eval.foreign import short
@@ -289,5 +289,5 @@ def _wanted(model: Classifier, images: Sequence[Image.Image], classes: str | int
     if count > model.num_classes:
         raise XkdError(f"classes: 'top:{count}' found; {model.name} has {model.num_classes} classes")
     parameter = next(model.parameters(), torch.empty(0))
-    pixels = torch.stack([model.preprocess.pixels(image) for image in images]).to(parameter.device)
+    pixels = as_pixels(images, model.preprocess, "photos").to(parameter.device)
     return model(model.preprocess.normalise(pixels)).topk(count).indices.tolist()

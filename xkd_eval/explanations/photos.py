@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
 from xkd_eval.arguments import listed
+from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.decode import decode_image, upright_rgb
 from xkd_eval.errors import UnreadableImageError, XkdError
 from xkd_eval.foreign import is_there
@@ -63,6 +65,18 @@ def as_photo(photo: Photo, argument: str = "images") -> Image.Image:
         case str() | Path():
             return _from_file(Path(photo), argument)
     raise _no_photo(photo, argument)
+
+
+def as_pixels(photos: Sequence[Image.Image], convention: Preprocess, argument: str = "images") -> Tensor:
+    """Photos at a network's input size, (n, 3, H, W) uint8.
+
+    Raises:
+        XkdError: a strip that the convention's crop would blow up.
+    """
+    try:
+        return torch.stack([convention.pixels(photo) for photo in photos])
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"{argument}: {error}") from None
 
 
 def file_name(photo: Photo) -> str:
