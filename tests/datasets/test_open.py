@@ -166,7 +166,7 @@ EMPTY_TAR = bytes(10240)
 
 @pytest.mark.parametrize("path", ["x" * 5000, "a\0b", None, 3, b"x"])
 def test_what_can_be_no_path(path):
-    with pytest.raises(XkdError, match=r"^data: .*(cannot be looked at|does not exist|expected a path or a name)"):
+    with pytest.raises(XkdError, match=r"^data: .*(cannot be looked at|does not exist|expected a text or a path)"):
         open_dataset(path)
 
 

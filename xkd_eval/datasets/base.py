@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from PIL import Image
 
+from xkd_eval.arguments import public
 from xkd_eval.errors import XkdError
 from xkd_eval.registry import Registry
 
@@ -180,6 +181,7 @@ DATASETS: Registry[Callable[..., Any]] = Registry(
 """Data sets that are opened by name instead of by path; `open_named` says how they are called."""
 
 
+@public()
 def register_dataset(name: str) -> Callable[[_M], _M]:
     """Decorator of an ImageDataset, or of a function that returns one: make it known as `name` and `name:rest`.
 

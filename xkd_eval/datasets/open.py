@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from xkd_eval.arguments import public
 from xkd_eval.datasets.base import DATASETS, ImageDataset
 from xkd_eval.datasets.cifar import CifarArchive, is_cifar_folder
 from xkd_eval.datasets.flat import (
@@ -53,6 +54,7 @@ _LOOKED_FOR = (
 )
 
 
+@public(path="data")
 def open_dataset(path: str | Path, *, split: str = "val", labels: Path | None = None) -> ImageDataset:
     """Recognise and open a data set.
 
