@@ -38,7 +38,8 @@ class Within:
     high: float = math.inf
 
     def __str__(self) -> str:
-        return f"of at least {self.low:g}" if math.isinf(self.high) else f"from {self.low:g} to {self.high:g}"
+        low, high = (f"{bound:,}" for bound in (self.low, self.high))
+        return f"of at least {low}" if math.isinf(self.high) else f"from {low} to {high}"
 
 
 class _UnfitError(Exception):

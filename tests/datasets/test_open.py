@@ -88,6 +88,12 @@ def test_missing_path(tmp_path):
         open_dataset(str(tmp_path / "gone"))
 
 
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.tar")
+    with pytest.raises(XkdError, match=r"a\.tar' is a pipe or a device"):
+        open_dataset(tmp_path / "a.tar")
+
+
 def test_unknown_split(tmp_path):
     with pytest.raises(XkdError, match="split: 'dev' is unknown; expected train, val, test"):
         open_dataset(str(tmp_path), split="dev")

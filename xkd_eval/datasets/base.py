@@ -115,12 +115,12 @@ class ImageDataset(ABC):
         return None
 
     def digest(self) -> str:
-        """sha256 over ids, labels and stored sizes, in order.
+        """sha256 over ids, labels, the set's class names and stored sizes, in order.
 
         Equal digests mean: as many images of the same names, labels and, where `stored_sizes` tells them, sizes. Other
         pictures of the same sizes under the same names keep the digest; `content_hash` tells them apart.
         """
-        facts = [self.label_kind, list(self.ids), list(self.labels), self.stored_sizes()]
+        facts = [self.label_kind, self.classes, list(self.ids), list(self.labels), self.stored_sizes()]
         # As JSON, in which no name or label can look like two, nor the class 7 like a class called 7.
         return hashlib.sha256(json.dumps(facts, default=repr).encode()).hexdigest()
 
