@@ -11,7 +11,19 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "xkd_eval"
 
 LAYERS = (
-    *("errors", "files", "notebook", "cam", "registry", "written", "foreign", "devices", "assets", "statistics"),
+    *(
+        "errors",
+        "files",
+        "notebook",
+        "cam",
+        "registry",
+        "written",
+        "foreign",
+        "devices",
+        "ambient",
+        "assets",
+        "statistics",
+    ),
     *("classifiers", "datasets", "figures", "explainers", "engines", "explanations", "evaluations"),
     *("study", "comparison", "report", "testing", "cli", "__main__"),
 )

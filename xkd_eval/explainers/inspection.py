@@ -47,9 +47,9 @@ class Inspection:
 def inspect_classifier(classifier: Classifier) -> Inspection:
     """What is known about a classifier before any image is seen.
 
-    Each explainer is asked whether it holds, on random images where it needs some.
+    Each explainer is asked whether it holds, on random images where it needs some. The classifier stays as it is.
     """
-    refused = _refused_explainers(classifier)
+    refused = _refused_explainers(classifier.private())
     return Inspection(
         name=classifier.name,
         digest=classifier.digest(),

@@ -70,7 +70,7 @@ def explain(
         >>> explain(teacher, np.asarray(photo)).predicted
         array([3])
     """
-    classifier = on_device(load_classifier(model), resolve_device(device))
+    classifier = on_device(load_classifier(model), resolve_device(device)).private()
     method = as_explainer(explainer)
     method.check(classifier)
     given = listed(images)
