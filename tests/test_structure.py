@@ -11,21 +11,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "xkd_eval"
 
 LAYERS = (
-    *(
-        "errors",
-        "files",
-        "notebook",
-        "cam",
-        "registry",
-        "written",
-        "foreign",
-        "devices",
-        "ambient",
-        "assets",
-        "statistics",
-    ),
-    *("classifiers", "datasets", "figures", "explainers", "engines", "explanations", "evaluations"),
-    *("study", "comparison", "report", "testing", "cli", "__main__"),
+    *("errors", "files", "notebook", "cam", "registry", "written", "foreign", "devices", "ambient", "resizing"),
+    *("assets", "statistics", "classifiers", "datasets", "figures", "explainers", "engines", "explanations"),
+    *("evaluations", "study", "comparison", "report", "testing", "cli", "__main__"),
 )
 """From the lowest to the highest."""
 

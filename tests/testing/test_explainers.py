@@ -147,7 +147,10 @@ def by_weights(maps, classifier, *_):
         (Unequal(), "its copy is not equal to it"),
         (Unrecorded(), r"parameters\(\) holds what JSON cannot say"),
         (Refusing(), r"does not hold for SmallNetwork; pass a classifier that it holds for \(needs a transformer\)"),
-        (violating(lambda maps, *_: maps.numpy()), r"returned a ndarray; expected floats \(3, h, w\)"),
+        (
+            violating(lambda maps, *_: maps.numpy()),
+            r"returned a NumPy array .*; expected floats \(3, h, w\)",
+        ),
         (violating(lambda maps, *_: maps[:, None]), r"tensor \(3, 1, 32, 32\); expected floats \(3, h, w\)"),
         (violating(lambda maps, *_: maps.mean(0, keepdim=True)), r"tensor \(1, 32, 32\); expected floats \(3, h, w\)"),
         (violating(lambda maps, *_: maps / 0), "NaN or infinite"),

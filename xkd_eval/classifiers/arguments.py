@@ -23,26 +23,28 @@ def check_arguments(model: Any, preprocess: Any, num_classes: Any) -> None:
 
 
 def check_images(images: Any) -> Tensor:
-    """Normalised images as float32.
+    """Normalised images as float32, contiguous.
 
     Args:
         images: (B, 3, H, W) of any floating-point type.
 
     Returns:
-        The same values, float32.
+        The same values.
 
     Raises:
         XkdError: another kind or shape; no image.
     """
     if not isinstance(images, Tensor):
-        raise XkdError(f"images: {described_values(images)}; expected a tensor (B, 3, H, W), see Preprocess.normalise")
+        raise XkdError(
+            f"images: {described_values(images)} found; expected a tensor (B, 3, H, W), see Preprocess.normalise"
+        )
     if not images.is_floating_point():
         raise XkdError(
-            f"images: {described_values(images)}; expected floats, which Preprocess.normalise makes of pixels"
+            f"images: {described_values(images)} found; expected floats, which Preprocess.normalise makes of pixels"
         )
     if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
-        raise XkdError(f"images: {described_values(images)}; expected (B, 3, H, W) with at least one image")
-    return images.float()
+        raise XkdError(f"images: {described_values(images)} found; expected (B, 3, H, W) with at least one image")
+    return images.float().contiguous()
 
 
 def check_classes(classes: Any, shape: tuple[int | None, ...], num_classes: int) -> Tensor:
@@ -59,11 +61,11 @@ def check_classes(classes: Any, shape: tuple[int | None, ...], num_classes: int)
     wanted = ", ".join("k" if side is None else str(side) for side in shape)
     expected = f"expected int64 ({wanted}{',' if len(shape) == 1 else ''}), a class an image"
     if not isinstance(classes, Tensor) or classes.is_floating_point() or classes.is_complex():
-        raise XkdError(f"classes: {described_values(classes)}; {expected}")
+        raise XkdError(f"classes: {described_values(classes)} found; {expected}")
     if classes.dtype == torch.bool or len(classes.shape) != len(shape):
-        raise XkdError(f"classes: {described_values(classes)}; {expected}")
+        raise XkdError(f"classes: {described_values(classes)} found; {expected}")
     if any(side not in (None, found) for side, found in zip(shape, classes.shape, strict=True)):
-        raise XkdError(f"classes: {described_values(classes)}; {expected}")
+        raise XkdError(f"classes: {described_values(classes)} found; {expected}")
     if classes.numel() and not 0 <= int(classes.min()) <= int(classes.max()) < num_classes:
         raise XkdError(
             f"classes: from {int(classes.min())} to {int(classes.max())} found; the classifier has classes from 0 to "
@@ -73,9 +75,9 @@ def check_classes(classes: Any, shape: tuple[int | None, ...], num_classes: int)
 
 
 def described_values(values: Any) -> str:
-    """What was found, as an error says it: kind and shape of a tensor or array, else the value."""
+    """What was found, as an error says it: kind and shape of a tensor or array, else the type."""
     if isinstance(values, Tensor):
-        return f"a {str(values.dtype).removeprefix('torch.')} tensor {tuple(values.shape)} found"
+        return f"a {str(values.dtype).removeprefix('torch.')} tensor {tuple(values.shape)}"
     if hasattr(values, "dtype") and hasattr(values, "shape"):
-        return f"a NumPy array of {values.dtype} {tuple(values.shape)} found"
-    return f"a {type(values).__name__} found"
+        return f"a NumPy array of {values.dtype} {tuple(values.shape)}"
+    return f"a {type(values).__name__}"

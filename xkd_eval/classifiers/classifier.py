@@ -221,7 +221,9 @@ class Classifier(nn.Module):
         """
         head = self._require_head()
         if not isinstance(features, Tensor) or features.ndim != 4:
-            raise XkdError(f"features: {described_values(features)}; expected (B, C, h, w) of forward_with_features")
+            raise XkdError(
+                f"features: {described_values(features)} found; expected (B, C, h, w) of forward_with_features"
+            )
         if classes is not None:
             classes = check_classes(classes, (len(features), None), self.num_classes).to(features.device)
         if head.linear is not None:
@@ -293,8 +295,9 @@ class Classifier(nn.Module):
     def _checked(self, logits: object, images: Tensor) -> Tensor:
         if isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == len(images):
             return logits
-        found = f"a tensor {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise XkdError(f"model: {self.name} gives {found} for {len(images)} images; expected logits (B, K)")
+        raise XkdError(
+            f"model: {self.name} gives {described_values(logits)} for {len(images)} images; expected logits (B, K)"
+        )
 
     def _require_head(self) -> CamHead:
         if self.head is None:

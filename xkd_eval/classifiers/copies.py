@@ -31,7 +31,8 @@ def copied(module: M, sharing: Iterable[nn.Parameter] = ()) -> M:
 def quiet_copy(module: M, *, frozen: bool = True) -> M:
     """A copy in eval mode and float32 whose modules, flags, hooks and buffers are its own.
 
-    What a call does to it no other call sees, in this thread or another. Float32 weights share the original's memory.
+    What a call does to it no other call sees, in this thread or another. Contiguous float32 weights share the
+    original's memory.
 
     Args:
         module: in any mode, of any precision; left as it was.
@@ -87,7 +88,7 @@ def _cloned(tensor: Tensor) -> Tensor:
 
 
 def _frozen(parameter: nn.Parameter) -> nn.Parameter:
-    values = parameter.detach()
+    values = parameter.detach().contiguous()  # of another layout convolutions round otherwise
     return nn.Parameter(values.clone() if values.is_inference() else values, requires_grad=False)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers import sources
 from xkd_eval.classifiers.class_names import imagenet_classes
 from xkd_eval.classifiers.classifier import CamHead, Classifier
@@ -30,6 +31,7 @@ _LIBRARIES = {
 }
 
 
+@plain_torch()
 def load_classifier(
     model: str | Path | nn.Module | Classifier,
     *,

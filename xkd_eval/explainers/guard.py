@@ -66,14 +66,13 @@ def _checked(name: str, maps: Any, images: Tensor) -> Tensor:
 
     Values of double precision that float32 does not hold are refused; other numbers are the author's to check.
     """
-    count, expected = len(images), f"expected floats ({len(images)}, h, w), a map an image"
+    expected = f"expected floats ({len(images)}, h, w), a map an image"
     if not isinstance(maps, Tensor):
-        raise ExplainerError(f"explainer '{name}': it returned a {type(maps).__name__}; {expected}, as a tensor")
-    if maps.layout != torch.strided or maps.is_nested or maps.device.type == "meta" or not maps.is_floating_point():
-        kind = f"on {maps.device}, {maps.layout}" if maps.is_floating_point() else str(maps.dtype)
-        raise ExplainerError(f"explainer '{name}': it returned a tensor {kind}; {expected}")
-    if maps.ndim != 3 or len(maps) != count or 0 in maps.shape:
-        raise ExplainerError(f"explainer '{name}': it returned {described_values(maps)[2:-6]}; {expected}")
+        raise ExplainerError(f"explainer '{name}': it returned {described_values(maps)}; {expected}, as a tensor")
+    if maps.layout != torch.strided or maps.is_nested or maps.device.type == "meta":
+        raise ExplainerError(f"explainer '{name}': it returned a tensor {maps.layout} on {maps.device}; {expected}")
+    if not maps.is_floating_point() or maps.ndim != 3 or len(maps) != len(images) or 0 in maps.shape:
+        raise ExplainerError(f"explainer '{name}': it returned {described_values(maps)}; {expected}")
     made = maps.detach().as_subclass(Tensor).to(images.device, torch.float32, copy=True)
     if maps.dtype == torch.float64 and bool((maps.isfinite() != made.isfinite().to(maps.device)).any()):
         raise ExplainerError(f"explainer '{name}': it returned values beyond what float32 holds; scale its maps")

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import ExplainerError, XkdError
 from xkd_eval.explainers.base import Context, Explainer
 from xkd_eval.files import replacing
+from xkd_eval.foreign import reading
+from xkd_eval.resizing import resized
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,8 @@ class StoredMaps(Explainer):
             raise ExplainerError("maps: stored maps are looked up by image id, and the batch has no ids")
         maps = [torch.from_numpy(self.load(identifier)) for identifier in context.ids]
         if context.size is not None or len({loaded.shape for loaded in maps}) > 1:
-            size = context.size or tuple(images.shape[2:])
-            maps = [F.interpolate(loaded[None, None], size, mode="bilinear")[0, 0] for loaded in maps]
+            size = context.size or (images.shape[2], images.shape[3])
+            maps = [resized(loaded[None], size)[0] for loaded in maps]
         return torch.stack(maps).to(images.device)
 
     def load(self, identifier: str) -> np.ndarray:
@@ -82,11 +81,10 @@ class StoredMaps(Explainer):
             XkdError: no file, not readable without pickle, not numeric, or not 2-D.
         """
         path = self._find(identifier)
-        try:
+        with reading(
+            f"maps: {path} (image {identifier!r}) cannot be read", "expected one array, as numpy.save writes it"
+        ):
             array = _read(path)
-        except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise XkdError(f"maps: {path} (image {identifier!r}) cannot be read: {reason}") from error
         while array.ndim > 2 and array.shape[0] == 1:
             array = array[0]
         if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "fiub":
@@ -94,7 +92,11 @@ class StoredMaps(Explainer):
                 f"maps: {path} (image {identifier!r}) holds {array.dtype} of shape {array.shape}; "
                 "expected numbers of shape (height, width)"
             )
-        return array.astype(np.float32)
+        with np.errstate(over="ignore"):
+            values = array.astype(np.float32)
+        if not np.array_equal(np.isfinite(values), np.isfinite(array)):
+            raise XkdError(f"maps: {path} (image {identifier!r}) holds values beyond what float32 does; scale them")
+        return values
 
     def _find(self, identifier: str) -> Path:
         stem = map_path(self.directory, identifier).with_suffix("")  # the .npy that map_path appends

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.class_names import class_index
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
@@ -24,6 +25,7 @@ Class = int | str
 Classes = Class | Sequence[Class] | np.ndarray | Tensor
 
 
+@plain_torch()
 def explain(
     model: str | Path | nn.Module | Classifier,
     images: Photo | Sequence[Photo],

@@ -14,6 +14,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.class_names import class_index
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
@@ -50,6 +51,7 @@ class NamedPhoto:
     mask: np.ndarray | None = None
 
 
+@plain_torch()
 def overlay(
     models: Classifier | Sequence[Classifier],
     photos: Photo | NamedPhoto | Sequence[Photo | NamedPhoto],
