@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and directories that one process holds."""
+"""Files that appear whole or not at all, one line of fitting advice where they cannot be, directories that are held."""
 
 import errno
 import multiprocessing
@@ -10,7 +10,7 @@ import time
 import pytest
 
 from xkd_eval.errors import XkdError
-from xkd_eval.files import locked, replacing
+from xkd_eval.files import locked, replacing, writing
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -100,3 +100,44 @@ def test_a_disk_that_knows_no_locks_is_used_without(tmp_path, monkeypatch):
     monkeypatch.setattr("fcntl.flock", unsupported)
     with locked(tmp_path), locked(tmp_path):
         pass
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.ENOSPC, "make room"),
+        (errno.EDQUOT, "make room"),
+        (errno.EACCES, "choose another directory, or allow"),
+        (errno.EROFS, "choose a directory on a disk"),
+        (errno.ENOMEM, "choose another directory"),
+    ],
+)
+def test_advice_fits_the_reason(number, expected):
+    with pytest.raises(XkdError) as caught, writing("output 'a':", kept="the former file is kept"):
+        raise OSError(number, os.strerror(number))
+    message = f"output 'a': cannot be written ({os.strerror(number)}); the former file is kept; {expected}"
+    assert str(caught.value).startswith(message)
+
+
+def test_places_that_no_file_can_have(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    expected = {
+        "a" * 300: "a shorter name",
+        "file/a": "a part of that path is a file",
+        "loop/a": "a link there leads to itself",
+        "a\0b": "another name",
+        "a\ud800": "another name",
+    }
+    for name, remedy in expected.items():
+        with pytest.raises(XkdError, match=rf"^output: cannot be written \(.*\); .*{remedy}") as caught:  # noqa: SIM117
+            with writing("output:"), replacing(tmp_path / name):
+                pass
+        assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_failure_to_write_passes():
+    with pytest.raises(XkdError, match=r"^mine$"), writing("output:"):
+        raise XkdError("mine")
+    with pytest.raises(KeyError), writing("output:"):
+        raise KeyError("a mistake of ours")

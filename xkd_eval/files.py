@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all, and directories that one process at a time writes to."""
+"""Files that appear whole or not at all, what to do where they cannot be written, and directories that are held."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import socket
@@ -11,12 +12,57 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import reason
 
 LOCK = ".lock"
 """The file in a directory that the process that writes there holds; it stays behind, and means nothing then."""
 
 # Open files whose lock this process holds: a forked one has to let go of them.
 _HELD: set[IO[str]] = set()
+
+_ADVICE = {
+    errno.ENOSPC: "make room on that disk",
+    errno.EDQUOT: "make room within the quota",
+    errno.EFBIG: "choose a disk that holds files of that size",
+    errno.EACCES: "choose another directory, or allow writing there",
+    errno.EPERM: "choose another directory, or allow writing there",
+    errno.EROFS: "choose a directory on a disk that can be written",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOTDIR: "a part of that path is a file: choose another directory",
+    errno.EEXIST: "a part of that path is a file: choose another directory",
+    errno.EISDIR: "that is a directory: choose another name",
+    errno.ELOOP: "a link there leads to itself: choose another directory",
+    errno.EMFILE: "allow more open files (`ulimit -n`)",
+    errno.ENFILE: "close other programs' files",
+    errno.EIO: "the disk fails: choose another",
+}
+
+
+def advice(error: OSError | ValueError) -> str:
+    """What to do where a file cannot be written, as fits the reason; a ValueError is a name that no file can have."""
+    if isinstance(error, ValueError):
+        return "choose another name"
+    return _ADVICE.get(error.errno or 0, "choose another directory")
+
+
+@contextmanager
+def writing(what: str, kept: str = "") -> Iterator[None]:
+    """Turn a failure to write within into one line: "WHAT cannot be written (why); what to do".
+
+    Args:
+        what: begins the message, the argument first: "output 'a/b.png':".
+        kept: said before the advice: "the former file is kept".
+
+    Raises:
+        XkdError: the system refuses; errors of this project pass as they are.
+    """
+    try:
+        yield
+    except XkdError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a zero byte or a lone surrogate in the name
+        first = f"{kept}; " if kept else ""
+        raise XkdError(f"{what} cannot be written ({reason(error)}); {first}{advice(error)}") from None
 
 
 @contextmanager
