@@ -167,7 +167,7 @@ def _place(location: tuple[int | str, ...], values: Any) -> list[int | str]:
 def _explained(fault: Any, kind: type) -> str:
     from xkd_eval.registry import nearest
 
-    message = fault["msg"].removeprefix("Value error, ")
+    message = fault["msg"].removeprefix("Value error, ").partition(" or instance of ")[0]
     if fault["type"] == "missing":
         return "missing; add it"
     if fault["type"] == "value_error":

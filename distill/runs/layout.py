@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import is_writable_name, short
 
 STUDENT = "student.pt"
 """The checkpoint that a finished training leaves in its directory."""
@@ -19,11 +20,18 @@ def directory_name(recipe: str) -> str:
     """The path of a recipe's trainings below the runs.
 
     "exp-kd/cifar100/resnet56-resnet20" as it is; "mine" of mine.yaml, "mine/wide" of folder/mine.yaml:wide.
+
+    Raises:
+        XkdError: a name that leads elsewhere.
     """
     path, _, variant = recipe.partition(".yaml:")
     if variant:
-        return f"{Path(path).name}/{variant}"
-    return Path(recipe).stem if recipe.endswith(".yaml") else recipe
+        name = f"{Path(path).name}/{variant}"
+    else:
+        name = Path(recipe).name.removesuffix(".yaml") if recipe.endswith(".yaml") else recipe
+    if not all(map(is_writable_name, name.split("/"))):
+        raise XkdError(f"recipe: {short(recipe)} is no name for a directory of runs; expected one as `mine.yaml`")
+    return name
 
 
 def seed_directory(directory: Path, seed: int) -> Path:

@@ -66,7 +66,7 @@ def test_recipes_prints_what_there_is(xkd_distill):
         (["evaluate", "embedded", "--teacher", "none.pt", "--limit", "5"], "error: --teacher: .*none.pt"),
         (["evaluate", "embedded", "--limit", "5", "-o", "/proc/none/x.json"], "error: --output /proc/none/x.json"),
         (["export", "none.pt", "-o", "a.onnx"], "error: model: .*none.pt"),
-        (["sweep", "none.yaml"], "error: sweep: 'none.yaml' cannot be read"),
+        (["sweep", "none.yaml"], "error: sweep: 'none.yaml' does not exist"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(xkd_distill, arguments, message):
@@ -111,7 +111,7 @@ def test_a_file_of_trainings_is_made_or_refused_in_one_line(recipe_of, tmp_path,
     (tmp_path / "other.yaml").write_text("recipe: {}")
     for arguments, expected in (
         ([tmp_path / "jobs.yaml"], (0, "")),
-        ([tmp_path / "none.yaml"], (2, "error: job: .*none.yaml' cannot be read")),
+        ([tmp_path / "none.yaml"], (2, "error: job: .*none.yaml' does not exist")),
         ([tmp_path / "other.yaml"], (2, "error: job: .*other.yaml' holds no trainings")),
         ([], (2, "error: job: expected one file of trainings")),
     ):
