@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import is_writable_name, short
@@ -14,6 +12,9 @@ STUDENT = "student.pt"
 
 RECIPE, METRICS, STATE, BEST, RESULT = "recipe.yaml", "metrics.csv", "last.pt", "best.pt", "result.json"
 """The recipe as resolved; a line an epoch; all that a training continues from; the best epoch's checkpoint; scores."""
+
+NEW_BEST = "best.new.pt"
+"""A better epoch's checkpoint until the state says that it is: whenever a training is killed, the two agree."""
 
 
 def directory_name(recipe: str) -> str:
@@ -63,9 +64,3 @@ def student_of(recipe: str, runs: Path) -> Path:
             "`teacher`"
         )
     return found[0]
-
-
-def read_result(directory: Path) -> dict[str, Any] | None:
-    """What the finished training in a directory came to, see `distill.TrainingResult`; None where none has finished."""
-    file = directory / RESULT
-    return json.loads(file.read_text()) if file.is_file() else None

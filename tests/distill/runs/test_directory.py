@@ -12,6 +12,7 @@ from distill.training.train import train
 from tests.distill.conftest import KD
 from xkd_eval.classifiers.checkpoint import read_checkpoint, save_checkpoint
 from xkd_eval.errors import XkdError
+from xkd_eval.files import LOCK
 
 
 def test_a_finished_run_is_not_run_again(recipe_of, tmp_path):
@@ -60,4 +61,4 @@ def test_a_disk_that_fills_up_leaves_the_former_checkpoint(recipe_of, tmp_path, 
     with pytest.raises(XkdError, match=r"cannot be written.*No space left"):
         write_again(tmp_path, victim)
     assert (tmp_path / victim).read_bytes() == former
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".") and path.name != LOCK]
