@@ -102,7 +102,7 @@ def end(work: Callable[[], int | None], report: Callable[[XkdError], bool] = lam
         code = _say_failure(error)
     _let_go(sys.stdout)
     _let_go(sys.stderr)
-    raise SystemExit(code)
+    raise SystemExit(code or 0)
 
 
 def say(line: str) -> None:
