@@ -167,7 +167,8 @@ def _place(location: tuple[int | str, ...], values: Any) -> list[int | str]:
 def _explained(fault: Any, kind: type) -> str:
     from xkd_eval.registry import nearest
 
-    message = fault["msg"].removeprefix("Value error, ").partition(" or instance of ")[0]
+    message = fault["msg"].removeprefix("Value error, ")
+    message = message.partition(" or instance of ")[0].partition(" or object to ")[0]
     if fault["type"] == "missing":
         return "missing; add it"
     if fault["type"] == "value_error":
@@ -177,5 +178,8 @@ def _explained(fault: Any, kind: type) -> str:
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = list(_adapter(kind).json_schema().get("properties", {}))
         return f"nothing reads it; {nearest(str(fault['loc'][-1]), known)}" if len(fault["loc"]) == 1 else "unknown"
-    found = "" if fault["type"] == "union_tag_invalid" else f"{short(fault['input'])} found; "
-    return found + message[0].lower() + message[1:]
+    if fault["type"] == "union_tag_invalid":
+        context = fault["ctx"]
+        expected = context["expected_tags"].replace("'", "")
+        return f"{context['discriminator'].strip(chr(39))}: {short(context['tag'])} found; expected one of {expected}"
+    return f"{short(fault['input'])} found; " + message[0].lower() + message[1:]

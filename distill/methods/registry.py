@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from distill.methods.base import Method
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import short
+from xkd_eval.foreign import reading, short
 from xkd_eval.registry import Registry, nearest
 
 _M = TypeVar("_M", bound=type[Method])
@@ -80,7 +80,7 @@ def register(method: _M) -> _M:
     return method
 
 
-def create_method(name: str, **options: Any) -> Method:
+def create_method(name: str, /, **options: Any) -> Method:
     """A method with its options.
 
     Args:
@@ -95,4 +95,5 @@ def create_method(name: str, **options: Any) -> Method:
     for option in options:
         if option not in known:
             raise XkdError(f"{name}: unknown option {short(option)}; {nearest(option, known)}")
-    return method(**options)
+    with reading(f"{name}: it cannot be made by these options", "see what it takes"):
+        return method(**options)

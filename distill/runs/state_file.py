@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import torch
+from pydantic import JsonValue
 
 from distill.recipe.schema import CountOrZero, Strict
 from xkd_eval.classifiers.weight_files import read_weight_file
@@ -31,7 +32,7 @@ class _State(Strict):
 
     format: Literal["xkd-training"]
     version: Literal[1]
-    recipe: dict[str, Any]
+    recipe: dict[str, JsonValue]
     teacher: str | None
     epoch: CountOrZero
     step: CountOrZero

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,8 +119,10 @@ def _load_optimiser(setup: TrainingSetup, given: Mapping[str, Any]) -> None:
         for name, value in moments.items():
             if name != "step" and value is not None:  # without momentum, SGD's is None
                 _check_tensor(name, value, parameters[number])
-            if name == "step" and not (isinstance(value, Tensor) and value.shape == () and value.is_floating_point()):
-                raise ValueError("optimiser: step is no number")
+            if name == "step" and not (
+                isinstance(value, Tensor) and value.shape == () and 1 <= value.item() < math.inf
+            ):
+                raise ValueError(f"optimiser: step {short(value)} found; expected a number of steps")
     setup.optimiser.load_state_dict({"state": given["state"], "param_groups": ours})
 
 
