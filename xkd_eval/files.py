@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import reason
 
 LOCK = ".lock"
 """The file in a directory that the process that writes there holds; it stays behind, and means nothing then."""
@@ -61,8 +60,9 @@ def writing(what: str, kept: str = "") -> Iterator[None]:
     except XkdError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a zero byte or a lone surrogate in the name
+        why = getattr(error, "strerror", None) or error
         first = f"{kept}; " if kept else ""
-        raise XkdError(f"{what} cannot be written ({reason(error)}); {first}{advice(error)}") from None
+        raise XkdError(f"{what} cannot be written ({why}); {first}{advice(error)}") from None
 
 
 @contextmanager

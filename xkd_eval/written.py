@@ -8,7 +8,6 @@ from dataclasses import fields
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import short
 from xkd_eval.registry import nearest
 
 # A comma within brackets separates the values of one option.
@@ -30,7 +29,7 @@ def written_options(kind: type, text: str, where: str) -> dict[str, Any]:
     for part in filter(None, map(str.strip, _BETWEEN_OPTIONS.split(text))):
         option, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
-            raise XkdError(f"{where}: {short(part)} found; expected option=value, separated by commas")
+            raise XkdError(f"{where}: {part!r:.100} found; expected option=value, separated by commas")
         check_option(kind, option, where)
         if option in options:
             raise XkdError(f"{where}: {option} is given twice; leave one out")
@@ -42,7 +41,7 @@ def check_option(kind: type, option: str, where: str) -> None:
     """Raise XkdError where a dataclass has no such field."""
     taken = [field.name for field in fields(kind)]
     if option not in taken:
-        raise XkdError(f"{where}: unknown option {short(option)}; {nearest(option, taken)}")
+        raise XkdError(f"{where}: unknown option {option!r:.100}; {nearest(option, taken)}")
 
 
 def _read(kind: type, option: str, text: str, where: str) -> Any:
@@ -60,4 +59,4 @@ def _read(kind: type, option: str, text: str, where: str) -> Any:
         return TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
     except ValidationError as error:
         expected = error.errors()[0]["msg"].removeprefix("Input should be ").partition(", unable")[0]
-        raise XkdError(f"{where}: {option} is {short(text)}; expected {expected}") from None
+        raise XkdError(f"{where}: {option} is {text!r:.100}; expected {expected}") from None
