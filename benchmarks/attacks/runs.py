@@ -1,0 +1,163 @@
+"""What an evaluation leaves: run directories, read and continued, and stored maps."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+
+from attacks.group import BytesGroup, group, laid_out, tree
+from attacks.mutants import Files
+from attacks.outcome import Found
+from attacks.structures import as_text, mutated_documents
+from attacks.values import ValuesGroup
+from attacks.weights import small_network
+from xkd_eval import load_classifier, perturbation_test
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.datasets import ImageDataset
+from xkd_eval.datasets.embedded import EmbeddedDataset
+from xkd_eval.explainers.base import Context
+from xkd_eval.explainers.stored import StoredMaps, save_maps
+from xkd_eval.study.result import EvaluationResult
+
+_IMAGES = 6
+
+
+class _Stopped(Exception):  # noqa: N818 - no error
+    pass
+
+
+class _Run:
+    """A small finished run in several parts, and the call that continues it."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.classifier: Classifier = load_classifier("embedded/kd", size=(16, 16))
+        self.images: ImageDataset = EmbeddedDataset("test", size=_IMAGES)
+
+    def made(self, folder: Path) -> Files:
+        """The files of a run that was stopped once, so that its rows lie in two parts."""
+
+        def stop(what: str, done: int, total: int) -> None:
+            if done >= _IMAGES // 2:
+                raise _Stopped
+
+        for progress in (stop, None):
+            try:
+                self.evaluated(folder, progress)
+            except _Stopped:
+                continue
+        found = tree(folder)
+        assert sum(name.endswith(".parquet") for name in found) == 2, sorted(found)
+        return found
+
+    def evaluated(self, folder: Path, progress: Any = None) -> EvaluationResult:
+        return perturbation_test(
+            self.classifier,
+            self.images,
+            output=folder,
+            figures=False,
+            fractions=(0.3, 0.6),
+            batch_size=_IMAGES // 2,
+            device="cpu",
+            workers=0,
+            progress=progress,
+        )
+
+
+def _found(result: EvaluationResult) -> Found:
+    """Rows and scores; how fast they were made is no score."""
+    summary = {key: value for key, value in result.summary.items() if key != "images_per_second"}
+    rows = {f"column {name}": result.rows[name].to_pylist() for name in result.rows.column_names}
+    described = json.loads(json.dumps(result.description))
+    return Found({"summary": summary, "description": described, **rows}, {"": None})
+
+
+@group
+class Runs(BytesGroup):
+    """A finished run, read by `compare` and continued by the same command."""
+
+    name, about = "runs", "run directories, read and continued: protocol.json, summary.json, rows of two parts"
+    strict = True
+
+    def cases(self, folder: Path) -> dict[str, Files]:
+        self._run = _Run()
+        files = self._run.made(folder / "run")
+        return {"read": files, "continued": files}
+
+    def found(self, case: str, folder: Path) -> Found:
+        return _found(EvaluationResult.read(folder) if case == "read" else self._run.evaluated(folder))
+
+
+@group
+class RunValues(ValuesGroup):
+    """Its documents with values of other kinds."""
+
+    name, about = (
+        "run-values",
+        "protocol.json and summary.json with values of other kinds, keys dropped, added and doubled",
+    )
+
+    def prepare(self, folder: Path) -> None:
+        self._run = _Run()
+        self._files = self._run.made(folder / "run")
+        names = ("protocol.json", "summary.json")
+        self._documents = {name: json.loads(self._files[name]) for name in names}
+        for how in ("read", "continued"):
+            for name in names:
+                with laid_out(self._files, folder / "original") as place:
+                    self.originals[f"{how} {name}"] = self.found(f"{how} {name}", None, place)
+
+    def strategy(self) -> st.SearchStrategy[tuple[str, Any, str]]:
+        cases = st.sampled_from([(how, name) for how in ("read", "continued") for name in self._documents])
+        return cases.flatmap(
+            lambda case: mutated_documents(self._documents[case[1]]).map(lambda found: (" ".join(case), *found))
+        )
+
+    def written(self, case: str, values: Any) -> Files:
+        return {**self._files, case.split()[1]: as_text(values).encode(errors="surrogatepass")}
+
+    def is_strict(self, case: str, values: Any) -> bool:
+        return True
+
+    def found(self, case: str, values: Any, folder: Path) -> Found:
+        found = EvaluationResult.read(folder) if case.startswith("read") else self._run.evaluated(folder)
+        return _found(found)
+
+
+@group
+class StoredMapsOfOurs(BytesGroup):
+    """Maps that `save_maps` wrote, as an explainer reads them."""
+
+    name, about = "stored-maps", "maps as `save_maps` writes them"
+    strict = True
+
+    def cases(self, folder: Path) -> dict[str, Files]:
+        torch.manual_seed(0)
+        place = folder / "maps"
+        save_maps(place, ["cat/a.jpg", "cat/b.jpg"], torch.rand(2, 5, 7))
+        found = tree(place)
+        shutil.rmtree(place)
+        return {"maps": {f"maps/{name}": content for name, content in found.items()}}
+
+    def found(self, case: str, folder: Path) -> Found:
+        explainer = StoredMaps(directory=folder / "maps")
+        ids = ["cat/a.jpg", "cat/b.jpg"]
+        maps = explainer(
+            Classifier(small_network(), load_classifier_input(), name="network", num_classes=4),
+            torch.zeros(2, 3, 16, 16),
+            torch.zeros(2, dtype=torch.int64),
+            Context(ids=ids, size=(8, 8)),
+        )
+        return Found({"maps": maps}, {"": explainer.parameters()})
+
+
+def load_classifier_input() -> Any:
+    """The input convention of the small network."""
+    from attacks.weights import _INPUT
+
+    return _INPUT
