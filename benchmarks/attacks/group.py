@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from attacks.mutants import Files, mutated_files
 from attacks.outcome import Found
 
-BLOCK = 250
+BLOCK = 50
 """Mutants that are made at once. A mutant is known by its group, the seed and its number."""
 
 _WRITTEN_AT = 1_700_000_000

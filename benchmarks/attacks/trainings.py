@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from attacks.mutants import Files
 from attacks.outcome import Found
 from attacks.structures import as_text, mutated_documents
 from attacks.values import ValuesGroup
+from distill.data.cache import decoded
 from distill.recipe.files import as_recipe, load_recipe, recipe_text
 from distill.runs.directory import TrainingDirectory
 from distill.runs.job import TrainingJob, read_jobs, write_jobs
@@ -26,6 +29,8 @@ from distill.runs.sweep_file import read_sweep
 from distill.training.result import TrainingResult
 from xkd_eval import XkdError
 from xkd_eval.classifiers.checkpoint import read_checkpoint
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.datasets.embedded import EmbeddedDataset
 
 _RECIPE: dict[str, Any] = {
     "data": {"loader": "device", "path": "embedded", "images": 32, "padding": 1},
@@ -87,7 +92,15 @@ def _jobs_found(folder: Path) -> Found:
     return Found({"jobs": jobs}, {"": jobs})
 
 
-_READERS = {"recipe": _recipe_found, "sweep": _sweep_found, "job": _jobs_found}
+def _overridden(folder: Path) -> Found:
+    """A recipe with the changes of a command line."""
+    text = (folder / "overrides.yaml").read_text(encoding="utf-8", errors="surrogateescape")
+    values = as_recipe(_RECIPE, text.split("\n")).model_dump(mode="json")
+    return Found({"recipe": values}, {"": values})
+
+
+_READERS = {"recipe": _recipe_found, "sweep": _sweep_found, "job": _jobs_found, "overrides": _overridden}
+_OVERRIDES = "epochs=3\nlosses.kd.weight=2000\nschedule={name: cosine}\nstudent.preprocess.size=[8, 8]"
 
 
 def _job_document() -> list[Any]:
@@ -97,9 +110,9 @@ def _job_document() -> list[Any]:
 
 @group
 class RecipeTexts(BytesGroup):
-    """YAML as users and sweeps write it: bytes, and texts that are meant to hurt."""
+    """YAML as users and sweeps write it, and what a command changes: bytes, and texts that are meant to hurt."""
 
-    name, about = "recipe-texts", "recipes, sweeps and jobs in YAML; alias bombs, loops, tags"
+    name, about = "recipe-texts", "recipes, sweeps, jobs and overrides in YAML; alias bombs, loops, tags"
 
     def cases(self, folder: Path) -> dict[str, Files]:
         write_jobs([TrainingJob("small", as_recipe(_RECIPE), Path("runs/small"), Path("runs"))], folder / "job.yaml")
@@ -107,6 +120,7 @@ class RecipeTexts(BytesGroup):
             "recipe": {"recipe.yaml": yaml.safe_dump(_FILE, sort_keys=False).encode()},
             "sweep": {"sweep.yaml": yaml.safe_dump(_SWEEP, sort_keys=False).encode()},
             "job": {"job.yaml": (folder / "job.yaml").read_bytes()},
+            "overrides": {"overrides.yaml": _OVERRIDES.encode()},
         }
 
     def finished(self, case: str, files: Files, how: str, draw: random.Random) -> tuple[Files, str]:
@@ -156,6 +170,29 @@ def _has_pairs(values: Any) -> bool:
         return len({repr(key) for key, _ in values}) < len(values) or any(_has_pairs(value) for _, value in values)
     inner = values.values() if isinstance(values, dict) else values if isinstance(values, list) else ()
     return any(map(_has_pairs, inner))
+
+
+@group
+class DecodedImages(BytesGroup):
+    """The decoded images that a training keeps in the user's cache: damaged ones are decoded again, or refused."""
+
+    name, about = "decoded-images", "decoded images that are kept for the next training"
+    strict = True
+
+    def cases(self, folder: Path) -> dict[str, Files]:
+        self._images = EmbeddedDataset("test", size=12)
+        self.found("kept", folder)
+        return {"kept": tree(folder)}
+
+    def found(self, case: str, folder: Path) -> Found:
+        before = os.environ.get("XDG_CACHE_HOME")
+        os.environ["XDG_CACHE_HOME"] = str(folder)
+        try:
+            return Found({"pixels": np.array(decoded(self._images, Preprocess(size=(8, 8))))}, {"": None})
+        finally:
+            os.environ.pop("XDG_CACHE_HOME")
+            if before is not None:
+                os.environ["XDG_CACHE_HOME"] = before
 
 
 class _Training:

@@ -23,7 +23,7 @@ from attacks.group import BLOCK, Group, Mutant, laid_out
 from attacks.outcome import GOOD, MOST_MEMORY, Outcome, judge, memory
 
 _ADDRESS_SPACE = 4 * 2**30  # over what the process has when it starts
-_BLOCKS_A_PROCESS = 8
+_BLOCKS_A_PROCESS = 40
 _UNSEEN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
 
 
