@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import hypothesis
@@ -65,6 +66,7 @@ class Pairs(list):
     """A mapping as pairs, in which a key may stand twice."""
 
 
+@cache
 def plain_values() -> st.SearchStrategy[Any]:
     """Whatever JSON or YAML may hold, odd values first, nested a little."""
     texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -74,6 +76,16 @@ def plain_values() -> st.SearchStrategy[Any]:
         lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(texts, inner, max_size=4)),
         max_leaves=6,
     )
+
+
+@cache
+def _of_another_kind(kind: type) -> st.SearchStrategy[Any]:
+    return plain_values().filter(lambda found: type(found) is not kind)
+
+
+@cache
+def _keys() -> st.SearchStrategy[Any]:
+    return st.one_of(st.sampled_from(("x", "", 1, None, True)), st.text(max_size=6))
 
 
 @st.composite
@@ -173,10 +185,10 @@ def _changed(draw: st.DrawFn, value: Any, path: tuple[Any, ...], doubles: bool) 
             key = draw(st.sampled_from(sorted(value, key=repr)))
             return {name: item for name, item in value.items() if name != key}, f"without {key!r}"
         if change == ADDED:
-            key = draw(st.one_of(st.sampled_from(("x", "", 1, None, True)), st.text(max_size=6)))
+            key = draw(_keys())
             return {**value, key: draw(plain_values())}, f"with {key!r} added"
         if change == DOUBLED:
             key = draw(st.sampled_from(sorted(value, key=repr)))
             return Pairs([*value.items(), (key, draw(plain_values()))]), f"with {key!r} doubled"
-    other = draw(plain_values().filter(lambda found: type(found) is not type(value)))
+    other = draw(_of_another_kind(type(value)))
     return other, f"replaced by {other!r:.60}"

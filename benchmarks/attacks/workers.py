@@ -175,6 +175,7 @@ def _confine(noise: Path) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    warnings.showwarning = lambda message, kind, *place: print(f"{kind.__name__}: {message}", file=sys.stderr)
     warnings.resetwarnings()
     warnings.simplefilter("always")  # each, not the first alone
     for kind in _UNSEEN:
