@@ -40,8 +40,13 @@ def reason(error: BaseException) -> str:
         return error.strerror
     lines = str(error).strip().splitlines()
     text = lines[0] if lines and not isinstance(error, KeyError) else f"{type(error).__name__} {error}".strip()
-    text = "".join(character if character.isprintable() else "?" for character in text)
-    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
+    return printable(text)
+
+
+def printable(text: str, longest: int = _LONGEST_REASON) -> str:
+    """A text from outside as it may stand in a line: without control characters, and cut where it is long."""
+    text = "".join(character if character.isprintable() else "?" for character in text[: longest + 1])
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 @contextmanager
@@ -115,7 +120,7 @@ def parsed(kind: type[T], values: Any, where: str) -> T:
         return cast(T, _adapter(cast(Any, kind)).validate_python(values))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in _place(first["loc"], values))
+        place = ".".join(printable(str(part), 60) for part in _place(first["loc"], values)[:8])
         raise XkdError(f"{where}: {place + ': ' if place else ''}{_explained(first, kind)}") from None
     except RecursionError:
         raise XkdError(f"{where}: nested too deeply; expected plain values") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from torch import nn
@@ -77,7 +78,8 @@ def open_splits(recipe: Recipe) -> Splits:
     test = open_dataset(data.path, split="test")
     if test.label_kind == "none":
         raise XkdError(f"data: the test images of {test.name} have no labels; expected them to measure accuracy")
-    if test.digest() == whole.digest():
+    # Files that are all of one size under the same names have the digest of others like them.
+    if test.digest() == whole.digest() and test.content_hash(0) == whole.content_hash(0):
         raise XkdError(f"data: {data.path!r} holds one part only; expected training images and test images")
     train = whole if data.images is None else limit(whole, data.images)
     splits = _hold_out(Labelled(train, _indices(train, classes)), data.val_split, recipe.seed)
@@ -127,10 +129,21 @@ def _classes(train: ImageDataset) -> Classes:
     if unlabelled:
         raise XkdError(f"data: {len(unlabelled)} training images have no label, the first {unlabelled[0]}")
     if train.label_kind == "index":
-        count = len(train.classes) if train.classes else max(int(str(label)) for label in train.labels) + 1
-        return Classes(count, train.classes)
+        return Classes(len(train.classes) if train.classes else _count(train), train.classes)
     names = train.classes or tuple(sorted({str(label) for label in train.labels}))
     return Classes(len(names), names) if train.label_kind == "name" else Classes(len(names), wordnet_ids=names)
+
+
+def _count(train: ImageDataset) -> int:
+    """K of labels that are 0 to K - 1; one that no image has would be a logit that nothing trains."""
+    present = {int(str(label)) for label in train.labels}
+    if present != set(range(len(present))):
+        missing = itertools.islice((index for index in itertools.count() if index not in present), 3)
+        raise XkdError(
+            f"data: the labels of {train.name} run from {min(present)} to {max(present)}, and no image has "
+            f"{', '.join(map(str, missing))}, ...; expected 0 to K - 1 with an image each, or a set with class names"
+        )
+    return len(present)
 
 
 def _indices(train: ImageDataset, classes: Classes) -> list[int]:

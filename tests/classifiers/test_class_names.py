@@ -80,8 +80,14 @@ def test_class_maps_with_names(tmp_path):
 @pytest.mark.parametrize(
     ("file", "text", "reason"),
     [
-        ("m.csv", "a,0\nb,1\na,2\n", "lists 'a' twice"),
-        ("m.json", '{"a": 0, "a": 1}', "lists 'a' twice"),
+        ("m.csv", "a,0\nb,1\na,2\n", "'a' stands twice, in line 1 of .* and line 3 of"),
+        ("m.json", '{"a": 0, "a": 1}', "the key 'a' stands twice"),
+        ("m.json", '["a", "b", "a"]', "'a' stands twice, in entry 1 of .* and entry 3 of"),
+        ("m.csv", "a,0,b\nb,1,c\n", "'b' is class 1 in line 2 of .* and the name of class 0 in line 1"),
+        ("m.csv", 'a,0\n"b,1\n', "line 2 of .* is '\"b,1' .unexpected end"),
+        ("m.csv", "a," + "9" * 5000, "class index '999"),
+        ("m.json", "[" * 100_000, "is no JSON"),
+        ("m.json", '{"a": [0]}', "entry 1 of .* has the class index .0."),
         ("m.csv", "a,0\nb,one\n", "line 2 of .* has the class index 'one'"),
         ("m.csv", "a,0.5\n", "class index '0.5'"),
         ("m.csv", "a,-1\n", "class index '-1'"),
@@ -102,3 +108,9 @@ def test_wrong_class_maps(tmp_path, file, text, reason):
 def test_a_missing_class_map(tmp_path):
     with pytest.raises(XkdError, match=r"class_map: .*cannot be read"):
         read_class_map(tmp_path / "none.csv")
+
+
+def test_class_maps_are_utf8(tmp_path):
+    (tmp_path / "m.csv").write_bytes(b"caf\xe9,0\n")
+    with pytest.raises(XkdError, match=r"class_map: .*cannot be read \('utf-8' codec"):
+        read_class_map(tmp_path / "m.csv")

@@ -10,6 +10,7 @@ import pytest
 from tests.datasets.files import write_image
 from tests.datasets.stand_ins import stand_in
 from xkd_eval.datasets import open_dataset, resolve_labels
+from xkd_eval.datasets.base import content_hash
 from xkd_eval.errors import XkdError
 
 NAMES_10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -146,11 +147,64 @@ def test_incomplete_and_damaged_archives(cifar10):
     with pytest.raises(XkdError, match=r"holds no \(N, 3072\) uint8 images"):
         open_dataset(str(cifar10))
     write_pickle(cifar10 / "test_batch", data=planar(random_images(2, 0)), labels=[1])
-    with pytest.raises(XkdError, match="has 2 images and 1 labels"):
+    with pytest.raises(XkdError, match=r"damaged or no CIFAR file \(2 images and 1 labels\)"):
         open_dataset(str(cifar10))
     (cifar10 / "test_batch").unlink()
     with pytest.raises(XkdError, match="has no 'test_batch'"):
         open_dataset(str(cifar10))
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"labels": [1, 10]}, "the label 10 of 10 classes"),
+        ({"labels": [1, -1]}, "the label -1 of 10 classes"),
+        ({"labels": 3}, "not iterable"),
+        ({"labels": ["a", "b"]}, "cannot be interpreted as an integer"),
+        ({"labels": [1, 2.5]}, "cannot be interpreted as an integer"),
+        ({}, "KeyError 'labels'"),
+    ],
+)
+def test_labels_that_are_none(cifar10, fields, reason):
+    write_pickle(cifar10 / "test_batch", data=planar(random_images(2, 0)), **fields)
+    with pytest.raises(XkdError, match=rf"'test_batch' of .* is damaged or no CIFAR file \(.*{reason}") as caught:
+        open_dataset(str(cifar10))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_array_that_claims_too_much_and_names_that_are_none(cifar10):
+    bomb = b"\x80\x02}U\x04dataq\x00cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n(\x8a\x07" + b"\xff" * 6
+    (cifar10 / "test_batch").write_bytes(bomb + b"\x00tC\x01b\x87Rs.")
+    with pytest.raises(XkdError, match=r"'test_batch' of .* is damaged or no CIFAR file"):
+        open_dataset(str(cifar10))
+    write_pickle(cifar10 / "batches.meta", label_names=[b"\xff"])
+    with pytest.raises(XkdError, match=r"'batches\.meta' of .* is damaged or no CIFAR file \('utf-8'"):
+        open_dataset(str(cifar10))
+
+
+def test_the_checksum_of_the_archive_is_read(cifar10):
+    archive = packed(cifar10)
+    content = bytearray(archive.read_bytes())
+    content[-6] ^= 1
+    archive.write_bytes(content)
+    with pytest.raises(XkdError, match=r"cifar-10-python\.tar\.gz' cannot be read \(CRC check failed"):
+        open_dataset(str(archive))
+
+
+def test_a_file_that_is_there_twice(cifar10):
+    archive = cifar10.parent / "cifar-10-python.tar"
+    with tarfile.open(archive, "w") as tar:
+        for _ in range(2):
+            tar.add(cifar10, cifar10.name)
+    with pytest.raises(XkdError, match="is there twice"):
+        open_dataset(str(archive))
+
+
+def test_the_hash_is_of_the_pixels(cifar10):
+    dataset = open_dataset(str(cifar10))
+    assert dataset.content_hash(1) == dataset.load(1).content_hash == content_hash(random_images(3, 0)[1])
+    assert dataset.content_hash(0) != dataset.content_hash(1)
+    assert dataset.stored_sizes() == [3072] * 3
 
 
 def test_class_folders_with_a_class_called_train(tmp_path):

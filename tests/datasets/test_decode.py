@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import zlib
 
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.datasets.files import encoded, noise, plain
-from xkd_eval.datasets.decode import decode_image, decode_mask
+from xkd_eval.datasets.decode import decode_image, decode_mask, mask_from_values, upright_rgb
 from xkd_eval.errors import UnreadableImageError
 
 
@@ -112,6 +113,59 @@ def test_broken_exif_does_not_cost_the_image():
     assert decoded(content).shape == (6, 8, 3)
 
 
+@pytest.mark.parametrize(
+    ("image", "form"),
+    [
+        (Image.fromarray(np.array([[0, 257, 65535]], np.uint16)), "PNG"),
+        (Image.fromarray(np.array([[0.0, 0.5, 1.0]], np.float32)), "TIFF"),
+        (Image.fromarray(noise(4, 6)), "JPEG"),
+        (Image.fromarray(noise(4, 6)), "TIFF"),
+    ],
+)
+def test_an_opened_image_gives_what_its_file_gives_however_often(image, form):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encoded(image, form, exif=exif)
+    upright = upright_rgb(Image.open(io.BytesIO(content)), "x")
+    assert (upright.width, upright.height) == (image.height, image.width)
+    np.testing.assert_array_equal(np.asarray(upright), decoded(content))
+    np.testing.assert_array_equal(np.asarray(upright_rgb(upright, "x")), np.asarray(upright))
+
+
+def test_an_opened_image_stays_as_it_was():
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    opened = Image.open(io.BytesIO(encoded(Image.fromarray(noise()), exif=exif)))
+    upright_rgb(opened, "x")
+    assert opened.getexif()[0x0112] == 3
+    np.testing.assert_array_equal(np.asarray(opened), noise())
+
+
+def test_an_opened_image_whose_file_is_cut_is_a_one_line_error():
+    opened = Image.open(io.BytesIO(cut(encoded(Image.fromarray(noise(200, 200)), "JPEG"))))
+    with pytest.raises(UnreadableImageError, match=r"^x: truncated or damaged \(.*\); expected a whole image$"):
+        upright_rgb(opened, "x")
+
+
+def test_a_second_channel_that_is_no_alpha_is_refused():
+    content = bytearray(encoded(Image.fromarray(noise()[:, :, :2].copy(), "LA"), "TIFF"))
+    extra_samples = content.find(struct.pack("<HH", 338, 3))
+    content[extra_samples + 8] = 0  # of no stated meaning
+    with pytest.raises(UnreadableImageError, match="2 channels without a meaning"):
+        decode_image(bytes(content), "x")
+
+
+@pytest.mark.parametrize("raised", [RuntimeError, NotImplementedError, KeyError, MemoryError, RecursionError])
+def test_whatever_a_plugin_raises_is_an_unreadable_image(monkeypatch, raised):
+    def fail(*_):
+        raise raised("of the plugin")
+
+    content = encoded(plain())
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load_prepare", fail)
+    with pytest.raises(UnreadableImageError, match=r"x: truncated or damaged \(.*of the plugin"):
+        decode_image(content, "x")
+
+
 def cut(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
@@ -145,6 +199,15 @@ def test_decompression_bomb(monkeypatch):
 def test_missing_file(tmp_path):
     with pytest.raises(UnreadableImageError, match=r"gone: cannot be read \(No such file"):
         decode_image(tmp_path / "gone.jpg", "gone")
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "self.jpg").symlink_to(tmp_path / "self.jpg")
+    for name, reason in (("pipe", "no regular file"), ("folder", "a folder"), ("self", "cannot be read .Too many")):
+        with pytest.raises(UnreadableImageError, match=f"^x: {reason}"):
+            decode_image(tmp_path / f"{name}.jpg", "x")
 
 
 def test_truncation_at_any_place_never_raises_anything_else():
@@ -185,3 +248,18 @@ def test_coloured_and_bilevel_masks():
     colours[0, 2] = (200, 0, 0)
     assert decode_mask(encoded(Image.fromarray(colours)), "x").tolist() == [[0, 1, 1]]
     assert decode_mask(encoded(Image.fromarray(np.array([[False, True]]))), "x").tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (np.zeros((0, 0)), r"float64 of shape \(0, 0\)"),
+        (np.zeros((2, 2, 3)), r"of shape \(2, 2, 3\)"),
+        (np.array([[0, np.nan]]), "with NaN or infinity"),
+        (np.array([["a"]]), "<U1 of shape"),
+        (np.zeros((1, 1), complex), "complex128 of shape"),
+    ],
+)
+def test_what_is_no_mask_is_refused(values, reason):
+    with pytest.raises(UnreadableImageError, match=f"^x: a mask .*{reason}"):
+        mask_from_values(values, "x")

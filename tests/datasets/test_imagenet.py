@@ -161,9 +161,77 @@ def test_name_class_lists(flat, name, text, kind, expected):
 def test_other_text_files_are_no_label_lists(flat):
     (flat.parent / "sizes.csv").write_text(f"{NAMES[0]}.JPEG,500,375\n")
     (flat.parent / "README.txt").write_text("two words\n")
-    (flat.parent / "broken.txt.gz").write_bytes(b"\x1f\x8bno")
+    (flat.parent / "latin.txt").write_bytes(b"caf\xe9 au lait\n")
     dataset = open_dataset(str(flat))
     assert (dataset.label_kind, dataset.labels) == ("none", [None] * 3)
+
+
+def line(k, label):
+    return f"{NAMES[k]}.JPEG,{label}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", line(0, 3) + line(1, 4) + line(0, 3), f"names '{NAMES[0]}' twice, in lines 1 and 3; remove one"),
+        ("a.csv", line(0, 3) + line(1, "4,") + line(2, 5), "line 2 .*expected NAME,class.; mend or remove it"),
+        ("a.csv", line(0, 3) + line(1, '"4') + line(2, 5), "line 2 of .*(unexpected end of data)"),
+        (
+            "a.csv",
+            line(0, 3) + line(1, "6u") + line(2, 5),
+            "line 2 .* has the label '6u', and 2 others are class indic",
+        ),
+        ("a.csv", (line(0, "tench") + line(1, "caf")).encode() + b"\xe9\n", "cannot be read .*'utf-8' codec"),
+        ("a.csv", line(0, "x" * 200_000), "line 1 of .*field larger than field limit"),
+        ("a.txt.gz", b"\x1f\x8bno", r"a\.txt\.gz' cannot be read"),
+        ("a.txt.gz", gzip.compress(line(0, 3).encode())[:-6] + b"\0\0\0\0\0\0", "cannot be read .*CRC check failed"),
+        ("LOC_val_solution.csv", f"Id,PredictionString\n{NAMES[0]},n00000001 1\n\n", None),
+        ("LOC_val_solution.csv", f"Id,PredictionString\n\n{NAMES[0]},n00000001 1\n", "line 2 of .* is ''"),
+        ("LOC_val_solution.csv", f"Id,P\n{NAMES[0]},n00000001 1\n" * 2, "line 3 of .*'Id,P'.*expected ImageId"),
+    ],
+)
+def test_a_list_that_is_damaged_names_the_line(flat, name, content, message):
+    (flat.parent / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    if message is None:
+        assert open_dataset(str(flat)).labels == ["n00000001", None, None]
+        return
+    with pytest.raises(XkdError, match=rf"(labels|data): .*{message}") as caught:
+        open_dataset(str(flat))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "wordnet_ids", "message"),
+    [
+        ([1, 2, "2x"], WORDNET_IDS, "line 3 of .* is '2x', which .*meta.mat' does not map"),
+        ([1, "", 2, 3], WORDNET_IDS, "line 2 of .* is '', which"),
+        ([1, 2], WORDNET_IDS, "has 2 lines, and there is an image 3; fetch it again"),
+        ([1, 2, 3], ("n01440764", "n01440764", "words"), "no WordNet id"),
+    ],
+)
+def test_a_devkit_that_is_damaged(flat, lines, wordnet_ids, message):
+    write_devkit(flat.parent / "data", lines, dict(enumerate(wordnet_ids, 1)))
+    with pytest.raises(XkdError, match=rf"labels: .*{message}"):
+        open_dataset(str(flat))
+
+
+@pytest.mark.parametrize("odd", ["misc", "n99999999"])
+def test_folders_are_wordnet_ids_all_or_none(tmp_path, odd):
+    for folder in (*WORDNET_IDS, odd):
+        write_image(tmp_path / folder / "a.JPEG")
+    dataset = open_dataset(str(tmp_path))
+    assert (dataset.label_kind, len(dataset), dataset.classes) == ("name", 4, tuple(sorted((*WORDNET_IDS, odd))))
+    classifier = stand_in(3, wordnet_ids=WORDNET_IDS)
+    assert dict(zip(dataset.labels, resolve_labels(dataset, classifier), strict=True)) == {
+        **{wordnet_id: index for index, wordnet_id in enumerate(WORDNET_IDS)},
+        odd: None,
+    }
+
+
+def test_an_empty_folder_beside_wordnet_ids_is_nothing_that_is_left_out(tmp_path):
+    write_image(tmp_path / WORDNET_IDS[0] / "a.JPEG")
+    (tmp_path / "empty").mkdir()
+    assert open_dataset(str(tmp_path)).label_kind == "wordnet"
 
 
 def test_two_lists_ask_for_a_choice(flat):

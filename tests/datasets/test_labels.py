@@ -116,5 +116,11 @@ def test_class_map_takes_precedence(tmp_path):
         resolve_labels(Labels([4], "index"), classifier, {"4": 9})
 
 
+def test_a_class_map_that_says_two_things_of_a_class():
+    dataset = Labels([1], "index", ("oak", "maple_tree"))
+    with pytest.raises(XkdError, match=r"class_map: it takes '1' to class 0 and 'maple_tree' to class 2"):
+        resolve_labels(dataset, stand_in(3), {"1": 0, "maple_tree": 2})
+
+
 def test_no_labels_at_all():
     assert resolve_labels(Labels([None, None], "none"), stand_in(3)) == [None, None]

@@ -1,3 +1,4 @@
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -11,7 +12,7 @@ from tests.datasets.files import noise, write_image
 from tests.datasets.test_segmentation import write_mat
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets import open_dataset
-from xkd_eval.datasets.base import ImageDataset
+from xkd_eval.datasets.base import ImageDataset, Sample
 from xkd_eval.datasets.loader import Item, Skipped, stream
 from xkd_eval.errors import UnreadableImageError, XkdError
 
@@ -41,6 +42,7 @@ def test_order_and_contents(photos, workers):
         assert item.pixels[:, 0, 0].tolist() == [k, 2 * k, 3 * k]
         assert item.size == (4, 10)
         assert item.mask is None
+        assert item.content_hash == hashlib.sha256((photos.root / item.id).read_bytes()).hexdigest()[:32]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -49,8 +51,8 @@ def test_unreadable_images_are_yielded_in_their_place(photos, workers):
     skipped = [entry for entry in entries if isinstance(entry, Skipped)]
     assert [entry.position for entry in entries] == list(range(40))
     assert skipped == [
-        Skipped(4, "04.png", "empty file (0 bytes)"),
-        Skipped(39, "39.png", "not an image"),
+        Skipped(4, "04.png", "empty file (0 bytes)", hashlib.sha256(b"").hexdigest()[:32]),
+        Skipped(39, "39.png", "not an image", hashlib.sha256(b"words").hexdigest()[:32]),
     ]
 
 
@@ -121,3 +123,60 @@ def test_every_kind_of_set_passes_through_workers(shared):
             assert torch.equal(one.pixels, other.pixels)
             assert (one.mask is None) == (not dataset.has_masks)
             assert one.mask is None or torch.equal(one.mask, other.mask)
+
+
+class Odd(ImageDataset):
+    """One image, of which loading gives or raises what it is told to."""
+
+    name = "odd"
+
+    def __init__(self, outcome, has_masks=False):
+        self.ids, self.labels = ["a"], [None]
+        self.outcome, self.has_masks = outcome, has_masks
+
+    def load(self, position):
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+RGB, INT8 = Image.new("RGB", (6, 4)), np.zeros((4, 6), np.int8)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (Odd(KeyError("x")), r"loading fails \(KeyError 'x'\); expected a Sample, or UnreadableImageError"),
+        (Odd(XkdError("data: gone")), "^data: gone$"),
+        (Odd(None), "a NoneType found; expected a Sample of an RGB image"),
+        (Odd(Sample(RGB.convert("L"))), "a L image found; expected a Sample of an RGB image"),
+        (Odd(Sample(RGB, content_hash=7)), "the content hash 7 found; expected text or None"),
+        (Odd(Sample(RGB), has_masks=True), "no mask found; expected one"),
+        (Odd(Sample(RGB, INT8.astype(np.int64))), r"int64 of shape \(4, 6\) found; expected int8 of shape \(4, 6\)"),
+        (Odd(Sample(RGB, INT8.T)), r"int8 of shape \(6, 4\) found; expected int8 of shape \(4, 6\)"),
+    ],
+)
+def test_a_data_set_that_fails_is_one_line_in_every_process(dataset, message, workers):
+    with pytest.raises(XkdError, match=message) as caught:
+        list(stream(dataset, [0], SMALL, mask_size=(2, 2), workers=workers))
+    assert "\n" not in str(caught.value)
+    assert not isinstance(caught.value, UnreadableImageError)
+    assert str(caught.value).startswith("data: ")
+
+
+def test_a_set_without_hashes_is_hashed_by_its_pixels_and_mask():
+    def of(*sample):
+        (item,) = stream(Odd(Sample(*sample)), [0], SMALL)
+        return item.content_hash
+
+    white = Image.new("RGB", (6, 4), "white")
+    assert len({of(RGB), of(white), of(RGB.resize((4, 6))), of(RGB, INT8), of(RGB, INT8 + np.int8(1))}) == 5
+    assert of(RGB) == of(RGB.copy()) == Odd(Sample(RGB)).content_hash(0)
+
+
+def test_a_strip_is_not_scaled_to_gigabytes(tmp_path):
+    Image.new("RGB", (1, 40_000)).save(tmp_path / "a.png")
+    (entry,) = stream(open_dataset(str(tmp_path)), [0], Preprocess(resize="crop"))
+    assert isinstance(entry, Skipped)
+    assert entry.reason.startswith("1x40000 pixels would be scaled to 256x10240000")

@@ -1,9 +1,13 @@
+import hashlib
+import os
+
 import pytest
 
 from tests.datasets.files import write_image
 from tests.datasets.stand_ins import stand_in
-from xkd_eval.datasets import open_dataset, resolve_labels
-from xkd_eval.errors import XkdError
+from xkd_eval.datasets import ImageDataset, open_dataset, resolve_labels
+from xkd_eval.datasets.open import checked
+from xkd_eval.errors import UnreadableImageError, XkdError
 
 
 def test_class_folders(tmp_path):
@@ -14,11 +18,24 @@ def test_class_folders(tmp_path):
     assert dataset.labels == ["cat", "dog"]
 
 
-def test_class_folders_named_by_numbers_are_indices(tmp_path):
-    for index in (0, 1, 2, 10):
-        write_image(tmp_path / str(index) / "a.png")
+@pytest.mark.parametrize("folders", [("0", "1", "2"), ("00", "01", "02"), tuple(map(str, range(11)))])
+def test_class_folders_named_from_nought_on_are_indices(tmp_path, folders):
+    for folder in folders:
+        write_image(tmp_path / folder / "a.png")
     dataset = open_dataset(str(tmp_path))
-    assert dict(zip(dataset.ids, resolve_labels(dataset, stand_in(11)), strict=True))["10/a.png"] == 10
+    assert dataset.label_kind == "index"
+    assert {image: int(image.partition("/")[0]) for image in dataset.ids} == dict(
+        zip(dataset.ids, resolve_labels(dataset, stand_in(len(folders))), strict=True)
+    )
+
+
+@pytest.mark.parametrize("folders", [("1", "10", "2"), ("2010", "2012", "2014"), ("0", "00", "1"), ("0", "1", "x")])
+def test_other_numbers_are_names(tmp_path, folders):
+    for folder in folders:
+        write_image(tmp_path / folder / "a.png")
+    dataset = open_dataset(str(tmp_path))
+    assert (dataset.label_kind, dataset.classes) == ("name", folders)
+    assert resolve_labels(dataset, stand_in(3)) == [0, 1, 2]
 
 
 def test_flat_folder_keeps_what_is_no_image_for_the_summary(tmp_path):
@@ -102,3 +119,101 @@ def test_labels_for_what_has_labels_of_its_own(tmp_path):
     (tmp_path / "list.csv").write_text("a.png,3\n")
     with pytest.raises(XkdError, match=r"labels: .* is no flat folder of images"):
         open_dataset(str(tmp_path), labels=tmp_path / "list.csv")
+
+
+def test_what_cannot_be_opened_is_in_the_list_all_the_same(tmp_path):
+    for folder in ("flat", "classes/cat"):
+        write_image(tmp_path / folder / "a.jpg")
+        (tmp_path / folder / "gone.jpg").symlink_to(tmp_path / "nothing.jpg")
+        (tmp_path / folder / "self.jpg").symlink_to(tmp_path / folder / "self.jpg")
+        (tmp_path / folder / "folder.jpg").mkdir()
+        write_image(tmp_path / folder / "folder.jpg" / "inner.jpg")
+        os.mkfifo(tmp_path / folder / "pipe.jpg")
+    reasons = ("No such file", "a folder", "no regular file", "Too many levels")
+    for folder, prefix in (("flat", ""), ("classes", "cat/")):
+        dataset = open_dataset(str(tmp_path / folder))
+        assert dataset.ids == [f"{prefix}{name}.jpg" for name in ("a", "folder", "gone", "pipe", "self")]
+        for identifier, reason in zip(("gone", "folder", "pipe", "self"), reasons, strict=True):
+            position = dataset.ids.index(f"{prefix}{identifier}.jpg")
+            with pytest.raises(UnreadableImageError, match=rf"{identifier}\.jpg: .*{reason}"):
+                dataset.load(position)
+            if reason != "No such file":
+                continue
+            assert dataset.stored_sizes([position]) == [-1]
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda root: (root / "cat" / "loop").symlink_to(root), "loop.* is a link to a folder that it lies in"),
+        (lambda root: (root / "loop").symlink_to(root), "loop.* is a link to a folder that it lies in"),
+        (lambda root: (root / "dog").symlink_to(root / "gone"), "dog' is a link that leads nowhere"),
+        (lambda root: (root / "dog").symlink_to(root / "dog"), "dog' is a link that leads nowhere"),
+        (lambda root: write_image(root / "b.png"), "holds images and 1 folders of images beside them .'cat'"),
+        (lambda root: (root / "x.tar").write_bytes(EMPTY_TAR), "holds archives and 1 folders of images beside them"),
+    ],
+)
+def test_what_would_leave_images_out_is_an_error(tmp_path, build, message):
+    write_image(tmp_path / "set" / "cat" / "a.png")
+    build(tmp_path / "set")
+    with pytest.raises(XkdError, match=f"data: .*{message}") as caught:
+        open_dataset(str(tmp_path / "set"))
+    assert "\n" not in str(caught.value)
+
+
+EMPTY_TAR = bytes(10240)
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "a\0b", None, 3, b"x"])
+def test_what_can_be_no_path(path):
+    with pytest.raises(XkdError, match=r"^data: .*(cannot be looked at|does not exist|expected a path or a name)"):
+        open_dataset(path)
+
+
+def test_a_set_of_any_names_has_ids_that_can_be_written(tmp_path):
+    names = [b"caf\xe9.png", b"caf\\xe9.png", b"new\nline.png", "caf\u00e9.png".encode()]
+    for k, name in enumerate(names):
+        path = write_image(tmp_path / "a.png", colour=(k, 0, 0))
+        folder = tmp_path / "set" / os.fsdecode(b"\xff class")
+        folder.mkdir(parents=True, exist_ok=True)
+        path.rename(folder / os.fsdecode(name))
+    dataset = open_dataset(str(tmp_path / "set"))
+    ids = {r"caf\xe9.png": 0, r"caf\x5cxe9.png": 1, r"new\x0aline.png": 2, "caf\u00e9.png": 3}
+    assert set(dataset.ids) == {rf"\xff class/{name}" for name in ids}
+    assert dataset.labels == [r"\xff class"] * 4
+    for position, identifier in enumerate(dataset.ids):
+        assert dataset.load(position).image.getpixel((0, 0)) == (ids[identifier.partition("/")[2]], 0, 0)
+    dataset.digest().encode()
+
+
+def test_the_hash_of_a_photo_is_that_of_its_file(tmp_path):
+    content = write_image(tmp_path / "set" / "a.png").read_bytes()
+    dataset = open_dataset(str(tmp_path / "set"))
+    assert dataset.content_hash(0) == dataset.load(0).content_hash == hashlib.sha256(content).hexdigest()[:32]
+    assert dataset.stored_sizes() == [len(content)]
+
+
+class Told(ImageDataset):
+    """Ids and labels, as told."""
+
+    name = "told"
+
+    def __init__(self, ids, labels):
+        self.ids, self.labels = ids, labels
+
+    def load(self, position):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("ids", "labels", "message"),
+    [
+        (["a", "a"], [None] * 2, "data: told: the id 'a' stands for two images"),
+        (["a", 3], [None] * 2, "data: told: the id 3 is no text"),
+        (["\udce9"], [None], "data: told has ids that cannot be written"),
+        (["a"], [None] * 2, "data: told has 2 labels for 1 images"),
+    ],
+)
+def test_ids_that_tell_nothing_apart(ids, labels, message):
+    with pytest.raises(XkdError, match=message):
+        checked(Told(ids, labels))

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import pickle
@@ -126,6 +127,56 @@ def test_a_damaged_page_costs_its_row_group_alone(tmp_path):
     with pytest.raises(UnreadableImageError, match=r"damaged in 'a\.parquet'"):
         dataset.load(0)
     np.testing.assert_array_equal(np.asarray(dataset.load(2).image), noise(seed=2))
+
+
+def test_pages_are_checked_against_their_checksums(tmp_path):
+    image = encoded(Image.fromarray(noise()), "BMP")
+    table = pa.table({"image": pa.array([image, image]), "label": [0, 1]})
+    options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    pq.write_table(table, tmp_path / "a.parquet", write_page_checksum=True, **options)
+    content = bytearray((tmp_path / "a.parquet").read_bytes())
+    content[len(image) // 2] ^= 1
+    (tmp_path / "a.parquet").write_bytes(content)
+    with pytest.raises(UnreadableImageError, match=r"damaged in 'a\.parquet' .*CRC"):
+        open_dataset(str(tmp_path / "a.parquet")).load(0)
+
+
+def test_the_hash_is_of_the_bytes_and_the_size_of_the_row_group(tmp_path, colours):
+    path = write(tmp_path / "a.parquet", colours, list(range(10)))
+    dataset = open_dataset(str(path))
+    for position in (9, 0):
+        expected = hashlib.sha256(colours[position]).hexdigest()[:32]
+        assert dataset.content_hash(position) == dataset.load(position).content_hash == expected
+    groups = [pq.ParquetFile(path).metadata.row_group(k).column(0).total_compressed_size for k in range(4)]
+    assert dataset.stored_sizes([0, 3, 9]) == [groups[0], groups[1], groups[3]]
+
+
+@pytest.mark.parametrize(
+    ("columns", "metadata", "message"),
+    [
+        ({"image": [3]}, None, "has image of 'int64'; expected a column image"),
+        ({"image": ["text"]}, None, "has image of 'string'; expected a column image"),
+        ({"image": [{"path": "a"}]}, None, "has image of 'struct.*; expected a column image"),
+        ({"image": [b""], "label": [True]}, None, "has the label True; expected one class index"),
+        ({"image": [b""], "label": [0]}, {"huggingface": "[]"}, "cannot be read as Parquet .*no attribute 'get'"),
+        ({"image": [b""], "label": [0]}, {"huggingface": "{"}, "cannot be read as Parquet"),
+        ({"image": [b""], "label": [0]}, hub_metadata("label", [1]), r"the class names of label are \[1\]"),
+        ({"image": [b""] * 3, "label": ["n01440764", "n01440764", "x"]}, None, "row 2 of a has the label 'x', and 2 "),
+    ],
+)
+def test_other_columns_and_labels_are_one_line(tmp_path, columns, metadata, message):
+    pq.write_table(pa.table(columns).replace_schema_metadata(metadata), tmp_path / "a.parquet")
+    with pytest.raises(XkdError, match=f"data: .*{message}") as caught:
+        open_dataset(str(tmp_path / "a.parquet"))
+    assert "\n" not in str(caught.value)
+
+
+def test_shards_of_other_columns_or_class_names(tmp_path, colours):
+    write(tmp_path / "a.parquet", colours[:2], [0, 1], metadata=hub_metadata("label", ["cat", "dog"]))
+    for changes in ({"label": "other"}, {"metadata": hub_metadata("label", ["dog", "cat"])}):
+        write(tmp_path / "b.parquet", colours[:2], [0, 1], **changes)
+        with pytest.raises(XkdError, match=r"b\.parquet' has the columns image and .*, and the shards before it the"):
+            open_dataset(str(tmp_path))
 
 
 def test_pickling_after_use(tmp_path, colours):

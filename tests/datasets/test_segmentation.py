@@ -1,3 +1,4 @@
+import hashlib
 import pickle
 
 import h5py
@@ -80,14 +81,14 @@ def test_truncated_anywhere(mat, tmp_path):
     for share in (0.0, 0.05, 0.3, 0.5, 0.9, 0.999):
         broken = tmp_path / "broken.mat"
         broken.write_bytes(content[: int(len(content) * share)])
-        with pytest.raises(XkdError, match=r"data: .*broken\.mat' is (truncated|not HDF5)") as caught:
+        with pytest.raises(XkdError, match=r"data: .*broken\.mat' is truncated, or no HDF5") as caught:
             open_dataset(str(broken))
         assert "\n" not in str(caught.value)
 
 
 def test_other_mat_files(tmp_path):
     savemat(tmp_path / "old.mat", {"value": np.zeros(3)})
-    with pytest.raises(XkdError, match=r"old\.mat' is not HDF5.*expected gtsegs_ijcv\.mat"):
+    with pytest.raises(XkdError, match=r"old\.mat' is truncated, or no HDF5.*expected gtsegs_ijcv\.mat"):
         open_dataset(str(tmp_path / "old.mat"))
     with h5py.File(tmp_path / "other.mat", "w") as file:
         file["something"] = np.zeros(3)
@@ -114,6 +115,48 @@ def test_mask_of_another_size(tmp_path):
     path = write_mat(tmp_path / "x.mat", [noise(6, 9)], [np.zeros((6, 8), np.uint8)])
     with pytest.raises(UnreadableImageError, match="0000: the mask is 8x6, the image 9x6"):
         open_dataset(str(path)).load(0)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "reason"),
+    [
+        (noise(6, 9).astype(float), np.zeros((6, 9), np.uint8), r"0000: damaged .* float64 \(3, 9, 6\), not uint8"),
+        (noise(6, 9)[:, :, :2], np.zeros((6, 9), np.uint8), r"0000: damaged .* uint8 \(2, 9, 6\), not uint8 \(3"),
+        (noise(6, 9), np.full((6, 9), np.nan), "0000: a mask with NaN"),
+        (noise(6, 9), np.zeros((0, 0), np.uint8), r"0000: a mask of uint8 of shape \(0, 0\)"),
+        (noise(6, 9), np.zeros(2, np.uint64), r"0000: a mask of uint64 of shape \(2,\)"),
+        (noise(6, 9), np.full((6, 9), b"x"), "0000: damaged .*a mask of .S1, not of numbers"),
+    ],
+)
+def test_other_images_and_masks_cost_themselves_alone(tmp_path, image, mask, reason):
+    path = write_mat(tmp_path / "x.mat", [image, noise(2, 3)], [mask, np.ones((2, 3), np.uint8)])
+    dataset = open_dataset(str(path))
+    with pytest.raises(UnreadableImageError, match=reason):
+        dataset.load(0)
+    assert dataset.load(1).mask.tolist() == [[1, 1, 1]] * 2
+
+
+def test_the_hash_is_of_both_arrays_and_so_is_the_size(tmp_path):
+    ones = np.ones((6, 9), np.uint8)
+    hashes = set()
+    for k, (image, mask) in enumerate(((noise(6, 9), ones), (noise(6, 9, 1), ones), (noise(6, 9), ones * 2))):
+        dataset = open_dataset(str(write_mat(tmp_path / f"{k}.mat", [image], [mask])))
+        assert dataset.content_hash(0) == dataset.load(0).content_hash
+        assert dataset.stored_sizes() == [6 * 9 * 4]
+        hashes.add(dataset.content_hash(0))
+    assert len(hashes) == 3
+
+
+def test_columns_that_are_no_references_or_claim_too_much(tmp_path):
+    with h5py.File(tmp_path / "plain.mat", "w") as file:
+        file["value/img"] = file["value/gt"] = np.zeros((3, 1))
+    with pytest.raises(XkdError, match="has no references in /value/img"):
+        open_dataset(str(tmp_path / "plain.mat"))
+    with h5py.File(tmp_path / "huge.mat", "w") as file:
+        for name in ("img", "gt"):
+            file.create_dataset(f"value/{name}", (10**12, 1), dtype=h5py.ref_dtype, chunks=(1, 1))
+    with pytest.raises(XkdError, match=r"/value/img \(1000000000000, 1\).*more than fit into the file"):
+        open_dataset(str(tmp_path / "huge.mat"))
 
 
 def write_mask(path, values):
@@ -156,3 +199,23 @@ def test_missing_and_unfitting_masks(tmp_path):
     ):
         with pytest.raises(UnreadableImageError, match=message):
             dataset.load(position)
+
+
+def test_the_hash_is_of_the_photo_and_the_mask_as_stored(tmp_path):
+    photo = write_image(tmp_path / "images" / "a.jpg", size=(3, 1))
+    write_mask(tmp_path / "masks" / "a.png", [[0, 1, 1]])
+    mask = tmp_path / "masks" / "a.png"
+    dataset = open_dataset(str(tmp_path))
+    expected = hashlib.sha256(photo.read_bytes() + mask.read_bytes()).hexdigest()[:32]
+    assert dataset.content_hash(0) == dataset.load(0).content_hash == expected
+    assert dataset.stored_sizes() == [photo.stat().st_size + mask.stat().st_size]
+
+
+def test_a_png_that_is_the_mask_of_nothing_is_listed(tmp_path):
+    write_image(tmp_path / "a.jpg", size=(2, 1))
+    for name in ("a", "b"):
+        write_mask(tmp_path / f"{name}.png", [[0, 1]])
+    dataset = open_dataset(str(tmp_path))
+    assert dataset.ids == ["a.jpg", "b.png"]
+    with pytest.raises(UnreadableImageError, match=r"b\.png: neither an image with a mask, nor the mask of an image"):
+        dataset.load(1)

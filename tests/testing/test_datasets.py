@@ -59,6 +59,24 @@ class HalfReadable(Squares):
         return super().load(position)
 
 
+class Hashed(Squares):
+    """Has these content hashes, this one asked for alone, and these sizes."""
+
+    def __init__(self, *hashes, alone=None, sizes=None):
+        super().__init__()
+        self.hashes, self.alone, self.sizes = hashes, alone, sizes
+
+    def load(self, position):
+        sample = super().load(position)
+        return Sample(sample.image, sample.mask, self.hashes[position])
+
+    def content_hash(self, position):
+        return self.alone or super().content_hash(position)
+
+    def stored_sizes(self, positions=None):
+        return self.sizes
+
+
 IMAGE, MASK = Image.new("RGB", (6, 4)), np.zeros((4, 6), dtype=np.int8)
 OTHER = Image.new("RGB", (6, 4), "white")
 
@@ -70,7 +88,7 @@ class Forgetful(Squares):
         return {**vars(self), "ids": ["z"]}
 
 
-@pytest.mark.parametrize("dataset", [Squares(), "embedded", "embedded:train"])
+@pytest.mark.parametrize("dataset", [Squares(), Hashed(*"pqrs", sizes=[3, 4, 5, 6]), "embedded", "embedded:train"])
 def test_what_holds_passes(dataset):
     check_dataset(dataset)
 
@@ -106,6 +124,11 @@ def test_readers_hold(kind, tmp_path):
         (Squares(labels=[0, 1, 2, 0]), "a label is 2; it has 2 classes"),
         (Squares(label_kind="name", labels=["dark", "grey", "dark", None]), "a label is 'grey', which is none of"),
         (Squares(label_kind="wordnet", labels=["n01440764", "n1", None, None]), "a label is 'n1'; expected a WordNet"),
+        (Squares(ids=["a", "b", "\udce9", "d"]), r"the id '\\udce9' is not valid as UTF-8"),
+        (Hashed("p", "q", "r", 7), "the content hash of image 'd' is 7; expected text"),
+        (Hashed("p", "q", "r", "q"), "4 images that differ have 3 content hashes"),
+        (Hashed(*"pqrs", alone="t"), "the content hash of image 'a' is another one a second time"),
+        (Hashed(*"pqrs", sizes=[1, 2]), r"stored_sizes gives \[1, 2\], ...; expected bytes for each of 4"),
         (Unpicklable(), "cannot be pickled for the processes that decode"),
         (Forgetful(), "its pickled copy has other ids"),
         (Sampled(IMAGE), "image 'a' is a Image; expected a Sample"),

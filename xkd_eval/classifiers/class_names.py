@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
-import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, SupportsIndex
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import read_bytes, read_json, reading, short
 from xkd_eval.registry import nearest
 
 
@@ -92,20 +93,26 @@ def read_class_map(path: str | Path) -> dict[str, int]:
     for neither.
 
     Raises:
-        XkdError: unreadable, an index that is not a whole number from 0, or an id listed twice.
+        XkdError: unreadable, an index that is not a whole number from 0, an id listed twice, or an id that is the name
+            of another class.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise XkdError(f"class_map: {str(path)!r} cannot be read: {error}") from None
-    entries = list(_json_entries(text, path) if path.suffix == ".json" else _table_entries(text, path))
+    entries = list(_json_entries(path) if path.suffix.lower() == ".json" else _table_entries(path))
     if not entries:
         raise XkdError(f"class_map: {str(path)!r} is empty; expected lines of `id,index`")
-    ids = [entry.id for entry in entries]
-    for identifier in _twice(ids):
-        raise XkdError(f"class_map: {str(path)!r} lists {identifier!r} twice")
+    by_id: dict[str, _Entry] = {}
+    for entry in entries:
+        other = by_id.setdefault(entry.id, entry)
+        if other is not entry:
+            raise XkdError(f"class_map: {short(entry.id)} stands twice, in {other.where} and {entry.where}; remove one")
     names = Counter(entry.name for entry in entries if entry.name)
+    for entry in entries:
+        other = by_id.get(entry.name, entry)
+        if other.class_index != entry.class_index:
+            raise XkdError(
+                f"class_map: {short(entry.name)} is class {other.class_index} in {other.where} and the name of class "
+                f"{entry.class_index} in {entry.where}; rename one"
+            )
     by_name = {entry.name: entry.class_index for entry in entries if names[entry.name] == 1}
     return by_name | {entry.id: entry.class_index for entry in entries}
 
@@ -113,56 +120,54 @@ def read_class_map(path: str | Path) -> dict[str, int]:
 class _Entry(NamedTuple):
     id: str
     class_index: int
+    where: str
     name: str = ""
 
 
-def _table_entries(text: str, path: Path) -> Iterator[_Entry]:
-    for number, fields in enumerate(_fields(text.splitlines()), 1):
+def _table_entries(path: Path) -> Iterator[_Entry]:
+    content = read_bytes(path, "class_map")
+    with reading(f"class_map: {str(path)!r} cannot be read", "expected text in UTF-8"):
+        lines = re.split(r"\r\n|\n|\r", content.decode("utf-8-sig"))
+    for number, line in enumerate(lines, 1):
+        where = f"line {number} of {str(path)!r}"
+        with reading(f"class_map: {where} is {short(line)}", "expected `id,index` or `id,index,name`"):
+            fields = _fields(line)
         if not fields:
             continue
-        where = f"line {number} of {str(path)!r}"
         if len(fields) < 2 or not fields[0]:
-            raise XkdError(f"class_map: {where} is {' '.join(fields)!r}; expected `id,index` or `id,index,name`")
+            raise XkdError(f"class_map: {where} is {short(line)}; expected `id,index` or `id,index,name`")
         if number == 1 and "index" in (field.lower() for field in fields):
             continue
-        yield _Entry(fields[0], _index(fields[1], where), fields[2] if len(fields) > 2 else "")
+        yield _Entry(fields[0], _index(fields[1], where), where, fields[2] if len(fields) > 2 else "")
 
 
-def _fields(lines: list[str]) -> Iterator[list[str]]:
-    for line in lines:
-        if "," in line or "\t" in line:
-            (row,) = csv.reader([line], delimiter="," if "," in line else "\t", skipinitialspace=True)
-            yield [field.strip() for field in row]
-        else:
-            yield line.rsplit(maxsplit=1)
+def _fields(line: str) -> list[str]:
+    if "," not in line and "\t" not in line:
+        return line.rsplit(maxsplit=1)
+    (row,) = csv.reader([line], delimiter="," if "," in line else "\t", skipinitialspace=True, strict=True)
+    return [field.strip() for field in row]
 
 
-def _json_entries(text: str, path: Path) -> Iterator[_Entry]:
-    try:
-        content = json.loads(text, object_pairs_hook=list)
-    except json.JSONDecodeError as error:
-        raise XkdError(f"class_map: {str(path)!r} is no JSON: {error}") from None
-    where = repr(str(path))
-    if not isinstance(content, list):
-        raise XkdError(f"class_map: {where} holds a {type(content).__name__}; expected a list or an object")
-    for position, item in enumerate(content):
+def _json_entries(path: Path) -> Iterator[_Entry]:
+    content = read_json(path, "class_map")
+    file = repr(str(path))
+    if not isinstance(content, list | dict):
+        raise XkdError(f"class_map: {file} holds a {type(content).__name__}; expected a list or an object")
+    for position, item in enumerate(content.items() if isinstance(content, dict) else content):
+        where = f"entry {position + 1} of {file}"
         match item:
             case str():
-                yield _Entry(item, position)
+                yield _Entry(item, position, where)
             case (str() as index, [str() as identifier, str() as name]):
-                yield _Entry(identifier, _index(index, where), name)
-            case (str() as identifier, index):
-                yield _Entry(identifier, _index(index, where))
+                yield _Entry(identifier, _index(index, where), where, name)
+            case (str() as identifier, index) if isinstance(content, dict):
+                yield _Entry(identifier, _index(index, where), where)
             case _:
-                raise XkdError(f"class_map: {where} holds {item!r}; expected `id: index` or `index: [id, name]`")
+                raise XkdError(f"class_map: {where} is {short(item)}; expected `id: index` or `index: [id, name]`")
 
 
 def _index(value: Any, where: str) -> int:
-    text = str(value)
-    if isinstance(value, bool | float) or not (text.isascii() and text.isdecimal()):
-        raise XkdError(f"class_map: {where} has the class index {value!r}; expected a whole number from 0")
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise XkdError(f"class_map: {where} has the class index {short(value)}; expected a whole number from 0")
     return int(text)
-
-
-def _twice(values: Iterable[str]) -> list[str]:
-    return [value for value, count in Counter(values).items() if count > 1]

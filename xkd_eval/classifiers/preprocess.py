@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from xkd_eval.errors import UnreadableImageError
+
 Resize = Literal["squash", "crop"]
 Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 ChannelOrder = Literal["RGB", "BGR"]
@@ -22,6 +24,8 @@ _PIL_FILTER: dict[str, Image.Resampling] = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+# Of a photo scaled for its crop, which a strip of one pixel's width brings to gigabytes; PIL decodes no more either.
+_MOST_PIXELS = 2**27
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,9 @@ class Preprocess:
     def _crop(self, image: Image.Image) -> Image.Image:
         height, width = self.size
         scaled, (left, top) = self._crop_geometry(image.width, image.height)
+        if scaled[0] * scaled[1] > _MOST_PIXELS:
+            found = f"{image.width}x{image.height} pixels would be scaled to {scaled[0]}x{scaled[1]}"
+            raise UnreadableImageError(f"{found} before the crop; expected a photo")
         resized = image.resize(scaled, _PIL_FILTER[self.interpolation])
         return resized.crop((left, top, left + width, top + height))
 

@@ -89,9 +89,10 @@ def check_comparable(results: Sequence[EvaluationResult]) -> None:
     """Refuse runs of different rules or images.
 
     Raises:
-        XkdError: protocol or data differ; the message names the fields.
+        XkdError: protocol or data differ, or the pictures under one name; the message names the fields, or the picture.
     """
     first = results[0]
+    pictures = _content_hashes(first)
     for other in results[1:]:
         fields = [
             name
@@ -107,6 +108,18 @@ def check_comparable(results: Sequence[EvaluationResult]) -> None:
                 f"models: {first.model} and {other.model} cannot be compared; these differ: "
                 f"{', '.join([*fields, *(f'protocol.{name}' for name in more if name not in ('hash', 'name'))])}"
             )
+        theirs = _content_hashes(other)
+        changed = next((name for name, content in pictures.items() if theirs.get(name, content) != content), None)
+        if changed is not None:
+            raise XkdError(
+                f"models: {first.model} and {other.model} cannot be compared; the image {changed!r} of one is not that "
+                "of the other"
+            )
+
+
+def _content_hashes(result: EvaluationResult) -> dict[str, str | None]:
+    """Of the images by id, skipped ones included."""
+    return dict(zip(result.rows["id"].to_pylist(), result.rows["content_hash"].to_pylist(), strict=True))
 
 
 def common_ids(results: Sequence[EvaluationResult]) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -25,6 +26,7 @@ class Sample:
     Attributes:
         image: RGB, upright (EXIF applied), 8 bits a channel, at its own size.
         mask: (H, W) int8 at the image's size: 1 object, 0 background, -1 ignored; None where the set has no masks.
+        content_hash: see `content_hash`, of what the image was decoded from; None leaves it to the set.
 
     Example:
         >>> from xkd_eval import open_dataset
@@ -35,6 +37,25 @@ class Sample:
 
     image: Image.Image
     mask: np.ndarray | None = None
+    content_hash: str | None = None
+
+
+def content_hash(*stored: bytes | np.ndarray) -> str:
+    """What tells one image from another whatever it is called.
+
+    Args:
+        stored: an image as it is stored, then its mask where the set has masks; bytes count as they are, arrays with
+            their type and shape.
+
+    Returns:
+        The first 32 hex digits of sha256.
+    """
+    sha = hashlib.sha256()
+    for part in stored:
+        if isinstance(part, np.ndarray):
+            sha.update(f"{part.dtype.str}{part.shape}".encode())
+        sha.update(part if isinstance(part, bytes) else np.ascontiguousarray(part).tobytes())
+    return sha.hexdigest()[:32]
 
 
 class ImageDataset(ABC):
@@ -42,7 +63,7 @@ class ImageDataset(ABC):
 
     Attributes:
         name: short, for tables and directory names ("imagenet-val", "embedded-test").
-        ids: one string an image, unique, in the set's own order.
+        ids: one string an image, unique and valid as UTF-8, in the set's own order.
         labels: one raw label an image, of `label_kind`: a class index, a WordNet id or a class name.
         label_kind: "none" where the set has no labels.
         classes: the set's own class names in the order of its indices, where it has an order; else None.
@@ -73,9 +94,42 @@ class ImageDataset(ABC):
             UnreadableImageError: truncated, empty or no image at all.
         """
 
+    def content_hash(self, position: int) -> str:
+        """See `content_hash`; without decoding where what is stored can be read without.
+
+        Raises:
+            UnreadableImageError: what is stored cannot be read.
+        """
+        return hash_of(self.load(position))
+
+    def stored_sizes(self, positions: Sequence[int] | None = None) -> list[int] | None:
+        """How large images are as stored, found without reading them.
+
+        Args:
+            positions: of the images; None asks for all.
+
+        Returns:
+            Bytes an image, masks included, -1 where there is nothing to be found; None where the set cannot tell.
+        """
+        return None
+
     def digest(self) -> str:
-        """sha256 over the ordered ids: results on the same digest are on the same images."""
-        return hashlib.sha256("\n".join(self.ids).encode()).hexdigest()
+        """sha256 over ids, labels and stored sizes, in order.
+
+        Equal digests mean: as many images of the same names, labels and, where `stored_sizes` tells them, sizes. Other
+        pictures of the same sizes under the same names keep the digest; `content_hash` tells them apart.
+        """
+        facts = [self.label_kind, list(self.ids), list(self.labels), self.stored_sizes()]
+        # As JSON, in which no name or label can look like two, nor the class 7 like a class called 7.
+        return hashlib.sha256(json.dumps(facts, default=repr).encode()).hexdigest()
+
+
+def hash_of(sample: Sample) -> str:
+    """A sample's content hash; of its pixels and mask where it brings none."""
+    if sample.content_hash is not None:
+        return sample.content_hash
+    pixels = np.asarray(sample.image)
+    return content_hash(pixels) if sample.mask is None else content_hash(pixels, sample.mask)
 
 
 class Subset(ImageDataset):
@@ -94,6 +148,15 @@ class Subset(ImageDataset):
     def load(self, position: int) -> Sample:
         """Image and mask of `positions[position]` in the whole set."""
         return self.dataset.load(self.positions[position])
+
+    def content_hash(self, position: int) -> str:
+        """Of `positions[position]` in the whole set."""
+        return self.dataset.content_hash(self.positions[position])
+
+    def stored_sizes(self, positions: Sequence[int] | None = None) -> list[int] | None:
+        """Of this part, or of some of it."""
+        wanted = self.positions if positions is None else [self.positions[position] for position in positions]
+        return self.dataset.stored_sizes(wanted)
 
 
 def _checked(thing: object) -> Callable[..., Any]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import operator
 import pickle
 import tarfile
-import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
 
-from xkd_eval.datasets.base import ImageDataset, Label, Sample
+from xkd_eval.datasets.base import ImageDataset, Label, Sample, content_hash
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import reading, short
 
 _FILES: dict[str, dict[str, tuple[str, ...]]] = {
     "cifar10": {"train": tuple(f"data_batch_{number}" for number in range(1, 6)), "test": ("test_batch",)},
@@ -22,6 +26,8 @@ _FILES: dict[str, dict[str, tuple[str, ...]]] = {
 _META = {"cifar10": ("batches.meta", "label_names"), "cifar100": ("meta", "fine_label_names")}
 _LABELS = {"cifar10": "labels", "cifar100": "fine_labels"}
 _SIDE = 32
+# The largest, CIFAR-100's training images, has 155 MB.
+_LARGEST_FILE = 2**28
 
 
 class CifarArchive(ImageDataset):
@@ -44,20 +50,23 @@ class CifarArchive(ImageDataset):
         kind = "cifar10" if "batches.meta" in contents else "cifar100"
         meta_file, names_key = _META[kind]
         self.name = f"{kind}-{split}"
-        self.classes = tuple(_text(name) for name in _field(path, contents, meta_file, names_key))
-        self.labels: list[Label] = []
-        pixels: list[np.ndarray] = []
-        for file in _FILES[kind][split]:
-            pixels.append(_pixels(path, file, _field(path, contents, file, "data")))
-            self.labels += [int(label) for label in _field(path, contents, file, _LABELS[kind])]
-        self._pixels = np.concatenate(pixels)
-        if len(self._pixels) != len(self.labels):
-            raise XkdError(f"data: '{path}' has {len(self._pixels)} images and {len(self.labels)} labels")
+        self.classes = _names(path, contents, meta_file, names_key)
+        parts = [_rows(path, contents, file, _LABELS[kind], len(self.classes)) for file in _FILES[kind][split]]
+        self._pixels = np.concatenate([pixels for pixels, _ in parts])
+        self.labels: list[Label] = [label for _, labels in parts for label in labels]
         self.ids = [f"{self.name}/{row:05d}-{label}" for row, label in enumerate(self.labels)]
 
     def load(self, position: int) -> Sample:
         """The image, 32x32."""
-        return Sample(Image.fromarray(self._pixels[position]))
+        return Sample(Image.fromarray(self._pixels[position]), content_hash=self.content_hash(position))
+
+    def content_hash(self, position: int) -> str:
+        """Of its pixels."""
+        return content_hash(self._pixels[position])
+
+    def stored_sizes(self, positions: Sequence[int] | None = None) -> list[int] | None:
+        """Of the pixels."""
+        return [3 * _SIDE * _SIDE] * len(self if positions is None else positions)
 
 
 def is_cifar_folder(folder: Path) -> bool:
@@ -91,39 +100,70 @@ def _contents(path: Path) -> dict[str, bytes]:
     """File name -> bytes."""
     wanted = {file for splits in _FILES.values() for files in splits.values() for file in files}
     wanted |= {file for file, _ in _META.values()}
-    try:
+    remedy = "expected cifar-10-python.tar.gz or cifar-100-python.tar.gz, whole"
+    with reading(f"data: {str(path)!r} cannot be read", remedy):
         if path.is_dir():
             return {file: (path / file).read_bytes() for file in sorted(wanted) if (path / file).is_file()}
-        with tarfile.open(path) as archive:
-            members = {PurePosixPath(member.name).name: member for member in archive if member.isfile()}
-            found = {file: archive.extractfile(members[file]) for file in sorted(wanted & members.keys())}
-            return {file: content.read() for file, content in found.items() if content is not None}
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise XkdError(
-            f"data: '{path}' cannot be read ({error}); expected cifar-10-python.tar.gz or cifar-100-python.tar.gz whole"
-        ) from error
+        found: dict[str, bytes] = {}
+        # Member by member and to the very end: there gzip's checksum stands, which covers every byte before it.
+        compressed = path.suffix != ".tar"
+        with gzip.open(path) if compressed else path.open("rb") as stream:
+            with tarfile.open(fileobj=stream, mode="r:") as archive:
+                for member in archive:
+                    name = PurePosixPath(member.name).name
+                    if member.isreg() and name in wanted:
+                        found[name] = _member(archive, member, twice=name in found)
+            while stream.read(2**20):
+                pass
+        return found
 
 
-def _field(path: Path, contents: dict[str, bytes], file: str, key: str) -> Any:
+def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, *, twice: bool) -> bytes:
+    if twice or not 0 <= member.size <= _LARGEST_FILE:
+        raise ValueError(f"{member.name} {'is there twice' if twice else f'has {member.size} bytes'}")
+    content = archive.extractfile(member)
+    assert content is not None  # of a regular file
+    return content.read()
+
+
+def _field(path: Path, contents: dict[str, bytes], file: str, *keys: str) -> list[Any]:
     if file not in contents:
-        raise XkdError(f"data: '{path}' has no '{file}'; expected the CIFAR python archive whole, fetch it again")
-    try:
+        raise XkdError(f"data: {str(path)!r} has no '{file}'; expected the CIFAR python archive whole, fetch it again")
+    with _damaged(path, file):
         loaded = _ArraysOnly(io.BytesIO(contents[file]), encoding="bytes").load()
-        return {_text(field): value for field, value in loaded.items()}[key]
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise XkdError(
-            f"data: '{file}' of '{path}' is damaged or no CIFAR file ({error!r}); expected a pickled dictionary with "
-            f"{key!r}"
-        ) from error
+        fields = {_text(field): value for field, value in loaded.items()}
+        return [fields[key] for key in keys]
 
 
-def _text(value: bytes | str) -> str:
+def _names(path: Path, contents: dict[str, bytes], file: str, key: str) -> tuple[str, ...]:
+    (names,) = _field(path, contents, file, key)
+    with _damaged(path, file):
+        found = tuple(_text(name) for name in names)
+        if not found or not all(isinstance(name, str) for name in found):
+            raise TypeError(f"{key} are {short(names)}")
+        return found
+
+
+def _rows(path: Path, contents: dict[str, bytes], file: str, key: str, classes: int) -> tuple[np.ndarray, list[int]]:
+    """Pixels (N, 32, 32, 3) and N labels."""
+    data, labels = _field(path, contents, file, "data", key)
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3 * _SIDE * _SIDE,):
+        raise XkdError(f"data: '{file}' of {str(path)!r} holds no (N, 3072) uint8 images; fetch the archive again")
+    with _damaged(path, file):
+        found = [operator.index(label) for label in labels]
+        if len(found) != len(data):
+            raise ValueError(f"{len(data)} images and {len(found)} labels")
+        if wrong := [label for label in found if not 0 <= label < classes]:
+            raise ValueError(f"the label {wrong[0]} of {classes} classes")
+    return np.ascontiguousarray(data.reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)), found
+
+
+def _text(value: Any) -> Any:
     # Python 2 wrote bytes, and who packs the archive again with Python 3 may write text.
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _pixels(path: Path, file: str, data: Any) -> np.ndarray:
-    """(N, 3072) planar -> (N, 32, 32, 3)."""
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3 * _SIDE * _SIDE,):
-        raise XkdError(f"data: '{file}' of '{path}' holds no (N, 3072) uint8 images; fetch the archive again")
-    return np.ascontiguousarray(data.reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1))
+@contextmanager
+def _damaged(path: Path, file: str) -> Iterator[None]:
+    with reading(f"data: '{file}' of {str(path)!r} is damaged or no CIFAR file", "fetch the archive again"):
+        yield

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import io
-import struct
+import stat
 import warnings
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from xkd_eval.errors import UnreadableImageError
+from xkd_eval.foreign import reading
 
 _ORIENTATION_TAG = 0x0112
+_SAMPLES_TAG = 277
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -24,17 +26,33 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What PIL's plugins raise on damaged files, beside OSError.
-_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, struct.error, zlib.error)
 _IGNORED = 255
+# No photograph is that large, and a sparse file of any size costs nothing to make.
+_LARGEST_FILE = 2**30
+
+
+def stored_bytes(path: Path, identifier: str) -> bytes:
+    """The bytes of one image's file.
+
+    Args:
+        path: of the file.
+        identifier: names the image in errors.
+
+    Raises:
+        UnreadableImageError: missing, a folder, a pipe or device, not allowed, or of more than 1 GiB.
+    """
+    with reading(f"{identifier}: cannot be read", "expected an image file", UnreadableImageError):
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # Whoever opens a pipe waits for its other end.
+            kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no regular file"
+            raise UnreadableImageError(f"{identifier}: {kind}; expected an image file")
+        if found.st_size > _LARGEST_FILE:
+            raise UnreadableImageError(f"{identifier}: {found.st_size} bytes; expected an image file of at most 1 GiB")
+        return path.read_bytes()
 
 
 def decode_image(source: bytes | Path, identifier: str) -> Image.Image:
-    """Decode one image as published pipelines do (PIL's `convert("RGB")`), where that is right.
-
-    Alpha and palette transparency are dropped, not composited; CMYK goes through PIL, which takes Adobe's inverted
-    polarity for JPEG. What `convert` gets wrong is done here: EXIF orientation is applied, 16-bit greys keep their high
-    byte (as PIL reads 16-bit RGB) instead of being clipped at 255, floats in [0, 1] are scaled to 0..255.
+    """Decode one image as published pipelines do, see `upright_rgb`.
 
     Args:
         source: the file's bytes, or its path.
@@ -46,11 +64,39 @@ def decode_image(source: bytes | Path, identifier: str) -> Image.Image:
     Raises:
         UnreadableImageError: missing, empty, truncated, too large (decompression bomb), or no image.
     """
-    image = _decode(source, identifier)
-    try:
-        return _turned_upright(_to_rgb(image), image)
-    except _DAMAGED as error:
-        raise UnreadableImageError(f"{identifier}: {image.mode} image without an RGB form ({error})") from error
+    return upright_rgb(_decode(source, identifier), identifier)
+
+
+def upright_rgb(image: Image.Image, identifier: str) -> Image.Image:
+    """An image as PIL opened it -> what a network is shown: by PIL's `convert("RGB")`, where that is right.
+
+    Alpha and palette transparency are dropped, not composited; CMYK goes through PIL, which takes Adobe's inverted
+    polarity for JPEG. What `convert` gets wrong is done here: EXIF orientation is applied, 16-bit greys keep their high
+    byte (as PIL reads 16-bit RGB) instead of being clipped at 255, floats in [0, 1] are scaled to 0..255.
+
+    Args:
+        image: of any mode; left as it is.
+        identifier: names the image in errors.
+
+    Returns:
+        RGB, 8 bits a channel, without metadata: given again, it comes back the same.
+
+    Raises:
+        UnreadableImageError: its file is truncated, or its mode or values have no RGB form.
+    """
+    with _decoding(f"{identifier}: truncated or damaged"):
+        image.load()
+    if 0 in image.size:
+        raise UnreadableImageError(f"{identifier}: {image.width}x{image.height} pixels; expected at least one")
+    with _decoding(f"{identifier}: {image.mode} image without an RGB form"):
+        rgb = _to_rgb(image)
+        method = _UPRIGHT.get(_orientation(image))
+        if method is not None:
+            rgb = rgb.transpose(method)
+        elif rgb is image:
+            rgb = rgb.copy()
+    rgb.info = {}  # The orientation in there is applied: whoever read it again would turn the image twice.
+    return rgb
 
 
 def decode_mask(source: bytes | Path, identifier: str) -> np.ndarray:
@@ -60,24 +106,35 @@ def decode_mask(source: bytes | Path, identifier: str) -> np.ndarray:
         (H, W) int8, see `mask_from_values`; 255 of a palette image is ignored, as in PASCAL VOC.
 
     Raises:
-        UnreadableImageError: as decode_image.
+        UnreadableImageError: as decode_image and mask_from_values.
     """
     image = _decode(source, identifier)
+    with _decoding(f"{identifier}: {image.mode} image without a mask's form"):
+        one_band = len(image.getbands()) == 1
+        values = np.asarray(image) if one_band else np.asarray(image.convert("RGB")).max(2)
+    mask = mask_from_values(values, identifier)
     if image.mode == "P":
-        values = np.asarray(image)
-        mask = (values > 0).astype(np.int8)
         mask[values == _IGNORED] = -1
-        return mask
-    if len(image.getbands()) > 1:
-        return mask_from_values(np.asarray(image.convert("RGB")).max(2))
-    return mask_from_values(np.asarray(image))
+    return mask
 
 
-def mask_from_values(values: np.ndarray) -> np.ndarray:
+def mask_from_values(values: np.ndarray, identifier: str) -> np.ndarray:
     """Numbers of a mask -> (H, W) int8: 1 object, 0 background, -1 ignored.
 
     Any non-zero value is object, except 255 in a mask whose objects are 1: there it is ignored.
+
+    Args:
+        values: as they are stored.
+        identifier: names the mask in errors.
+
+    Raises:
+        UnreadableImageError: not two-dimensional, without pixels, or anything but finite numbers.
     """
+    if values.ndim != 2 or values.size == 0 or values.dtype.kind not in "biuf":
+        found = f"{values.dtype} of shape {values.shape}"
+        raise UnreadableImageError(f"{identifier}: a mask of {found}; expected (H, W) numbers")
+    if not np.isfinite(values).all():
+        raise UnreadableImageError(f"{identifier}: a mask with NaN or infinity; expected finite numbers")
     mask = (values != 0).astype(np.int8)
     if (values == 1).any():
         mask[values == _IGNORED] = -1
@@ -85,28 +142,33 @@ def mask_from_values(values: np.ndarray) -> np.ndarray:
 
 
 def _decode(source: bytes | Path, identifier: str) -> Image.Image:
-    try:
-        content = source if isinstance(source, bytes) else source.read_bytes()
-    except OSError as error:
-        raise UnreadableImageError(f"{identifier}: cannot be read ({error.strerror or error})") from error
+    content = source if isinstance(source, bytes) else stored_bytes(source, identifier)
     if not content:
         raise UnreadableImageError(f"{identifier}: empty file (0 bytes)")
-    try:
-        with warnings.catch_warnings():
-            # PIL's remarks on odd metadata would be printed once a worker; what cannot be decoded raises all the same.
-            warnings.simplefilter("ignore")
+    with _decoding(f"{identifier}: truncated or damaged"), warnings.catch_warnings():
+        # PIL's remarks on odd metadata would be printed once a worker; what cannot be decoded raises all the same.
+        warnings.simplefilter("ignore")
+        try:
             image = Image.open(io.BytesIO(content))
             image.load()
-    except Image.UnidentifiedImageError as error:
-        raise UnreadableImageError(f"{identifier}: not an image") from error
-    except Image.DecompressionBombError as error:
-        raise UnreadableImageError(f"{identifier}: too many pixels ({error})") from error
-    except _DAMAGED as error:
-        raise UnreadableImageError(f"{identifier}: truncated or damaged ({error})") from error
+        except Image.UnidentifiedImageError:
+            raise UnreadableImageError(f"{identifier}: not an image") from None
+        except Image.DecompressionBombError as error:
+            raise UnreadableImageError(f"{identifier}: too many pixels ({error})") from None
     return image
 
 
+@contextmanager
+def _decoding(what: str) -> Iterator[None]:
+    """PIL's plugins raise anything: RuntimeError on AVIF, SyntaxError, struct.error, KeyError, MemoryError, ..."""
+    with reading(what, "expected a whole image", UnreadableImageError):
+        yield
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
+    samples = getattr(image, "tag_v2", {}).get(_SAMPLES_TAG, 1)
+    if len(image.getbands()) == 1 and samples > 1:
+        raise ValueError(f"{samples} channels without a meaning")  # PIL would drop all but the first.
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I"):
@@ -126,11 +188,11 @@ def _scaled(image: Image.Image, to_bytes: Callable[[np.ndarray], np.ndarray], wh
     return Image.fromarray(to_bytes(values).astype(np.uint8)).convert("RGB")
 
 
-def _turned_upright(rgb: Image.Image, original: Image.Image) -> Image.Image:
+def _orientation(image: Image.Image) -> int:
+    """What EXIF says; 1, upright, where it says nothing."""
     try:
-        orientation = original.getexif().get(_ORIENTATION_TAG)
-    except _DAMAGED:
+        orientation = image.getexif().get(_ORIENTATION_TAG)
+    except Exception:
         # The pixels are whole and only the EXIF block is not: several ImageNet photographs are like that.
-        return rgb
-    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return rgb if method is None else rgb.transpose(method)
+        return 1
+    return orientation if isinstance(orientation, int) else 1

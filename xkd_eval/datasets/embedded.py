@@ -7,12 +7,13 @@ known, and nothing but its shape tells the class.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple, get_args
 
 import numpy as np
 from PIL import Image
 
-from xkd_eval.datasets.base import ImageDataset, Sample, register_dataset
+from xkd_eval.datasets.base import ImageDataset, Sample, content_hash, register_dataset
 from xkd_eval.datasets.embedded_sources import SPLITS, Split, load_digits_by_class, load_textures
 from xkd_eval.errors import XkdError
 
@@ -52,7 +53,7 @@ class EmbeddedDataset(ImageDataset):
         self.split = split
         self.seed = seed
         self.name = f"embedded-{split}"
-        # The seed is in the ids, because the digest of the ids stands for the images.
+        # The seed is in the ids, because the digest, of ids, labels and sizes, stands for the images.
         prefix = split if seed == 0 else f"{split}-seed{seed}"
         self.ids = [f"{prefix}-{index:05d}" for index in range(size)]
         self.labels = [_label(index) for index in range(size)]
@@ -63,7 +64,12 @@ class EmbeddedDataset(ImageDataset):
     def load(self, position: int) -> Sample:
         """The image, RGB 64x64, and its mask, (64, 64) int8: 1 where the digit covers the image, else 0."""
         scene = self.scene(position)
-        return Sample(Image.fromarray(scene.image()), scene.mask().astype(np.int8))
+        image, mask = scene.image(), scene.mask().astype(np.int8)
+        return Sample(Image.fromarray(image), mask, content_hash(image, mask))
+
+    def stored_sizes(self, positions: Sequence[int] | None = None) -> list[int] | None:
+        """Of the arrays, image and mask."""
+        return [SIDE * SIDE * 4] * len(self if positions is None else positions)
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """All at once, for training.

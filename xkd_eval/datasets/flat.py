@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import os
 import re
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xkd_eval.datasets.base import ImageDataset, Label, LabelKind, Subset
-from xkd_eval.datasets.folder import file_names, subfolder_names
+from xkd_eval.datasets.folder import file_names, size_of, subfolder_names
+from xkd_eval.datasets.identifiers import identifier_of
 from xkd_eval.datasets.imagenet import is_wordnet_id
+from xkd_eval.datasets.label_texts import typed_labels
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import read_bytes, reading, short
 
 KAGGLE_SOLUTION = "LOC_val_solution.csv"
 DEVKIT_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
@@ -59,10 +63,10 @@ def find_labels(folder: Path, stems: set[str]) -> LabelFile | None:
 
     Args:
         folder: where the images (or their tar) lie.
-        stems: the images' names without suffix.
+        stems: the images' ids without folder and suffix.
 
     Raises:
-        XkdError: several lists name the images, or an official file is damaged.
+        XkdError: several lists name the images, or the file is damaged or names an image twice.
     """
     folder = folder.resolve()
     near = [place for place in (folder, folder.parent) if os.access(place, os.R_OK | os.X_OK)]
@@ -70,12 +74,12 @@ def find_labels(folder: Path, stems: set[str]) -> LabelFile | None:
     truths = [devkit / DEVKIT_TRUTH for place in near for devkit in _devkit_folders(place)]
     for paths, read in ((solutions, _kaggle), (truths, _devkit)):
         for path in paths:
-            if path.is_file() and (found := read(path, stems)).by_stem:
+            if path.is_file() and (found := read(path, _lines(path), stems)).by_stem:
                 return found
     lists = [found for place in near for found in _lists_in(place, stems)]
     if len(lists) > 1:
-        named = " and ".join(f"'{found.path}'" for found in lists)
-        raise XkdError(f"labels: {named} all label the images in '{folder}'; name one of them")
+        named = " and ".join(repr(str(found.path)) for found in lists)
+        raise XkdError(f"labels: {named} all label the images in {str(folder)!r}; name one of them")
     return lists[0] if lists else None
 
 
@@ -83,18 +87,18 @@ def read_labels(path: Path, stems: set[str]) -> LabelFile:
     """The labels that the file at `path`, of any of the three kinds, gives to the images named `stems`.
 
     Raises:
-        XkdError: unreadable, of no known form, or naming none of the images.
+        XkdError: unreadable, of no known form, naming an image twice or none of the images.
     """
     lines = _lines(path)
     if any("PredictionString" in line for line in lines[:1]):
-        labels = _kaggle(path, stems)
-    elif lines and all(line.isdecimal() for line in lines):
-        labels = _devkit(path, stems)
+        labels = _kaggle(path, lines, stems)
+    elif lines and all(map(_is_number, lines)):
+        labels = _devkit(path, lines, stems)
     else:
-        labels = _name_class_list(path, stems)
+        labels = _name_class_list(path, lines, stems)
     if not labels.by_stem:
         raise XkdError(
-            f"labels: '{path}' names none of the {len(stems)} images; expected {KAGGLE_SOLUTION}, "
+            f"labels: {str(path)!r} names none of the {len(stems)} images; expected {KAGGLE_SOLUTION}, "
             f"{DEVKIT_TRUTH} beside {_DEVKIT_META}, or lines of NAME,class"
         )
     return labels
@@ -107,15 +111,21 @@ def stem_of(name: str) -> str:
 
 
 def _lists_in(place: Path, stems: set[str]) -> Iterator[LabelFile]:
+    """Nobody said that these files are lists: one is where most lines that name an image have a class for it."""
     for name in file_names(place):
-        if _LIST_NAME.fullmatch(name) and (place / name).stat().st_size <= _LARGEST_LIST:
-            try:
-                found = _name_class_list(place / name, stems)
-            except XkdError:
-                # Nobody said that this file is a list: an unreadable one is simply none.
-                continue
-            if found.by_stem:
-                yield found
+        path = place / name
+        readable = os.access(path, os.R_OK) and path.is_file() and size_of(path) <= _LARGEST_LIST
+        if readable and _LIST_NAME.fullmatch(name) and _is_list(_content(path), stems):
+            yield _name_class_list(path, _lines(path), stems)
+
+
+def _is_list(content: bytes, stems: set[str]) -> bool:
+    lines = _split(content.decode("utf-8-sig", "replace")) if len(content) <= _LARGEST_LIST else []
+    delimiter = _delimiter(lines)
+    rows = [line.split(delimiter) for line in lines]
+    named = [row for row in rows if identifier_of(stem_of(row[0].strip(' "'))) in stems]
+    pairs = [row for row in named if len(row) == 2 or any('"' in field for field in row)]
+    return len(pairs) > len(named) / 2
 
 
 def _devkit_folders(place: Path) -> list[Path]:
@@ -124,85 +134,120 @@ def _devkit_folders(place: Path) -> list[Path]:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        content = path.read_bytes()
-        text = gzip.decompress(content) if path.suffix.lower() == ".gz" else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise XkdError(f"labels: '{path}' cannot be read ({error}); give a text or .gz file") from error
-    return [line.strip() for line in text.decode(errors="replace").splitlines() if line.strip()]
+    with _opening(path):
+        content = _content(path)
+        if len(content) > _LARGEST_LIST:
+            raise ValueError(f"more than {_LARGEST_LIST} bytes")
+        return _split(content.decode("utf-8-sig"))
 
 
-def _kaggle(path: Path, stems: set[str]) -> LabelFile:
+def _content(path: Path) -> bytes:
+    """The bytes of a file, unpacked; one more than the largest list has where there are more."""
+    content = read_bytes(path, "labels")
+    if path.suffix.lower() != ".gz":
+        return content
+    with _opening(path), gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        return file.read(_LARGEST_LIST + 1)
+
+
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    remedy = "expected text in UTF-8, or such text as .gz; mend or move it, or name another"
+    with reading(f"labels: {str(path)!r} cannot be read", remedy):
+        yield
+
+
+def _split(text: str) -> list[str]:
+    """The lines, the empty ones at the end left out; str.splitlines would split at rarer characters too."""
+    return [line.strip() for line in re.split(r"\r\n|\n|\r", text.rstrip())] if text.strip() else []
+
+
+def _kaggle(path: Path, lines: list[str], stems: set[str]) -> LabelFile:
     """`ImageId,PredictionString` with `n03995372 85 1 499 272 ...` as the second: the first id is the class."""
-    by_stem: dict[str, Label] = {}
-    for line in _lines(path)[1:]:
+
+    def fields(line: str) -> tuple[str, str]:
         name, _, prediction = line.partition(",")
         wordnet_id = prediction.split(" ")[0]
         if not is_wordnet_id(wordnet_id):
-            raise XkdError(f"labels: '{path}' has the line {line[:60]!r}; expected ImageId,n01440764 x y x y ...")
-        if name in stems:
-            by_stem[name] = wordnet_id
-    return LabelFile(path, by_stem, "wordnet")
+            raise ValueError("expected ImageId,n01440764 x y x y ...")
+        return name, wordnet_id
+
+    named = _by_stem(path, enumerate(lines[1:], 2), fields, stems)
+    return LabelFile(path, {stem: text for stem, (text, _) in named.items()}, "wordnet")
 
 
-def _devkit(path: Path, stems: set[str]) -> LabelFile:
+def _devkit(path: Path, lines: list[str], stems: set[str]) -> LabelFile:
     """Line i is the ILSVRC2012_ID of ILSVRC2012_val_{i:08d}, which meta.mat maps to a WordNet id."""
     meta = path.with_name(_DEVKIT_META)
     if not meta.is_file():
         raise XkdError(
-            f"labels: '{path}' holds the devkit's own ids, not class indices, and '{meta}' that maps them is "
+            f"labels: {str(path)!r} holds the devkit's own ids, not class indices, and {str(meta)!r} that maps them is "
             "missing; put the devkit's data/ folder whole beside the images"
         )
     wordnet_ids = _wordnet_id_of(meta)
-    lines = _lines(path)
-    by_stem: dict[str, Label] = {}
-    for stem in stems:
-        match = _NUMBER.search(stem)
-        number = int(match[1]) if match else 0
-        if 1 <= number <= len(lines):
-            if int(lines[number - 1]) not in wordnet_ids:
-                raise XkdError(f"labels: line {number} of '{path}' is {lines[number - 1]}, which '{meta}' does not map")
-            by_stem[stem] = wordnet_ids[int(lines[number - 1])]
+    for number, line in enumerate(lines, 1):
+        if not _is_number(line) or int(line) not in wordnet_ids:
+            raise XkdError(f"labels: line {number} of {str(path)!r} is {short(line)}, which {str(meta)!r} does not map")
+    number_of = {stem: int(match[1]) for stem in stems if (match := _NUMBER.search(stem))}
+    last = max(number_of.values(), default=0)
+    if last > len(lines):
+        raise XkdError(f"labels: {str(path)!r} has {len(lines)} lines, and there is an image {last}; fetch it again")
+    by_stem: dict[str, Label] = {
+        stem: wordnet_ids[int(lines[number - 1])] for stem, number in number_of.items() if number
+    }
     return LabelFile(path, by_stem, "wordnet")
 
 
 def _wordnet_id_of(meta: Path) -> dict[int, str]:
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
-    try:
+    with reading(
+        f"labels: {str(meta)!r} cannot be read",
+        "expected the devkit's meta.mat with synsets of ILSVRC2012_ID and WNID",
+    ):
         synsets: Any = loadmat(meta, squeeze_me=True)["synsets"].reshape(-1)
-        return {int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in synsets}
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        zlib.error,
-        MatReadError,
-        NotImplementedError,
-    ) as error:
-        raise XkdError(
-            f"labels: '{meta}' cannot be read ({error}); expected the devkit's meta.mat with synsets of "
-            "ILSVRC2012_ID and WNID"
-        ) from error
+        pairs = [(int(synset["ILSVRC2012_ID"]), str(synset["WNID"])) for synset in synsets]
+        if len(dict(pairs)) < len(pairs) or not all(is_wordnet_id(wordnet_id) for _, wordnet_id in pairs):
+            raise ValueError("an id that stands twice, or no WordNet id")
+        return dict(pairs)
 
 
-def _name_class_list(path: Path, stems: set[str]) -> LabelFile:
-    """`NAME,class` or `NAME class`, with or without a header; empty where the file is something else."""
-    lines = _lines(path)
-    by_stem: dict[str, Label] = {}
-    for fields in csv.reader(lines, delimiter=_delimiter(lines), skipinitialspace=True):
-        if len(fields) != 2:
-            return LabelFile(path, {}, "none")
-        stem = stem_of(fields[0].strip())
+def _name_class_list(path: Path, lines: list[str], stems: set[str]) -> LabelFile:
+    """`NAME,class` or `NAME class`, with or without a header."""
+    delimiter = _delimiter(lines)
+
+    def fields(line: str) -> tuple[str, str]:
+        (row,) = csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True)
+        if len(row) != 2 or not row[1].strip():
+            raise ValueError("expected NAME,class")
+        return row[0], row[1].strip()
+
+    named = _by_stem(path, ((number, line) for number, line in enumerate(lines, 1) if line), fields, stems)
+    places = [f"line {number} of {str(path)!r}" for _, number in named.values()]
+    labels, kind = typed_labels([text for text, _ in named.values()], places.__getitem__)
+    return LabelFile(path, dict(zip(named, labels, strict=True)), kind)
+
+
+def _by_stem(
+    path: Path, lines: Iterable[tuple[int, str]], fields: Callable[[str], tuple[str, str]], stems: set[str]
+) -> dict[str, tuple[str, int]]:
+    """Image -> the text of its label, and the line that has it."""
+    found: dict[str, tuple[str, int]] = {}
+    for number, line in lines:
+        with reading(f"labels: line {number} of {str(path)!r} is {short(line)}", "mend or remove it"):
+            name, text = fields(line)
+        stem = identifier_of(stem_of(name.strip()))
+        if stem in found:
+            raise XkdError(
+                f"labels: {str(path)!r} names {short(stem)} twice, in lines {found[stem][1]} and {number}; remove one"
+            )
         if stem in stems:
-            by_stem[stem] = fields[1].strip()
-    texts = [str(label) for label in by_stem.values()]
-    if all(text.isdecimal() for text in texts):
-        return LabelFile(path, {stem: int(str(label)) for stem, label in by_stem.items()}, "index")
-    return LabelFile(path, by_stem, "wordnet" if all(map(is_wordnet_id, texts)) else "name")
+            found[stem] = (text, number)
+    return found
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 10
 
 
 def _delimiter(lines: list[str]) -> str:

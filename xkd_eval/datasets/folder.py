@@ -3,61 +3,91 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from PIL import Image
-
-from xkd_eval.datasets.base import ImageDataset, Label, Sample
-from xkd_eval.datasets.decode import decode_image
+from xkd_eval.datasets.base import ImageDataset, Label, Sample, content_hash
+from xkd_eval.datasets.decode import decode_image, stored_bytes
+from xkd_eval.datasets.identifiers import identifier_of, name_of
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import reason
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"})
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})
 
 
 class FolderOfImages(ImageDataset):
-    """Files below `root`, each decoded when it is asked for; an id is a file's path relative to `root`."""
+    """Files below `root`, each decoded when it is asked for; an id is a file's path relative to `root`.
 
-    def __init__(self, root: Path, ids: list[str], name: str) -> None:
+    Args:
+        root: the folder.
+        files: paths relative to it.
+        name: of the set.
+    """
+
+    def __init__(self, root: Path, files: Sequence[str], name: str) -> None:
         self.root = root
-        self.ids = ids
-        self.labels: list[Label] = [None] * len(ids)
+        self.ids = [identifier_of(file) for file in files]
+        self.labels: list[Label] = [None] * len(files)
         self.name = name
 
     def load(self, position: int) -> Sample:
         """The image in that file; raises UnreadableImageError where it is none."""
-        return Sample(self._image(position))
+        content = self._content(position)
+        return Sample(decode_image(content, self.ids[position]), content_hash=content_hash(content))
 
-    def _image(self, position: int) -> Image.Image:
-        identifier = self.ids[position]
-        return decode_image(self.root / identifier, identifier)
+    def content_hash(self, position: int) -> str:
+        """Of the file's bytes."""
+        return content_hash(self._content(position))
+
+    def stored_sizes(self, positions: Sequence[int] | None = None) -> list[int] | None:
+        """Of the files."""
+        return [self._size(position) for position in (range(len(self)) if positions is None else positions)]
+
+    def _content(self, position: int) -> bytes:
+        return stored_bytes(self._path(position), self.ids[position])
+
+    def _path(self, position: int) -> Path:
+        return self.root / name_of(self.ids[position])
+
+    def _size(self, position: int) -> int:
+        return size_of(self._path(position))
 
 
 class FlatFolder(FolderOfImages):
     """The files directly in a folder, in the order of their names, without labels."""
 
     def __init__(self, root: Path, name: str, exclude: frozenset[str] = frozenset()) -> None:
-        super().__init__(root, [file for file in file_names(root) if file not in exclude], name)
+        super().__init__(root, [file for file in image_names(root) if file not in exclude], name)
 
 
 class ClassFolders(FolderOfImages):
     """One subfolder a class, which may have subfolders of its own; the label is the subfolder's name.
 
-    Subfolders named by whole numbers (0, 1, ..., 9) give class indices.
+    Subfolders named 0 to K - 1, each once, give class indices; other numbers are names like any others.
     """
 
     def __init__(self, root: Path, name: str) -> None:
+        check_links(root)
         folders = subfolder_names(root)
         paths = [(folder, path) for folder in folders for path in files_below(root / folder, prefix=folder)]
         super().__init__(root, [path for _, path in paths], name)
-        if all(folder.isdecimal() for folder in folders):
+        index_of = _indices(folders)
+        if index_of is not None:
             self.label_kind = "index"
-            self.labels = [int(folder) for folder, _ in paths]
+            self.labels = [index_of[folder] for folder, _ in paths]
         else:
             self.label_kind = "name"
-            self.labels = [folder for folder, _ in paths]
-            self.classes = tuple(folders)
+            self.labels = [identifier_of(folder) for folder, _ in paths]
+            self.classes = tuple(map(identifier_of, folders))
+
+
+def _indices(folders: list[str]) -> dict[str, int] | None:
+    """Folder -> class index where their names are 0 to K - 1, zeros before them or not."""
+    if not all(folder.isascii() and folder.isdecimal() and len(folder) < 10 for folder in folders):
+        return None
+    index_of = {folder: int(folder) for folder in folders}
+    return index_of if sorted(index_of.values()) == list(range(len(folders))) else None
 
 
 def is_image_name(name: str) -> bool:
@@ -66,28 +96,81 @@ def is_image_name(name: str) -> bool:
 
 
 def file_names(folder: Path) -> list[str]:
-    """The files directly in a folder, sorted, without hidden ones and what desktops leave behind."""
-    return sorted(entry.name for entry in _entries(folder) if entry.is_file() and entry.name.lower() not in _LITTER)
+    """What lies directly in a folder and is no folder, sorted, without hidden files and what desktops leave behind.
+
+    Links that lead nowhere are among them: they are images that cannot be read, not images that are not there.
+    """
+    return sorted(entry.name for entry in _entries(folder) if not _is_folder(entry) and not _is_litter(entry.name))
 
 
 def subfolder_names(folder: Path) -> list[str]:
     """The folders directly in a folder, sorted, without hidden ones."""
-    return sorted(entry.name for entry in _entries(folder) if entry.is_dir())
+    return sorted(entry.name for entry in _entries(folder) if _is_folder(entry))
+
+
+def image_names(folder: Path) -> list[str]:
+    """The files directly in a folder, and the folders that are called like an image, sorted."""
+    return sorted([*file_names(folder), *filter(is_image_name, subfolder_names(folder))])
 
 
 def files_below(folder: Path, prefix: str) -> Iterator[str]:
-    """Every file below a folder as prefix/..., each level sorted, files first."""
-    for name in file_names(folder):
+    """Every file below a folder as prefix/..., each level sorted, files first; see `image_names`.
+
+    Raises:
+        XkdError: a folder cannot be listed, or lies within itself by a link.
+    """
+    yield from _below(folder, prefix, ())
+
+
+def has_images(folder: Path) -> bool:
+    """Whether there is a file called like an image anywhere below a folder."""
+    return any(map(is_image_name, files_below(folder, folder.name)))
+
+
+def check_links(root: Path) -> None:
+    """Raise XkdError where a link among class folders leads nowhere: a class would be missing, and nobody told."""
+    for entry in _entries(root):
+        if entry.is_symlink() and not (root / entry.name).exists():
+            raise XkdError(f"data: {str(root / entry.name)!r} is a link that leads nowhere; mend or remove it")
+
+
+def size_of(path: Path) -> int:
+    """Of a file in bytes, -1 where it has none."""
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return -1
+
+
+def _below(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    entries = _entries(folder)  # before stat: it says why a folder cannot be looked at
+    found = folder.stat()
+    here = (found.st_dev, found.st_ino)
+    if here in above:
+        raise XkdError(f"data: {str(folder)!r} is a link to a folder that it lies in; remove it")
+    inner = {entry.name for entry in entries if _is_folder(entry) and not is_image_name(entry.name)}
+    for name in sorted({entry.name for entry in entries if not _is_litter(entry.name)} - inner):
         yield f"{prefix}/{name}"
-    for name in subfolder_names(folder):
-        yield from files_below(folder / name, f"{prefix}/{name}")
+    for name in sorted(inner):
+        yield from _below(folder / name, f"{prefix}/{name}", (*above, here))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_litter(name: str) -> bool:
+    return name.lower() in _LITTER
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not entry.name.startswith(".")]
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise XkdError(
-            f"data: '{folder}' cannot be listed ({error.strerror}); check the path and its rights"
+            f"data: {str(folder)!r} cannot be listed ({reason(error)}); check the path and its rights"
         ) from error

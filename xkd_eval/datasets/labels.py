@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from xkd_eval.datasets.base import ImageDataset, Label
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import short
 
 if TYPE_CHECKING:
     from xkd_eval.classifiers.classifier import Classifier
@@ -85,9 +86,12 @@ def _mapped(dataset: ImageDataset, class_map: Mapping[str, int], present: set[in
         keys = [str(label)]
         if isinstance(label, int) and dataset.classes is not None and 0 <= label < len(dataset.classes):
             keys.append(dataset.classes[label])
-        for key in keys:
-            if key in class_map:
-                table[label] = class_map[key]
+        meant = {key: class_map[key] for key in keys if key in class_map}
+        if len(set(meant.values())) > 1:
+            said = " and ".join(f"{short(key)} to class {index}" for key, index in meant.items())
+            raise XkdError(f"class_map: it takes {said}, which are one class of {dataset.name}; remove one")
+        if meant:
+            table[label] = next(iter(meant.values()))
     return table
 
 

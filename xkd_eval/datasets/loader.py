@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,9 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.datasets.base import ImageDataset
+from xkd_eval.datasets.base import ImageDataset, Sample, hash_of
 from xkd_eval.errors import UnreadableImageError, XkdError
+from xkd_eval.foreign import reading, short
 
 # Neighbours in a set share a Parquet row group or a shard, so a worker takes a run of them.
 _RUN = 16
@@ -31,6 +33,7 @@ class Item:
         views: one a Preprocess that was asked for, (3, H, W) uint8 RGB at its input size.
         mask: (h, w) int8 at the asked size: 1 object, 0 background, -1 ignored; None where the set has none.
         size: (height, width) of the decoded image.
+        content_hash: see `datasets.base.content_hash`.
     """
 
     position: int
@@ -38,6 +41,7 @@ class Item:
     views: tuple[Tensor, ...]
     mask: Tensor | None
     size: tuple[int, int]
+    content_hash: str
 
     @property
     def pixels(self) -> Tensor:
@@ -47,11 +51,19 @@ class Item:
 
 @dataclass(frozen=True)
 class Skipped:
-    """An image that could not be decoded, and why."""
+    """An image that could not be decoded, and why.
+
+    Attributes:
+        position: in the data set.
+        id: the image's.
+        reason: in one line.
+        content_hash: of what could not be decoded; None where it could not even be read.
+    """
 
     position: int
     id: str
     reason: str
+    content_hash: str | None = None
 
 
 def stream(
@@ -76,13 +88,40 @@ def stream(
 
     Raises:
         UnreadableImageError: with `strict`.
-        XkdError: a worker died.
+        XkdError: a worker died, or the data set fails in another way than by UnreadableImageError.
     """
     decoded = _Decoded(dataset, positions, preprocess, mask_size)
     for entry in decoded if workers == 0 else _from_workers(decoded, workers, prefetch):
+        if isinstance(entry, _Failure):
+            raise XkdError(entry.message)
         if isinstance(entry, Skipped) and strict:
             raise UnreadableImageError(f"strict: {entry.id}: {entry.reason}")
         yield entry if isinstance(entry, Skipped) else entry.item()
+
+
+def load_sample(dataset: ImageDataset, position: int) -> Sample:
+    """An image of a data set that anybody wrote, held to what `Sample` says.
+
+    Raises:
+        UnreadableImageError: as the data set says.
+        XkdError: it raises something else, or gives no RGB image, or a mask of another kind or size.
+    """
+    where = f"data: {dataset.name}: {dataset.ids[position]}"
+    with reading(f"{where}: loading fails", "expected a Sample, or UnreadableImageError"):
+        sample = dataset.load(position)
+    found = getattr(getattr(sample, "image", None), "mode", None)
+    if not isinstance(sample, Sample) or found != "RGB":
+        what = f"{found} image" if isinstance(sample, Sample) else type(sample).__name__
+        raise XkdError(f"{where}: a {what} found; expected a Sample of an RGB image")
+    if not isinstance(sample.content_hash, str | None):
+        raise XkdError(f"{where}: the content hash {short(sample.content_hash)} found; expected text or None")
+    mask, expected = sample.mask, (sample.image.height, sample.image.width)
+    if dataset.has_masks and mask is None:
+        raise XkdError(f"{where}: no mask found; expected one, since has_masks is true")
+    if mask is not None and (not isinstance(mask, np.ndarray) or mask.dtype != np.int8 or mask.shape != expected):
+        what = f"{mask.dtype} of shape {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
+        raise XkdError(f"{where}: a mask of {what} found; expected int8 of shape {expected}")
+    return sample
 
 
 @dataclass(frozen=True)
@@ -94,10 +133,19 @@ class _Arrays:
     views: tuple[np.ndarray, ...]
     mask: np.ndarray | None
     size: tuple[int, int]
+    content_hash: str
 
     def item(self) -> Item:
         mask = None if self.mask is None else torch.from_numpy(self.mask)
-        return Item(self.position, self.id, tuple(map(torch.from_numpy, self.views)), mask, self.size)
+        views = tuple(map(torch.from_numpy, self.views))
+        return Item(self.position, self.id, views, mask, self.size, self.content_hash)
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """An error on its way out of a worker, which would send its traceback as the message."""
+
+    message: str
 
 
 class _Decoded(TorchDataset[Any]):
@@ -116,19 +164,33 @@ class _Decoded(TorchDataset[Any]):
     def __len__(self) -> int:
         return len(self.positions)
 
-    def __iter__(self) -> Iterator[_Arrays | Skipped]:
+    def __iter__(self) -> Iterator[_Arrays | Skipped | _Failure]:
         return (self[index] for index in range(len(self)))
 
-    def __getitem__(self, index: int) -> _Arrays | Skipped:
+    def __getitem__(self, index: int) -> _Arrays | Skipped | _Failure:
         position = int(self.positions[index])
         identifier = self.dataset.ids[position]
         try:
-            sample = self.dataset.load(position)
+            return self._arrays(position, identifier)
         except UnreadableImageError as error:
-            return Skipped(position, identifier, str(error).removeprefix(f"{identifier}: "))
-        views = tuple(preprocess.pixels(sample.image).numpy() for preprocess in self.preprocess)
-        size = (sample.image.height, sample.image.width)
-        return _Arrays(position, identifier, views, self._resized(sample.mask), size)
+            return Skipped(position, identifier, str(error).removeprefix(f"{identifier}: "), self._hash(position))
+        except XkdError as error:
+            return _Failure(str(error))
+
+    def _arrays(self, position: int, identifier: str) -> _Arrays:
+        sample = load_sample(self.dataset, position)
+        width, height = sample.image.size
+        with reading(
+            f"{identifier}: {width}x{height} pixels that cannot be resized", "expected a photo", UnreadableImageError
+        ):
+            views = tuple(preprocess.pixels(sample.image).numpy() for preprocess in self.preprocess)
+        mask = self._resized(sample.mask)
+        return _Arrays(position, identifier, views, mask, (height, width), hash_of(sample))
+
+    def _hash(self, position: int) -> str | None:
+        with suppress(UnreadableImageError), reading("content_hash fails", "", UnreadableImageError):
+            return self.dataset.content_hash(position)
+        return None
 
     def _resized(self, mask: np.ndarray | None) -> np.ndarray | None:
         if mask is None or self.mask_size is None:
@@ -138,10 +200,12 @@ class _Decoded(TorchDataset[Any]):
         return np.array(image).view(np.int8)
 
 
-def _from_workers(decoded: _Decoded, workers: int, prefetch: int) -> Iterator[_Arrays | Skipped]:
+def _from_workers(decoded: _Decoded, workers: int, prefetch: int) -> Iterator[_Arrays | Skipped | _Failure]:
     runs = DataLoader(decoded, batch_size=_RUN, collate_fn=list, num_workers=workers, prefetch_factor=prefetch)
+    with reading(f"workers: {workers} cannot be started", "try fewer, or 0"):
+        started = iter(runs)
     try:
-        for run in runs:
+        for run in started:
             yield from run
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):

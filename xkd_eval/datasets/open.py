@@ -21,21 +21,26 @@ from xkd_eval.datasets.folder import (
     FlatFolder,
     FolderOfImages,
     file_names,
+    files_below,
+    has_images,
+    image_names,
     is_image_name,
     subfolder_names,
 )
-from xkd_eval.datasets.imagenet import WordNetFolders, is_wordnet_id
+from xkd_eval.datasets.identifiers import identifier_of
+from xkd_eval.datasets.imagenet import WordNetFolders, are_known_wordnet_ids, is_wordnet_id
 from xkd_eval.datasets.named import is_named, open_named
 from xkd_eval.datasets.parquet import ParquetImages
 from xkd_eval.datasets.segmentation import MaskFolder, SegmentationMat, is_mask_folder
 from xkd_eval.datasets.shards import TarShards
-from xkd_eval.datasets.splits import SPLIT_NAMES, inner_folder, set_name, shards_of_split
+from xkd_eval.datasets.splits import SPLIT_NAMES, inner_folder, plain_name, set_name, shards_of_split
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import reading, short
 
 _CIFAR_ARCHIVE = re.compile(r"cifar-100?-python\.(tar\.gz|tgz|tar)")
 _TAR = re.compile(r"\.(tar|tar\.gz|tgz)$")
 _LOOKED_FOR = (
-    "one folder per WordNet id (n01440764/...)",
+    "one folder per WordNet id of ImageNet (n01440764/...), and no other",
     f"a flat folder of images (ILSVRC2012_val_*.JPEG; with {KAGGLE_SOLUTION}, {DEVKIT_TRUTH} and meta.mat, or a "
     "NAME,class list it has labels)",
     "Parquet with an image column (*.parquet)",
@@ -60,8 +65,8 @@ def open_dataset(path: str | Path, *, split: str = "val", labels: Path | None = 
         labels: a label file for a flat folder of images; by default one is looked for beside it.
 
     Raises:
-        XkdError: nothing there, nothing recognised (the message lists what was looked for), no image, or a
-            damaged file.
+        XkdError: nothing there, nothing recognised (the message lists what was looked for), no image, several layouts
+            at once, or a damaged file.
 
     Example:
         >>> from xkd_eval import open_dataset
@@ -72,18 +77,41 @@ def open_dataset(path: str | Path, *, split: str = "val", labels: Path | None = 
     """
     if split not in SPLIT_NAMES:
         raise XkdError(f"split: {split!r} is unknown; expected {', '.join(SPLIT_NAMES)}")
-    root = Path(path)
-    if not root.exists():
+    if not isinstance(path, str | Path):
+        raise XkdError(f"data: {short(path)} found; expected a path or a name")
+    root, labels = Path(path), None if labels is None else Path(labels)
+    with reading(f"data: {short(str(path))} cannot be looked at", "give a folder or a file"):
+        there = root.exists()
+    if not there:
         if is_named(str(path)):
-            return open_named(str(path), split=split, labels=labels)
-        raise XkdError(f"data: '{path}' does not exist; give a folder or a file, or {_named()}")
+            return checked(open_named(str(path), split=split, labels=labels))
+        raise XkdError(f"data: {str(path)!r} does not exist; give a folder or a file, or {_named()}")
     dataset = _open_folder(root, split, labels) if root.is_dir() else _open_file(root, split, labels)
     if dataset is None:
-        raise XkdError(f"data: '{path}' is not recognised; looked for {'; '.join(_LOOKED_FOR)}")
+        raise XkdError(f"data: {str(path)!r} is not recognised; looked for {'; '.join(_LOOKED_FOR)}")
     if not len(dataset) or (isinstance(dataset, FolderOfImages) and not any(map(is_image_name, dataset.ids))):
-        raise XkdError(f"data: '{path}' has no images; looked for {'; '.join(_LOOKED_FOR)}")
+        raise XkdError(f"data: {str(path)!r} has no images; looked for {'; '.join(_LOOKED_FOR)}")
     if labels is not None and not isinstance(dataset, WithLabels):
-        raise XkdError(f"labels: '{path}' is no flat folder of images; leave `labels` out")
+        raise XkdError(f"labels: {str(path)!r} is no flat folder of images; leave `labels` out")
+    return checked(dataset)
+
+
+def checked(dataset: ImageDataset) -> ImageDataset:
+    """The data set, where its ids tell its images apart and can be written, and each image has a label or None.
+
+    Raises:
+        XkdError: the first fault.
+    """
+    seen: set[str] = set()
+    for identifier in dataset.ids:
+        if not isinstance(identifier, str) or identifier in seen:
+            fault = "stands for two images" if isinstance(identifier, str) else "is no text"
+            raise XkdError(f"data: {dataset.name}: the id {short(identifier)} {fault}; expected one text an image")
+        seen.add(identifier)
+    with reading(f"data: {dataset.name} has ids that cannot be written", "expected text that is valid as UTF-8"):
+        "".join(dataset.ids).encode()
+    if len(dataset.labels) != len(dataset.ids):
+        raise XkdError(f"data: {dataset.name} has {len(dataset.labels)} labels for {len(dataset.ids)} images")
     return dataset
 
 
@@ -92,13 +120,13 @@ def _open_file(path: Path, split: str, labels: Path | None) -> ImageDataset | No
     if name.endswith(".mat"):
         return SegmentationMat(path)
     if name.endswith(".parquet"):
-        return ParquetImages([path], path.stem)
+        return ParquetImages([path], plain_name(path.stem))
     if _CIFAR_ARCHIVE.fullmatch(name):
         return _cifar(path, split)
     if _TAR.search(name):
-        return _tar([path], path.stem, labels)
+        return _tar([path], plain_name(path.stem), labels)
     if is_image_name(name):
-        return FolderOfImages(path.parent, [path.name], path.stem)
+        return FolderOfImages(path.parent, [path.name], plain_name(path.stem))
     return None
 
 
@@ -108,19 +136,41 @@ def _open_folder(root: Path, split: str, labels: Path | None) -> ImageDataset | 
     parquet = [file for file in files if file.lower().endswith(".parquet")]
     if is_cifar_folder(root):
         return _cifar(root, split)
-    if any(map(is_wordnet_id, folders)):
-        return WordNetFolders(root, set_name(root))
+    if _are_wordnet_folders(root, folders):
+        return WordNetFolders(root, list(filter(is_wordnet_id, folders)), set_name(root))
     if parquet:
         paths, part = shards_of_split(root, parquet, split)
         return ParquetImages(paths, _joined(set_name(root), part))
     if is_mask_folder(root):
         return MaskFolder(root, set_name(root))
     if any(map(is_image_name, files)):
-        return _flat(root, files, labels)
+        _check_alone(root, folders, "images")
+        return _flat(root, labels)
     inner = inner_folder(root, folders, split)
     if inner is not None:
         return _open_folder(inner, split, labels)
-    return _archive_in(root, files, split, labels) or (ClassFolders(root, set_name(root)) if folders else None)
+    archive = _archive_in(root, files, split, labels)
+    if archive is not None:
+        _check_alone(root, folders, "archives")
+        return archive
+    return ClassFolders(root, set_name(root)) if folders else None
+
+
+def _are_wordnet_folders(root: Path, folders: list[str]) -> bool:
+    """Whether every folder with anything in it is called by the WordNet id of an ImageNet class."""
+    named = list(filter(is_wordnet_id, folders))
+    others = (folder for folder in folders if not is_wordnet_id(folder))
+    return are_known_wordnet_ids(named) and not any(True for other in others for _ in files_below(root / other, other))
+
+
+def _check_alone(root: Path, folders: list[str], what: str) -> None:
+    """Refuse to leave out folders of images in silence."""
+    beside = [folder for folder in folders if not is_image_name(folder) and has_images(root / folder)]
+    if beside:
+        raise XkdError(
+            f"data: {str(root)!r} holds {what} and {len(beside)} folders of images beside them ({short(beside[0])}"
+            f"{', ...' if len(beside) > 1 else ''}); move what is not meant, or give the path of what is"
+        )
 
 
 def _archive_in(root: Path, files: list[str], split: str, labels: Path | None) -> ImageDataset | None:
@@ -135,8 +185,8 @@ def _archive_in(root: Path, files: list[str], split: str, labels: Path | None) -
     return _tar(paths, _joined(set_name(root), part), labels)
 
 
-def _flat(root: Path, files: list[str], labels: Path | None) -> ImageDataset:
-    stems = {stem_of(file) for file in files}
+def _flat(root: Path, labels: Path | None) -> ImageDataset:
+    stems = {stem_of(identifier_of(name)) for name in image_names(root)}
     found = find_labels(root, stems) if labels is None else read_labels(labels, stems)
     if found is None:
         return FlatFolder(root, set_name(root))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from xkd_eval.datasets.base import ImageDataset, Label, LabelKind, Sample
+from xkd_eval.datasets.base import ImageDataset, Label, Sample, content_hash
 from xkd_eval.datasets.decode import decode_image
 from xkd_eval.datasets.handles import PerProcess
-from xkd_eval.datasets.imagenet import is_wordnet_id
+from xkd_eval.datasets.identifiers import identifier_of
+from xkd_eval.datasets.label_texts import typed_labels
 from xkd_eval.errors import UnreadableImageError, XkdError
+from xkd_eval.foreign import reading, short
 
 _IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp")
 _LABEL_COLUMNS = ("fine_label", "label", "labels", "cls")
@@ -27,68 +29,88 @@ class ParquetImages(ImageDataset):
     row group: 32 MB of encoded images, or a page where the writer made larger ones.
 
     Class names come from the schema's metadata (`huggingface` ClassLabel, or `<column>_names`, one a line). Ids are the
-    images' paths where they are there and unique; otherwise shard, row and label.
+    images' paths where they are there and unique; otherwise shard, row and label. Pages are checked against their
+    checksums where the writer left any.
 
     Args:
         paths: shards in order, of one schema.
         name: of the set.
 
     Raises:
-        XkdError: not Parquet, truncated, or without an image column.
+        XkdError: not Parquet, truncated, without an image column, of other columns than the first, or with labels of
+            several kinds.
     """
 
     def __init__(self, paths: list[Path], name: str) -> None:
         self.name = name
-        self.ids: list[str] = []
         self.labels: list[Label] = []
         self._groups: list[_Group] = []
         self._starts: list[int] = []
+        rows: list[str] = []
         names: list[str | None] = []
         columns: _Columns | None = None
         for path in paths:
-            columns = self._add(path, names, columns)
+            columns = self._add(path, rows, names, columns)
         assert columns is not None
         self.classes = columns.classes
-        self.label_kind = "none" if columns.label is None else _kind_of(self.labels)
-        self.ids = _unique_ids(names, self.ids)
+        self.label_kind = "index" if columns.label else "none"
+        if any(isinstance(label, str) for label in self.labels):
+            texts = [None if label is None else str(label) for label in self.labels]
+            self.labels, self.label_kind = typed_labels(texts, lambda row: f"row {row} of {name}")
+        self.ids = list(map(identifier_of, _unique_ids(names, rows)))
         self._reader: PerProcess[_Reader] = PerProcess(partial(_Reader, columns.image))
 
     def load(self, position: int) -> Sample:
         """The image of that row; raises UnreadableImageError where its bytes are no image."""
-        import pyarrow as pa
+        content = self._content(position)
+        return Sample(decode_image(content, self.ids[position]), content_hash=content_hash(content))
 
+    def content_hash(self, position: int) -> str:
+        """Of the row's bytes."""
+        return content_hash(self._content(position))
+
+    def stored_sizes(self, positions: Sequence[int] | None = None) -> list[int] | None:
+        """Of the compressed images of the row group that a row is in: single ones are not known without reading."""
+        wanted = range(len(self)) if positions is None else positions
+        return [self._groups[bisect_right(self._starts, position) - 1].size for position in wanted]
+
+    def _content(self, position: int) -> bytes:
+        identifier = self.ids[position]
         index = bisect_right(self._starts, position) - 1
         group, reader = self._groups[index], self._reader.get()
         try:
-            content = reader.read(group, position - self._starts[index])
-        except (pa.ArrowException, OSError) as error:
+            with reading(f"{identifier}: damaged in {group.path.name!r}", "fetch it again", UnreadableImageError):
+                content = reader.read(group, position - self._starts[index])
+        except UnreadableImageError:
             reader.forget()
-            raise UnreadableImageError(f"{self.ids[position]}: damaged in '{group.path.name}' ({error})") from error
+            raise
         if content is None:
-            raise UnreadableImageError(f"{self.ids[position]}: the row holds no bytes")
-        return Sample(decode_image(content, self.ids[position]))
+            raise UnreadableImageError(f"{identifier}: the row holds no bytes")
+        return content
 
-    def _add(self, path: Path, names: list[str | None], columns: _Columns | None) -> _Columns:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            with pq.ParquetFile(path) as file:
-                columns = columns or _find_columns(path, file.schema_arrow)
-                wanted = [name for name in (f"{columns.image}.path", columns.label) if name]
-                table = file.read(columns=wanted)
-                groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise XkdError(f"data: '{path}' cannot be read as Parquet ({reason}); {_EXPECTED}") from error
-        rows = sum(group.num_rows for group in groups)
-        labels = [_label(path, value) for value in _column(table, columns.label, rows)]
-        self.ids += [f"{path.stem}/{row:05d}-{label}" for row, label in enumerate(labels)]
+    def _add(self, path: Path, rows: list[str], names: list[str | None], columns: _Columns | None) -> _Columns:
+        with reading(f"data: {str(path)!r} cannot be read as Parquet", _EXPECTED), _open(path) as file:
+            found = _find_columns(path, file.schema_arrow)
+            if columns not in (None, found):
+                raise XkdError(f"data: {str(path)!r} has {found.said()}, and the shards before it {columns.said()}")
+            wanted = [name for name in (f"{found.image}.path", found.label) if name]
+            table = file.read(columns=wanted)
+            groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+            count = sum(group.num_rows for group in groups)
+            labels = [_label(path, value) for value in _column(table, found.label, count)]
+            paths = [_path_of(value) for value in _column(table, found.image, count)]
+            if not len(labels) == len(paths) == count:
+                raise ValueError(f"{len(labels)} labels and {len(paths)} paths of {count} rows")
+            sizes = [_size(file, group, found.image) for group in groups]
+        rows += [f"{path.stem}/{row:05d}-{label}" for row, label in enumerate(labels)]
         self._starts += [len(self.labels) + sum(group.num_rows for group in groups[:k]) for k in range(len(groups))]
-        self._groups += [_Group(path, k, _rows_at_once(group)) for k, group in enumerate(groups)]
+        self._groups += [
+            _Group(path, k, _rows_at_once(group), size)
+            for k, (group, size) in enumerate(zip(groups, sizes, strict=True))
+        ]
         self.labels += labels
-        names += [_path_of(value) for value in _column(table, columns.image, rows)]
-        return columns
+        names += paths
+        return found
 
 
 @dataclass(frozen=True)
@@ -97,12 +119,17 @@ class _Columns:
     label: str | None
     classes: tuple[str, ...] | None
 
+    def said(self) -> str:
+        classes = f"{len(self.classes)} class names" if self.classes else "no class names"
+        return f"the columns {self.image} and {self.label} with {classes}"
+
 
 @dataclass(frozen=True)
 class _Group:
     path: Path
     number: int
     rows_at_once: int
+    size: int
 
 
 class _Reader:
@@ -123,24 +150,40 @@ class _Reader:
             self._first += len(self._piece)
             self._piece = next(self._pieces).column(0)
         value = self._piece[row - self._first].as_py()
-        return value["bytes"] if isinstance(value, dict) else value
+        content = value["bytes"] if isinstance(value, dict) else value
+        if not isinstance(content, bytes | None):
+            raise TypeError(f"{type(content).__name__} where bytes belong")
+        return content
 
     def forget(self) -> None:
         """Start afresh at the next row, after an error."""
         self._group = None
 
     def _rewind(self, group: _Group) -> None:
-        import pyarrow.parquet as pq
-
-        file = pq.ParquetFile(group.path, pre_buffer=False, buffer_size=2**20)
-        nested = any(name.startswith(f"{self._column}.") for name in _leaf_names(file))
-        leaf = f"{self._column}.bytes" if nested else self._column
+        file = _open(group.path, pre_buffer=False, buffer_size=2**20)
+        leaf = _image_leaf(file, self._column)
         self._pieces = file.iter_batches(group.rows_at_once, [group.number], [leaf], use_threads=False)
         self._group, self._piece, self._first = group, (), 0
 
 
+def _open(path: Path, **options: Any) -> Any:
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(path, page_checksum_verification=True, **options)
+
+
 def _leaf_names(file: Any) -> list[str]:
     return [file.schema.column(index).path for index in range(len(file.schema))]
+
+
+def _image_leaf(file: Any, column: str) -> str:
+    """The name of what holds the bytes: the column, or a field of it."""
+    return f"{column}.bytes" if f"{column}.bytes" in _leaf_names(file) else column
+
+
+def _size(file: Any, group: Any, column: str) -> int:
+    chunk: Any = group.column(_leaf_names(file).index(_image_leaf(file, column)))
+    return int(chunk.total_compressed_size)
 
 
 def _rows_at_once(group: Any) -> int:
@@ -151,9 +194,20 @@ def _rows_at_once(group: Any) -> int:
 def _find_columns(path: Path, schema: Any) -> _Columns:
     images = [name for name in _IMAGE_COLUMNS if name in schema.names]
     if not images:
-        raise XkdError(f"data: '{path}' has the columns {', '.join(schema.names)}; {_EXPECTED}")
+        raise XkdError(f"data: {str(path)!r} has the columns {', '.join(schema.names)}; {_EXPECTED}")
+    kind = schema.field(images[0]).type
+    if not _holds_bytes(kind):
+        raise XkdError(f"data: {str(path)!r} has {images[0]} of {short(str(kind))}; {_EXPECTED}")
     label = next((name for name in _LABEL_COLUMNS if name in schema.names), None)
     return _Columns(images[0], label, label and _class_names(schema.metadata or {}, label))  # type: ignore[arg-type]
+
+
+def _holds_bytes(kind: Any) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and _holds_bytes(kind.field("bytes").type)
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
 def _class_names(metadata: dict[bytes, bytes], column: str) -> tuple[str, ...] | None:
@@ -162,6 +216,8 @@ def _class_names(metadata: dict[bytes, bytes], column: str) -> tuple[str, ...] |
         return tuple(plain.decode().splitlines())
     features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
     names = features.get(column, {}).get("names")
+    if not isinstance(names, list | None) or not all(isinstance(name, str) for name in names or ()):
+        raise TypeError(f"the class names of {column} are {short(names)}")
     return tuple(names) if names else None
 
 
@@ -173,16 +229,9 @@ def _label(path: Path, value: Any) -> Label:
     if value is None or value == -1:
         # Hubs mark the rows of an unlabelled test split with -1.
         return None
-    if not isinstance(value, int | str):
-        raise XkdError(f"data: '{path}' has the label {value!r}; expected one class index or name a row")
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise XkdError(f"data: {str(path)!r} has the label {short(value)}; expected one class index or name a row")
     return value
-
-
-def _kind_of(labels: list[Label]) -> LabelKind:
-    texts = [label for label in labels if isinstance(label, str)]
-    if not texts:
-        return "index"
-    return "wordnet" if all(is_wordnet_id(text) for text in texts) else "name"
 
 
 def _path_of(value: Any) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from xkd_eval.datasets.base import ImageDataset, Sample
-from xkd_eval.datasets.decode import decode_mask, mask_from_values
-from xkd_eval.datasets.folder import FolderOfImages, file_names, files_below, is_image_name
+from xkd_eval.datasets.base import ImageDataset, Sample, content_hash
+from xkd_eval.datasets.decode import decode_image, decode_mask, mask_from_values, stored_bytes
+from xkd_eval.datasets.folder import FolderOfImages, files_below, image_names, is_image_name, size_of
 from xkd_eval.datasets.handles import PerProcess
+from xkd_eval.datasets.identifiers import name_of
+from xkd_eval.datasets.splits import plain_name
 from xkd_eval.errors import UnreadableImageError, XkdError
+from xkd_eval.foreign import reading
 
-_EXPECTED = "expected gtsegs_ijcv.mat (MATLAB v7.3, HDF5) with /value/img and /value/gt"
+_EXPECTED = "expected gtsegs_ijcv.mat (MATLAB v7.3, HDF5) with /value/img and /value/gt, whole"
+# What a decompression bomb claims to hold is not allocated.
+_LARGEST = 2**30
 
 
 class SegmentationMat(ImageDataset):
@@ -32,29 +39,64 @@ class SegmentationMat(ImageDataset):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.name = "imagenet-segmentation" if path.stem == "gtsegs_ijcv" else path.stem
+        self.name = "imagenet-segmentation" if path.stem == "gtsegs_ijcv" else plain_name(path.stem)
         count = _count_images(path)
         self.ids = [f"{position:04d}" for position in range(count)]
         self.labels = [None] * count
         self._file: PerProcess[Any] = PerProcess(partial(_open, path))
 
     def load(self, position: int) -> Sample:
-        """Image and mask; raises UnreadableImageError where the file is damaged there."""
-        file = self._file.get()
+        """Image and mask; raises UnreadableImageError where the file is damaged there, or holds something else."""
+        identifier = self.ids[position]
+        pixels, values = self._stored(position)
+        with self._damaged(position):
+            image = Image.fromarray(np.ascontiguousarray(pixels.T)).convert("RGB")
+        mask = mask_from_values(values.T, identifier)
+        return _checked(Sample(image, mask, content_hash(pixels, values)), identifier)
+
+    def content_hash(self, position: int) -> str:
+        """Of the arrays as they are stored."""
+        return content_hash(*self._stored(position))
+
+    def stored_sizes(self, positions: Sequence[int] | None = None) -> list[int] | None:
+        """Of both arrays."""
+        return [self._size(position) for position in (range(len(self)) if positions is None else positions)]
+
+    def _stored(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+        with self._damaged(position):
+            image, mask = self._datasets(position)
+            if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[0] == 3)):
+                raise TypeError(f"an image of {image.dtype} {image.shape}, not uint8 (3, W, H)")
+            if mask.dtype.kind not in "biuf":
+                raise TypeError(f"a mask of {mask.dtype}, not of numbers")
+            if image.dtype.itemsize * image.size > _LARGEST or mask.dtype.itemsize * mask.size > _LARGEST:
+                raise ValueError(f"{image.shape} and {mask.shape} are beyond 1 GiB")
+            return image[()], np.asarray(mask[()])
+
+    def _size(self, position: int) -> int:
         try:
-            pixels = file[file["value/img"][position, 0]][()]
-            masks = file[file["value/gt"][position, 0]]
-            mask = file[masks[(0,) * masks.ndim]][()]
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
-            raise UnreadableImageError(f"{self.ids[position]}: damaged in '{self.path.name}' ({error})") from error
-        image = Image.fromarray(np.ascontiguousarray(pixels.T)).convert("RGB")
-        return _checked(Sample(image, mask_from_values(mask.T)), self.ids[position])
+            with self._damaged(position):
+                return sum(part.size * part.dtype.itemsize for part in self._datasets(position))
+        except UnreadableImageError:
+            return -1
+
+    def _datasets(self, position: int) -> tuple[Any, Any]:
+        file = self._file.get()
+        masks = file[file["value/gt"][position, 0]]
+        return file[file["value/img"][position, 0]], file[masks[(0,) * masks.ndim]]
+
+    @contextmanager
+    def _damaged(self, position: int) -> Iterator[None]:
+        what = f"{self.ids[position]}: damaged in {self.path.name!r}"
+        with reading(what, "fetch the file again", UnreadableImageError):
+            yield
 
 
 class MaskFolder(FolderOfImages):
     """Images with same-named mask PNGs: `images/a.jpg` and `masks/a.png`, or `a.jpg` beside `a.png`.
 
-    An image without a mask is unreadable. Masks are read as `decode.decode_mask` says.
+    An image without a mask is unreadable, and so is a PNG without an image that it could be the mask of. Masks are read
+    as `decode.decode_mask` says.
     """
 
     has_masks = True
@@ -66,20 +108,40 @@ class MaskFolder(FolderOfImages):
     def load(self, position: int) -> Sample:
         """Image and mask; raises UnreadableImageError where there is no mask, or one of another size."""
         identifier = self.ids[position]
-        mask_path = Path(identifier).with_suffix(".png")
-        if self._separate:
-            mask_path = Path("masks", *mask_path.parts[1:])
-        if not (self.root / mask_path).is_file():
-            raise UnreadableImageError(f"{identifier}: no mask '{mask_path}'")
-        mask = decode_mask(self.root / mask_path, str(mask_path))
-        return _checked(Sample(self._image(position), mask), identifier)
+        content, mask_content = self._stored(position)
+        image = decode_image(content, identifier)
+        mask = decode_mask(mask_content, self._mask_identifier(position))
+        return _checked(Sample(image, mask, content_hash(content, mask_content)), identifier)
+
+    def content_hash(self, position: int) -> str:
+        """Of both files' bytes."""
+        return content_hash(*self._stored(position))
+
+    def _stored(self, position: int) -> tuple[bytes, bytes]:
+        identifier, mask = self.ids[position], self._mask_identifier(position)
+        if mask == identifier:
+            raise UnreadableImageError(f"{identifier}: neither an image with a mask, nor the mask of an image")
+        content = self._content(position)
+        if size_of(self.root / name_of(mask)) < 0:
+            raise UnreadableImageError(f"{identifier}: no mask {mask!r}")
+        return content, stored_bytes(self.root / name_of(mask), mask)
+
+    def _size(self, position: int) -> int:
+        sizes = (super()._size(position), size_of(self.root / name_of(self._mask_identifier(position))))
+        return -1 if -1 in sizes else sum(sizes)
+
+    def _mask_identifier(self, position: int) -> str:
+        name = self.ids[position]
+        folder, _, file = name.rpartition("/")
+        masks = "masks" + folder.removeprefix("images") if self._separate else folder
+        return f"{masks}/{Path(file).stem}.png".removeprefix("/")
 
 
 def is_mask_folder(root: Path) -> bool:
     """Whether `root` has images/ and masks/, or an image beside a PNG of the same name."""
     if (root / "images").is_dir() and (root / "masks").is_dir():
         return True
-    names = [name.rpartition(".") for name in file_names(root) if is_image_name(name)]
+    names = [name.rpartition(".") for name in image_names(root) if is_image_name(name)]
     masked = {stem for stem, _, suffix in names if suffix.lower() == "png"}
     return any(stem in masked for stem, _, suffix in names if suffix.lower() != "png")
 
@@ -87,27 +149,33 @@ def is_mask_folder(root: Path) -> bool:
 def _images_to_mask(root: Path, separate: bool) -> list[str]:
     if separate:
         return list(files_below(root / "images", prefix="images"))
-    return [name for name in file_names(root) if not name.lower().endswith(".png")]
+    names = image_names(root)
+    images = {name.rpartition(".")[0] for name in names if not name.lower().endswith(".png")}
+    return [name for name in names if not name.lower().endswith(".png") or name[:-4] not in images]
 
 
 def _open(path: Path) -> Any:
     import h5py
 
-    try:
+    with reading(f"data: {str(path)!r} is truncated, or no HDF5", f"{_EXPECTED}; fetch the file again"):
         return h5py.File(path, "r", locking="best-effort")
-    except OSError as error:
-        reason = "truncated" if "truncated" in str(error) else "not HDF5"
-        raise XkdError(f"data: '{path}' is {reason} ({error}); {_EXPECTED}; fetch the file again") from error
 
 
 def _count_images(path: Path) -> int:
-    with _open(path) as file:
+    import h5py
+
+    with _open(path) as file, reading(f"data: {str(path)!r} is damaged", f"{_EXPECTED}; fetch the file again"):
         if "value/img" not in file or "value/gt" not in file:
-            raise XkdError(f"data: '{path}' holds {sorted(file)}; {_EXPECTED}")
+            raise XkdError(f"data: {str(path)!r} holds {sorted(file)}; {_EXPECTED}")
         images, masks = file["value/img"], file["value/gt"]
-        if images.shape != masks.shape or images.ndim != 2:
-            raise XkdError(f"data: '{path}' has /value/img {images.shape} and /value/gt {masks.shape}; {_EXPECTED}")
-        return images.shape[0]
+        shapes = f"/value/img {images.shape} and /value/gt {masks.shape}"
+        if images.shape != masks.shape or images.ndim != 2 or images.shape[1] < 1:
+            raise XkdError(f"data: {str(path)!r} has {shapes}; {_EXPECTED}")
+        if not all(h5py.check_ref_dtype(column.dtype) is h5py.Reference for column in (images, masks)):
+            raise XkdError(f"data: {str(path)!r} has no references in {shapes}; {_EXPECTED}")
+        if images.shape[0] > path.stat().st_size:
+            raise XkdError(f"data: {str(path)!r} has {shapes}, more than fit into the file; {_EXPECTED}")
+        return int(images.shape[0])
 
 
 def _checked(sample: Sample, identifier: str) -> Sample:

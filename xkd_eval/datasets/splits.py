@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from xkd_eval.datasets.folder import file_names, is_image_name
+from xkd_eval.datasets.folder import image_names, is_image_name
 from xkd_eval.errors import XkdError
 
 # In the order of preference: many sets have one held-out part, under either name.
@@ -59,8 +59,13 @@ def inner_folder(root: Path, folders: list[str], split: str) -> Path | None:
 
 def set_name(root: Path) -> str:
     """A short name from a path: .../imagenet/val -> imagenet-val."""
-    parts = [part for part in root.resolve().parts if part not in _WRAPPERS]
-    return "-".join(parts[-2:] if parts[-1].lower() in _ALL_NAMES else parts[-1:])
+    parts = [part for part in root.resolve().parts[1:] if part not in _WRAPPERS]
+    return plain_name("-".join(parts[-2:] if parts and parts[-1].lower() in _ALL_NAMES else parts[-1:]))
+
+
+def plain_name(text: str) -> str:
+    """A name as a table shows it and a folder can have it; "data" where there is none."""
+    return re.sub(r"[^\w .,+=@()\[\]-]", "_", text.encode(errors="replace").decode()).strip() or "data"
 
 
 def _split_in(name: str) -> str:
@@ -69,11 +74,11 @@ def _split_in(name: str) -> str:
 
 
 def _has_images(folder: Path) -> bool:
-    return any(map(is_image_name, file_names(folder)))
+    return any(map(is_image_name, image_names(folder)))
 
 
 def _missing(place: Path, split: str, found: list[str]) -> XkdError:
     return XkdError(
-        f"data: '{place}' holds {', '.join(found)} and no {' or '.join(SPLIT_NAMES[split])}; give the path of the "
+        f"data: {str(place)!r} holds {', '.join(found)} and no {' or '.join(SPLIT_NAMES[split])}; give the path of the "
         "part that is meant"
     )

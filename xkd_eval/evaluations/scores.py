@@ -105,8 +105,9 @@ def to_columns(table: pa.Table) -> Columns:
         column = table[name].combine_chunks()
         if column.null_count == len(column) > 0:
             continue
-        if pa.types.is_list(column.type):
-            columns[name] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+        if pa.types.is_fixed_size_list(column.type):
+            flat = column.flatten().to_numpy(zero_copy_only=False)
+            columns[name] = flat.reshape(len(column), column.type.list_size)  # a selection may be empty
         else:
             columns[name] = column.to_numpy(zero_copy_only=False)
     return columns

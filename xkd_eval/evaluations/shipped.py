@@ -7,5 +7,7 @@ from xkd_eval.evaluations.agreement.test import AgreementTest
 from xkd_eval.evaluations.perturbation.test import PerturbationTest
 from xkd_eval.evaluations.segmentation.test import SegmentationTest
 
-for _test in (PerturbationTest, SegmentationTest, AgreementTest):
+SHIPPED = (PerturbationTest, SegmentationTest, AgreementTest)
+
+for _test in SHIPPED:
     register_test(_test)

@@ -17,8 +17,8 @@ from xkd_eval.engines.eager import chunk_size
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import Target
 from xkd_eval.explainers.base import Explainer
-from xkd_eval.study.directory import PROTOCOL_SCHEMA
 from xkd_eval.study.inputs import StudyInputs
+from xkd_eval.study.records import PROTOCOL_SCHEMA
 
 NO_MAPS = "none"
 """What tables call the maps of a test that needs none."""

@@ -1,33 +1,27 @@
 """The run directory: what was run (protocol.json), one row an image (rows/*.parquet), the scores (summary.json).
 
 Parts are written as rows are made and each appears whole or not at all, so a killed run continues where it stopped.
+Whatever is read back is verified to be what was written.
 """
 
 from __future__ import annotations
 
 import json
-import time
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.protocol import differing_fields
-from xkd_eval.evaluations.scores import Columns
-from xkd_eval.files import replacing
-from xkd_eval.study.summary import SUMMARY_SCHEMA
+from xkd_eval.files import writing
+from xkd_eval.study.parts import PARTS, concatenated, in_order, read_parts, write_part
+from xkd_eval.study.records import Description, OtherReleaseError, Summary, digest_of, read_record, write_record
 
-PROTOCOL_SCHEMA = "xkd-eval/protocol/2"
-
-_SECONDS_PER_PART = 20.0
-_ROWS_PER_PART = 2048
-_PARTS = ("protocol", "model", "explainer", "precision", "settings", "data")
-_IDENTITY = ("test", "reference", *_PARTS)
+_IDENTITY = ("test", "reference", "protocol", "model", "explainer", "precision", "settings", "data")
+_AGAIN = "choose another directory, or `overwrite`"
+_SUMMARY_AGAIN = "delete it and run the same command: it is made again of the rows"
 
 
 class RunDirectory:
@@ -35,7 +29,7 @@ class RunDirectory:
 
     Args:
         path: created where absent.
-        description: what is run: "protocol", "model", "explainer", "precision", "settings" and "data", plain values.
+        description: what is run, the plain values of a `Description`.
         overwrite: start afresh, whatever is there.
         figures: file names that a former run may have left beside its rows, for `overwrite`.
 
@@ -48,55 +42,65 @@ class RunDirectory:
     ) -> None:
         self.path = path
         self._description = json.loads(json.dumps(description))
+        self._run = digest_of(self._description)
         self._figures = tuple(figures)
         self._rows = path / "rows"
-        try:
+        with writing(f"output: {str(path)!r}"):
             self._open(overwrite)
-        except OSError as error:
-            raise XkdError(
-                f"output {path}: cannot be written ({error.strerror or error}); choose another directory"
-            ) from None
 
     @property
     def summary(self) -> dict[str, Any] | None:
-        """The finished run's summary; None while it is unfinished, or where another release summarised its rows."""
+        """The finished run's summary; None while it is unfinished, or where another release summarised its rows.
+
+        Raises:
+            XkdError: it was changed after it was written.
+        """
         file = self.path / "summary.json"
-        found = self._read_json(file) if file.is_file() else {}
-        return found if found.get("schema") == SUMMARY_SCHEMA else None
+        if not file.is_file():
+            return None
+        try:
+            return read_record(file, Summary, _SUMMARY_AGAIN)
+        except OtherReleaseError:
+            return None
 
     def write_part(self, rows: pa.Table) -> None:
         """Add rows. The file appears whole or not at all."""
-        name = f"part-{rows['position'][0].as_py():09d}-{uuid.uuid4().hex[:8]}.parquet"
-        with self._describing_failures():
-            self._rows.mkdir(parents=True, exist_ok=True)
-            with replacing(self._rows / name) as file:
-                pq.write_table(rows, file)
+        with self._writing():
+            (self.path / "summary.json").unlink(missing_ok=True)  # it is of all rows, or there is none
+            write_part(self._rows, rows, self._run)
 
     def read_rows(self) -> pa.Table | None:
-        """All rows in the data set's order, each image once; None before the first part."""
-        parts = sorted(self._rows.glob("part-*.parquet"))
-        if not parts:
-            return None
-        return in_order(concatenated([self._read_part(part) for part in parts]))
+        """All rows in the data set's order, each image once; None before the first part.
+
+        Raises:
+            XkdError: a part is not what was written.
+        """
+        return read_parts(self._rows, self._run, self._description["data"]["n_images"])
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Keep the summary, which says that the run is finished."""
-        with self._describing_failures():
-            write_json(self.path / "summary.json", summary)
+        with self._writing():
+            write_record(self.path / "summary.json", summary)
+
+    def _writing(self) -> Any:
+        kept = "what was written before is kept, and the same command continues"
+        return writing(f"output: {str(self.path)!r}", kept=kept)
 
     def _open(self, overwrite: bool) -> None:
         if self.path.exists() and not self.path.is_dir():
-            raise XkdError(f"output {self.path}: is a file; expected a directory")
+            raise XkdError(f"output: {str(self.path)!r} is a file; expected a directory")
         file = self.path / "protocol.json"
         if overwrite:
             self._clear()
         if file.is_file():
             self._check_same_run(file)
         elif not overwrite and self._holds_other_files():
-            raise XkdError(f"output {self.path}: holds files that are no run of this tool; choose an empty directory")
+            raise XkdError(
+                f"output: {str(self.path)!r} holds files that are no run of this tool; choose an empty directory"
+            )
         else:
             self.path.mkdir(parents=True, exist_ok=True)
-            write_json(file, self._description)
+            write_record(file, self._description)
 
     def _holds_other_files(self) -> bool:
         # What a kill leaves of the first write begins with a dot.
@@ -105,27 +109,13 @@ class RunDirectory:
     def _clear(self) -> None:
         # The summary first and the protocol last, so that what a kill leaves is an unfinished run of the old protocol.
         # A row that cannot be removed is an error: it would be taken for one of the new run.
-        for pattern in ("summary.json", "rows/part-*.parquet", "rows/.part-*", *self._figures, "protocol.json"):
+        for pattern in ("summary.json", f"rows/{PARTS}", "rows/.part-*", *self._figures, "protocol.json"):
             for file in list(self.path.glob(pattern)):
                 file.unlink()
 
-    def _read_json(self, file: Path) -> dict[str, Any]:
-        try:
-            values = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError:
-            values = None
-        if not isinstance(values, dict):
-            raise XkdError(f"output {self.path}: {file.name} is damaged; `overwrite` starts afresh")
-        return values
-
     def _check_same_run(self, file: Path) -> None:
-        found = self._read_json(file)
-        schema, expected = found.get("schema"), self._description.get("schema")
-        if schema != expected:
-            raise XkdError(
-                f"output {self.path}: holds a run of another release ({schema}; this one writes {expected}); "
-                "choose another directory, or `overwrite`"
-            )
+        found = read_record(file, Description, _AGAIN)
+        self._run = digest_of(found)  # of another version of this package, perhaps
         differing = [
             f"{part}.{field}"
             for part in _IDENTITY
@@ -133,18 +123,8 @@ class RunDirectory:
         ]
         if differing:
             raise XkdError(
-                f"output {self.path}: holds another run; these differ: {', '.join(differing)}; "
-                "choose another directory, or `overwrite`"
+                f"output: {str(self.path)!r} holds another run; these differ: {', '.join(differing)}; {_AGAIN}"
             )
-
-    def _read_part(self, part: Path) -> pa.Table:
-        try:
-            return pq.read_table(part)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise XkdError(f"output {self.path}: {part.name} is damaged ({error}); delete it and run again") from None
-
-    def _describing_failures(self) -> _DescribedFailures:
-        return _DescribedFailures(self.path)
 
 
 class RunInMemory:
@@ -172,100 +152,30 @@ class RunInMemory:
         self.summary = summary
 
 
-class _DescribedFailures:
-    """Turns a full or vanished disk into one line, instead of a traceback after hours of work."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise XkdError(
-                f"output {self._path}: writing failed ({error.strerror or error}); what was written before is kept: "
-                "mend it and run the same command to continue"
-            ) from error
-
-
-class PartWriter:
-    """Writes the rows it is given as parts, every 20 seconds or 2,048 rows, and what is left even after a failure."""
-
-    def __init__(self, write: Callable[[pa.Table], None]) -> None:
-        self._write = write
-        self._pending: list[pa.Table] = []
-        self._last = time.monotonic()
-
-    def __enter__(self) -> PartWriter:
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._flush()
-
-    def add(self, rows: pa.Table) -> None:
-        """Keep rows until a part is due."""
-        self._pending.append(rows)
-        n_rows = sum(part.num_rows for part in self._pending)
-        if n_rows >= _ROWS_PER_PART or time.monotonic() - self._last > _SECONDS_PER_PART:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._pending:
-            self._write(concatenated(self._pending))
-        self._pending, self._last = [], time.monotonic()
-
-
-def read_run(path: Path) -> tuple[dict[str, Any], dict[str, Any], pa.Table]:
+def read_run(path: Path, argument: str = "models") -> tuple[dict[str, Any], dict[str, Any], pa.Table]:
     """A finished run: its description (protocol.json), its summary, and its rows in the data set's order.
 
+    Args:
+        path: of the directory.
+        argument: that named it, for the messages.
+
     Raises:
-        XkdError: no finished run lies there.
+        XkdError: no finished run lies there, or one that is not what was written.
     """
-    files, parts = (path / "protocol.json", path / "summary.json"), sorted((path / "rows").glob("part-*.parquet"))
-    if not all(file.is_file() for file in files) or not parts:
-        raise XkdError(f"{path}: holds no finished run; expected protocol.json, summary.json and rows/")
-    try:
-        description, summary = (json.loads(file.read_text()) for file in files)
-        if not (isinstance(description, dict) and isinstance(summary, dict)):
-            raise ValueError("protocol.json or summary.json is damaged")
-        schemas = (description.get("schema"), summary.get("schema"))
-        if schemas != (PROTOCOL_SCHEMA, SUMMARY_SCHEMA):
-            raise XkdError(f"{path}: holds a run of another release ({', '.join(map(str, schemas))}); run it again")
-        if lacking := [part for part in _PARTS if part not in description]:
-            raise ValueError(f"protocol.json is damaged: it lacks {', '.join(lacking)}")
-        return description, summary, in_order(concatenated([pq.read_table(part) for part in parts]))
-    except (OSError, ValueError) as error:
-        raise XkdError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
-
-
-def concatenated(tables: list[pa.Table]) -> pa.Table:
-    """One table of all rows; a column that one of them lacks is null there."""
-    return pa.concat_tables(tables, promote_options="default")
-
-
-def to_table(columns: Columns) -> pa.Table:
-    """Columns of one batch as Arrow: (B,) arrays become scalars, (B, n) lists, masked float arrays nulls."""
-    return pa.table({name: _arrow(values) for name, values in columns.items()})
-
-
-def in_order(table: pa.Table) -> pa.Table:
-    """Rows sorted by position; of an image that two processes scored, the first."""
-    positions = table["position"].to_numpy()
-    return table.take(np.unique(positions, return_index=True)[1])
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write atomically: readers see the former file or the new one. NaN is refused; null says undefined."""
-    text = json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False)
-    with replacing(path) as file:
-        file.write(f"{text}\n".encode())
-
-
-def _arrow(values: np.ndarray) -> pa.Array:
-    if values.ndim == 1:
-        return pa.array(values)
-    return pa.array(list(values), type=pa.list_(pa.from_numpy_dtype(values.dtype)))
+    what = f"{argument}: {str(path)!r}"
+    files = path / "protocol.json", path / "summary.json"
+    if not all(file.is_file() for file in files):
+        raise XkdError(f"{what} holds no finished run; expected protocol.json, summary.json and rows/")
+    description = read_record(files[0], Description, "run the test again in another directory", argument)
+    summary = read_record(files[1], Summary, "run its test again, which makes it anew of the rows", argument)
+    n_images = description["data"]["n_images"]
+    rows = read_parts(path / "rows", digest_of(description), n_images, argument)
+    n_rows = 0 if rows is None else rows.num_rows
+    if rows is None or n_rows < n_images:
+        raise XkdError(f"{what} holds rows of {n_rows} of {n_images} images; run its test again, which scores the rest")
+    if differing := [part for part in ("test", "model", "explainer", "data") if summary[part] != description[part]]:
+        raise XkdError(f"{what} has a summary of another run; these differ: {', '.join(differing)}; run its test again")
+    return description, summary, rows
 
 
 def _as_dict(value: Any) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from xkd_eval.evaluations.scores import Columns
 from xkd_eval.explainers.base import Context
 from xkd_eval.explainers.stored import StoredMaps, map_path, save_maps
 from xkd_eval.study.cells import Cell, MapSource, needs_labels
-from xkd_eval.study.directory import concatenated, to_table
 from xkd_eval.study.inputs import StudyInputs
+from xkd_eval.study.parts import concatenated, identity_table, to_table
 from xkd_eval.study.work import CellRun, KeptMaps
 
 UNLABELLED = "no label among the model's classes"
@@ -98,7 +98,7 @@ class Photographs:
         places = self._wanted[run]
         tables = [self._scored(run.cell, places)] if places else []
         if skipped:
-            tables.append(_skipped_table(skipped))
+            tables.append(_identity(skipped))
         return concatenated(tables)
 
     def keep(self, job: KeptMaps) -> None:
@@ -123,14 +123,11 @@ class Photographs:
             columns["reference_hit"] = (batch.reference.logits.argmax(1) == batch.reference.labels).cpu().numpy()
         with torch.inference_mode():
             columns.update(cell.test.rows(batch))
-        items = [self._entries[place] for place in places]
-        identity = {
-            "position": pa.array([item.position for item in items]),
-            "id": pa.array([item.id for item in items]),
-            "skipped": pa.nulls(len(items), pa.string()),
-        }
-        table = to_table(columns)
-        return pa.table({**identity, **{name: table[name] for name in table.column_names}})
+        table = _identity([self._entries[place] for place in places])
+        scores = to_table(columns)
+        for name in scores.column_names:
+            table = table.append_column(name, scores[name])
+        return table
 
     def _batch(self, cell: Cell, model: str, maps: MapSource | None, places: list[int]) -> Batch:
         network = self._sitting.networks[model]
@@ -242,7 +239,7 @@ class Photographs:
         asked = [cell.model] if needs_labels(cell) else []
         asked += [maps.model for maps in cell.sources if maps.target == "true"]
         if any(self._sitting.label_of(model, entry.position, required=True) is None for model in asked):
-            return Skipped(entry.position, entry.id, UNLABELLED)
+            return Skipped(entry.position, entry.id, UNLABELLED, entry.content_hash)
         return None
 
     def _items(self, places: list[int]) -> list[Item]:
@@ -270,11 +267,10 @@ def geometry(preprocess: Preprocess) -> Preprocess:
     )
 
 
-def _skipped_table(skipped: Sequence[Skipped]) -> pa.Table:
-    return pa.table(
-        {
-            "position": pa.array([item.position for item in skipped]),
-            "id": pa.array([item.id for item in skipped]),
-            "skipped": pa.array([item.reason for item in skipped], type=pa.string()),
-        }
+def _identity(entries: Sequence[Item | Skipped]) -> pa.Table:
+    return identity_table(
+        [entry.position for entry in entries],
+        [entry.id for entry in entries],
+        [entry.content_hash for entry in entries],
+        [entry.reason if isinstance(entry, Skipped) else None for entry in entries],
     )

@@ -15,6 +15,7 @@ from xkd_eval.devices import process_state, resolve_device
 from xkd_eval.errors import XkdError
 from xkd_eval.study.cells import Cell, describe, maps_folder
 from xkd_eval.study.directory import RunDirectory, RunInMemory
+from xkd_eval.study.images import check_same_images
 from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.options import RunOptions
 from xkd_eval.study.photographs import UNLABELLED
@@ -70,6 +71,7 @@ def run_study(
     runs = list(described)
     for run in runs:
         _check_strict(run, options)
+    check_same_images(runs, progress)
     with ExitStack() as stack:
         if not kept and options.models_at_once is not None:
             kept = _crossed(runs, inputs, Path(stack.enter_context(TemporaryDirectory())))
@@ -91,11 +93,16 @@ def run_study(
 
 def _opened(cell: Cell, description: dict[str, Any], path: Path | None, *, overwrite: bool) -> CellRun:
     if path is None:
-        return CellRun(cell, RunInMemory(), set())
+        return CellRun(cell, RunInMemory(), {})
     names = ("extremes.png", *(f"{name}.pdf" for name in cell.test.figure_names))
     directory = RunDirectory(path, description, overwrite=overwrite, figures=names)
     rows = directory.read_rows()
-    return CellRun(cell, directory, set() if rows is None else set(rows["position"].to_pylist()))
+    done = (
+        {}
+        if rows is None
+        else dict(zip(*(rows[name].to_pylist() for name in ("position", "content_hash")), strict=True))
+    )
+    return CellRun(cell, directory, done)
 
 
 def _check_strict(run: CellRun, options: RunOptions) -> None:

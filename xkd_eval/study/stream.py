@@ -13,8 +13,8 @@ from xkd_eval.datasets.loader import Item, Skipped, stream
 from xkd_eval.devices import process_state, resolve_device
 from xkd_eval.engines.network import Network
 from xkd_eval.evaluations.batch import MASK_SIZE
-from xkd_eval.study.directory import PartWriter
 from xkd_eval.study.inputs import StudyInputs
+from xkd_eval.study.parts import PartWriter
 from xkd_eval.study.photographs import Photographs, Sitting, geometry
 from xkd_eval.study.turns import turns
 from xkd_eval.study.work import CellRun, KeptMaps
@@ -65,7 +65,7 @@ def run_cells(
                 networks=networks,
                 device=device,
                 geometries=_distinct([geometry(network.preprocess) for network in networks.values()]),
-                todo={run: mine - run.done for run in here},
+                todo={run: mine - run.done.keys() for run in here},
                 writing={job: places & mine for job, places in jobs.items()},
                 stored={job.source: job for job in kept if job.are_read and job.dataset is dataset},
             )

@@ -8,8 +8,7 @@ import pyarrow as pa
 
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.scores import to_columns
-
-SUMMARY_SCHEMA = "xkd-eval/summary/2"
+from xkd_eval.study.records import SUMMARY_SCHEMA
 
 
 def summarise(

@@ -18,13 +18,13 @@ class CellRun:
     Attributes:
         cell: what is scored.
         store: keeps the rows.
-        done: positions that the store held before.
+        done: positions that the store held before, with the content hash of the image that was scored.
         images_per_second: of this sitting; None where nothing was left to score.
     """
 
     cell: Cell
     store: RunDirectory | RunInMemory
-    done: set[int]
+    done: dict[int, str | None]
     images_per_second: float | None = None
 
     @property

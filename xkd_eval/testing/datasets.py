@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from xkd_eval.datasets import ImageDataset, Sample, open_dataset
+from xkd_eval.datasets.base import hash_of
 from xkd_eval.errors import UnreadableImageError
 
 _LABEL_TYPES = {"index": int, "wordnet": str, "name": str}
@@ -19,7 +20,8 @@ def check_dataset(dataset: str | ImageDataset, samples: int = 8) -> None:
     """Check what every evaluation relies on in a data set.
 
     It has a name, unique ids and one label an id, of its `label_kind` and within its `classes`. Its samples are RGB
-    images, with masks of the same size where it says so, and come out the same a second time and in another process.
+    images, with masks of the same size where it says so, and come out the same a second time and in another process, as
+    do their content hashes and stored sizes where it tells them.
 
     Args:
         dataset: what `open_dataset` takes, or an ImageDataset.
@@ -40,20 +42,27 @@ def check_dataset(dataset: str | ImageDataset, samples: int = 8) -> None:
     except Exception as error:
         raise AssertionError(f"{name}: it cannot be pickled for the processes that decode ({error})") from error
     if copied.digest() != opened.digest():
-        _fail(opened, "its pickled copy has other ids")
-    readable = 0
+        _fail(opened, "its pickled copy has other ids, labels or stored sizes")
+    _check_sizes(opened)
+    contents: set[tuple[bytes, bytes | None]] = set()
+    hashes: set[str] = set()
     for position in sorted({round(place) for place in np.linspace(0, len(opened) - 1, samples)}):
         try:
             sample = opened.load(position)
         except UnreadableImageError:
             continue
-        readable += 1
         _check_sample(opened, position, sample)
+        hashes.add(_check_hash(opened, position, sample))
         for other, said in ((opened, "a second time"), (copied, "from its pickled copy")):
             if _content(other.load(position)) != _content(sample):
                 _fail(opened, f"image {opened.ids[position]!r} is another one {said}")
-    if not readable:
+            if other.content_hash(position) != hash_of(sample):
+                _fail(opened, f"the content hash of image {opened.ids[position]!r} is another one {said}")
+        contents.add(_content(sample))
+    if not contents:
         _fail(opened, f"none of the {samples} images looked at can be read")
+    if len(hashes) < len(contents):
+        _fail(opened, f"{len(contents)} images that differ have {len(hashes)} content hashes; hash what is stored")
 
 
 def _check_ids(dataset: ImageDataset) -> None:
@@ -62,8 +71,25 @@ def _check_ids(dataset: ImageDataset) -> None:
         _fail(dataset, f"it has {len(ids)} ids and says it has {len(dataset)} images; expected as many, 1 or more")
     if wrong := [identifier for identifier in ids if not isinstance(identifier, str) or not identifier]:
         _fail(dataset, f"an id is {wrong[0]!r}; expected texts")
+    for identifier in ids:
+        if identifier.encode(errors="ignore").decode() != identifier:
+            _fail(dataset, f"the id {identifier!r} is not valid as UTF-8")
     if len(set(ids)) != len(ids):
         _fail(dataset, f"the id {Counter(ids).most_common(1)[0][0]!r} stands for two images")
+
+
+def _check_sizes(dataset: ImageDataset) -> None:
+    sizes = dataset.stored_sizes()
+    if sizes is not None and (len(sizes) != len(dataset) or not all(isinstance(size, int) for size in sizes)):
+        _fail(
+            dataset, f"stored_sizes gives {sizes[:3]}, ...; expected bytes for each of {len(dataset)} images, or None"
+        )
+
+
+def _check_hash(dataset: ImageDataset, position: int, sample: Sample) -> str:
+    if not isinstance(sample.content_hash, str | None) or sample.content_hash == "":
+        _fail(dataset, f"the content hash of image {dataset.ids[position]!r} is {sample.content_hash!r}; expected text")
+    return hash_of(sample)
 
 
 def _check_labels(dataset: ImageDataset) -> None:

@@ -2,8 +2,10 @@
 
 import pytest
 
+from distill.data.splits import _classes
 from distill.training.train import train
 from tests.distill.conftest import write_cifar10
+from xkd_eval.datasets import ImageDataset
 from xkd_eval.errors import XkdError
 
 
@@ -25,3 +27,35 @@ def test_data_of_other_classes_than_the_test_images(recipe_of, tmp_path):
     (folder / "test_batch").unlink()
     with pytest.raises(XkdError, match="data"):
         train(recipe_of(data={"loader": "device", "path": str(folder)}), tmp_path / "run", device="cpu")
+
+
+class Numbered(ImageDataset):
+    """Labels without images."""
+
+    name, label_kind = "numbered", "index"
+
+    def __init__(self, labels, classes=None):
+        self.ids = [str(position) for position in range(len(labels))]
+        self.labels, self.classes = labels, classes
+
+    def load(self, position):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([2010, 2014], r"run from 2010 to 2014, and no image has 0, 1, 2, \.\.\.; expected 0 to K - 1"),
+        ([0, 2**60], r"run .*, and no image has 1, 2, 3, \.\.\."),
+        ([-1, 0], r"run from -1 to 0, and no image has 1"),
+        ([0, 1, 3], "run from 0 to 3, and no image has 2, 4"),
+    ],
+)
+def test_indices_that_would_be_logits_of_nothing(labels, message):
+    with pytest.raises(XkdError, match=f"data: the labels of numbered {message}"):
+        _classes(Numbered(labels))
+
+
+def test_a_class_without_an_image_stays_where_the_set_has_names():
+    assert _classes(Numbered([0, 2], ("a", "b", "c"))).count == 3
+    assert _classes(Numbered([1, 0])).count == 2

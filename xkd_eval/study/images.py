@@ -1,0 +1,49 @@
+"""Which images rows are of: the pictures themselves, and not their names alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from xkd_eval.datasets import ImageDataset
+from xkd_eval.errors import UnreadableImageError, XkdError
+from xkd_eval.study.work import CellRun
+
+_REPORTED = 256
+"""Images between two reports of progress."""
+
+
+def check_same_images(runs: Sequence[CellRun], progress: Callable[[str, int, int], None] | None = None) -> None:
+    """Refuse to continue rows of other pictures under the same names: what is stored is read once more, not decoded.
+
+    Args:
+        runs: opened, with the content hashes of what they hold.
+        progress: told how far it is.
+
+    Raises:
+        XkdError: an image was changed, mended or lost since it was scored; the first is named.
+    """
+    for dataset in {id(run.cell.dataset): run.cell.dataset for run in runs}.values():
+        scored = [(run, run.done) for run in runs if run.cell.dataset is dataset and run.done]
+        positions = sorted(set().union(*(done for _, done in scored)))
+        for number, position in enumerate(positions):
+            if progress is not None and number % _REPORTED == _REPORTED - 1:
+                progress(f"checking the images of {dataset.name}", number, len(positions))
+            found = _content_hash(dataset, position)
+            for run, done in scored:
+                if position in done and done[position] != found:
+                    raise _changed(dataset.ids[position], run.store.path)
+
+
+def _content_hash(dataset: ImageDataset, position: int) -> str | None:
+    try:
+        return dataset.content_hash(position)
+    except UnreadableImageError:
+        return None
+
+
+def _changed(name: str, directory: Path | None) -> XkdError:
+    return XkdError(
+        f"data: the image {name!r} is not the one that '{directory}' holds a row of; restore it, choose another "
+        "`output`, or `overwrite`"
+    )

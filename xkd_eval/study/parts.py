@@ -1,0 +1,163 @@
+"""Rows on disk: Parquet parts, each written whole or not at all, named by its content and verified when it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xkd_eval.errors import XkdError
+from xkd_eval.evaluations.scores import Columns
+from xkd_eval.files import replacing
+from xkd_eval.foreign import read_bytes, reading, short
+
+PARTS = "part-*.parquet"
+
+_SECONDS_PER_PART = 20.0
+_ROWS_PER_PART = 2048
+_NAME = re.compile(r"part-\d{9}-([0-9a-f]{16})\.parquet")
+_RUN = b"xkd-run"
+# What every row has; a test's own columns are null where the image was skipped.
+_COMMON = pa.schema({"position": pa.int64(), "id": pa.string(), "content_hash": pa.string(), "skipped": pa.string()})
+_AGAIN = "delete it and run the same command: its images are scored again"
+
+
+def write_part(folder: Path, rows: pa.Table, run: str) -> None:
+    """Add a part. The file appears whole or not at all.
+
+    Args:
+        folder: of the parts.
+        rows: of any images, with the columns that every row has.
+        run: digest of the description that they belong to.
+
+    Raises:
+        OSError: the disk.
+    """
+    buffer = io.BytesIO()
+    pq.write_table(rows.replace_schema_metadata({_RUN: run}), buffer, write_page_checksum=True)
+    content = buffer.getvalue()
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / f"part-{rows['position'][0].as_py():09d}-{_digest(content)}.parquet") as file:
+        file.write(content)
+
+
+def read_parts(folder: Path, run: str, n_images: int, argument: str = "output") -> pa.Table | None:
+    """All rows in the data set's order, each image once; None before the first part.
+
+    Args:
+        folder: of the parts.
+        run: digest of the description that they must belong to.
+        n_images: of the data set.
+        argument: that named the directory, for the messages.
+
+    Raises:
+        XkdError: a part that is not what was written, belongs to another run or has other columns; it is named.
+    """
+    parts = sorted(folder.glob(PARTS))
+    if not parts:
+        return None
+    tables = [_read_part(part, run, n_images, argument) for part in parts]
+    _check_columns(parts, tables, argument)
+    return in_order(concatenated(tables))
+
+
+class PartWriter:
+    """Writes the rows it is given as parts, every 20 seconds or 2,048 rows, and what is left even after a failure."""
+
+    def __init__(self, write: Callable[[pa.Table], None]) -> None:
+        self._write = write
+        self._pending: list[pa.Table] = []
+        self._last = time.monotonic()
+
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._flush()
+
+    def add(self, rows: pa.Table) -> None:
+        """Keep rows until a part is due."""
+        self._pending.append(rows)
+        n_rows = sum(part.num_rows for part in self._pending)
+        if n_rows >= _ROWS_PER_PART or time.monotonic() - self._last > _SECONDS_PER_PART:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._write(concatenated(self._pending))
+        self._pending, self._last = [], time.monotonic()
+
+
+def concatenated(tables: list[pa.Table]) -> pa.Table:
+    """One table of all rows; a column that one of them lacks is null there."""
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def in_order(table: pa.Table) -> pa.Table:
+    """Rows sorted by position; of an image that two processes scored, the first."""
+    positions = table["position"].to_numpy()
+    return table.take(np.unique(positions, return_index=True)[1])
+
+
+def to_table(columns: Columns) -> pa.Table:
+    """Columns of one batch as Arrow: (B,) arrays become scalars, (B, n) lists of n, masked float arrays nulls."""
+    return pa.table({name: _arrow(values) for name, values in columns.items()})
+
+
+def identity_table(
+    positions: list[int], ids: list[str], content_hashes: list[str | None], skipped: list[str | None]
+) -> pa.Table:
+    """The columns that every row has: which image, of which content, and why it has no score."""
+    return pa.table([positions, ids, content_hashes, skipped], schema=_COMMON)
+
+
+def _read_part(part: Path, run: str, n_images: int, argument: str) -> pa.Table:
+    what = f"{argument}: {str(part)!r}"
+    named = _NAME.fullmatch(part.name)
+    if named is None:
+        raise XkdError(f"{what} is no part that this tool wrote; move it elsewhere")
+    content = read_bytes(part, argument)
+    if _digest(content) != named[1]:
+        raise XkdError(f"{what} is damaged: its content is not what was written; {_AGAIN}")
+    with reading(f"{what} is damaged", _AGAIN):
+        table = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True).read()
+    if (table.schema.metadata or {}).get(_RUN) != run.encode():
+        raise XkdError(f"{what} holds rows of another run; move it elsewhere")
+    lacking = [field.name for field in _COMMON if field not in list(table.schema)]
+    positions = set() if lacking else set(table["position"].to_pylist())
+    if lacking or not positions <= set(range(n_images)):
+        fault = f"lacks {', '.join(lacking)}" if lacking else f"has rows of more than {n_images} images"
+        raise XkdError(f"{what} {fault}; {_AGAIN}")
+    return table
+
+
+def _check_columns(parts: list[Path], tables: list[pa.Table], argument: str) -> None:
+    """Rows that were scored have the same columns in all parts."""
+    scored = [
+        (part, table.schema) for part, table in zip(parts, tables, strict=True) if len(table.schema) > len(_COMMON)
+    ]
+    for part, schema in scored[1:]:
+        first, known = scored[0]
+        if schema != known:
+            odd = sorted({field.name for field in schema} ^ {field.name for field in known})
+            raise XkdError(
+                f"{argument}: {str(part)!r} and {first.name!r} have other columns ({short(odd)}); delete the one "
+                "that is not of this run and run the same command: its images are scored again"
+            )
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _arrow(values: np.ndarray) -> pa.Array:
+    if values.ndim == 1:
+        return pa.array(values)
+    return pa.array(list(values), type=pa.list_(pa.from_numpy_dtype(values.dtype), values.shape[1]))

@@ -1,0 +1,241 @@
+"""protocol.json and summary.json: typed, with a digest that tells when one was changed after it was written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from xkd_eval.errors import XkdError
+from xkd_eval.evaluations.base import Evaluation
+from xkd_eval.evaluations.protocol import Rules
+from xkd_eval.evaluations.scores import ScoreSpec
+from xkd_eval.evaluations.shipped import SHIPPED
+from xkd_eval.files import replacing
+from xkd_eval.foreign import json_schema, parsed, read_json, short
+
+PROTOCOL_SCHEMA = "xkd-eval/protocol/3"
+SUMMARY_SCHEMA = "xkd-eval/summary/3"
+
+_Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+_Hash = Annotated[str, Field(pattern="^[0-9a-f]{12}$")]
+_Precision = Literal["fp32", "bf16"]
+
+
+class OtherReleaseError(XkdError):
+    """A record that another release wrote."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class _Open(BaseModel):
+    """With plain values beside those that are named."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+    __pydantic_extra__: dict[str, JsonValue]
+
+
+class Protocol(_Open):
+    """The rules of a test under their own names, and the digits of their hash."""
+
+    name: str
+    hash: _Hash
+
+
+class ProtocolName(_Record):
+    """Results are comparable where the hash is equal, and the data's digest."""
+
+    name: str
+    hash: _Hash
+
+
+class Model(_Record):
+    """What answered."""
+
+    name: str
+    digest: _Digest
+    preprocess: dict[str, JsonValue]
+    num_classes: int = Field(ge=1)
+
+
+class OtherModel(_Record):
+    """A model whose maps are scored while another answers."""
+
+    name: str
+    digest: _Digest
+    preprocess: dict[str, JsonValue]
+
+
+class Explainer(_Open):
+    """What made the maps, with its options; the name is "none" for a test without maps."""
+
+    name: str
+    of: OtherModel | None = Field(None, description="The other model in a crossing.")
+
+
+class Reference(OtherModel):
+    """The model that the maps are held against, for a test that needs one."""
+
+    explainer: Explainer
+
+
+class Data(_Record):
+    """The images: digests over names, labels and sizes, and over the class indices that the labels mean."""
+
+    name: str
+    digest: _Digest
+    labels_digest: _Digest
+    n_images: int = Field(ge=1)
+
+
+class Description(_Record):
+    """What a run is: protocol.json, but for its digest."""
+
+    schema_: Literal["xkd-eval/protocol/3"] = Field(alias="schema")
+    version: str = Field(description="Of this package.")
+    protocol: Protocol
+    test: str
+    model: Model
+    explainer: Explainer
+    precision: _Precision
+    settings: dict[str, JsonValue] = Field(description="What decides which columns the rows have.")
+    data: Data
+    reference: Reference | None = None
+
+
+class SkippedImage(_Record):
+    """An image without a score, and why."""
+
+    id: str
+    reason: str
+
+
+class SkippedImages(_Record):
+    """Images without a score."""
+
+    count: int = Field(ge=0)
+    images: list[SkippedImage]
+
+
+class Score(_Record):
+    """A fraction of 1, unless its test says otherwise, with its 95 % percentile bootstrap interval (2,000 resamples of
+    the images, seed 0). Null where it is undefined; the interval also where a single image defines the score."""
+
+    value: float | None
+    ci95: tuple[float, float] | None = Field(strict=False)
+
+
+class Summary(_Open):
+    """What a finished run comes to: summary.json, but for its digest.
+
+    Beside what is named here stand the test's scores, nested by their dotted names, and what else it adds.
+    """
+
+    schema_: Literal["xkd-eval/summary/3"] = Field(alias="schema")
+    test: str
+    protocol: ProtocolName
+    model: Model
+    explainer: Explainer
+    reference: Reference | None = None
+    precision: _Precision
+    data: Data
+    n_images: int = Field(ge=1, description="Images scored: those of the set without the skipped ones.")
+    degenerate_maps: int = Field(
+        ge=0, description="Maps that are constant or not finite; they are scored in the protocol's random order."
+    )
+    skipped: SkippedImages
+    images_per_second: float | None = Field(
+        description="Of the last sitting; the one field in which a resumed run may differ. Null where nothing was left."
+    )
+
+
+def digest_of(values: Mapping[str, Any]) -> str:
+    """sha256 of plain values, however their JSON is laid out."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def write_record(path: Path, values: Mapping[str, Any]) -> None:
+    """Write plain values with their digest, whole or not at all. NaN is refused; null says undefined."""
+    text = json.dumps({**values, "digest": digest_of(values)}, indent=2, allow_nan=False, ensure_ascii=False)
+    with replacing(path) as file:
+        file.write(f"{text}\n".encode())
+
+
+def read_record(
+    path: Path, kind: type[Description] | type[Summary], remedy: str, argument: str = "output"
+) -> dict[str, Any]:
+    """The values of a record that is whole, as it was written, and of this release.
+
+    Args:
+        path: of protocol.json or summary.json.
+        kind: of record.
+        remedy: what to do where it is not.
+        argument: that named the directory, for the messages.
+
+    Raises:
+        XkdError: the message names the file and what is wrong with it.
+    """
+    what = f"{argument}: {str(path)!r}"
+    values = read_json(path, argument)
+    if not isinstance(values, dict):
+        raise XkdError(f"{what} is damaged: {short(values)} found, expected an object; {remedy}")
+    expected = PROTOCOL_SCHEMA if kind is Description else SUMMARY_SCHEMA
+    digest, schema = values.pop("digest", None), values.get("schema")
+    former = rf"{expected.rpartition('/')[0]}/\d{{1,3}}"
+    if isinstance(schema, str) and schema != expected and re.fullmatch(former, schema, re.ASCII):
+        raise OtherReleaseError(f"{what} is of another release ({schema}; this one has {expected}); {remedy}")
+    parsed(kind, values, what)
+    if digest != digest_of(values):
+        raise XkdError(f"{what} was changed after it was written; {remedy}")
+    return values
+
+
+def protocol_schema() -> dict[str, Any]:
+    """The JSON schema of protocol.json, as docs/protocol.schema.json holds it."""
+    return _published(Description, PROTOCOL_SCHEMA)
+
+
+def summary_schema(tests: Iterable[type[Evaluation]] = SHIPPED) -> dict[str, Any]:
+    """The JSON schema of summary.json, as docs/summary.schema.json holds it.
+
+    Args:
+        tests: whose scores it has; another test's may be anything.
+    """
+    schema = _published(Summary, SUMMARY_SCHEMA)
+    schema["$defs"]["Score"] = json_schema(Score)
+    made = [kind.create(Rules(), kind.Options()) for kind in tests]
+    others = {"properties": {"test": {"not": {"enum": [test.name for test in made]}}}}
+    return {**schema, "oneOf": [*map(_scores_schema, made), others]}
+
+
+def _published(kind: type, name: str) -> dict[str, Any]:
+    schema = json_schema(kind)
+    schema["properties"]["digest"] = {"description": "In the file: sha256 of the other values.", "type": "string"}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": name, **schema}
+
+
+def _scores_schema(test: Evaluation) -> dict[str, Any]:
+    place: dict[str, Any] = {"type": "object", "properties": {"test": {"const": test.name}}, "required": []}
+    for spec in test.specs():
+        inner = place
+        *groups, last = spec.name.split(".")
+        for group in groups:  # one that a setting leaves out, as a direction, is not required
+            inner = inner["properties"].setdefault(group, {"type": "object", "properties": {}, "required": []})
+        inner["required"].append(last)
+        inner["properties"][last] = _score_schema(spec)
+    return place
+
+
+def _score_schema(spec: ScoreSpec) -> dict[str, Any]:
+    described = f"{spec.heading}{f'; {spec.note}' if spec.note else ''}."
+    one = {"$ref": "#/$defs/Score"}
+    if spec.x is None:
+        return {"description": described, **one}
+    return {"description": described, "type": "array", "items": one, "minItems": 2}
