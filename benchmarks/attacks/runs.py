@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from attacks.group import BytesGroup, group, laid_out, tree
 from attacks.mutants import Files
 from attacks.outcome import Found
-from attacks.structures import as_text, mutated_documents
+from attacks.structures import as_text, mutated_documents, sealed
 from attacks.values import ValuesGroup
 from attacks.weights import small_network
 from xkd_eval import load_classifier, perturbation_test
@@ -74,7 +74,8 @@ def _found(result: EvaluationResult) -> Found:
     summary = {key: value for key, value in result.summary.items() if key != "images_per_second"}
     rows = {f"column {name}": result.rows[name].to_pylist() for name in result.rows.column_names}
     described = json.loads(json.dumps(result.description))
-    return Found({"summary": summary, "description": described, **rows}, {"": None})
+    values = {"summary": summary, "description": described, **rows}
+    return Found(values, {"": (described, summary)})
 
 
 @group
@@ -95,7 +96,7 @@ class Runs(BytesGroup):
 
 @group
 class RunValues(ValuesGroup):
-    """Its documents with values of other kinds."""
+    """Its documents with values of other kinds, as they are and with a digest that fits."""
 
     name, about = (
         "run-values",
@@ -107,22 +108,25 @@ class RunValues(ValuesGroup):
         self._files = self._run.made(folder / "run")
         names = ("protocol.json", "summary.json")
         self._documents = {name: json.loads(self._files[name]) for name in names}
-        for how in ("read", "continued"):
-            for name in names:
-                with laid_out(self._files, folder / "original") as place:
-                    self.originals[f"{how} {name}"] = self.found(f"{how} {name}", None, place)
+        for case, name in self._cases():
+            with laid_out(self._files, folder / "original") as place:
+                self.originals[f"{case} {name}"] = self.found(case, None, place)
 
     def strategy(self) -> st.SearchStrategy[tuple[str, Any, str]]:
-        cases = st.sampled_from([(how, name) for how in ("read", "continued") for name in self._documents])
-        return cases.flatmap(
+        return st.sampled_from(self._cases()).flatmap(
             lambda case: mutated_documents(self._documents[case[1]]).map(lambda found: (" ".join(case), *found))
         )
 
     def written(self, case: str, values: Any) -> Files:
-        return {**self._files, case.split()[1]: as_text(values).encode(errors="surrogatepass")}
+        text = as_text(sealed(values) if "sealed" in case else values)
+        return {**self._files, case.split()[-1]: text.encode(errors="surrogatepass")}
 
     def is_strict(self, case: str, values: Any) -> bool:
-        return True
+        return "sealed" not in case
+
+    def _cases(self) -> list[tuple[str, str]]:
+        ways = ("read", "continued", "read sealed", "continued sealed")
+        return [(way, name) for way in ways for name in self._documents]
 
     def found(self, case: str, values: Any, folder: Path) -> Found:
         found = EvaluationResult.read(folder) if case.startswith("read") else self._run.evaluated(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -139,6 +140,18 @@ def as_text(value: Any, *, yaml: bool = False) -> str:
     if yaml and isinstance(value, int) and abs(value) > 10**100:
         return "1" + "0" * 400
     return json.dumps(value, ensure_ascii=False)
+
+
+def sealed(values: Any) -> Any:
+    """A document of this project with a digest that fits what it holds now, so that a reader looks further."""
+    if not isinstance(values, dict) or "digest" not in values:
+        return values
+    others = {key: value for key, value in values.items() if key != "digest"}
+    try:
+        told = json.dumps(json.loads(as_text(others)), sort_keys=True)
+    except (ValueError, TypeError):  # no JSON value
+        return values
+    return {**others, "digest": hashlib.sha256(told.encode(errors="surrogatepass")).hexdigest()}
 
 
 def _key(key: Any, yaml: bool) -> str:

@@ -18,7 +18,7 @@ import distill
 from attacks.group import BytesGroup, group, laid_out, tree
 from attacks.mutants import Files
 from attacks.outcome import Found
-from attacks.structures import as_text, mutated_documents
+from attacks.structures import Pairs, as_text, mutated_documents, sealed
 from attacks.values import ValuesGroup
 from distill.data.cache import decoded
 from distill.recipe.files import as_recipe, load_recipe, recipe_text
@@ -27,6 +27,8 @@ from distill.runs.job import TrainingJob, read_jobs, write_jobs
 from distill.runs.layout import RESULT, STATE, STUDENT
 from distill.runs.sweep_file import read_sweep
 from distill.training.result import TrainingResult
+from distill.training.setup import set_up
+from distill.training.state import restore
 from xkd_eval import XkdError
 from xkd_eval.classifiers.checkpoint import read_checkpoint
 from xkd_eval.classifiers.preprocess import Preprocess
@@ -164,8 +166,6 @@ class RecipeValues(ValuesGroup):
 
 
 def _has_pairs(values: Any) -> bool:
-    from attacks.structures import Pairs
-
     if isinstance(values, Pairs):
         return len({repr(key) for key, _ in values}) < len(values) or any(_has_pairs(value) for _, value in values)
     inner = values.values() if isinstance(values, dict) else values if isinstance(values, list) else ()
@@ -196,50 +196,71 @@ class DecodedImages(BytesGroup):
 
 
 class _Training:
-    """A small finished training, and what is read of it."""
+    """A small training, finished and, without its result, not; and what is read of it."""
 
     def __init__(self, folder: Path) -> None:
         self.recipe = as_recipe(_RECIPE)
         distill.train(self.recipe, folder / "training", device="cpu")
-        self.files = tree(folder / "training")
+        self.finished = tree(folder / "training")
+        self.unfinished = {name: content for name, content in self.finished.items() if name not in (RESULT, STUDENT)}
+        self._setup = set_up(self.recipe, "cpu", folder)
 
-    def found(self, folder: Path) -> Found:
-        """State, result, metrics and student, as a training that is continued and a notebook read them."""
+    def found(self, case: str, folder: Path) -> Found:
+        """Result, metrics and student, as a notebook reads them; or the state that a training continues from."""
         directory = TrainingDirectory(folder, self.recipe, resume=True, overwrite=False, write=False)
-        if directory.state is None or directory.result is None:
-            # It would train again, from the start or from its state, which gives the same on a CPU.
-            raise XkdError("output: unfinished; trained again")
-        result = TrainingResult(folder, self.recipe, directory.result)
-        repr(result), result._repr_html_()
+        if case == "finished":
+            return self._finished(folder, directory.result)
+        return self._continued(directory.state)
+
+    def _finished(self, folder: Path, result: dict[str, Any] | None) -> Found:
+        if result is None:
+            raise XkdError(_TRAINED_AGAIN)
+        training = TrainingResult(folder, self.recipe, result)
+        repr(training), training._repr_html_()
         checkpoint = read_checkpoint(folder / STUDENT)
         student = {name: getattr(checkpoint, name) for name in checkpoint.__dataclass_fields__ if name != "preprocess"}
         values = {
-            "state": directory.state,
-            "result": directory.result,
-            "metrics": result.metrics.to_dict("list"),
+            "result": {name: value for name, value in result.items() if name != "digest"},
+            "metrics": training.metrics.to_dict("list"),
             "student": {**student, "preprocess": checkpoint.preprocess.to_dict()},
         }
-        return Found(values, {"": None})
+        return Found(values, {"": values})
+
+    def _continued(self, state: dict[str, Any] | None) -> Found:
+        if state is None:
+            raise XkdError(_TRAINED_AGAIN)
+        position = restore(self._setup, state)
+        values = {
+            "position": (position.epoch, position.step, position.history, position.best, position.means.state()),
+            "student": dict(self._setup.student.model.state_dict()),
+            "optimiser": self._setup.optimiser.state_dict(),
+        }
+        return Found(values, {"": values})
+
+
+# From the start or from its state, which gives the same on a CPU.
+_TRAINED_AGAIN = "output: unfinished; trained again"
 
 
 @group
 class Trainings(BytesGroup):
-    """The directory of a finished training."""
+    """The directory of a training."""
 
-    name, about = "trainings", "training directories: state, result, metrics, students, recipe"
+    name, about = "trainings", "training directories, finished and not: state, result, metrics, students, recipe"
     strict = True
+    rarely = frozenset({"best.pt"})
 
     def cases(self, folder: Path) -> dict[str, Files]:
         self._training = _Training(folder)
-        return {"finished": self._training.files}
+        return {"finished": self._training.finished, "unfinished": self._training.unfinished}
 
     def found(self, case: str, folder: Path) -> Found:
-        return self._training.found(folder)
+        return self._training.found(case, folder)
 
 
 @group
 class TrainingValues(ValuesGroup):
-    """result.json and the plain part of last.pt with values of other kinds."""
+    """result.json as it is and with a digest that fits, and last.pt, whose plain values are the types' alone."""
 
     name, about = (
         "training-values",
@@ -248,33 +269,37 @@ class TrainingValues(ValuesGroup):
 
     def prepare(self, folder: Path) -> None:
         self._training = _Training(folder)
-        state = torch.load(io.BytesIO(self._training.files[STATE]), weights_only=True)
+        state = torch.load(io.BytesIO(self._training.finished[STATE]), weights_only=True)
         self._tensors = {key: value for key, value in state.items() if key in _HEAVY}
         plain = {key: value for key, value in state.items() if key not in _HEAVY}
-        self._documents = {RESULT: json.loads(self._training.files[RESULT]), STATE: plain}
-        for case in self._documents:
-            with laid_out(self.written(case, self._documents[case]), folder / "original") as place:
+        result = json.loads(self._training.finished[RESULT])
+        self._documents = {"finished": result, "finished sealed": result, "unfinished": plain | dict.fromkeys(_HEAVY)}
+        for case, document in self._documents.items():
+            with laid_out(self.written(case, document), folder / "original") as place:
                 self.originals[case] = self.found(case, None, place)
 
     def strategy(self) -> st.SearchStrategy[tuple[str, Any, str]]:
         return st.sampled_from(sorted(self._documents)).flatmap(
-            lambda case: mutated_documents(self._documents[case], doubles=case == RESULT).map(
+            lambda case: mutated_documents(self._documents[case], doubles=case == "finished").map(
                 lambda found: (case, *found)
             )
         )
 
     def written(self, case: str, values: Any) -> Files:
-        if case == RESULT:
-            return {**self._training.files, RESULT: as_text(values).encode(errors="surrogatepass")}
+        if case.startswith("finished"):
+            text = as_text(sealed(values) if case.endswith("sealed") else values)
+            return {**self._training.finished, RESULT: text.encode(errors="surrogatepass")}
+        if isinstance(values, dict):  # None holds the place of what is heavy
+            values = {key: self._tensors.get(key) if value is None else value for key, value in values.items()}
         buffer = io.BytesIO()
-        torch.save({**values, **self._tensors} if isinstance(values, dict) else values, buffer)
-        return {**self._training.files, STATE: buffer.getvalue()}
+        torch.save(values, buffer)
+        return {**self._training.unfinished, STATE: buffer.getvalue()}
 
     def is_strict(self, case: str, values: Any) -> bool:
-        return True
+        return case == "finished"
 
     def found(self, case: str, values: Any, folder: Path) -> Found:
-        return self._training.found(folder)
+        return self._training.found(case.split()[0], folder)
 
 
 _HEAVY = ("student", "methods", "optimiser", "average")
