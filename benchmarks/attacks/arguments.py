@@ -20,6 +20,28 @@ from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.study.options import RunOptions
 
+_TAKEN: dict[str, tuple[Any, ...]] = {
+    "limit": (1, 2),
+    "size": (20, (16, 24)),
+    "resize": ("crop",),
+    "interpolation": ("bicubic",),
+    "mean": (0.5, (0.1, 0.2, 0.3)),
+    "std": (0.5, (0.1, 0.2, 0.3)),
+    "channel_order": ("BGR",),
+    "value_range": (255.0,),
+    "crop_fraction": (0.5,),
+    "batch_size": (1, 3),
+    "seed": (1,),
+    "strict": (True,),
+    "overwrite": (True,),
+    "precision": ("bf16",),
+    "models_at_once": (1,),
+    "tests": ("perturbation", ("perturbation", "segmentation")),
+    "explainers": ("random", ("cam", "centre"), "gradcam"),
+    "runs": ("kept",),
+    "output": ("left",),
+    "figures": (False,),
+}
 _FIELDS = tuple(Preprocess.__dataclass_fields__)
 _LARGEST_SIDE = 256
 """Of an input that a network is asked for here: a larger one is taken, and takes its time."""
@@ -74,8 +96,12 @@ class PreprocessFields(ValuesGroup):
             self.originals[case] = self.found(case, self._plain if case == "document" else {}, folder)
 
     def strategy(self) -> st.SearchStrategy[tuple[str, Any, str]]:
-        fields = st.dictionaries(st.sampled_from((*_FIELDS, "sise", "")), _odd(), min_size=1, max_size=2)
-        fields = fields.filter(lambda values: not _is_large(values.get("size")))
+        odd = st.tuples(st.sampled_from((*_FIELDS, "sise", "")), _odd())
+        taken = st.sampled_from([(name, value) for name in _FIELDS for value in _TAKEN[name]])
+        pairs = st.one_of(
+            odd.map(lambda pair: [pair]), st.tuples(odd, odd), st.tuples(taken, odd), st.tuples(taken, taken)
+        )
+        fields = pairs.map(dict).filter(lambda values: not _is_large(values.get("size")))
         return st.tuples(st.sampled_from(("arguments", "document")), fields).map(
             lambda found: (found[0], found[1], ", ".join(found[1]))
         )
@@ -96,28 +122,6 @@ class PreprocessFields(ValuesGroup):
 
 
 _OPTIONS = tuple(RunOptions.__dataclass_fields__)
-_TAKEN: dict[str, tuple[Any, ...]] = {
-    "limit": (1, 2),
-    "size": (20, (16, 24)),
-    "resize": ("crop",),
-    "interpolation": ("bicubic",),
-    "mean": (0.5, (0.1, 0.2, 0.3)),
-    "std": (0.5, (0.1, 0.2, 0.3)),
-    "channel_order": ("BGR",),
-    "value_range": (255.0,),
-    "crop_fraction": (0.5,),
-    "batch_size": (1, 3),
-    "seed": (1,),
-    "strict": (True,),
-    "overwrite": (True,),
-    "precision": ("bf16",),
-    "models_at_once": (1,),
-    "tests": ("perturbation", ("perturbation", "segmentation")),
-    "explainers": ("random", ("cam", "centre"), "gradcam"),
-    "runs": ("kept",),
-    "output": ("left",),
-    "figures": (False,),
-}
 _OF_TESTS = (
     "fractions",
     "fill",
@@ -148,9 +152,7 @@ class Options(ValuesGroup):
     def strategy(self) -> st.SearchStrategy[tuple[str, Any, str]]:
         odd = st.tuples(st.sampled_from((*_OPTIONS, *_OF_TESTS, *_OF_TESTS)), _odd())
         taken = st.sampled_from([(name, value) for name, values in _TAKEN.items() for value in values])
-        pairs = st.one_of(
-            odd.map(lambda pair: [pair]), odd.map(lambda pair: [pair]), st.tuples(taken, odd), st.tuples(odd, taken)
-        )
+        pairs = st.one_of(st.tuples(odd), st.tuples(taken, odd), st.tuples(odd, taken))
         return (
             pairs.map(dict)
             .filter(lambda values: not _is_large(values.get("size")) and not _starts_many(values))

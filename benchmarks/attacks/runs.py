@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +40,11 @@ class _Run:
         torch.manual_seed(0)
         self.classifier: Classifier = load_classifier("embedded/kd", size=(16, 16))
         self.images: ImageDataset = EmbeddedDataset("test", size=_IMAGES)
+        with tempfile.TemporaryDirectory() as folder:
+            self.files = self._made(Path(folder) / "run")
 
-    def made(self, folder: Path) -> Files:
-        """The files of a run that was stopped once, so that its rows lie in two parts."""
+    def _made(self, folder: Path) -> Files:
+        """A run that was stopped once, so that its rows lie in two parts."""
 
         def stop(what: str, done: int, total: int) -> None:
             if done >= _IMAGES // 2:
@@ -69,6 +73,11 @@ class _Run:
         )
 
 
+@cache
+def _small_run() -> _Run:
+    return _Run()
+
+
 def _found(result: EvaluationResult) -> Found:
     """Rows and scores; how fast they were made is no score."""
     summary = {key: value for key, value in result.summary.items() if key != "images_per_second"}
@@ -86,9 +95,8 @@ class Runs(BytesGroup):
     strict = True
 
     def cases(self, folder: Path) -> dict[str, Files]:
-        self._run = _Run()
-        files = self._run.made(folder / "run")
-        return {"read": files, "continued": files}
+        self._run = _small_run()
+        return {"read": self._run.files, "continued": self._run.files}
 
     def found(self, case: str, folder: Path) -> Found:
         return _found(EvaluationResult.read(folder) if case == "read" else self._run.evaluated(folder))
@@ -104,8 +112,8 @@ class RunValues(ValuesGroup):
     )
 
     def prepare(self, folder: Path) -> None:
-        self._run = _Run()
-        self._files = self._run.made(folder / "run")
+        self._run = _small_run()
+        self._files = self._run.files
         names = ("protocol.json", "summary.json")
         self._documents = {name: json.loads(self._files[name]) for name in names}
         for case, name in self._cases():

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import random
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -198,12 +200,14 @@ class DecodedImages(BytesGroup):
 class _Training:
     """A small training, finished and, without its result, not; and what is read of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         self.recipe = as_recipe(_RECIPE)
-        distill.train(self.recipe, folder / "training", device="cpu")
-        self.finished = tree(folder / "training")
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder) / "training"
+            distill.train(self.recipe, place, device="cpu")
+            self.finished = tree(place)
+            self._setup = set_up(self.recipe, "cpu", Path(folder))
         self.unfinished = {name: content for name, content in self.finished.items() if name not in (RESULT, STUDENT)}
-        self._setup = set_up(self.recipe, "cpu", folder)
 
     def found(self, case: str, folder: Path) -> Found:
         """Result, metrics and student, as a notebook reads them; or the state that a training continues from."""
@@ -238,6 +242,11 @@ class _Training:
         return Found(values, {"": values})
 
 
+@cache
+def _training() -> _Training:
+    return _Training()
+
+
 # From the start or from its state, which gives the same on a CPU.
 _TRAINED_AGAIN = "output: unfinished; trained again"
 
@@ -251,7 +260,7 @@ class Trainings(BytesGroup):
     rarely = frozenset({"best.pt"})
 
     def cases(self, folder: Path) -> dict[str, Files]:
-        self._training = _Training(folder)
+        self._training = _training()
         return {"finished": self._training.finished, "unfinished": self._training.unfinished}
 
     def found(self, case: str, folder: Path) -> Found:
@@ -268,7 +277,7 @@ class TrainingValues(ValuesGroup):
     )
 
     def prepare(self, folder: Path) -> None:
-        self._training = _Training(folder)
+        self._training = _training()
         state = torch.load(io.BytesIO(self._training.finished[STATE]), weights_only=True)
         self._tensors = {key: value for key, value in state.items() if key in _HEAVY}
         plain = {key: value for key, value in state.items() if key not in _HEAVY}
