@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 from xkd_eval.errors import UnreadableImageError, XkdError
@@ -20,6 +22,16 @@ class Thing:
 
     size: int
     name: str = "thing"
+
+
+@dataclass(frozen=True)
+class Opaque:
+    """Something that pydantic knows by its class alone."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid", "arbitrary_types_allowed": True}
+
+    path: object
+    reader: type[zipfile.ZipFile] | zipfile.ZipFile | None = None
 
 
 def endless() -> list:
@@ -59,6 +71,7 @@ def test_an_error_of_this_project_passes_as_it_is():
         ({"size": "large"}, "size: 'large' found; input should be a valid integer"),
         ({}, "size: missing; add it"),
         ({"size": 1, "naem": "x"}, "naem: nothing reads it; nearest: name"),
+        ({"size": np.eye(9)}, "size: array([[1., 0., "),
         (None, "None found; "),
         (3, "3 found; "),
         ({"size": 1, 1: 2}, "1: "),
@@ -71,6 +84,19 @@ def test_plain_values_become_typed_ones_or_a_line(values, message):
         parsed(Thing, values, "summary 'a.json'")
     assert str(caught.value).startswith("summary 'a.json': ") and message in str(caught.value)
     assert str(caught.value).isprintable() and len(str(caught.value)) < 300
+
+
+def test_a_panic_is_a_failure_and_an_interrupt_is_none():
+    panic = type("PanicException", (BaseException,), {})
+    with pytest.raises(XkdError, match=r"damaged \(index out of bounds\)"), reading("data: damaged", "copy it again"):
+        raise panic("index out of bounds")
+    with pytest.raises(KeyboardInterrupt), reading("data: damaged", "copy it again"):
+        raise KeyboardInterrupt
+
+
+def test_an_unknown_key_is_told_where_a_type_has_no_json_schema():
+    with pytest.raises(XkdError, match=r"^a: pat: nothing reads it; nearest: path"):
+        parsed(Opaque, {"path": object(), "pat": 1}, "a")
 
 
 def test_what_is_parsed_has_a_json_schema():

@@ -19,7 +19,7 @@ class XkdError(ValueError):
         ...     load_classifier("embedded/kd", size=-1)
         ... except XkdError as error:
         ...     print(error)
-        size: -1 found; expected a side in pixels, or a height and a width, above 0
+        size: -1 found; expected a side in pixels, or a height and a width, from 1 to 16384
     """
 
 

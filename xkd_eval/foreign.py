@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from reprlib import Repr
@@ -29,7 +30,7 @@ _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 80, 80
 def short(value: object) -> str:
     """A value as an error shows it: its repr, cut where it is long, nested or endless."""
     try:
-        return _SHORT.repr(value)
+        return " ".join(_SHORT.repr(value).split())  # arrays' take several lines
     except Exception:  # a repr from outside may raise anything
         return f"<{type(value).__name__}>"
 
@@ -68,7 +69,10 @@ def reading(what: str, remedy: str, kind: type[XkdError] = XkdError) -> Iterator
     except XkdError:
         raise
     # Damage makes a parser raise anything: KeyError, AssertionError, RecursionError, a library's own kinds.
-    except Exception as error:
+    except BaseException as error:
+        # Libraries in Rust panic by an exception that is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise kind(f"{what} ({reason(error)}); {remedy}") from error
 
 
@@ -100,7 +104,13 @@ def read_json(path: Path, what: str) -> Any:
     """
     content = read_bytes(path, what)
     with reading(f"{what}: {str(path)!r} is no JSON", "restore it, or make it again"):
-        return json.loads(content.decode("utf-8-sig"), object_pairs_hook=_each_once, parse_constant=_refuse_constant)
+        return json_value(content)
+
+
+def json_value(content: bytes | str) -> Any:
+    """JSON's value, to be called within `reading`; a key that stands twice in one object is an error, and so is NaN."""
+    text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+    return json.loads(text, object_pairs_hook=_each_once, parse_constant=_refuse_constant)
 
 
 def parsed(kind: type[T], values: Any, where: str) -> T:
@@ -163,7 +173,7 @@ def _place(location: tuple[int | str, ...], values: Any) -> list[int | str]:
             continue
         place.append(part)
         try:
-            values = values[part]
+            values = cast(Any, values)[part] if isinstance(values, Mapping | list | tuple) else None
         except (KeyError, IndexError, TypeError):
             values = None
     return place
@@ -180,7 +190,7 @@ def _explained(fault: Any, kind: type) -> str:
     if fault["type"] == "union_tag_not_found":
         return f"the key {fault['ctx']['discriminator']} is missing"
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        known = list(_adapter(kind).json_schema().get("properties", {}))
+        known = [field.name for field in fields(kind)] if is_dataclass(kind) else list(json_schema(kind)["properties"])
         return f"nothing reads it; {nearest(str(fault['loc'][-1]), known)}" if len(fault["loc"]) == 1 else "unknown"
     found = "" if fault["type"] == "union_tag_invalid" else f"{short(fault['input'])} found; "
     return found + message[0].lower() + message[1:]

@@ -127,7 +127,7 @@ class Registry(Generic[T]):
         if name in self._broken:
             raise XkdError(self._complaint(name))
         listing = f" (`{self._listing}` lists all)" if self._listing else ""
-        raise XkdError(f"{self.argument}: unknown {name!r}; {nearest(name, self.names())}{listing}")
+        raise XkdError(f"{self.argument}: unknown {name!r:.100}; {nearest(name, self.names())}{listing}")
 
     def names(self) -> list[str]:
         """All known names: this project's in the order of their modules, then those of others."""

@@ -5,29 +5,31 @@ from __future__ import annotations
 import json
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from xkd_eval.classifiers.checkpoint import read_checkpoint
+from xkd_eval.classifiers.checkpoint import plain_content, read_checkpoint
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
+from xkd_eval.classifiers.sealed import sealed, unsealed
 from xkd_eval.errors import XkdError
-from xkd_eval.files import replacing
+from xkd_eval.files import replacing, writing
+from xkd_eval.foreign import reading
 
 SUFFIXES = (".safetensors", ".onnx")
 
+_DESCRIBED = ("format", "version", "architecture", "arguments", "preprocess", "class_names", "wordnet_ids")
 _OPSET = 18
 _TOLERANCE = 1e-4  # of the largest logit
 _BATCHES = (1, 3)
 
 
 def export(model: Path, output: Path) -> float:
-    """Write a checkpoint as .safetensors or .onnx, read it back, and compare the logits of random images.
+    """Write a checkpoint as .safetensors or .onnx, once the logits of random images agree with what was read back.
 
-    Both carry architecture, Preprocess and class names: safetensors as its metadata, ONNX as its properties. The ONNX
+    Both carry architecture, Preprocess and class names: safetensors as its metadata, with a digest over all that it
+    holds, ONNX as its properties. `load_classifier("student.safetensors")` reads it as it reads student.pt. The ONNX
     graph takes normalised images (N, 3, H, W) as "images", N free, and gives "logits" (N, K).
 
     Args:
@@ -48,20 +50,16 @@ def export(model: Path, output: Path) -> float:
     description = _description(model)
     classifier = load_classifier(str(model)).eval()
     write, run = (_write_onnx, _run_onnx) if output.suffix == ".onnx" else (_write_tensors, _run_tensors)
-    try:
+    content = write(classifier, description)
+    difference = max(
+        _difference(classifier, run(classifier, content, images), images) for images in _images(classifier)
+    )
+    if not difference <= _TOLERANCE:
+        raise XkdError(f"export: the logits of {output.name} differ by {difference:.1e} of the largest; not written")
+    with writing(f"output: {str(output)!r}"):
         output.parent.mkdir(parents=True, exist_ok=True)
         with replacing(output) as file:
-            temporary = Path(file.name)  # the libraries take a path, and read it back before it takes its place
-            write(classifier, temporary, description)
-            difference = max(
-                _difference(classifier, run(classifier, temporary, images), images) for images in _images(classifier)
-            )
-            if not difference <= _TOLERANCE:
-                raise XkdError(
-                    f"export: the logits of {output.name} differ by {difference:.1e} of the largest; not written"
-                )
-    except OSError as error:
-        raise XkdError(f"output {output}: cannot be written ({error.strerror or error})") from None
+            file.write(content)
     return difference
 
 
@@ -73,15 +71,8 @@ def _check_packages() -> None:
 
 def _description(model: Path) -> dict[str, str]:
     """Texts by name, which is what both formats can hold."""
-    checkpoint = read_checkpoint(model)
-    described: dict[str, Any] = {
-        "architecture": checkpoint.architecture,
-        "arguments": checkpoint.arguments,
-        "preprocess": checkpoint.preprocess.to_dict(),
-        "class_names": checkpoint.class_names,
-        "wordnet_ids": checkpoint.wordnet_ids,
-    }
-    return {name: json.dumps(value) for name, value in described.items() if value is not None}
+    content = plain_content(read_checkpoint(model))
+    return {name: json.dumps(content[name]) for name in _DESCRIBED if content[name] is not None}
 
 
 def _images(classifier: Classifier) -> list[Tensor]:
@@ -95,40 +86,40 @@ def _difference(classifier: Classifier, theirs: Tensor, images: Tensor) -> float
     return ((ours - theirs).abs().max() / ours.abs().max()).item()
 
 
-def _write_tensors(classifier: Classifier, path: Path, description: dict[str, str]) -> None:
-    weights = {name: value.contiguous() for name, value in classifier.model.state_dict().items()}
-    save_file(weights, str(path), metadata=description)
+def _write_tensors(classifier: Classifier, description: dict[str, str]) -> bytes:
+    return sealed(classifier.model.state_dict(), description)
 
 
 @torch.inference_mode()
-def _run_tensors(classifier: Classifier, path: Path, images: Tensor) -> Tensor:
-    return torch.func.functional_call(classifier.model, load_file(str(path)), (images,))
+def _run_tensors(classifier: Classifier, content: bytes, images: Tensor) -> Tensor:
+    return torch.func.functional_call(classifier.model, unsealed(content, "output").tensors, (images,))
 
 
-def _write_onnx(classifier: Classifier, path: Path, description: dict[str, str]) -> None:
+def _write_onnx(classifier: Classifier, description: dict[str, str]) -> bytes:
     import onnx
 
     batch = torch.export.Dim("batch", min=1)
-    program = torch.onnx.export(
-        _plain(classifier),
-        (torch.zeros(2, 3, *classifier.preprocess.size),),
-        input_names=["images"],
-        output_names=["logits"],
-        dynamic_shapes=({0: batch},),
-        opset_version=_OPSET,
-        dynamo=True,
-        verbose=False,
-    )
-    assert program is not None
-    proto = program.model_proto
-    onnx.helper.set_model_props(proto, description)
-    onnx.save(proto, str(path))
+    with reading("export: torch cannot write this network as ONNX", "export it as .safetensors"):
+        program = torch.onnx.export(
+            _plain(classifier),
+            (torch.zeros(2, 3, *classifier.preprocess.size),),
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: batch},),
+            opset_version=_OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+        assert program is not None
+        proto = program.model_proto
+        onnx.helper.set_model_props(proto, description)
+        return proto.SerializeToString()
 
 
-def _run_onnx(classifier: Classifier, path: Path, images: Tensor) -> Tensor:
+def _run_onnx(classifier: Classifier, content: bytes, images: Tensor) -> Tensor:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
 
 

@@ -1,7 +1,9 @@
 """What `--model` takes becomes a Classifier, real files included, or one line that says why not."""
 
 import io
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ from PIL import Image
 from torch import nn
 
 from xkd_eval.classifiers import Classifier, Preprocess, load_classifier
-from xkd_eval.classifiers.checkpoint import Checkpoint, save_checkpoint
+from xkd_eval.classifiers.architectures import build
+from xkd_eval.classifiers.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from xkd_eval.classifiers.class_names import class_index_of_wordnet_ids
 from xkd_eval.errors import CamHeadError, XkdError
 from xkd_eval.explainers.inspection import inspect_classifier
@@ -85,8 +88,6 @@ def test_a_function_in_the_current_directory(shared, tmp_path, monkeypatch):
 
 @pytest.fixture
 def student(tmp_path) -> Path:
-    from xkd_eval.classifiers.architectures import build
-
     model = build("resnet8", num_classes=3)
     save_checkpoint(
         Checkpoint(
@@ -235,25 +236,150 @@ def test_pretrained_weights_that_cannot_be_downloaded(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "option"),
+    ("arguments", "message"),
     [
-        ({"size": 0}, "size"),
-        ({"size": (1, 2, 3)}, "size"),
-        ({"size": 1.5}, "size"),
-        ({"resize": "stretch"}, "resize"),
-        ({"interpolation": "cubic"}, "interpolation"),
-        ({"mean": (0.5, 0.5)}, "mean"),
-        ({"mean": (0.5, 0.5, float("nan"))}, "mean"),
-        ({"std": (0.5, 0.5, 0)}, "std"),
-        ({"channel_order": "GBR"}, "channel_order"),
-        ({"value_range": -1}, "value_range"),
-        ({"crop_fraction": 2}, "crop_fraction"),
-        ({"sizes": 64}, "sizes"),
+        ({"size": "big"}, "size: 'big' found; expected a side in pixels"),
+        ({"mean": (0.5, 0.5)}, "mean: .* found; expected three"),
+        ({"sizes": 64}, "sizes: unknown; nearest: size"),
+        ({"weigths": "a.pt"}, "weigths: unknown; nearest: weights"),
+        ({"num_clases": 3}, "num_clases: unknown; nearest: num_classes"),
+        ({"zzz": 1}, "zzz: unknown; expected one of weights, num_classes, size"),
+        ({"weights": 5}, "weights: 5 found; expected a file"),
+        ({"weights": b"a.pt"}, "weights: b'a.pt' found; expected a file"),
+        ({"num_classes": 2.5}, "num_classes: 2.5 found; expected a whole number from 1"),
+        ({"num_classes": True}, "num_classes: True found; expected a whole number from 1"),
+        ({"num_classes": 0}, "num_classes: 0 found; expected a whole number from 1"),
+        ({"model": None}, "model: got NoneType; expected"),
+        ({"model": nn.Linear}, "model: got type; expected"),
     ],
 )
-def test_wrong_overrides_name_their_option(overrides, option):
-    with pytest.raises(XkdError, match=f"^{option}: "):
-        load_classifier(nn.Linear(1, 1), **overrides)
+def test_wrong_arguments_are_a_sentence_before_anything_is_read(arguments, message):
+    with pytest.raises(XkdError, match=f"^{message}"):
+        load_classifier(**{"model": "no such model", **arguments})
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300, "x" * 300 + ".pt", "\udcff", ""])
+def test_names_that_no_file_has(name):
+    with pytest.raises(XkdError, match=r"^model: ") as caught:
+        load_classifier(name)
+    assert "\n" not in str(caught.value)
+
+
+@contextmanager
+def autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        yield
+
+
+@contextmanager
+def default_dtype(dtype):
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@contextmanager
+def default_device(device):
+    torch.set_default_device(device)
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        partial(default_dtype, torch.float64),
+        partial(default_dtype, torch.float16),
+        partial(default_device, "meta"),
+        autocast,
+        torch.inference_mode,
+    ],
+)
+def test_torch_s_settings_change_nothing(student, settings):
+    plain = load_classifier(student)
+    with settings():
+        found = load_classifier(student)
+    assert found.digest() == plain.digest()
+    assert found.head == plain.head is not None
+    assert not any(tensor.is_inference() for tensor in found.state_dict().values())
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_become_float32(student, tmp_path, kind):
+    checkpoint = read_checkpoint(student)
+    numbers = {
+        name: tensor.to(kind) if tensor.is_floating_point() else tensor
+        for name, tensor in checkpoint.state_dict.items()
+    }
+    save_checkpoint(replace(checkpoint, state_dict=numbers), tmp_path / "other.pt")
+    assert read_checkpoint(tmp_path / "other.pt").state_dict["linear.weight"].dtype == kind
+    from_file = load_classifier(tmp_path / "other.pt")
+    module = build("resnet8", num_classes=3).to(kind)
+    module.load_state_dict(numbers)
+    from_module = load_classifier(module, size=64)
+    assert from_file.digest() == from_module.digest()
+    assert torch.equal(from_file.model.linear.weight, numbers["linear.weight"].float())
+    assert from_file.head is not None and next(module.parameters()).dtype == kind
+    # A module of little precision does not cut weights of more.
+    assert load_classifier(build("resnet8", num_classes=3).half(), weights=student).digest() == (
+        load_classifier(student).digest()
+    )
+
+
+@pytest.mark.parametrize("arguments", [{"num_classes": 10**12}, {"num_classes": 3, "widths": [16, 16, 10**6, 64]}])
+def test_a_checkpoint_of_a_network_that_no_memory_holds(student, arguments):
+    save_checkpoint(replace(read_checkpoint(student), arguments=arguments, class_names=None), student)
+    with pytest.raises(XkdError, match=r"asks for a network with 10+ of something, and holds \d+ numbers"):
+        load_classifier(student)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"architecture": "resnet9"}, "unknown 'resnet9'"),
+        ({"architecture": "x" * 10_000}, "unknown 'xxxx"),
+        (
+            {"architecture": "torchvision/resnet18", "arguments": {"num_classes": 3, "depth": 2}},
+            "'torchvision/resnet18'",
+        ),
+        ({"arguments": {}}, "'resnet8' fails"),
+        ({"arguments": {"num_classes": 3, "name": "x"}}, "'resnet8' fails"),
+        ({"arguments": {"num_classes": 3, "widths": [0, 0]}}, "widths: .0, 0. found"),
+    ],
+)
+def test_a_checkpoint_whose_network_cannot_be_built(student, changed, reason):
+    save_checkpoint(replace(read_checkpoint(student), **changed), student)
+    with pytest.raises(XkdError, match=reason) as caught:
+        load_classifier(student)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+def test_buffers_that_are_not_finite(student):
+    checkpoint = read_checkpoint(student)
+    checkpoint.state_dict["bn1.running_var"][0] = float("inf")
+    save_checkpoint(checkpoint, student)
+    with pytest.raises(XkdError, match=r"NaN or infinite values in 'bn1.running_var'"):
+        load_classifier(student)
+
+
+def test_a_damaged_file_in_torchvision_s_cache(tmp_path, monkeypatch):
+    from torchvision import models
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    url = models.get_model_weights("squeezenet1_1").DEFAULT.url
+    cached = tmp_path / "hub/checkpoints" / Path(url).name
+    cached.parent.mkdir(parents=True)
+    torch.save(models.squeezenet1_1().state_dict(), cached)
+    assert load_classifier("torchvision/squeezenet1_1", size=64).num_classes == 1000
+    content = bytearray(cached.read_bytes())
+    content[len(content) // 2] ^= 1
+    cached.write_bytes(content)
+    with pytest.raises(XkdError, match=rf"^model: '.*{cached.name}' is damaged in its record"):
+        load_classifier("torchvision/squeezenet1_1", size=64)
 
 
 def test_class_names_that_do_not_fit_the_head(student):

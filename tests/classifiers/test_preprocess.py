@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.sources import timm_preprocess
+from xkd_eval.errors import XkdError
 
 
 @pytest.mark.parametrize("size", [(500, 375), (375, 500), (97, 413), (224, 224)])
@@ -74,3 +79,81 @@ def test_the_region_is_where_the_crops_border_comes_from(width, height, fraction
     assert seen[0, 0, -1] == pytest.approx(255 * right / width, abs=3)
     assert seen[1, 0, 0] == pytest.approx(255 * top / height, abs=3)
     assert seen[1, -1, 0] == pytest.approx(255 * bottom / height, abs=3)
+
+
+NAN, INFINITE = float("nan"), float("inf")
+WRONG = [
+    *(
+        ("size", value)
+        for value in (0, -1, 10**9, True, "224", 1.5, (1, 2, 3), (), (32, True), (32, 0), {}, [None] * 2)
+    ),
+    *(("resize", value) for value in ("stretch", "", 3, ["crop"])),
+    *(("interpolation", value) for value in ("cubic", "BILINEAR", 2)),
+    *(("mean", value) for value in ((0.5, 0.5), (0.5, 0.5, NAN), (0, 0, 1e300), (0, 0, 10**400), "0.5", (True,) * 3)),
+    *(("std", value) for value in (0, (0.5, 0.5, 0), (-1, 1, 1), INFINITE, 1e-300, "1", (1, 1, None), {})),
+    *(("channel_order", value) for value in ("GBR", "rgb", 1)),
+    *(("value_range", value) for value in (0, -1, NAN, INFINITE, True, "255", 1e-320)),
+    *(("crop_fraction", value) for value in (0, 1.01, 2, -0.5, NAN, 1e-9, True, "0.9", None)),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), WRONG)
+def test_one_rule_for_values_wherever_they_come_from(field, value):
+    """A constructor, a checkpoint, a caller's option and a recipe, timm: the same sentence."""
+    with pytest.raises(XkdError, match=rf"^{field}: .* found; expected ") as direct:
+        Preprocess(**{field: value})
+    sentence = str(direct.value)
+    assert "\n" not in sentence and len(sentence) < 200
+    with pytest.raises(XkdError) as stored:
+        Preprocess.from_dict({**Preprocess().to_dict(), field: value}, "model: 'a.pt'")
+    assert str(stored.value) == f"model: 'a.pt': {sentence}"
+    if value is not None:
+        with pytest.raises(XkdError) as overridden:
+            with_overrides(Preprocess(), {field: value})
+        assert str(overridden.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [(None, "None found"), ([], r"\[\] found"), ({1: 2}, "size: missing"), ("size", "'size' found")],
+)
+def test_what_is_no_preprocess(values, reason):
+    with pytest.raises(XkdError, match=rf"^model: 'a': {reason}"):
+        Preprocess.from_dict(values, "model: 'a'")
+
+
+def test_numbers_of_numpy_and_single_ones_become_plain():
+    preprocess = Preprocess(size=np.int64(64), mean=np.float32(0.5), std=(np.int32(1), 2, 0.5))
+    assert preprocess == Preprocess(size=(64, 64), mean=(0.5, 0.5, 0.5), std=(1.0, 2.0, 0.5))
+    values = (*preprocess.size, *preprocess.mean, *preprocess.std)
+    assert [type(value) for value in values] == [int] * 2 + [float] * 6
+
+
+TIMM = {
+    "input_size": (3, 64, 64),
+    "interpolation": "bicubic",
+    "mean": (0.5,) * 3,
+    "std": (0.5,) * 3,
+    "crop_pct": 0.9,
+    "crop_mode": "center",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"std": (0, 0, 0)}, "std: .0, 0, 0. found"),
+        ({"mean": 3}, "is not as timm writes it .*; correct it"),
+        ({"mean": (0.5,)}, "mean: .0.5,. found"),
+        ({"interpolation": "random"}, "interpolation: 'random' found"),
+        ({"crop_mode": "border"}, "resize: 'border' found"),
+        ({"crop_mode": ["center"]}, "is not as timm writes it"),
+        ({"crop_pct": 1.15}, "crop_fraction: 1.15 found"),
+        ({"input_size": 224}, "is not as timm writes it"),
+        ({"input_size": (3, 0, 0)}, "size: .0, 0. found"),
+    ],
+)
+def test_a_convention_of_timm_s_that_cannot_be_followed(changed, reason):
+    assert timm_preprocess(SimpleNamespace(pretrained_cfg=TIMM)).crop_fraction == 0.9
+    with pytest.raises(XkdError, match=rf"^model: its pretrained_cfg.* {reason}"):
+        timm_preprocess(SimpleNamespace(pretrained_cfg={**TIMM, **changed}))

@@ -3,7 +3,10 @@
 import argparse
 import os
 import pickle
+import re
+import zipfile
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -206,3 +209,101 @@ def test_files_without_a_state_dict(tmp_path, content, reason):
 def test_state_dicts_are_read_on_the_cpu_with_their_own_keys(trained, tmp_path):
     torch.save({"module." + name: tensor for name, tensor in trained.state_dict().items()}, tmp_path / "w.pt")
     assert list(read_state_dict(tmp_path / "w.pt")) == ["module." + name for name in trained.state_dict()]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "found"),
+    [
+        (torch.zeros(2, device="meta"), "a tensor on the device 'meta'"),
+        (torch.eye(2).to_sparse(), "a sparse or nested tensor"),
+        (torch.zeros(2, dtype=torch.complex64), "a tensor of torch.complex64"),
+        (torch.zeros(1).as_strided((10**6, 10**6), (0, 0)), "a tensor (1000000, 1000000) of which fewer"),
+        (torch.zeros(2_000).as_strided((1000, 1000), (1, 1)), "a tensor (1000, 1000) of which fewer"),
+    ],
+)
+def test_tensors_that_are_no_weights(trained, tmp_path, tensor, found):
+    torch.save({**trained.state_dict(), "fc.bias": tensor}, tmp_path / "w.pt")
+    assert_refused(tmp_path / "w.pt", rf"has {re.escape(found)}.* in 'fc.bias'; save dense tensors")
+
+
+def test_names_that_are_no_texts(tmp_path):
+    torch.save({1: torch.zeros(2)}, tmp_path / "w.pt")
+    assert_refused(tmp_path / "w.pt", "has a tensor called 1; expected names")
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.int64, torch.bool])
+def test_whole_numbers_are_not_taken_for_fractions(trained, tmp_path, kind):
+    state_dict = trained.state_dict()
+    state_dict["fc.weight"] = state_dict["fc.weight"].to(kind)
+    torch.save(state_dict, tmp_path / "w.pt")
+    assert_refused(tmp_path / "w.pt", r"1 of another kind \(fc.weight holds (whole numbers|booleans), not fractions\)")
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_become_float32(trained, tmp_path, kind):
+    torch.save({name: tensor.to(kind) for name, tensor in trained.state_dict().items()}, tmp_path / "w.pt")
+    assert {tensor.dtype for tensor in read_state_dict(tmp_path / "w.pt").values()} == {torch.float32}
+    assert_loaded(tmp_path / "w.pt", trained)  # 0.5 is exact in all of them
+
+
+def test_what_float32_cannot_hold(trained, tmp_path):
+    state_dict = {name: tensor.double() for name, tensor in trained.state_dict().items()}
+    state_dict["norm.running_var"][0] = 1e300
+    torch.save(state_dict, tmp_path / "w.pt")
+    assert_refused(tmp_path / "w.pt", "NaN or infinite values in 'norm.running_var'")
+
+
+def test_tensors_come_without_a_graph(trained, tmp_path):
+    torch.save(dict(trained.named_parameters()), tmp_path / "w.pt")
+    assert not any(tensor.requires_grad for tensor in read_state_dict(tmp_path / "w.pt").values())
+
+
+def test_a_file_that_holds_itself(tmp_path):
+    content: dict = {}
+    content["state_dict"] = content
+    torch.save(content, tmp_path / "w.pt")
+    assert_refused(tmp_path / "w.pt", "holds no state dict")
+
+
+def test_names_from_outside_are_shown_short(tmp_path):
+    torch.save({"a\nb": torch.zeros(1), "c" * 10_000: torch.zeros(1)}, tmp_path / "w.pt")
+    assert len(assert_refused(tmp_path / "w.pt", r"2 unexpected \('a\\nb', 'ccc")) < 500
+
+
+def test_what_is_no_file(tmp_path):
+    """A pipe that nobody writes to would be waited for without end."""
+    os.mkfifo(tmp_path / "pipe.pt")
+    (tmp_path / "loop.pt").symlink_to("loop.pt")
+    for path, reason in {
+        tmp_path / "pipe.pt": "is a device or a pipe",
+        "/dev/null": "is a device or a pipe",
+        tmp_path / "loop.pt": "cannot be read",
+        tmp_path / ("a" * 300): "cannot be read",
+        "a\0b.pt": "cannot be read",
+        "a\ud800.pt": "cannot be read",
+    }.items():
+        assert_refused(path, rf"{reason}.*; expected a file \(\.pt")
+
+
+def test_two_threads_read_files_with_numbers_of_numpy(trained, tmp_path):
+    """What may be unpickled is a list of the whole process, which torch puts back as it was for the first to come."""
+    torch.save({"state_dict": trained.state_dict(), "best": np.float64(0.5)}, tmp_path / "w.pt")
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda _: read_state_dict(tmp_path / "w.pt"), range(40)))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\x80\x02N" + b"\x85" * 100_000 + b".",  # a tuple in a tuple in a tuple
+        b"\x80\x02N" + b"q\x00h\x00\x86" * 60 + b".",  # which doubles sixty times
+        b"\x80\x02\x8b\xff\xff\xff\x7f.",  # a number of 2 GB
+        b"\x80\x02X\xff\xff\xff\xffabc.",  # a text of 4 GB
+        b"",
+    ],
+)
+def test_hostile_pickles(tmp_path, payload):
+    with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
+        for name, content in {"data.pkl": payload, "byteorder": b"little", "version": b"3\n"}.items():
+            archive.writestr(f"w/{name}", content)
+    assert len(assert_refused(tmp_path / "w.pt", "holds|damaged")) < 400

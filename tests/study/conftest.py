@@ -29,6 +29,9 @@ class CountedImages(ImageDataset):
         self.decoded[position] += 1
         return self._inner.load(position)
 
+    def content_hash(self, position: int) -> str:
+        return self._inner.content_hash(position)
+
 
 class CountedNet(nn.Module):
     """A small network that counts the images of every forward, over all copies of it."""

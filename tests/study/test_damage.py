@@ -17,6 +17,7 @@ from PIL import Image
 from xkd_eval import compare, load_classifier, perturbation_test
 from xkd_eval.classifiers import architectures
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.datasets.base import Sample, hash_of
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.errors import XkdError
 from xkd_eval.study import parts
@@ -234,10 +235,10 @@ class Pictures(EmbeddedDataset):
         if position != 5:
             return sample
         mirrored = Image.fromarray(np.ascontiguousarray(np.asarray(sample.image)[:, ::-1]))
-        return type(sample)(mirrored, sample.mask)
+        return Sample(mirrored, sample.mask)
 
     def content_hash(self, position):
-        return "0" * 32 if position == 5 else super().content_hash(position)
+        return hash_of(self.load(position))
 
 
 def test_rows_of_another_picture_of_that_name_are_not_continued(run, classifier, images):

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import torch
+from pydantic import Strict, StrictStr
 from torch import Tensor
 
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.tensors import plain_tensors
 from xkd_eval.classifiers.weight_files import read_weight_file
 from xkd_eval.errors import XkdError
-from xkd_eval.files import replacing
+from xkd_eval.files import replacing, writing
+from xkd_eval.foreign import parsed, short
 
 FORMAT = "xkd-checkpoint"
 VERSION = 1
 
 _PLAIN = (str, int, float, bool, type(None))
+_FREE = ("arguments", "recipe", "metrics")  # whose values no type describes
+_DEEPEST = 50
+
+_Names = Annotated[tuple[StrictStr, ...], Strict()]
 
 
 @dataclass(frozen=True)
@@ -38,15 +45,25 @@ class Checkpoint:
         versions: package name to version.
     """
 
-    architecture: str
-    arguments: dict[str, Any]
-    state_dict: Mapping[str, Tensor]
+    architecture: StrictStr
+    arguments: dict[StrictStr, Any]
+    state_dict: dict[StrictStr, Tensor]
     preprocess: Preprocess
-    class_names: tuple[str, ...] | None = None
-    wordnet_ids: tuple[str, ...] | None = None
-    recipe: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, Any] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
+    class_names: _Names | None = None
+    wordnet_ids: _Names | None = None
+    recipe: dict[StrictStr, Any] = field(default_factory=dict)
+    metrics: dict[StrictStr, Any] = field(default_factory=dict)
+    versions: dict[StrictStr, StrictStr] = field(default_factory=dict)
+
+    __pydantic_config__: ClassVar = {"extra": "forbid", "arbitrary_types_allowed": True}
+
+    def __post_init__(self) -> None:
+        count = self.arguments.get("num_classes")
+        if "num_classes" in self.arguments and (type(count) is not int or count < 1):
+            raise XkdError(f"arguments: num_classes is {short(count)}; expected a whole number from 1")
+        for name, listed in (("class_names", self.class_names), ("wordnet_ids", self.wordnet_ids)):
+            if listed is not None and count is not None and len(listed) != count:
+                raise XkdError(f"{name}: {len(listed)} found, and `num_classes` is {count}; expected one a class")
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
@@ -56,13 +73,15 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
         XkdError: something in `checkpoint` is neither a tensor nor a plain value, or the place cannot be written.
     """
     path = Path(path)
-    content = _to_content(checkpoint)
-    try:
+    # Cloned, so that a view does not drag its whole storage into the file.
+    tensors = {name: tensor.detach().cpu().clone() for name, tensor in checkpoint.state_dict.items()}
+    # In memory first: what torch says while it writes to a full disk is not that the disk is full.
+    content = io.BytesIO()
+    torch.save({**plain_content(checkpoint), "state_dict": tensors}, content)
+    with writing(f"checkpoint: {str(path)!r}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path, durable=True) as file:
-            torch.save(content, file)
-    except OSError as error:
-        raise XkdError(f"checkpoint: {str(path)!r} cannot be written: {error.strerror or error}") from None
+            file.write(content.getbuffer())
 
 
 def read_checkpoint(path: str | Path, argument: str = "model") -> Checkpoint:
@@ -86,28 +105,39 @@ def parsed_checkpoint(content: Any, path: str | Path, argument: str = "model") -
         path, argument: the file and the option that named it, for the messages.
 
     Raises:
-        XkdError: not a checkpoint of this project, or one of a newer version.
+        XkdError: not a checkpoint of this project, one of a newer version, or a part of another type or out of range.
     """
+    where = f"{argument}: {str(path)!r}"
     if not is_checkpoint(content):
-        raise XkdError(
-            f"{argument}: {str(path)!r} is not a checkpoint written by save_checkpoint (no format {FORMAT!r})"
-        )
-    if content.get("version") != VERSION:
-        raise XkdError(
-            f"{argument}: {str(path)!r} has checkpoint version {content.get('version')!r}; this release reads {VERSION}"
-        )
-    try:
-        return _from_content(content)
-    except (KeyError, TypeError) as error:
-        raise XkdError(f"{argument}: {str(path)!r} is an incomplete checkpoint: {error}") from None
+        raise XkdError(f"{where} is not a checkpoint written by save_checkpoint (no format {FORMAT!r})")
+    version = content.get("version")
+    if type(version) is not int or version != VERSION:
+        raise XkdError(f"{where} has checkpoint version {short(version)}; this release reads {VERSION}")
+    where = f"{where} is no whole checkpoint"
+    values = {name: value for name, value in content.items() if name not in ("format", "version")}
+    for name in ("class_names", "wordnet_ids"):
+        if isinstance(values.get(name), list):
+            values[name] = tuple(values[name])
+    if "preprocess" in values:
+        values["preprocess"] = Preprocess.from_dict(values["preprocess"], f"{where}: preprocess")
+    checkpoint = parsed(Checkpoint, values, where)
+    _check_plain({name: value for name, value in vars(checkpoint).items() if name in _FREE}, f"{where}: it")
+    plain_tensors(checkpoint.state_dict, f"{argument}: {str(path)!r}")
+    return checkpoint
 
 
 def is_checkpoint(content: Any) -> bool:
     """Whether what a file holds was written by save_checkpoint."""
-    return isinstance(content, dict) and content.get("format") == FORMAT
+    written = content.get("format") if isinstance(content, dict) else None
+    return isinstance(written, str) and written == FORMAT
 
 
-def _to_content(checkpoint: Checkpoint) -> dict[str, Any]:
+def plain_content(checkpoint: Checkpoint) -> dict[str, Any]:
+    """All but the tensors, as plain values.
+
+    Raises:
+        XkdError: something is no plain value.
+    """
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -121,32 +151,18 @@ def _to_content(checkpoint: Checkpoint) -> dict[str, Any]:
         "versions": checkpoint.versions,
     }
     _check_plain(content, "checkpoint")
-    # Cloned, so that a view does not drag its whole storage into the file.
-    tensors = {name: tensor.detach().cpu().clone() for name, tensor in checkpoint.state_dict.items()}
-    return {**content, "state_dict": tensors}
+    return content
 
 
-def _from_content(content: dict[str, Any]) -> Checkpoint:
-    return Checkpoint(
-        architecture=content["architecture"],
-        arguments=content["arguments"],
-        state_dict=content["state_dict"],
-        preprocess=Preprocess.from_dict(content["preprocess"]),
-        class_names=_as_tuple(content["class_names"]),
-        wordnet_ids=_as_tuple(content["wordnet_ids"]),
-        recipe=content["recipe"],
-        metrics=content["metrics"],
-        versions=content["versions"],
-    )
-
-
-def _check_plain(value: Any, where: str) -> None:
+def _check_plain(value: Any, where: str, depth: int = 0) -> None:
+    if depth > _DEEPEST:
+        raise XkdError(f"{where[:200]} is nested too deeply; expected plain values")
     if isinstance(value, dict):
         for key, item in value.items():
-            _check_plain(item, f"{where}[{key!r}]")
+            _check_plain(item, f"{where}[{short(key)}]", depth + 1)
     elif isinstance(value, list | tuple):
         for position, item in enumerate(value):
-            _check_plain(item, f"{where}[{position}]")
+            _check_plain(item, f"{where}[{position}]", depth + 1)
     elif type(value) not in _PLAIN:
         raise XkdError(
             f"{where} is a {type(value).__name__}; a checkpoint holds tensors and plain values only "
@@ -156,7 +172,3 @@ def _check_plain(value: Any, where: str) -> None:
 
 def _as_list(names: tuple[str, ...] | None) -> list[str] | None:
     return None if names is None else [str(name) for name in names]
-
-
-def _as_tuple(names: list[str] | None) -> tuple[str, ...] | None:
-    return None if names is None else tuple(names)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers import sources
 from xkd_eval.classifiers.class_names import imagenet_classes
 from xkd_eval.classifiers.classifier import CamHead, Classifier
 from xkd_eval.classifiers.head import find_cam_head
-from xkd_eval.classifiers.overrides import with_overrides
+from xkd_eval.classifiers.overrides import FIELDS, with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.sources import Network, Weights
 from xkd_eval.classifiers.weight_files import SUFFIXES
 from xkd_eval.classifiers.weights import load_state_dict, read_state_dict
 from xkd_eval.errors import CamHeadError, XkdError
-from xkd_eval.registry import near
+from xkd_eval.foreign import reading, short
+from xkd_eval.registry import near, nearest
 
 _LIBRARIES = {
     "timm": sources.from_timm,
@@ -30,6 +34,8 @@ _LIBRARIES = {
 }
 
 
+@plain_torch()
+@torch.inference_mode(False)
 def load_classifier(
     model: str | Path | nn.Module | Classifier,
     *,
@@ -51,8 +57,9 @@ def load_classifier(
             channel_order, value_range, crop_fraction; None keeps the model's.
 
     Returns:
-        A Classifier in eval mode whose parameters require no gradient, on the CPU, or where the given module is. Where
-        there is no CAM in closed form its `head` is None and `head_refusal` says why.
+        A Classifier in eval mode whose parameters are float32 and require no gradient, on the CPU, or where the given
+        module is: half and bfloat16 are cast exactly, float64 is rounded. Where there is no CAM in closed form its
+        `head` is None and `head_refusal` says why. Neither autocast nor torch's defaults change what comes out.
 
     Raises:
         XkdError: unknown name, unreadable or unfitting weights, a wrong override, an input size that the model rejects.
@@ -65,8 +72,7 @@ def load_classifier(
         (16, 16)
         >>> load_classifier("torchvision/resnet18", weights="mine.pth", mean=0.5, std=0.25)  # doctest: +SKIP
     """
-    if not isinstance(model, str | Path | nn.Module):
-        raise XkdError(f"model: got {type(model).__name__}; expected a name, a path or a module")
+    _check_arguments(model, weights, num_classes, overrides)
     given = None if weights is None else Weights(str(weights), read_state_dict(weights))
     overrides = {name: value for name, value in overrides.items() if value is not None}
     found = _find(model, given)
@@ -79,17 +85,33 @@ def load_classifier(
     return _classifier(found, _name(model, given), num_classes, overrides)
 
 
+def _check_arguments(model: Any, weights: Any, num_classes: Any, overrides: Mapping[str, Any]) -> None:
+    if not isinstance(model, str | Path | nn.Module):
+        raise XkdError(f"model: got {type(model).__name__}; expected a name, a path or a module")
+    if not isinstance(weights, str | Path | None):
+        raise XkdError(f"weights: {short(weights)} found; expected a file ({', '.join(SUFFIXES)})")
+    if num_classes is not None and (
+        not isinstance(num_classes, Integral) or isinstance(num_classes, bool) or num_classes < 1
+    ):
+        raise XkdError(f"num_classes: {short(num_classes)} found; expected a whole number from 1")
+    for name in overrides:
+        if name not in FIELDS:
+            raise XkdError(f"{name}: unknown; {nearest(name, ['weights', 'num_classes', *FIELDS])}")
+    with_overrides(Preprocess(), overrides)  # before anything is read
+
+
 def _find(model: str | Path | nn.Module, weights: Weights | None) -> Network | Classifier:
     if isinstance(model, nn.Module):
         return _from_module(model, weights)
     if str(model) == "embedded":
         model = "embedded/teacher"
     library, _, name = str(model).partition("/")
+    exists = os.path.exists(model)  # noqa: PTH110 - Path.exists raises for names that are too long
     if str(model).startswith("py:"):
         return sources.from_function(str(model).removeprefix("py:"), weights)
-    if library in _LIBRARIES and name and not Path(model).exists():
+    if library in _LIBRARIES and name and not exists:
         return _LIBRARIES[library](name, weights)
-    if Path(model).exists() or Path(model).suffix in SUFFIXES:
+    if exists or Path(model).suffix in SUFFIXES:
         return sources.from_checkpoint(Path(model), weights)
     raise _unknown(str(model))
 
@@ -98,7 +120,8 @@ def _from_module(model: nn.Module, weights: Weights | None) -> Network | Classif
     if isinstance(model, Classifier) and weights is None:
         return model
     # A copy, because the caller may be training it, and what is returned is frozen.
-    module = copy.deepcopy(model)
+    with reading(f"model: {type(model).__name__} cannot be copied", "detach the tensors that it keeps"):
+        module = copy.deepcopy(model).float()
     inner = module.model if isinstance(module, Classifier) else module
     if weights is not None:
         load_state_dict(inner, weights.state_dict, weights.path)
@@ -106,9 +129,9 @@ def _from_module(model: nn.Module, weights: Weights | None) -> Network | Classif
 
 
 def _classifier(network: Network, name: str, num_classes: int | None, overrides: Mapping[str, Any]) -> Classifier:
-    module = network.module.eval().requires_grad_(False)
-    for parameter_name, parameter in module.named_parameters():
-        if not bool(torch.isfinite(parameter).all()):
+    module = network.module.float().eval().requires_grad_(False)
+    for parameter_name, parameter in module.state_dict().items():
+        if isinstance(parameter, torch.Tensor) and not bool(torch.isfinite(parameter).all()):
             raise XkdError(f"model: {name} has NaN or infinite values in {parameter_name!r}; its training diverged")
     preprocess = with_overrides(network.preprocess, dict(overrides))
     head, refusal = None, ""

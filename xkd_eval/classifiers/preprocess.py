@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from xkd_eval.errors import UnreadableImageError
+from xkd_eval.classifiers.preprocess_values import checked
+from xkd_eval.errors import UnreadableImageError, XkdError
+from xkd_eval.foreign import short
+from xkd_eval.registry import nearest
 
 Resize = Literal["squash", "crop"]
 Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
@@ -31,6 +35,9 @@ _MOST_PIXELS = 2**27
 @dataclass(frozen=True)
 class Preprocess:
     """A classifier's input convention: how a photograph becomes what its network is fed with.
+
+    Wherever it comes from (a checkpoint, a recipe, timm, a caller), its values are checked when it is made: XkdError
+    names the field. One number stands for both sides of `size`, and for all channels of `mean` and `std`.
 
     Attributes:
         size: (height, width) of the network's input.
@@ -61,6 +68,10 @@ class Preprocess:
     channel_order: ChannelOrder = "RGB"
     value_range: float = 1.0
     crop_fraction: float = 0.875
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, checked(field.name, getattr(self, field.name)))
 
     def pixels(self, image: Image.Image) -> Tensor:
         """An RGB image of any size -> (3, H, W) uint8, always RGB, at the network's input size."""
@@ -128,10 +139,27 @@ class Preprocess:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Preprocess:
-        """The inverse of to_dict."""
-        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return cls(**fields)
+    def from_dict(cls, values: Any, where: str = "preprocess") -> Preprocess:
+        """The inverse of to_dict.
+
+        Args:
+            values: every field, of plain values from outside.
+            where: begins the message: the argument, the file.
+
+        Raises:
+            XkdError: a field that is missing or unknown, or a value that it cannot have.
+        """
+        known = [field.name for field in fields(cls)]
+        if not isinstance(values, Mapping):
+            raise XkdError(f"{where}: {short(values)} found; expected {', '.join(known)}")
+        if missing := [name for name in known if name not in values]:
+            raise XkdError(f"{where}: {missing[0]}: missing; add it")
+        if unknown := [name for name in values if name not in known]:
+            raise XkdError(f"{where}: {short(unknown[0])}: nothing reads it; {nearest(str(unknown[0]), known)}")
+        try:
+            return cls(**values)
+        except XkdError as error:
+            raise XkdError(f"{where}: {error}") from None
 
     def _squash(self, image: Image.Image) -> Image.Image:
         height, width = self.size

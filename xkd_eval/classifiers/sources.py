@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from xkd_eval.assets import EMBEDDED, embedded_classifier_path
-from xkd_eval.classifiers.checkpoint import is_checkpoint, parsed_checkpoint
+from xkd_eval.classifiers.checkpoint import Checkpoint, is_checkpoint, parsed_checkpoint
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.preprocess import Interpolation, Preprocess
-from xkd_eval.classifiers.weight_files import read_weight_file
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.tensors import loadable_tensors
+from xkd_eval.classifiers.weight_files import check_weight_file, read_weight_file
 from xkd_eval.classifiers.weights import load_state_dict, without_prefix
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import reading, short
 from xkd_eval.registry import described, imported, near
 
-_INTERPOLATIONS: dict[str, Interpolation] = {
-    "nearest": "nearest",
-    "bilinear": "bilinear",
-    "bicubic": "bicubic",
-    "lanczos": "lanczos",
-}
+_RESIZES = {"center": "crop", "squash": "squash"}
 
 
 @dataclass(frozen=True)
@@ -66,18 +64,26 @@ def from_timm(name: str, weights: Weights | None) -> Network:
 
 
 def timm_preprocess(module: Any) -> Preprocess:
-    """The input convention of a module that timm made; the default for any other."""
+    """The input convention of a module that timm made; the default for any other.
+
+    Raises:
+        XkdError: it asks for what a Preprocess cannot, such as padding.
+    """
     config = getattr(module, "pretrained_cfg", None)
     if not isinstance(config, Mapping) or "mean" not in config:
         return Preprocess()
-    return Preprocess(
-        size=tuple(config["input_size"][1:]),
-        resize="squash" if config.get("crop_mode") == "squash" else "crop",
-        interpolation=_INTERPOLATIONS.get(config["interpolation"], "bicubic"),
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
-        crop_fraction=config.get("crop_pct") or 1.0,
-    )
+    where = "model: its pretrained_cfg"
+    with reading(f"{where} is not as timm writes it", "correct it, or delete the attribute and give `size` and `mean`"):
+        mode = config.get("crop_mode") or "center"
+        values = {
+            "size": tuple(config["input_size"][1:]),
+            "resize": _RESIZES.get(mode, mode),
+            "interpolation": config["interpolation"],
+            "mean": tuple(config["mean"]),
+            "std": tuple(config["std"]),
+            "crop_fraction": config.get("crop_pct") or 1.0,
+        }
+    return Preprocess.from_dict({**Preprocess().to_dict(), **values}, where)
 
 
 def from_torchvision(name: str, weights: Weights | None) -> Network:
@@ -90,6 +96,8 @@ def from_torchvision(name: str, weights: Weights | None) -> Network:
     default = models.get_model_weights(name).DEFAULT
     if weights is None:
         module = _download(f"torchvision/{name}", lambda: models.get_model(name, weights=default))
+        # torchvision trusts what an earlier run left in its cache.
+        check_weight_file(Path(torch.hub.get_dir(), "checkpoints", Path(default.url).name), "model")
     else:
         options = _inception_options(name, weights.state_dict)
         module = _with_weights(lambda **classes: models.get_model(name, weights=None, **options, **classes), weights)
@@ -97,7 +105,7 @@ def from_torchvision(name: str, weights: Weights | None) -> Network:
     preprocess = Preprocess(
         size=(transforms.crop_size[0],) * 2,
         resize="crop",
-        interpolation=_INTERPOLATIONS[transforms.interpolation.value],
+        interpolation=transforms.interpolation.value,
         mean=tuple(transforms.mean),
         std=tuple(transforms.std),
         crop_fraction=transforms.crop_size[0] / transforms.resize_size[0],
@@ -135,9 +143,11 @@ def from_checkpoint(path: Path, weights: Weights | None) -> Network:
             f"name it and pass the file: `model` torchvision/NAME with `weights` {path}"
         )
     checkpoint = parsed_checkpoint(content, path)
+    _check_sizes(checkpoint, path)
     module = build_architecture(checkpoint.architecture, checkpoint.arguments, "model: the checkpoint's architecture")
     if weights is None:
-        load_state_dict(module, checkpoint.state_dict, str(path), "model")
+        own = loadable_tensors(checkpoint.state_dict, f"model: {str(path)!r}")
+        load_state_dict(module, own, str(path), "model")
     else:
         load_state_dict(module, weights.state_dict, weights.path)
     return Network(module, checkpoint.preprocess, checkpoint.class_names, checkpoint.wordnet_ids)
@@ -148,6 +158,7 @@ def from_function(reference: str, weights: Weights | None) -> Network | Classifi
     made = _call(reference)
     if not isinstance(made, nn.Module):
         raise XkdError(f"model: py:{reference} returned a {type(made).__name__}; expected an nn.Module or Classifier")
+    made = made.float()
     if weights is not None:
         load_state_dict(made.model if isinstance(made, Classifier) else made, weights.state_dict, weights.path)
     if isinstance(made, Classifier):
@@ -159,24 +170,38 @@ def unknown_name(library: str, name: str, known: Iterable[str]) -> XkdError:
     """The error for a name that a library does not have, with the nearest that it has."""
     known = list(known)
     listed = ", ".join(f"{library}/{other}" for other in near(name, known) or known[:3])
-    return XkdError(f"model: {library} has no {name!r}; nearest: {listed}")
+    return XkdError(f"model: {library} has no {short(name)}; nearest: {listed}")
 
 
-def _download(model: str, create: Any) -> nn.Module:
-    try:
+def _check_sizes(checkpoint: Checkpoint, path: Path) -> None:
+    """Before a network is made for them: no size within it is larger than all of its tensors together."""
+    stored = sum(tensor.numel() for tensor in checkpoint.state_dict.values())
+    for size in _whole_numbers(checkpoint.arguments):
+        if size > stored:
+            raise XkdError(
+                f"model: {str(path)!r} asks for a network with {short(size)} of something, and holds {stored} numbers; "
+                "save it again"
+            )
+
+
+def _whole_numbers(value: Any) -> Iterator[int]:
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _whole_numbers(item)
+
+
+def _download(model: str, create: Callable[[], nn.Module]) -> nn.Module:
+    with reading(f"model: the pretrained weights of {model} cannot be downloaded", "pass `weights`"):
         return create()
-    except (OSError, RuntimeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise XkdError(
-            f"model: the pretrained weights of {model} cannot be downloaded ({reason}); pass `weights`"
-        ) from None
 
 
 def _with_weights(create: Any, weights: Weights) -> nn.Module:
     """The architecture with as many classes as the weights have, filled with them."""
     module = create()
     num_classes = _count_classes(module.state_dict(), without_prefix(weights.state_dict, module.state_dict()))
-    if num_classes is not None:
+    if num_classes is not None and num_classes > 0:
         module = create(num_classes=num_classes)
     load_state_dict(module, weights.state_dict, weights.path)
     return module
@@ -226,7 +251,7 @@ def build_architecture(architecture: str, arguments: Mapping[str, Any], source: 
     from xkd_eval.classifiers import architectures
 
     library, _, name = architecture.rpartition("/")
-    try:
+    with reading(f"{source} {short(architecture)} fails", "expected a name and arguments of this release's libraries"):
         if library == "timm":
             import timm
 
@@ -235,9 +260,7 @@ def build_architecture(architecture: str, arguments: Mapping[str, Any], source: 
             from torchvision import models
 
             return models.get_model(name, weights=None, **arguments)
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise XkdError(f"{source} {architecture!r} fails: {error}") from None
-    return architectures.build(name, **arguments)
+        return architectures.build(name, **arguments)
 
 
 def _call(reference: str) -> Any:

@@ -1,19 +1,23 @@
-"""Weight files as they are found in the wild, read without running any code that they carry."""
+"""Weight files as they are found in the wild: read as they were written, without running code that they carry."""
 
 from __future__ import annotations
 
 import argparse
 import pickle
+import stat
+import threading
 import warnings
-import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from numpy._core.multiarray import _reconstruct, scalar
 
+from xkd_eval.classifiers.archives import AGAIN, DAMAGED, check_archive, is_archive
+from xkd_eval.classifiers.sealed import unsealed
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import json_value, reading, reason
 
 SUFFIXES = (".pt", ".pth", ".th", ".safetensors")
 
@@ -35,81 +39,101 @@ _SAFE_GLOBALS: list[Any] = [
     *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
 ]
 
+# torch's list of what may be unpickled, and Python's of warnings, are the process's.
+_ONE_AT_A_TIME = threading.Lock()
+
 
 def read_weight_file(path: Path, argument: str = "weights") -> Any:
     """What a .pt, .pth, .th or .safetensors file holds, on the CPU, with weights_only=True.
+
+    Records of zip archives, which torch.save has written since 2020, are held to their CRC-32, and safetensors of this
+    project to their digest; older and other files carry nothing that damage could be told by.
 
     Args:
         path: the file.
         argument: the option that named it, for the messages.
 
+    Returns:
+        What was saved; of safetensors the tensors by name, of those that this project wrote what a checkpoint holds.
+
     Raises:
-        XkdError: missing, a directory, empty, truncated, a web page, or something that only runs code could read.
+        XkdError: missing, no regular file, empty, truncated, damaged, a web page, or something that only runs code
+            could read.
     """
-    _check_file(path, argument)
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path, argument)
-    _refuse_torchscript(path, argument)
+    where = f"{argument}: {str(path)!r}"
     try:
-        with torch.serialization.safe_globals(_SAFE_GLOBALS), warnings.catch_warnings():
-            # torch remarks on an unusual pickle protocol; what it cannot read raises all the same.
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise XkdError(f"{argument}: {str(path)!r} {_why_refused(error)}") from None
-    except (RuntimeError, EOFError, OSError, KeyError, IndexError, ValueError, TypeError, AttributeError):
-        # A damaged stream stops the unpickler wherever the damage is, hence so many kinds.
-        raise XkdError(f"{argument}: {str(path)!r} is truncated or damaged; copy or download it again") from None
-
-
-def _check_file(path: Path, argument: str) -> None:
-    if path.is_dir():
-        raise XkdError(f"{argument}: {str(path)!r} is a directory; expected a file ({', '.join(SUFFIXES)})")
-    try:
+        _check_regular(path, where)
         with path.open("rb") as file:
-            start = file.read(512)
+            return _read(file, path.suffix, where)
+    except XkdError:
+        raise
     except FileNotFoundError:
-        raise XkdError(f"{argument}: {str(path)!r} does not exist") from None
-    except OSError as error:
-        raise XkdError(f"{argument}: {str(path)!r} cannot be read: {error.strerror}") from None
-    if not start:
-        raise XkdError(f"{argument}: {str(path)!r} is empty; copy or download it again")
-    if start.lstrip()[:9].lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise XkdError(f"{argument}: {str(path)!r} is a web page, not weights; the download needs another address")
-    if start.startswith(b"version https://git-lfs"):
-        raise XkdError(
-            f"{argument}: {str(path)!r} is a Git LFS pointer, not weights; fetch the file with `git lfs pull`"
-        )
+        raise XkdError(f"{where} does not exist") from None
+    except (OSError, ValueError, MemoryError) as error:  # ValueError: a name that no file can have
+        raise XkdError(f"{where} cannot be read ({reason(error)}); expected a file ({', '.join(SUFFIXES)})") from None
 
 
-def _read_safetensors(path: Path, argument: str) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def check_weight_file(path: Path, argument: str) -> None:
+    """Hold a file that a library reads by itself to the CRC-32 of its records, where it is there and has any.
 
-    try:
-        return load_file(path)
-    except SafetensorError:
-        raise XkdError(f"{argument}: {str(path)!r} is no safetensors file, or a truncated one; copy it again") from None
-
-
-def _refuse_torchscript(path: Path, argument: str) -> None:
-    if not zipfile.is_zipfile(path):
+    Raises:
+        XkdError: damaged.
+    """
+    if not path.is_file():
         return
-    with zipfile.ZipFile(path) as archive:
-        parts = {name.split("/", 1)[-1] for name in archive.namelist()}
-    if "constants.pkl" in parts or any(part.startswith("code/") for part in parts):
-        raise XkdError(
-            f"{argument}: {str(path)!r} is a TorchScript archive, which runs code when it is loaded; "
-            "save its tensors instead: torch.save(torch.jit.load(FILE).state_dict(), 'weights.pt')"
-        )
-    if not any(part == "data.pkl" for part in parts):
-        raise XkdError(f"{argument}: {str(path)!r} is a zip archive without weights in it; {_AS_STATE_DICT}")
+    with path.open("rb") as file:
+        if is_archive(file):
+            check_archive(file, f"{argument}: {str(path)!r}")
+
+
+def _check_regular(path: Path, where: str) -> None:
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        found = "a directory" if stat.S_ISDIR(mode) else "a device or a pipe"
+        raise XkdError(f"{where} is {found}; expected a file ({', '.join(SUFFIXES)})")
+
+
+def _read(file: BinaryIO, suffix: str, where: str) -> Any:
+    """One open file for check and reading, so that what is read is what was checked."""
+    _refuse_what_is_known(file.read(512), where)
+    file.seek(0)
+    if suffix == ".safetensors":
+        tensors, texts, is_sealed = unsealed(file.read(), where)
+        if not is_sealed:
+            return tensors
+        with reading(f"{where} has metadata that is no JSON", "export it again"):
+            # Keys of the seal are not the checkpoint's.
+            described = {name: json_value(text) for name, text in texts.items() if "." not in name}
+        return {**described, "state_dict": tensors}
+    if is_archive(file):
+        check_archive(file, where)
+    return _unpickled(file, where)
+
+
+def _refuse_what_is_known(start: bytes, where: str) -> None:
+    if not start:
+        raise XkdError(f"{where} is empty; {AGAIN}")
+    if start.lstrip()[:9].lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise XkdError(f"{where} is a web page, not weights; the download needs another address")
+    if start.startswith(b"version https://git-lfs"):
+        raise XkdError(f"{where} is a Git LFS pointer, not weights; fetch the file with `git lfs pull`")
+
+
+def _unpickled(file: BinaryIO, where: str) -> Any:
+    with reading(f"{where} {DAMAGED}", AGAIN):
+        try:
+            with _ONE_AT_A_TIME, torch.serialization.safe_globals(_SAFE_GLOBALS), warnings.catch_warnings():
+                # torch remarks on an unusual pickle protocol; what it cannot read raises all the same.
+                warnings.simplefilter("ignore")
+                return torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise XkdError(f"{where} {_why_refused(error)}") from None
 
 
 def _why_refused(error: pickle.UnpicklingError) -> str:
     message = str(error)
     if "truncated" in message or "Ran out of input" in message:
-        return "is truncated; copy or download it again"
+        return f"is truncated; {AGAIN}"
     _, _, after = message.partition("GLOBAL ")
     if not after:
         return f"holds no weights that can be read without running code; {_AS_STATE_DICT}"

@@ -6,17 +6,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from xkd_eval.classifiers.checkpoint import is_checkpoint
+from xkd_eval.classifiers.tensors import kind_of, loadable_tensors, plain_tensors
 from xkd_eval.classifiers.weight_files import read_weight_file
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import reading, short
 
 # In the order in which they are tried: what was trained, before its moving average.
 _WRAPPINGS = ("state_dict", "model", "net", "model_state_dict", "ema", "model_ema", "state_dict_ema")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
-_LISTED = 3
+_COUNTS = "num_batches_tracked"  # of training steps, which older files lack and no evaluation reads
+_LISTED, _LONGEST = 3, 100
+_DEEPEST = 4  # wrappings within wrappings; a file can hold itself
 
 
 def load_weights(model: nn.Module, path: str | Path, argument: str = "weights") -> None:
@@ -37,14 +40,13 @@ def load_weights(model: nn.Module, path: str | Path, argument: str = "weights") 
 def read_state_dict(path: str | Path, argument: str = "weights") -> dict[str, Tensor]:
     """The tensors of a weight file, out of their wrapping; keys keep their prefixes.
 
+    Half, bfloat16 and float64 become float32, in which networks are evaluated: the first two exactly, the last rounded.
+
     Raises:
-        XkdError: no readable file, no state dict in it, or one with NaN or infinite values.
+        XkdError: no readable file, no state dict in it, or one with values that are NaN, infinite or no plain numbers.
     """
-    state_dict = _unwrap(read_weight_file(Path(path), argument), str(path), argument)
-    for name, tensor in state_dict.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise XkdError(f"{argument}: {str(path)!r} has NaN or infinite values in {name!r}; its training diverged")
-    return state_dict
+    where = f"{argument}: {str(path)!r}"
+    return loadable_tensors(plain_tensors(_unwrap(read_weight_file(Path(path), argument), where), where), where)
 
 
 def without_prefix(state_dict: Mapping[str, Tensor], expected: Iterable[str] = ()) -> dict[str, Tensor]:
@@ -66,12 +68,11 @@ def load_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor], source: 
         argument: the option that named it, for the messages.
 
     Raises:
-        XkdError: a key is missing, unexpected or of another shape.
+        XkdError: a key is missing, unexpected, of another shape, or holds whole numbers where fractions belong.
     """
     own = model.state_dict()
     given = without_prefix(state_dict, own)
-    # Counts of training steps, which older files lack and no evaluation reads.
-    given = {name: tensor for name, tensor in own.items() if name.endswith("num_batches_tracked")} | given
+    given = {name: tensor for name, tensor in own.items() if name.endswith(_COUNTS)} | given
     missing = [name for name in own if name not in given]
     unexpected = [name for name in given if name not in own]
     misshapen = [
@@ -79,32 +80,49 @@ def load_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor], source: 
         for name, tensor in own.items()
         if name in given and given[name].shape != tensor.shape
     ]
-    faults = (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
+    unlike = [
+        f"{name} holds {kind_of(given[name])}, not {kind_of(tensor)}"
+        for name, tensor in own.items()
+        if name in given and kind_of(given[name]) != kind_of(tensor) and not name.endswith(_COUNTS)
+    ]
+    faults = (
+        ("missing", missing),
+        ("unexpected", unexpected),
+        ("of another shape", misshapen),
+        ("of another kind", unlike),
+    )
     if any(names for _, names in faults):
         listed = "; ".join(f"{len(names)} {fault} ({_first(names)})" for fault, names in faults if names)
         raise XkdError(
             f"{argument}: {source!r} does not fit {type(model).__name__}: of {len(own)} tensors {listed}; "
             "name the architecture that the weights were trained with"
         )
-    model.load_state_dict(given)
+    with reading(f"{argument}: {source!r} does not fit {type(model).__name__}", "name another architecture"):
+        model.load_state_dict(given)
 
 
-def _unwrap(content: Any, path: str, argument: str) -> dict[str, Tensor]:
-    if is_checkpoint(content):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping):
-        raise XkdError(f"{argument}: {path!r} holds a {type(content).__name__}; expected a state dict")
-    for wrapping in _WRAPPINGS:
-        if isinstance(content.get(wrapping), Mapping):
-            return _unwrap(content[wrapping], path, argument)
-    foreign = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
+def _unwrap(content: Any, where: str) -> Mapping[Any, Any]:
+    for _ in range(_DEEPEST):
+        if is_checkpoint(content):
+            content = content.get("state_dict")
+        if not isinstance(content, Mapping):
+            raise XkdError(f"{where} holds a {type(content).__name__}; expected a state dict")
+        wrapped = (content[name] for name in _WRAPPINGS if isinstance(content.get(name), Mapping))
+        inner = next(wrapped, None)
+        if inner is None:
+            break
+        content = inner
+    foreign = [
+        name if isinstance(name, str) else short(name)
+        for name, value in content.items()
+        if not isinstance(value, Tensor)
+    ]
     if foreign or not content:
         found = f"it has {_first(foreign)}" if foreign else "it is empty"
         raise XkdError(
-            f"{argument}: {path!r} holds no state dict, bare or under {', '.join(_WRAPPINGS[:5])}: {found}; "
-            "save model.state_dict()"
+            f"{where} holds no state dict, bare or under {', '.join(_WRAPPINGS[:5])}: {found}; save model.state_dict()"
         )
-    return dict(content)
+    return content
 
 
 def _common_prefix(names: Iterable[str]) -> str | None:
@@ -113,4 +131,5 @@ def _common_prefix(names: Iterable[str]) -> str | None:
 
 
 def _first(names: list[str]) -> str:
-    return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
+    shown = [name if name.isprintable() and len(name) < _LONGEST else short(name) for name in names[:_LISTED]]
+    return ", ".join(shown) + (", ..." if len(names) > _LISTED else "")

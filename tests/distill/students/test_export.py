@@ -30,6 +30,9 @@ def test_exports_give_the_same_logits(teacher, tmp_path, suffix):
         assert load_file(output).keys() == classifier.model.state_dict().keys()
         again = load_classifier("xkd/resnet8", weights=output)
         torch.testing.assert_close(again(images), classifier(images))
+        whole = load_classifier(output)
+        assert (whole.digest(), whole.class_names) == (classifier.digest(), classifier.class_names)
+        assert whole.preprocess == classifier.preprocess
 
 
 def test_an_export_that_differs_leaves_nothing(teacher, tmp_path, monkeypatch):
@@ -41,3 +44,21 @@ def test_an_export_that_differs_leaves_nothing(teacher, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
     with pytest.raises(XkdError, match=r"expected \.safetensors or \.onnx"):
         export(teacher, tmp_path / "a.pb")
+
+
+def test_a_flipped_bit_in_an_exported_mean_does_not_pass(teacher, tmp_path):
+    output = tmp_path / "student.safetensors"
+    export(teacher, output)
+    content = bytearray(output.read_bytes())
+    content[content.index(b"mean") + 12] ^= 1
+    output.write_bytes(content)
+    for arguments in ({"model": output}, {"model": "xkd/resnet8", "weights": output}):
+        with pytest.raises(XkdError, match=r"student\.safetensors' is damaged: its content is not what its digest"):
+            load_classifier(**arguments)
+
+
+@pytest.mark.parametrize(("name", "advice"), [("file/a", "is a file"), ("a" * 300, "a shorter name")])
+def test_places_where_no_export_can_be(teacher, tmp_path, name, advice):
+    (tmp_path / "file").touch()
+    with pytest.raises(XkdError, match=rf"^output: .* cannot be written \(.*\); .*{advice}"):
+        export(teacher, tmp_path / f"{name}.safetensors")
