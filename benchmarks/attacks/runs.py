@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import tempfile
@@ -9,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from hypothesis import strategies as st
 
@@ -17,7 +19,7 @@ from attacks.mutants import Files
 from attacks.outcome import Found
 from attacks.structures import as_text, mutated_documents, sealed
 from attacks.values import ValuesGroup
-from attacks.weights import small_network
+from attacks.weights import INPUT, small_network
 from xkd_eval import load_classifier, perturbation_test
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.datasets import ImageDataset
@@ -27,6 +29,7 @@ from xkd_eval.explainers.stored import StoredMaps, save_maps
 from xkd_eval.study.result import EvaluationResult
 
 _IMAGES = 6
+_IDS = ["cat/a.jpg", "cat/b.jpg"]
 
 
 class _Stopped(Exception):  # noqa: N818 - no error
@@ -142,34 +145,34 @@ class RunValues(ValuesGroup):
 
 
 @group
-class StoredMapsOfOurs(BytesGroup):
-    """Maps that `save_maps` wrote, as an explainer reads them."""
+class Maps(BytesGroup):
+    """Maps as an explainer reads them: those that `save_maps` wrote, and other people's."""
 
-    name, about = "stored-maps", "maps as `save_maps` writes them"
-    strict = True
+    name, about = "stored-maps", "maps as `save_maps` writes them, and as np.save, np.savez and np.savez_compressed do"
+    strict = frozenset({"ours"})
 
     def cases(self, folder: Path) -> dict[str, Files]:
         torch.manual_seed(0)
-        place = folder / "maps"
-        save_maps(place, ["cat/a.jpg", "cat/b.jpg"], torch.rand(2, 5, 7))
-        found = tree(place)
-        shutil.rmtree(place)
-        return {"maps": {f"maps/{name}": content for name, content in found.items()}}
+        maps = torch.rand(2, 5, 7)
+        save_maps(folder / "maps", _IDS, maps)
+        ours = {f"maps/{name}": content for name, content in tree(folder / "maps").items()}
+        shutil.rmtree(folder / "maps")
+        writers = {"npy": np.save, "npz": np.savez, "npz-compressed": np.savez_compressed}
+        theirs = {
+            case: {f"maps/{name}.{case[:3]}": _array(write, values) for name, values in zip(_IDS, maps, strict=True)}
+            for case, write in writers.items()
+        }
+        return {"ours": ours, **theirs}
 
     def found(self, case: str, folder: Path) -> Found:
         explainer = StoredMaps(directory=folder / "maps")
-        ids = ["cat/a.jpg", "cat/b.jpg"]
-        maps = explainer(
-            Classifier(small_network(), load_classifier_input(), name="network", num_classes=4),
-            torch.zeros(2, 3, 16, 16),
-            torch.zeros(2, dtype=torch.int64),
-            Context(ids=ids, size=(8, 8)),
-        )
-        return Found({"maps": maps}, {"": explainer.parameters()})
+        classifier = Classifier(small_network(), INPUT, name="network", num_classes=4)
+        images, classes = torch.zeros(2, 3, 16, 16), torch.zeros(2, dtype=torch.int64)
+        maps = explainer(classifier, images, classes, Context(ids=_IDS, size=(8, 8)))
+        return Found({"maps": maps}, {"": explainer.parameters()["digest"]})
 
 
-def load_classifier_input() -> Any:
-    """The input convention of the small network."""
-    from attacks.weights import _INPUT
-
-    return _INPUT
+def _array(write: Any, values: torch.Tensor) -> bytes:
+    buffer = io.BytesIO()
+    write(buffer, values.numpy())
+    return buffer.getvalue()

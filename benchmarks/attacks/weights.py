@@ -28,7 +28,7 @@ from xkd_eval.classifiers.weights import load_weights
 
 _ARCHITECTURE = "resnet8"
 _ARGUMENTS = {"num_classes": 4, "widths": [2, 2, 3, 4]}
-_INPUT = Preprocess(size=(16, 16), mean=(0.4, 0.3, 0.2), std=(0.3, 0.2, 0.1), channel_order="BGR")
+INPUT = Preprocess(size=(16, 16), mean=(0.4, 0.3, 0.2), std=(0.3, 0.2, 0.1), channel_order="BGR")
 
 
 def small_network() -> nn.Module:
@@ -43,7 +43,7 @@ def write_small_checkpoint(path: Path) -> Path:
         architecture=_ARCHITECTURE,
         arguments=_ARGUMENTS,
         state_dict=small_network().state_dict(),
-        preprocess=_INPUT,
+        preprocess=INPUT,
         class_names=CLASSES[:4],
         wordnet_ids=tuple(f"n{k:08d}" for k in range(4)),
         recipe={"epochs": 2, "optimiser": {"name": "sgd"}},
@@ -55,7 +55,7 @@ def write_small_checkpoint(path: Path) -> Path:
 
 
 def _network_found(network: nn.Module) -> Found:
-    classifier = Classifier(network, _INPUT, name="network", num_classes=4)
+    classifier = Classifier(network, INPUT, name="network", num_classes=4)
     return Found({"tensors": dict(network.state_dict())}, {"": classifier.digest()})
 
 
