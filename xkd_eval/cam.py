@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from xkd_eval.errors import XkdError
 
 
 def class_activation_maps(features: Tensor, head_weight: Tensor, classes: Tensor | None = None) -> Tensor:
@@ -19,7 +22,7 @@ def class_activation_maps(features: Tensor, head_weight: Tensor, classes: Tensor
         head's bias is the logit. Differentiable in both arguments.
 
     Raises:
-        ValueError: C differs between features and head, or `classes` is not (B, k).
+        XkdError: C differs between features and head, or `classes` is not (B, k) int64.
 
     Example:
         >>> import torch
@@ -41,10 +44,14 @@ def class_activation_maps(features: Tensor, head_weight: Tensor, classes: Tensor
 
 
 def _check_shapes(features: Tensor, head_weight: Tensor, classes: Tensor | None) -> None:
+    for name, given in (("features", features), ("head_weight", head_weight), ("classes", classes)):
+        if not isinstance(given, Tensor) and (given is not None or name != "classes"):
+            raise XkdError(f"{name}: a {type(given).__name__} found; expected a tensor")
     if features.ndim != 4 or head_weight.ndim != 2 or features.shape[1] != head_weight.shape[1]:
-        raise ValueError(
-            f"features {tuple(features.shape)} and head_weight {tuple(head_weight.shape)} do not fit: "
+        raise XkdError(
+            f"features: {tuple(features.shape)} and `head_weight` {tuple(head_weight.shape)} do not fit: "
             "expected (B, C, h, w) and (K, C) with the same C"
         )
-    if classes is not None and (classes.ndim != 2 or len(classes) != len(features)):
-        raise ValueError(f"classes has shape {tuple(classes.shape)}; expected (B, k) with B = {len(features)}")
+    if classes is not None and (classes.dtype != torch.int64 or classes.ndim != 2 or len(classes) != len(features)):
+        found = f"{classes.dtype} of shape {tuple(classes.shape)}"
+        raise XkdError(f"classes: {found} found; expected int64 of shape (B, k) with B = {len(features)}")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from xkd_eval.escapes import visible
+
 
 class XkdError(ValueError):
     """Bad input. The message is one line, names the argument, and the command line prints it and exits with code 2.
@@ -21,6 +23,9 @@ class XkdError(ValueError):
         ...     print(error)
         size: -1 found; expected a side in pixels, or a height and a width, from 1 to 16384
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(visible(message))  # it may quote a name from outside, which must not steer a terminal
 
 
 def renamed(message: str, names: Mapping[str, str], quote: str = "`") -> str:

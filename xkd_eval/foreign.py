@@ -6,8 +6,7 @@ Each reader of a format has one place that does this, with what stands here; ins
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -141,9 +140,21 @@ def json_schema(kind: type) -> dict[str, Any]:
     return _adapter(kind).json_schema()
 
 
+def is_there(path: str | Path, kind: Callable[[Path], bool] = Path.exists) -> bool:
+    """Whether a path names something; a name that no disk takes (too long, with a zero byte) names nothing."""
+    try:
+        return kind(Path(path))
+    except (OSError, ValueError):
+        return False
+
+
 def is_writable_name(name: str) -> bool:
     """Whether a name from outside can be that of a file: none of `.`, `..`, a path, or 200 bytes and more."""
-    return name not in ("", ".", "..") and not set(name) & {"/", "\\", "\0"} and len(os.fsencode(name)) < 200
+    return (
+        name not in ("", ".", "..")
+        and not set(name) & {"/", "\\", "\0"}
+        and len(name.encode(errors="surrogatepass")) < 200
+    )
 
 
 @cache

@@ -100,22 +100,22 @@ def print_outcomes(outcomes: Sequence[Outcome], directories: Sequence[Path]) -> 
         return
     _print_table(outcomes)
     for directory in directories:
-        console.print(f"{directory / 'student.pt'}", highlight=False, soft_wrap=True)
+        console.print(f"{directory / 'student.pt'}", highlight=False, markup=False, soft_wrap=True)
 
 
 def print_sweep(result: SweepResult, directory: Path) -> None:
     """The table, and what failed."""
     if result.outcomes:
         _print_table(result.outcomes)
-        console.print(f"in {directory}", highlight=False, soft_wrap=True)
+        console.print(f"in {directory}", highlight=False, markup=False, soft_wrap=True)
     for place, reason in result.failed:
-        errors.print(f"[red]failed[/red] {place}: {escape(reason)}", highlight=False, soft_wrap=True)
+        errors.print(f"[red]failed[/red] {escape(str(place))}: {escape(reason)}", highlight=False, soft_wrap=True)
 
 
 def print_scores(scores: Mapping[str, Scores], data: str) -> None:
     """A line a model, in percent."""
     any_scores = next(iter(scores.values()))
-    table = Table(title=f"{any_scores.n_images:,} images of {data}", title_justify="left")
+    table = Table(title=f"{any_scores.n_images:,} images of {escape(data)}", title_justify="left")
     table.add_column("model")
     for column in ("top-1 %", "top-5 %", "loss", "calibration error %", "agrees with teacher %"):
         table.add_column(column, justify="right")
@@ -143,7 +143,8 @@ def write_scores(scores: Mapping[str, Scores], path: Path) -> None:
 
 def print_export(output: Path, difference: float) -> None:
     """Where it lies, and how far the logits differ."""
-    console.print(f"{output}: logits equal to {difference:.1e} of the largest", highlight=False, soft_wrap=True)
+    said = f"{output}: logits equal to {difference:.1e} of the largest"
+    console.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_table(outcomes: Sequence[Outcome]) -> None:

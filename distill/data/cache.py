@@ -12,6 +12,7 @@ import numpy as np
 from xkd_eval import __version__
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.base import ImageDataset
+from xkd_eval.datasets.loader import load_sample
 from xkd_eval.errors import UnreadableImageError, XkdError
 from xkd_eval.files import replacing
 
@@ -59,7 +60,7 @@ def _key(dataset: ImageDataset, preprocess: Preprocess) -> str:
 
 def _pixels(dataset: ImageDataset, position: int, preprocess: Preprocess) -> np.ndarray:
     try:
-        image = dataset.load(position).image
+        image = load_sample(dataset, position).image
     except UnreadableImageError as error:
         raise XkdError(f"data: {dataset.name} has an image that cannot be read; mend or remove it: {error}") from None
     return preprocess.pixels(image).permute(1, 2, 0).numpy()

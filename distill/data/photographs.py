@@ -15,8 +15,8 @@ from distill.data.batches import LabelledBatch, ProcessRank
 from distill.data.splits import Labelled
 from distill.recipe.schema import Recipe, WorkerData
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.datasets.loader import Item, stream
-from xkd_eval.errors import UnreadableImageError, XkdError
+from xkd_eval.datasets.loader import Item, load_sample, stream
+from xkd_eval.errors import XkdError
 
 
 class TrainingPhotographs:
@@ -127,8 +127,8 @@ class _Crops(Dataset[Any]):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, int] | str:
         epoch, position = key
         try:
-            image = self._labelled.dataset.load(position).image
-        except UnreadableImageError as error:
+            image = load_sample(self._labelled.dataset, position).image
+        except XkdError as error:  # as a value: a worker would send its traceback
             return str(error)
         # The transforms draw from torch's global generator, which may be the training loop's.
         with torch.random.fork_rng(devices=[]):

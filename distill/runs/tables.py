@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.runs.layout import read_result
+from xkd_eval import escapes
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,22 @@ def cells(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
     """The table as Markdown."""
-    lines = [HEADER, ("---",) * 2 + ("---:",) * (len(HEADER) - 2), *cells(outcomes)]
+    rows = ((escapes.markdown_text(name), *figures) for name, *figures in cells(outcomes))
+    lines = [HEADER, ("---",) * 2 + ("---:",) * (len(HEADER) - 2), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{legend(outcomes)}\n"
 
 
 def csv_text(lines: Sequence[Mapping[str, Any]]) -> str:
-    """Lines as CSV under all of their keys, in order of appearance; a key that a line lacks is empty."""
+    """Lines as CSV under all of their keys, in order of appearance; a key that a line lacks is empty.
+
+    Texts are no formulas, see `xkd_eval.escapes.csv_text`.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(name for line in lines for name in line)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    writer = csv.writer(text, lineterminator="\n")
+    for line in ({name: name for name in names}, *lines):
+        cells = (line.get(name, "") for name in names)
+        writer.writerow([escapes.csv_text(cell) if isinstance(cell, str) else cell for cell in cells])
     return text.getvalue()
 
 

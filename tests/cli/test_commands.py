@@ -100,7 +100,7 @@ BAD_INPUT = {
     "explainer without its maps": (lambda here: ["perturbation", "--maps", here, "--limit", "2"], "no map for image"),
     "unknown option": (lambda here: ["perturbation", "--modle", "x"], "--modle"),
     "unknown protocol": (lambda here: ["perturbation", "--protocol", "published"], "'--protocol'"),
-    "no images": (lambda here: ["perturbation", "--limit", "0"], "--limit: got 0"),
+    "no images": (lambda here: ["perturbation", "--limit", "0"], "--limit: 0 found"),
     "unknown command": (lambda here: ["perturb"], "'perturb'"),
     "bad fractions": (lambda here: ["perturbation", "--fractions", "0.5,0.1"], "--fractions"),
     "bad size": (lambda here: ["perturbation", "--size", "64x"], "--size: got '64x'"),

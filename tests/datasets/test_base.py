@@ -16,14 +16,15 @@ def labelled(ids, labels, kind="index"):
     return Labels(labels, kind, ids=ids)
 
 
-def test_the_digest_is_of_kind_ids_labels_and_sizes_as_json():
-    facts = json.dumps(["index", ["a", "b"], [3, None], None])
+def test_the_digest_is_of_kind_classes_ids_labels_and_sizes_as_json():
+    facts = json.dumps(["index", None, ["a", "b"], [3, None], None])
     assert labelled(["a", "b"], [3, None]).digest() == hashlib.sha256(facts.encode()).hexdigest()
 
 
 def test_nothing_that_differs_has_one_digest(tmp_path):
     sets: list[ImageDataset] = [
         labelled(["a", "b"], [1, 2]),
+        Labels([1, 2], "index", ("x", "y", "z"), ids=["a", "b"]),
         labelled(["a\nb"], [1]),
         labelled(["a", "b"], [1, 3]),
         labelled(["a", "b"], ["1", "2"]),

@@ -88,6 +88,12 @@ def test_missing_path(tmp_path):
         open_dataset(str(tmp_path / "gone"))
 
 
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.tar")
+    with pytest.raises(XkdError, match=r"a\.tar' is a pipe or a device"):
+        open_dataset(tmp_path / "a.tar")
+
+
 def test_unknown_split(tmp_path):
     with pytest.raises(XkdError, match="split: 'dev' is unknown; expected train, val, test"):
         open_dataset(str(tmp_path), split="dev")
@@ -166,7 +172,7 @@ EMPTY_TAR = bytes(10240)
 
 @pytest.mark.parametrize("path", ["x" * 5000, "a\0b", None, 3, b"x"])
 def test_what_can_be_no_path(path):
-    with pytest.raises(XkdError, match=r"^data: .*(cannot be looked at|does not exist|expected a path or a name)"):
+    with pytest.raises(XkdError, match=r"^data: .*(cannot be looked at|does not exist|expected a text or a path)"):
         open_dataset(path)
 
 

@@ -6,7 +6,7 @@ import torch
 
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import Context
-from xkd_eval.explainers.stored import StoredMaps, map_path, save_maps
+from xkd_eval.explainers.stored import StoredMaps, save_maps
 
 IDS = ("n01440764/x.JPEG", "plain", "dotted.name.png")
 
@@ -65,7 +65,7 @@ def test_unreadable_maps_are_named_with_file_and_id(tmp_path, classifier, conten
         (tmp_path / "x.npy").write_bytes(content)
     else:
         np.save(tmp_path / "x.npy", content)
-    with pytest.raises(XkdError, match=rf"x\.npy \(image 'x'\) .*{message}") as caught:
+    with pytest.raises(XkdError, match=rf"x\.npy' \(image 'x'\) .*{message}") as caught:
         read(tmp_path, classifier, "x")
     assert "\n" not in str(caught.value)
 
@@ -77,10 +77,52 @@ def test_missing_maps_and_folders_are_named(tmp_path, classifier):
         StoredMaps(tmp_path / "none")
 
 
-def test_ids_cannot_leave_the_folder(tmp_path):
-    for identifier in ("../x", "/etc/x", "a/../../x", ""):
-        with pytest.raises(XkdError, match="does not name a file below"):
-            map_path(tmp_path, identifier)
+ODD_IDS = (
+    *("../x", "%2e%2e/x", "%~%2e%2e/x", "/etc/x", "a/../../x", "", ".", "a//b", "a/b", "a/./b", "a\\b", "C:\\x"),
+    *("\0", "a\nb", "\x1b[31m", "\udcff", "x" * 300, "x" * 301, "é", "e\u0301", " ", "."),
+)
+
+
+def test_no_id_leaves_the_folder_and_each_has_its_own_file(tmp_path):
+    ids = tuple(dict.fromkeys(ODD_IDS))
+    maps = torch.randn(len(ids), 2, 3)
+    save_maps(tmp_path / "maps", ids, maps)
+    assert [path.name for path in tmp_path.iterdir()] == ["maps"]
+    assert sum(path.is_file() for path in tmp_path.rglob("*")) == len(ids)
+    for identifier, saved in zip(ids, maps, strict=True):
+        assert (StoredMaps(tmp_path / "maps").load(identifier) == saved.numpy()).all()
+
+
+def test_our_maps_are_read_by_numpy_and_no_flipped_bit_or_other_name_passes(tmp_path):
+    save_maps(tmp_path, ["x"], torch.arange(6.0).reshape(1, 2, 3))
+    path = tmp_path / "x.npy"
+    assert np.load(path).tolist() == [[0, 1, 2], [3, 4, 5]]
+    whole = path.read_bytes()
+    for place in range(0, 8 * len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises(XkdError, match=r"^maps: .*x\.npy' \(image 'x'\) cannot be read \("):
+            StoredMaps(tmp_path).load("x")
+    (tmp_path / "y.npy").write_bytes(whole)
+    with pytest.raises(XkdError, match="damaged, or renamed"):
+        StoredMaps(tmp_path).load("y")
+
+
+def test_memory_is_not_taken_for_what_a_header_claims(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((2, 2)))
+    content = (tmp_path / "x.npy").read_bytes()
+    claimed = content.replace(b"(2, 2), }" + 18 * b" ", b"(1000000000, 1000000000), }")
+    assert len(claimed) == len(content) != claimed.count(b"(2, 2)")
+    (tmp_path / "x.npy").write_bytes(claimed)
+    with pytest.raises(XkdError, match=r"a map of shape \(1000000000, 1000000000\) in 160 bytes"):
+        StoredMaps(tmp_path).load("x")
+
+
+def test_maps_beyond_float32_are_refused(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([[0.0, 1e300]]))
+    with pytest.raises(XkdError, match="beyond the range of float32"):
+        StoredMaps(tmp_path).load("x")
 
 
 def test_an_unwritable_folder_is_named(tmp_path):

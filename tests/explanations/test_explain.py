@@ -8,10 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from xkd_eval import Explanation, explain, load_classifier
+from xkd_eval import Explanation, Preprocess, explain, load_classifier
 from xkd_eval.classifiers.class_names import class_index
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.errors import XkdError
+from xkd_eval.explanations.photos import as_photo
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ def test_what_is_no_class_is_refused_in_one_sentence(student, photo, classes, re
 @pytest.mark.parametrize("argument", ["ids", "masks"])
 def test_what_comes_beside_the_images_comes_once_an_image(student, photo, argument):
     with pytest.raises(XkdError, match=f"^{argument}: got 1 for 2 images"):
-        explain(student, [photo, photo], **{argument: [np.zeros((64, 64), np.int8)]})
+        explain(student, [photo, photo], **{argument: {"ids": ["a"], "masks": [np.zeros((64, 64), np.int8)]}[argument]})
 
 
 def test_classes_go_by_wordnet_ids_and_synonyms():
@@ -175,3 +176,100 @@ def test_names_are_escaped_in_a_notebook():
         explainer="cam",
     )
     assert "<script>" not in made._repr_html_() and "&lt;b&gt;.png" in made._repr_html_()
+
+
+def _saved(folder, mode, **options):
+    values = np.linspace(0, 1, 40 * 30).reshape(30, 40)
+    made = {
+        "I;16": lambda: Image.fromarray((values * 65535).astype(np.uint16)),
+        "F": lambda: Image.fromarray(values.astype(np.float32)),
+    }
+    image = made.get(mode, lambda: Image.fromarray((values * 255).astype(np.uint8)).convert("RGB").convert(mode))()
+    path = folder / ("x.tif" if mode in ("F", "CMYK", "I;16") else "x.png")
+    image.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "LA", "RGBA", "P", "1", "CMYK", "I;16", "F"])
+def test_an_image_and_its_path_give_the_same_pixels(tmp_path, mode):
+    path = _saved(tmp_path, mode)
+    with Image.open(path) as image:
+        shown, read = np.asarray(as_photo(image)), np.asarray(as_photo(path))
+    assert shown.shape == (30, 40, 3) and (shown == read).all() and len(np.unique(read)) > 1
+
+
+def test_an_image_is_turned_upright_as_its_path_is(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = _saved(tmp_path, "RGB", exif=exif)
+    with Image.open(path) as image:
+        shown = as_photo(image)
+    assert shown.size == (30, 40) and (np.asarray(shown) == np.asarray(as_photo(path))).all()
+    assert as_photo(shown).size == (30, 40), "an image that is upright stays so"
+
+
+@pytest.mark.parametrize(
+    ("images", "reason"),
+    [
+        (b"bytes", "got a bytes; expected a path"),
+        (None, "got a NoneType; expected a path"),
+        ({"a": 1}, "got a dict; expected a path"),
+        ([], "none given"),
+        ([None], "got a NoneType"),
+        (np.zeros((0, 4, 3), np.uint8), "got a uint8 array of shape"),
+        (np.zeros((4, 4, 3), np.uint16), "got a uint16 array"),
+        (torch.zeros(3, 0, 4), "got a float32 tensor of shape"),
+        (torch.full((3, 4, 4), float("nan")), "got floats from nan to nan"),
+        ("x" * 300, "'x+' is no file"),
+        ("a\0b", r"'a\\x00b' is no file"),
+        (Image.new("RGB", (0, 0)), "a RGB image: 0x0 pixels"),
+        (Image.fromarray(np.full((4, 4), np.nan, np.float32)), "a F image: F image without an RGB form"),
+    ],
+)
+def test_what_holds_no_pixels_is_refused_in_one_sentence(student, images, reason):
+    with pytest.raises(XkdError, match=f"^images: {reason}"):
+        explain(student, images)
+
+
+def test_photos_may_come_from_a_generator(student, photo):
+    assert len(explain(student, (photo for _ in range(2)), ids=(str(number) for number in range(2)))) == 2
+
+
+@pytest.mark.parametrize("mask", [np.eye(64, dtype=bool), np.eye(64), np.eye(64, dtype=np.int64), torch.eye(64)])
+def test_a_mask_is_taken_whatever_its_type(student, photo, mask):
+    expected = explain(student, photo, explainer="oracle", masks=[np.eye(64, dtype=np.int8)]).maps
+    assert (explain(student, photo, explainer="oracle", masks=[mask]).maps == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("masks", "reason"),
+    [
+        ([np.zeros((64, 63), np.int8)], r"that of image 0 has shape \(64, 63\), and its photo \(64, 64\)"),
+        ([np.full((64, 64), 255, np.uint8)], "that of image 0 has other values than 1"),
+        ([np.full((64, 64), np.nan)], "that of image 0 has other values than 1"),
+        ([None], "None found for image 0; expected an"),
+        ([], "got 0 for 1 images"),
+        (3, "3 found; expected one"),
+        (torch.tensor(3), r"tensor\(3\) found; expected one"),
+    ],
+)
+def test_a_mask_that_would_be_misread_is_refused(student, photo, masks, reason):
+    with pytest.raises(XkdError, match=f"^masks: {reason}"):
+        explain(student, photo, explainer="oracle", masks=masks)
+
+
+@pytest.mark.parametrize("ids", ["a", [1], b"a", [None]])
+def test_ids_are_texts(student, photo, ids):
+    with pytest.raises(XkdError, match=r"^ids: .* found; expected texts"):
+        explain(student, photo, ids=ids)
+
+
+def test_what_steers_a_terminal_is_spelt_out_in_an_explanation(student, photo, tmp_path):
+    photo.save(tmp_path / "\x1b[31m.png")
+    assert r"\x1b[31m.png: " in repr(explain(student, tmp_path / "\x1b[31m.png"))
+
+
+def test_a_strip_that_its_crop_would_blow_up_is_refused(student):
+    crop = Preprocess(resize="crop")
+    with pytest.raises(XkdError, match=r"^images: 1x50000 pixels would be scaled to"):
+        explain(student, Image.new("RGB", (1, 50_000)), preprocess=crop)

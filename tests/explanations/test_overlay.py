@@ -9,7 +9,7 @@ from xkd_eval import load_classifier
 from xkd_eval.errors import XkdError
 from xkd_eval.explanations import overlay as overlays
 from xkd_eval.explanations.explain import explain
-from xkd_eval.explanations.overlay import write_overlays
+from xkd_eval.explanations.overlay import NamedPhoto, write_overlays
 
 
 @pytest.fixture
@@ -121,3 +121,37 @@ def test_no_photo_at_all():
 def test_a_sample_needs_a_data_set(drawn, options):
     with pytest.raises(XkdError, match="limit: takes a sample of a data set; give `data`, and no `ids`"):
         drawn(limit=3, **options)
+
+
+@pytest.mark.parametrize(
+    ("names", "files"),
+    [
+        (["a.jpg", "b/c.png"], ["a.png", "b_c.png"]),
+        (["../../x", "/etc/passwd", ".."], ["%2e._.._x.png", "_etc_passwd.png", "%2e%2e.png"]),
+        (["a.b.jpg", ".jpg", "dir.x/y"], ["a.b.png", "%2ejpg.png", "dir.x_y.png"]),
+    ],
+)
+def test_figures_lie_in_their_folder_whatever_the_photos_are_called(tmp_path, names, files):
+    paths = [path for path, _ in overlays._figure_paths(tmp_path, [NamedPhoto(name, "") for name in names], "png")]
+    assert [path.name for path in paths] == files and {path.parent for path in paths} == {tmp_path}
+
+
+def test_no_two_photos_share_a_figure(tmp_path):
+    def paths(*names):
+        return [path for path, _ in overlays._figure_paths(tmp_path, [NamedPhoto(name, "") for name in names], "png")]
+
+    assert len({path.name.casefold() for path in paths("A.jpg", "a.jpg", "x" * 300, "x" * 301)}) == 4
+    with pytest.raises(XkdError, match=r"^output: two photos would both be written to a_b\.png"):
+        paths("a/b.jpg", "a_b.png")
+
+
+@pytest.mark.parametrize("classes", ["top:0", "top:", "top:-1", "top:1.5", "top:²", "top:" + "9" * 5000])
+def test_a_number_of_classes_that_cannot_be_is_refused(drawn, classes):
+    with pytest.raises(XkdError, match=r"^classes: 'top:.*' found; expected top:K"):
+        drawn(data="embedded", classes=classes)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1)])
+def test_photos_of_any_shape_are_drawn(size):
+    figure = overlays.overlay(load_classifier("embedded/kd"), Image.new("RGB", size, "navy"))
+    assert all(side > 0 for side in figure.get_size_inches())

@@ -57,7 +57,7 @@ def test_explainers_that_tables_could_not_tell_apart_are_refused():
         def parameters(self):
             return Mine().parameters()
 
-    with pytest.raises(XkdError, match=r"^explainer: two different ones are called 'mine:"):
+    with pytest.raises(XkdError, match=r"^explainers: two different ones are called 'mine:"):
         evaluate("embedded/kd", explainers=[Mine(), Other()], **POSITIVE)
 
 
@@ -82,5 +82,5 @@ def test_a_cell_without_an_image_does_not_cost_the_others_their_summaries(tmp_pa
 
 
 def test_no_explainer_is_said_to_be_none():
-    with pytest.raises(XkdError, match="explainer: none given"):
+    with pytest.raises(XkdError, match="explainers: none given"):
         evaluate("embedded/kd", explainers=[], limit=4)

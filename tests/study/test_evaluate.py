@@ -286,7 +286,7 @@ def test_bf16_moves_the_areas_little(classifier, images, reference):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "batch_size: got 0; expected a whole number of at least 1"),
+        ({"batch_size": 0}, "batch_size: 0 found; expected a whole number from 1 to 2,147,483,647"),
         ({"precision": "fp8"}, "precision: unknown value 'fp8'"),
         ({"direction": "up"}, "direction: unknown value 'up'"),
         ({"device": "cuda:99"}, "device: 'cuda:99' is not available"),

@@ -68,7 +68,7 @@ def class_index(classifier: Classifier, wanted: str | int, argument: str = "clas
         XkdError: no such class; the nearest names are given.
     """
     if isinstance(wanted, bool) or not isinstance(wanted, str | SupportsIndex):
-        raise XkdError(f"{argument}: {wanted!r} found; expected an index, a name or a WordNet id")
+        raise XkdError(f"{argument}: {short(wanted)} found; expected an index, a name or a WordNet id")
     text = str(wanted).strip()
     if text.removeprefix("-").isdecimal():
         if not 0 <= int(text) < classifier.num_classes:
@@ -82,7 +82,7 @@ def class_index(classifier: Classifier, wanted: str | int, argument: str = "clas
         if text.casefold() in (name, *(synonym.strip() for synonym in name.split(","))):
             return index
     hint = nearest(text, classifier.class_names) if classifier.class_names else "they have no names: give an index"
-    raise XkdError(f"{argument}: {text!r} is no class of {classifier.name}; {hint}")
+    raise XkdError(f"{argument}: {short(text)} is no class of {classifier.name}; {hint}")
 
 
 def read_class_map(path: str | Path) -> dict[str, int]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping
-from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
 from xkd_eval.ambient import plain_torch
+from xkd_eval.arguments import Within, check_known, public
 from xkd_eval.classifiers import sources
 from xkd_eval.classifiers.class_names import imagenet_classes
 from xkd_eval.classifiers.classifier import CamHead, Classifier
@@ -23,8 +23,8 @@ from xkd_eval.classifiers.sources import Network, Weights
 from xkd_eval.classifiers.weight_files import SUFFIXES
 from xkd_eval.classifiers.weights import load_state_dict, read_state_dict
 from xkd_eval.errors import CamHeadError, XkdError
-from xkd_eval.foreign import reading, short
-from xkd_eval.registry import near, nearest
+from xkd_eval.foreign import reading
+from xkd_eval.registry import near
 
 _LIBRARIES = {
     "timm": sources.from_timm,
@@ -34,13 +34,14 @@ _LIBRARIES = {
 }
 
 
+@public()
 @plain_torch()
 @torch.inference_mode(False)
 def load_classifier(
     model: str | Path | nn.Module | Classifier,
     *,
     weights: str | Path | None = None,
-    num_classes: int | None = None,
+    num_classes: Annotated[int, Within(1)] | None = None,
     **overrides: Any,
 ) -> Classifier:
     """Any classifier, with its input convention, its classes and its proven CAM head.
@@ -72,7 +73,7 @@ def load_classifier(
         (16, 16)
         >>> load_classifier("torchvision/resnet18", weights="mine.pth", mean=0.5, std=0.25)  # doctest: +SKIP
     """
-    _check_arguments(model, weights, num_classes, overrides)
+    _check_arguments(model, overrides)
     given = None if weights is None else Weights(str(weights), read_state_dict(weights))
     overrides = {name: value for name, value in overrides.items() if value is not None}
     found = _find(model, given)
@@ -85,18 +86,10 @@ def load_classifier(
     return _classifier(found, _name(model, given), num_classes, overrides)
 
 
-def _check_arguments(model: Any, weights: Any, num_classes: Any, overrides: Mapping[str, Any]) -> None:
+def _check_arguments(model: Any, overrides: Mapping[str, Any]) -> None:
     if not isinstance(model, str | Path | nn.Module):
         raise XkdError(f"model: got {type(model).__name__}; expected a name, a path or a module")
-    if not isinstance(weights, str | Path | None):
-        raise XkdError(f"weights: {short(weights)} found; expected a file ({', '.join(SUFFIXES)})")
-    if num_classes is not None and (
-        not isinstance(num_classes, Integral) or isinstance(num_classes, bool) or num_classes < 1
-    ):
-        raise XkdError(f"num_classes: {short(num_classes)} found; expected a whole number from 1")
-    for name in overrides:
-        if name not in FIELDS:
-            raise XkdError(f"{name}: unknown; {nearest(name, ['weights', 'num_classes', *FIELDS])}")
+    check_known(overrides, ["weights", "num_classes", *FIELDS])
     with_overrides(Preprocess(), overrides)  # before anything is read
 
 

@@ -80,4 +80,4 @@ def compare(
             **options,
         )
     print_comparison(result)
-    console.print(f"report: {output / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print(f"report: {output / 'report.html'}", highlight=False, markup=False, soft_wrap=True)

@@ -12,12 +12,23 @@ from typing import Any, NoReturn
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 from typer.core import TyperCommand
 
 from xkd_eval.errors import XkdError, renamed
+from xkd_eval.escapes import visible
 
-console = Console()
-errors = Console(stderr=True)
+
+class _Console(Console):
+    """Names from outside must not steer the terminal: what would is spelt out."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """See Console; every text that is printed, be it a table's cell, comes through here."""
+        return super().render_str(visible(text, keep="\n\t"), **options)
+
+
+console = _Console(emoji=False)
+errors = _Console(stderr=True, emoji=False)
 
 BAD_INPUT, INTERRUPTED = 2, 130
 

@@ -34,7 +34,7 @@ def demo(
             with progress_bar() as report:
                 result = evaluate_one(test, "embedded", limit=limit, output=output / test, progress=report)
             print_result(result)
-            console.print(f"in {result.directory}\n", highlight=False, soft_wrap=True)
+            console.print(f"in {result.directory}\n", highlight=False, markup=False, soft_wrap=True)
         (overlays,) = write_overlays(
             models=["embedded/teacher", "embedded/plain", "embedded/exp_kd"],
             weights=[],
@@ -43,10 +43,10 @@ def demo(
             ids=[f"test-{number:05d}" for number in range(_OVERLAID)],
             output=output / "overlay.png",
         )
-        console.print(f"overlays in {overlays}\n", highlight=False, soft_wrap=True)
+        console.print(f"overlays in {overlays}\n", highlight=False, markup=False, soft_wrap=True)
         place = output / "comparison"
         command = f"xkd-eval compare {' '.join(_MODELS)} --limit {limit}"
         with progress_bar() as report:
             comparison = compare(_MODELS, limit=limit, output=place, command=command, progress=report)
     print_comparison(comparison)
-    console.print(f"report: {place / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print(f"report: {place / 'report.html'}", highlight=False, markup=False, soft_wrap=True)

@@ -64,4 +64,4 @@ def evaluate(
             **{"output": Path("runs/evaluate"), **options},
         )
     print_study(study)
-    console.print(f"table: {study.directory}/scores.csv", highlight=False, soft_wrap=True)
+    console.print(f"table: {study.directory}/scores.csv", highlight=False, markup=False, soft_wrap=True)

@@ -19,6 +19,7 @@ from rich.progress import (
 from rich.table import Table
 
 from xkd_eval.cli.console import console, errors
+from xkd_eval.escapes import visible
 
 if TYPE_CHECKING:
     from xkd_eval.comparison import Comparison
@@ -51,7 +52,7 @@ def progress_bar() -> Iterator[Any]:
 
     def report(what: str, done: int, total: int) -> None:
         progress.start()  # not before: bad input is one line, and no bar beside it
-        progress.update(task, description=escape(what), completed=done, total=total)
+        progress.update(task, description=escape(visible(what)), completed=done, total=total)
 
     try:
         yield report
@@ -72,7 +73,7 @@ def warn_of_slow_precision(options: dict[str, Any]) -> None:
 
 def print_result(result: EvaluationResult) -> None:
     """The scores with their 95 % intervals, and what a reader must know beside them."""
-    table = Table(title=_title(result.summary), title_justify="left")
+    table = Table(title=escape(_title(result.summary)), title_justify="left")
     table.add_column("score")
     table.add_column("%", justify="right")
     table.add_column("95 % interval", justify="right")
@@ -94,8 +95,8 @@ def print_study(study: Study) -> None:
         shown = [spec for spec in results[0].test.specs() if spec.x is None and spec.is_at_least("shown")]
         summary = results[0].summary
         spelt = "" if name == results[0].test.name else f" ({name})"
-        title = f"{results[0].test.title}{escape(spelt)}: {summary['n_images']:,} images of {summary['data']['name']}"
-        table = Table("model", "maps", title=title, title_justify="left")
+        title = f"{results[0].test.title}{spelt}: {summary['n_images']:,} images of {summary['data']['name']}"
+        table = Table("model", "maps", title=escape(title), title_justify="left")
         for spec in shown:
             table.add_column(spec.head, justify="right")
         for result in results:
@@ -160,7 +161,7 @@ def print_tests(known: Sequence[type[Evaluation]]) -> None:
 
 def print_inspection(found: Inspection) -> None:
     """What `xkd-eval inspect` shows."""
-    table = Table(title=found.name, title_justify="left", show_header=False)
+    table = Table(title=escape(found.name), title_justify="left", show_header=False)
     for label, value in inspection_lines(found):
         table.add_row(label, escape(value))
     console.print(table)
@@ -220,7 +221,8 @@ def _skips(summary: dict[str, Any]) -> Iterator[str]:
     skipped = summary["skipped"]
     if skipped["count"]:
         first = skipped["images"][0]
-        yield f"[yellow]{skipped['count']} images skipped[/yellow], the first {first['id']}: {first['reason']}"
+        said = escape(f"{first['id']}: {first['reason']}")
+        yield f"[yellow]{skipped['count']} images skipped[/yellow], the first {said}"
 
 
 def _number(spec: ScoreSpec, value: float | None) -> str:

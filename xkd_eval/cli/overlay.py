@@ -66,7 +66,7 @@ def overlay(
         data=data,
         ids=ids or [],
         output=output,
-        file_format=file_format,
+        file_format=file_format,  # type: ignore[arg-type]  # checked there
         preprocess=preprocess,
         limit=limit,
         workers=workers,
@@ -78,4 +78,4 @@ def overlay(
         **options,
     )
     for path in written:
-        console.print(str(path), highlight=False, soft_wrap=True)
+        console.print(str(path), highlight=False, markup=False, soft_wrap=True)

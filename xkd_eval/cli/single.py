@@ -16,4 +16,4 @@ def run_test(test: str, model: str, data: str, explainer: str, options: dict[str
     with keeping_what_is_done(), progress_bar() as report:
         result = evaluate_one(test, model, data, explainer=explainer, progress=report, **{"output": "auto", **options})
     print_result(result)
-    console.print(f"in {result.directory}", highlight=False, soft_wrap=True)
+    console.print(f"in {result.directory}", highlight=False, markup=False, soft_wrap=True)

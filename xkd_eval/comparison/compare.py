@@ -65,7 +65,8 @@ def compare_models(
     if unread := [name for name in _OWN if name in options]:
         raise XkdError(f"{unread[0]}: a comparison makes its own; leave it out")
     kinds = _tests(tests, True)
-    run, chosen = read_options(options, kinds)
+    own = ("masks", "explainer", "floors", "tests", "output", "runs", "pictured", "command", "progress")
+    run, chosen = read_options(options, kinds, own)
     named = name_models(models)
     _check(named)
     if named[0].is_run:

@@ -91,11 +91,13 @@ def is_carried(row: Mapping[Any, Any]) -> bool:
 
 def _difference(row: dict[Any, Any], spec: ScoreSpec) -> str:
     model, other, value, low, high = (row[key] for key in ("model", "other", "value", "low", "high"))
-    if pd.isna(value) or pd.isna(low):
+    if pd.isna(value):
         return f"undefined for {model} or {other}."
+    digits, unit = (1, " points") if spec.unit == "%" else (3, "")
+    if pd.isna(low):
+        return f"{model} less {other} is {spec.scale * value:+.{digits}f}{unit}, without an interval: too few images."
     if low == high == 0:
         return f"{model} and {other} give the same result on these images."
-    digits, unit = (1, " points") if spec.unit == "%" else (3, "")
     value, low, high = (spec.scale * number for number in (value, low, high))
     span = f"{value:+.{digits}f}{unit}, 95 % interval {low:+.{digits}f} to {high:+.{digits}f}"
     tested = "" if pd.isna(row["p_holm"]) else f", corrected p {row['p_holm']:.2g}"
@@ -134,7 +136,8 @@ def _agreement(result: Comparison) -> Iterator[str]:
             continue
         weak = "; one of the maps is too coarse for the figure to say much" if row["uninformative"] else ""
         span = "" if pd.isna(row["low"]) else f" (95 % interval {row['low']:.2f} to {row['high']:.2f})"
-        yield f"those of {row['model']} have a {spec.title} of {row['value']:.2f}{span}{weak}."
+        value = "undefined" if pd.isna(row["value"]) else f"{row['value']:.2f}"
+        yield f"those of {row['model']} have a {spec.title} of {value}{span}{weak}."
 
 
 def _joined(names: list[str]) -> str:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-}
+from xkd_eval.escapes import latex_text, markdown_text
 
 
 def markdown(table: pd.DataFrame) -> str:
     """A pipe table; names from data are escaped."""
     lines = [list(table.columns), ["---"] * len(table.columns)]
-    lines += [[_cell(value).replace("|", r"\|") for value in row] for row in table.itertuples(index=False)]
+    lines += [[markdown_text(_cell(value)) for value in row] for row in table.itertuples(index=False)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
@@ -23,7 +18,7 @@ def latex(table: pd.DataFrame) -> str:
     """A booktabs tabular; names from data are escaped."""
 
     def line(cells: list[str]) -> str:
-        return " & ".join("".join(_LATEX.get(sign, sign) for sign in cell) for cell in cells) + r" \\"
+        return " & ".join(map(latex_text, cells)) + r" \\"
 
     rows = [line([_cell(value) for value in row]) for row in table.itertuples(index=False)]
     begin = r"\begin{tabular}{" + "l" * len(table.columns) + "}"
@@ -34,4 +29,4 @@ def latex(table: pd.DataFrame) -> str:
 def _cell(value: object) -> str:
     if value is None or (isinstance(value, float) and pd.isna(value)):
         return ""
-    return f"{value:.4f}" if isinstance(value, float) else " ".join(str(value).split())
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -14,6 +14,7 @@ from xkd_eval.comparison.formats import latex, markdown
 from xkd_eval.comparison.tables import WHERE_RIGHT
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.errors import XkdError
+from xkd_eval.escapes import csv_bytes, visible
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.files import replacing
@@ -123,12 +124,12 @@ class Comparison:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             for name, table in self.tables().items():
-                written = {"csv": table.to_csv(index=False)}
+                written = {"csv": csv_bytes(table)}
                 if name != "images":
-                    written |= {"md": markdown(table), "tex": latex(table)}
-                for suffix, text in written.items():
+                    written |= {"md": markdown(table).encode(), "tex": latex(table).encode()}
+                for suffix, content in written.items():
                     with replacing(directory / f"{name}.{suffix}") as file:
-                        file.write(text.encode())
+                        file.write(content)
         except OSError as error:
             raise XkdError(f"output {directory}: cannot be written ({error.strerror or error})") from None
 
@@ -147,14 +148,15 @@ class Comparison:
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} ({len(table):,})" for name, table in self.tables().items())
-        return f"<Comparison of {', '.join(self.models)}; rows: {sizes}>"
+        return visible(f"<Comparison of {', '.join(self.models)}; rows: {sizes}>")
 
     def _repr_html_(self) -> str:
         from html import escape
 
         from xkd_eval.comparison.findings import sentences
 
-        said = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences(self))
+        said = "".join(f"<li>{escape(visible(sentence))}</li>" for sentence in sentences(self))
         own = self.own(self.scores)
-        table = own.to_html(index=False, float_format="{:.4f}".format, na_rep="")
+        shown = own.map(lambda cell: visible(cell) if isinstance(cell, str) else cell)
+        table = shown.to_html(index=False, float_format="{:.4f}".format, na_rep="")
         return f"<p>{escape(repr(self).strip('<>'))}</p><ul>{said}</ul>{table}"

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from PIL import Image
 
+from xkd_eval.arguments import public
 from xkd_eval.errors import XkdError
 from xkd_eval.registry import Registry
 
@@ -114,12 +115,12 @@ class ImageDataset(ABC):
         return None
 
     def digest(self) -> str:
-        """sha256 over ids, labels and stored sizes, in order.
+        """sha256 over ids, labels, the set's class names and stored sizes, in order.
 
         Equal digests mean: as many images of the same names, labels and, where `stored_sizes` tells them, sizes. Other
         pictures of the same sizes under the same names keep the digest; `content_hash` tells them apart.
         """
-        facts = [self.label_kind, list(self.ids), list(self.labels), self.stored_sizes()]
+        facts = [self.label_kind, self.classes, list(self.ids), list(self.labels), self.stored_sizes()]
         # As JSON, in which no name or label can look like two, nor the class 7 like a class called 7.
         return hashlib.sha256(json.dumps(facts, default=repr).encode()).hexdigest()
 
@@ -180,6 +181,7 @@ DATASETS: Registry[Callable[..., Any]] = Registry(
 """Data sets that are opened by name instead of by path; `open_named` says how they are called."""
 
 
+@public()
 def register_dataset(name: str) -> Callable[[_M], _M]:
     """Decorator of an ImageDataset, or of a function that returns one: make it known as `name` and `name:rest`.
 

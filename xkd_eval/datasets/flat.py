@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from xkd_eval.datasets.base import ImageDataset, Label, LabelKind, Subset
 from xkd_eval.datasets.folder import file_names, size_of, subfolder_names
 from xkd_eval.datasets.identifiers import identifier_of
 from xkd_eval.datasets.imagenet import is_wordnet_id
 from xkd_eval.datasets.label_texts import typed_labels
+from xkd_eval.datasets.matlab import read_structs
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import read_bytes, reading, short
 
@@ -199,17 +199,14 @@ def _devkit(path: Path, lines: list[str], stems: set[str]) -> LabelFile:
 
 
 def _wordnet_id_of(meta: Path) -> dict[int, str]:
-    from scipy.io import loadmat
-
-    with reading(
-        f"labels: {str(meta)!r} cannot be read",
-        "expected the devkit's meta.mat with synsets of ILSVRC2012_ID and WNID",
-    ):
-        synsets: Any = loadmat(meta, squeeze_me=True)["synsets"].reshape(-1)
-        pairs = [(int(synset["ILSVRC2012_ID"]), str(synset["WNID"])) for synset in synsets]
+    content = read_bytes(meta, "labels")
+    remedy = "expected the devkit's meta.mat with synsets of ILSVRC2012_ID and WNID"
+    with reading(f"labels: {str(meta)!r} cannot be read", remedy):
+        synsets = read_structs(content, "synsets")
+        pairs = [(synset["ILSVRC2012_ID"], str(synset["WNID"])) for synset in synsets]
         if len(dict(pairs)) < len(pairs) or not all(is_wordnet_id(wordnet_id) for _, wordnet_id in pairs):
             raise ValueError("an id that stands twice, or no WordNet id")
-        return dict(pairs)
+        return dict(pairs)  # MATLAB's numbers are floats, and 3.0 is the key 3
 
 
 def _name_class_list(path: Path, lines: list[str], stems: set[str]) -> LabelFile:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from xkd_eval.arguments import public
 from xkd_eval.datasets.base import DATASETS, ImageDataset
 from xkd_eval.datasets.cifar import CifarArchive, is_cifar_folder
 from xkd_eval.datasets.flat import (
@@ -53,6 +54,7 @@ _LOOKED_FOR = (
 )
 
 
+@public(path="data")
 def open_dataset(path: str | Path, *, split: str = "val", labels: Path | None = None) -> ImageDataset:
     """Recognise and open a data set.
 
@@ -86,6 +88,8 @@ def open_dataset(path: str | Path, *, split: str = "val", labels: Path | None = 
         if is_named(str(path)):
             return checked(open_named(str(path), split=split, labels=labels))
         raise XkdError(f"data: {str(path)!r} does not exist; give a folder or a file, or {_named()}")
+    if not root.is_dir() and not root.is_file():  # Whoever opens a pipe waits for its other end.
+        raise XkdError(f"data: {str(path)!r} is a pipe or a device; expected a folder or a file")
     dataset = _open_folder(root, split, labels) if root.is_dir() else _open_file(root, split, labels)
     if dataset is None:
         raise XkdError(f"data: {str(path)!r} is not recognised; looked for {'; '.join(_LOOKED_FOR)}")

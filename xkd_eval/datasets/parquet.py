@@ -70,7 +70,7 @@ class ParquetImages(ImageDataset):
         return content_hash(self._content(position))
 
     def stored_sizes(self, positions: Sequence[int] | None = None) -> list[int] | None:
-        """Of the compressed images of the row group that a row is in: single ones are not known without reading."""
+        """Of the row group that a row is in, as its writer says: single images are not known without reading."""
         wanted = range(len(self)) if positions is None else positions
         return [self._groups[bisect_right(self._starts, position) - 1].size for position in wanted]
 
@@ -101,13 +101,9 @@ class ParquetImages(ImageDataset):
             paths = [_path_of(value) for value in _column(table, found.image, count)]
             if not len(labels) == len(paths) == count:
                 raise ValueError(f"{len(labels)} labels and {len(paths)} paths of {count} rows")
-            sizes = [_size(file, group, found.image) for group in groups]
         rows += [f"{path.stem}/{row:05d}-{label}" for row, label in enumerate(labels)]
         self._starts += [len(self.labels) + sum(group.num_rows for group in groups[:k]) for k in range(len(groups))]
-        self._groups += [
-            _Group(path, k, _rows_at_once(group), size)
-            for k, (group, size) in enumerate(zip(groups, sizes, strict=True))
-        ]
+        self._groups += [_Group(path, k, _rows_at_once(group), group.total_byte_size) for k, group in enumerate(groups)]
         self.labels += labels
         names += paths
         return found
@@ -179,11 +175,6 @@ def _leaf_names(file: Any) -> list[str]:
 def _image_leaf(file: Any, column: str) -> str:
     """The name of what holds the bytes: the column, or a field of it."""
     return f"{column}.bytes" if f"{column}.bytes" in _leaf_names(file) else column
-
-
-def _size(file: Any, group: Any, column: str) -> int:
-    chunk: Any = group.column(_leaf_names(file).index(_image_leaf(file, column)))
-    return int(chunk.total_compressed_size)
 
 
 def _rows_at_once(group: Any) -> int:

@@ -9,7 +9,9 @@ from dataclasses import MISSING, fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from xkd_eval.arguments import public
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import short
 from xkd_eval.registry import Registry
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def _checked(thing: object) -> type[Evaluation]:
 
     if isinstance(thing, type) and issubclass(thing, Evaluation):
         return thing
-    raise XkdError(f"tests: {thing!r} found; expected a subclass of xkd_eval.evaluations.Evaluation")
+    raise XkdError(f"tests: {short(thing)} found; expected a subclass of xkd_eval.evaluations.Evaluation")
 
 
 TESTS: Registry[type[Evaluation]] = Registry(
@@ -60,6 +62,7 @@ TESTS: Registry[type[Evaluation]] = Registry(
 """Every test by name."""
 
 
+@public()
 def register_test(test: _E) -> _E:
     """Class decorator: make a test known under its `name`, in this process.
 

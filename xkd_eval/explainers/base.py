@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from torch import Tensor
 
+from xkd_eval.arguments import public
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import XkdError
 from xkd_eval.registry import Registry
@@ -127,6 +128,7 @@ EXPLAINERS: Registry[type[Explainer]] = Registry(
 """Explainers by name; `create_explainer` makes one of a name and options."""
 
 
+@public()
 def register_explainer(explainer: _E) -> _E:
     """Class decorator: make an explainer known under its `name`, in this process.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from xkd_eval.arguments import fields_taken, public
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers.base import EXPLAINERS, Explainer
 from xkd_eval.registry import name_and_rest
@@ -23,6 +24,7 @@ def list_explainers() -> list[ExplainerInfo]:
     return [ExplainerInfo(name, kind.citation, kind.cost) for name, kind in EXPLAINERS.items()]
 
 
+@public()
 def create_explainer(name: str, **options: Any) -> Explainer:
     """The explainer known under a name, with its options.
 
@@ -49,7 +51,7 @@ def create_explainer(name: str, **options: Any) -> Explainer:
         raise XkdError(f"{where}: {twice[0]} is given twice; leave one out")
     for option in options:
         check_option(kind, option, where)
-    return kind(**written, **options)
+    return kind(**written, **fields_taken(kind, options))
 
 
 def as_explainer(given: str | Explainer) -> Explainer:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
+import io
+import math
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -18,8 +19,14 @@ from torch.nn import functional as F
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import ExplainerError, XkdError
+from xkd_eval.escapes import file_name
 from xkd_eval.explainers.base import Context, Explainer
 from xkd_eval.files import replacing
+from xkd_eval.foreign import is_there, is_writable_name, reading
+
+_ENCODED = "%~"
+_SEAL = b"xkd map 1"
+_LARGEST = 2**30  # bytes in an .npz, which may be compressed
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,8 @@ class StoredMaps(Explainer):
     """Maps read from a folder; an id's slashes are subfolders.
 
     For the id `n01440764/x.JPEG` the first that exists of `n01440764/x.JPEG.npy`, `.../x.JPEG.npz`, `.../x.npy` and
-    `.../x.npz`. An array is 2-D of any size (a leading axis of length 1 is dropped); an .npz holds one array.
+    `.../x.npz`. An array is 2-D of any size (leading axes of length 1 are dropped); an .npz holds one array. Files of
+    `save_maps` have a digest of id and array behind the array: what was damaged or renamed since is refused.
 
     Attributes:
         directory: the folder.
@@ -42,7 +50,7 @@ class StoredMaps(Explainer):
     directory: Path
 
     def __post_init__(self) -> None:
-        if not Path(self.directory).is_dir():
+        if not is_there(self.directory, Path.is_dir):
             raise XkdError(f"maps: '{self.directory}' is no folder; expected one with an .npy or .npz file an image id")
 
     def parameters(self) -> dict[str, Any]:
@@ -79,29 +87,25 @@ class StoredMaps(Explainer):
         """The map of one image, (h, w) float32.
 
         Raises:
-            XkdError: no file, not readable without pickle, not numeric, or not 2-D.
+            XkdError: no file, damaged, not readable without pickle, not numeric, not 2-D, beyond float32; or one of
+                ours that was made of another image.
         """
         path = self._find(identifier)
-        try:
-            array = _read(path)
-        except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise XkdError(f"maps: {path} (image {identifier!r}) cannot be read: {reason}") from error
-        while array.ndim > 2 and array.shape[0] == 1:
-            array = array[0]
-        if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "fiub":
-            raise XkdError(
-                f"maps: {path} (image {identifier!r}) holds {array.dtype} of shape {array.shape}; "
-                "expected numbers of shape (height, width)"
-            )
-        return array.astype(np.float32)
+        where = f"maps: {str(path)!r} (image {identifier!r})"
+        with reading(f"{where} cannot be read", "make it again; expected one array, saved without pickle"):
+            array = _read(path, identifier)
+        with np.errstate(over="ignore"):
+            values = array.astype(np.float32)
+        if (np.isinf(values) & np.isfinite(array)).any():
+            raise XkdError(f"{where} has values beyond the range of float32; divide the map by its largest")
+        return values
 
     def _find(self, identifier: str) -> Path:
         stem = map_path(self.directory, identifier).with_suffix("")  # the .npy that map_path appends
         bare = stem.with_suffix("")
         candidates = [Path(f"{base}{suffix}") for base in (stem, bare) for suffix in (".npy", ".npz")]
         for candidate in candidates:
-            if candidate.is_file():
+            if is_there(candidate, Path.is_file):
                 return candidate
         raise XkdError(
             f"maps: no map for image {identifier!r}; looked for {candidates[0]}, also .npz and {bare.name}.npy"
@@ -111,17 +115,19 @@ class StoredMaps(Explainer):
 def map_path(directory: Path | str, identifier: str) -> Path:
     """Where the map of an image is written: the id's slashes are subfolders, and .npy is appended.
 
-    Raises:
-        XkdError: the id would lead out of the directory.
+    It lies in the directory, whatever the id: a part of it that cannot name a file (such as `..`) is encoded.
     """
-    parts = PurePosixPath(identifier).parts
-    if not parts or PurePosixPath(identifier).is_absolute() or ".." in parts:
-        raise XkdError(f"maps: image id {identifier!r} does not name a file below {directory}")
-    return Path(directory, *parts[:-1], f"{parts[-1]}.npy")
+    *folders, name = (_part(part) for part in identifier.split("/"))
+    return Path(directory, *folders, f"{name}.npy")
+
+
+def _part(part: str) -> str:
+    is_plain = part.isprintable() and not part.startswith(_ENCODED) and is_writable_name(part)
+    return part if is_plain else f"{_ENCODED}{file_name(part)}"
 
 
 def save_maps(directory: Path | str, ids: Sequence[str], maps: Tensor) -> None:
-    """Write one float32 .npy a map, atomically; StoredMaps reads the same values back.
+    """Write one float32 .npy a map, atomically; StoredMaps reads the same values back, and `numpy.load` too.
 
     Args:
         directory: made where it is missing.
@@ -136,19 +142,48 @@ def save_maps(directory: Path | str, ids: Sequence[str], maps: Tensor) -> None:
     arrays = maps.detach().float().cpu().numpy()
     for identifier, array in zip(ids, arrays, strict=True):
         path = map_path(directory, identifier)
+        content = io.BytesIO()
+        np.save(content, array)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as file:
-                np.save(file, array)
+                file.write(content.getvalue() + _seal(content.getvalue(), identifier))
         except OSError as error:
-            raise XkdError(f"save_maps: cannot write {path}: {error.strerror}") from error
+            raise XkdError(f"save_maps: cannot write {path} ({error.strerror})") from error
 
 
-def _read(path: Path) -> np.ndarray:
-    with path.open("rb") as file:
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        if len(loaded.files) != 1:
-            raise ValueError(f"an .npz with {len(loaded.files)} arrays; expected one")
-        return loaded[loaded.files[0]]
+def _seal(content: bytes, identifier: str) -> bytes:
+    """What stands behind the array in a file of ours; numpy stops before it."""
+    return _SEAL + hashlib.sha256(identifier.encode(errors="surrogatepass") + b"\0" + content).digest()
+
+
+def _read(path: Path, identifier: str) -> np.ndarray:
+    """The array of a file, 2-D. What a header claims is held against what is there before memory is taken for it."""
+    content = path.read_bytes()
+    if content.startswith(np.lib.format.MAGIC_PREFIX):
+        array, rest = _array(io.BytesIO(content), len(content))
+        if rest and rest != _seal(content[: -len(rest)], identifier):
+            raise ValueError("damaged, or renamed, or more than one array")
+        return array
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = archive.infolist()
+        if len(members) != 1:
+            raise ValueError(f"an .npz with {len(members)} arrays")
+        if members[0].file_size > _LARGEST:
+            raise ValueError(f"{members[0].file_size:,} bytes, more than any map has")
+        array, _ = _array(io.BytesIO(archive.read(members[0])), members[0].file_size)  # with its CRC-32
+        return array
+
+
+def _array(file: io.BytesIO, size: int) -> tuple[np.ndarray, bytes]:
+    """The 2-D array at the beginning of a file in memory, and what stands behind it."""
+    version = np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, kind = header(file)
+    if len(shape) < 2 or any(side != 1 for side in shape[:-2]) or 0 in shape or kind.kind not in "fiub":
+        raise ValueError(f"{kind} of shape {shape}; expected numbers of shape (height, width)")
+    if math.prod(shape) * kind.itemsize > size:
+        raise ValueError(f"a map of shape {shape} in {size:,} bytes")
+    file.seek(0)
+    array = np.load(file, allow_pickle=False)
+    return array.reshape(shape[-2:]), file.read()

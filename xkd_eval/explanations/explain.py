@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
+from xkd_eval.arguments import listed, public
 from xkd_eval.classifiers.class_names import class_index
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
@@ -18,23 +21,25 @@ from xkd_eval.engines.eager import check_finite, on_device, prepare
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import Context, Explainer, as_explainer
 from xkd_eval.explanations.explanation import Explanation
-from xkd_eval.explanations.photos import Photo, as_photo, file_name, listed
+from xkd_eval.explanations.photos import Photo, as_photo, as_photos, as_pixels, file_name
+from xkd_eval.foreign import short
 
 Class = int | str
 Classes = Class | Sequence[Class] | np.ndarray | Tensor
 
 
+@public()
 def explain(
     model: str | Path | nn.Module | Classifier,
-    images: Photo | Sequence[Photo],
+    images: Photo | Iterable[Photo],
     classes: Classes | None = None,
     *,
     explainer: str | Explainer = "cam",
     ids: Sequence[str] | None = None,
-    masks: Sequence[np.ndarray] | None = None,
+    masks: Iterable[np.ndarray] | None = None,
     preprocess: Preprocess | None = None,
     device: str = "auto",
-    precision: str = "fp32",
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Explanation:
     """Explain one class of each image.
 
@@ -46,7 +51,7 @@ def explain(
         classes: of each image, or one for all: an index, a name or a WordNet id; None explains the predicted class.
         explainer: a name that `xkd-eval explainers` lists, or an Explainer.
         ids: n names that seed the explainers which draw at random; by default the images' numbers.
-        masks: n masks, each (H, W) of its photo, 1 = object; for the oracle.
+        masks: n masks, each (H, W) as its photo: True or 1 is object, 0 background, -1 ignored; for the oracle.
         preprocess: the input convention; None is the model's own.
         device: "auto", "cpu", "cuda", ...
         precision: of the pass that classifies, and of the CAM, which reads it: "fp32" or "bf16". Explainers that make
@@ -56,8 +61,8 @@ def explain(
         The n maps with their classes and probabilities; `.plot()` draws them over the photos.
 
     Raises:
-        XkdError: an unreadable image, an unknown class, ids or masks of another number, an explainer that does not
-            hold for the model.
+        XkdError: an unreadable image, an unknown class, ids or masks of another number, masks of other values or of
+            another size than their photos, an explainer that does not hold for the model.
 
     Example:
         >>> import numpy as np
@@ -73,13 +78,15 @@ def explain(
     classifier = on_device(load_classifier(model), resolve_device(device))
     method = as_explainer(explainer)
     method.check(classifier)
-    given = listed(images)
+    given = as_photos(images)
     photos = [as_photo(photo) for photo in given]
     _check_count("ids", ids, len(photos))
-    _check_count("masks", masks, len(photos))
+    checked = None if masks is None else _masks(masks, photos)
+    if preprocess is not None and not isinstance(preprocess, Preprocess):
+        raise XkdError(f"preprocess: {short(preprocess)} found; expected an xkd_eval.Preprocess")
     where = next(classifier.parameters(), torch.empty(0)).device
     convention = preprocess or classifier.preprocess
-    normalised = convention.normalise(torch.stack([convention.pixels(photo) for photo in photos]).to(where))
+    normalised = convention.normalise(as_pixels(photos, convention).to(where))
     logits, features = _classified(classifier, normalised, precision)
     check_finite(logits, classifier.name, "these images")
     predicted = logits.argmax(1)
@@ -87,7 +94,7 @@ def explain(
     context = Context(
         ids=tuple(ids) if ids is not None else tuple(map(str, range(len(photos)))),
         features=features,
-        masks=None if masks is None else torch.stack([convention.mask(mask) for mask in masks]).to(where),
+        masks=None if checked is None else torch.stack([convention.mask(mask) for mask in checked]).to(where),
     )
     maps = method(classifier, normalised, explained, context)
     probabilities = logits.softmax(1).gather(1, explained[:, None])[:, 0]
@@ -108,8 +115,6 @@ def explain(
 @torch.no_grad()
 def _classified(classifier: Classifier, images: Tensor, precision: str) -> tuple[Tensor, Tensor | None]:
     """(B, K) logits, and (B, C, h, w) features where they are not those of the classifier as it is."""
-    if precision not in ("fp32", "bf16"):
-        raise XkdError(f"precision: unknown value {precision!r}; expected fp32 or bf16")
     if precision == "fp32":
         return classifier(images).float(), None
     prepared = prepare(classifier, images.device, precision, (images.shape[2], images.shape[3]))
@@ -119,9 +124,36 @@ def _classified(classifier: Classifier, images: Tensor, precision: str) -> tuple
 def _class_indices(classes: Classes, count: int, classifier: Classifier) -> Tensor:
     """(count,) int64."""
     given = classes.tolist() if isinstance(classes, np.ndarray | np.generic | Tensor) else classes
-    wanted = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given] * count
+    several = listed(given)
+    wanted: list[Any] = [given] * count if several is None else several
     _check_count("classes", wanted, count)
     return torch.tensor([class_index(classifier, name) for name in wanted], dtype=torch.int64)
+
+
+def _masks(masks: Iterable[Any], photos: Sequence[Image.Image]) -> list[np.ndarray]:
+    """(H, W) int8 of each photo: 1 object, 0 background, -1 ignored."""
+    given = listed(masks)
+    if given is None:
+        raise XkdError(f"masks: {short(masks)} found; expected one (H, W) array an image")
+    _check_count("masks", given, len(photos))
+    return [_mask(mask, photo, place) for place, (mask, photo) in enumerate(zip(given, photos, strict=True))]
+
+
+def _mask(mask: Any, photo: Image.Image, place: int) -> np.ndarray:
+    values = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else mask
+    if not isinstance(values, np.ndarray):
+        raise XkdError(f"masks: {short(mask)} found for image {place}; expected an (H, W) array")
+    if values.shape != (photo.height, photo.width):
+        raise XkdError(
+            f"masks: that of image {place} has shape {values.shape}, and its photo {(photo.height, photo.width)}; "
+            "expected the same"
+        )
+    if values.dtype.kind not in "biuf" or not np.isin(values, (-1, 0, 1)).all():
+        raise XkdError(
+            f"masks: that of image {place} has other values than 1 (object), 0 and -1 (ignored); "
+            "`mask > 0` makes such a mask"
+        )
+    return values.astype(np.int8)
 
 
 def _check_count(argument: str, given: Sequence[object] | None, count: int) -> None:

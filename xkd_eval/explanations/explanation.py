@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from xkd_eval.arguments import public
+from xkd_eval.escapes import visible
 from xkd_eval.notebook import table
 
 if TYPE_CHECKING:
@@ -63,8 +65,9 @@ class Explanation:
     def __repr__(self) -> str:
         lines = [f"  {self._name(place)}: {self._class(place)}" for place in range(min(len(self), _SHOWN))]
         rest = [f"  and {len(self) - _SHOWN} more"] if len(self) > _SHOWN else []
-        return "\n".join([self._title(), *lines, *rest])
+        return "\n".join(map(visible, [self._title(), *lines, *rest]))
 
+    @public()
     def plot(self, *, colormap: str | None = None, alpha: float | None = None) -> Figure:
         """Photo, map and overlay side by side, a row an image.
 

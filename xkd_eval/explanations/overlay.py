@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from xkd_eval.arguments import Within, listed, public
 from xkd_eval.classifiers.class_names import class_index
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
@@ -21,15 +23,19 @@ from xkd_eval.datasets import ImageDataset, open_dataset
 from xkd_eval.datasets import limit as sample
 from xkd_eval.devices import resolve_device
 from xkd_eval.engines.eager import on_device
-from xkd_eval.errors import XkdError, check_choice
+from xkd_eval.errors import UnreadableImageError, XkdError
+from xkd_eval.escapes import file_names
 from xkd_eval.explainers import Explainer, as_explainer
 from xkd_eval.explanations.explain import explain
-from xkd_eval.explanations.photos import Photo, as_photo, file_name, listed
+from xkd_eval.explanations.photos import Photo, as_photo, as_photos, as_pixels, file_name
 from xkd_eval.figures.overlay import OverlayPanel, overlay_figure
 from xkd_eval.figures.style import save_figure
+from xkd_eval.foreign import short
 from xkd_eval.registry import nearest
 
 _FIRST = 4
+# Of a file's name, and not of "../x".
+_SUFFIX = re.compile(r"(?<=[^/.])\.[^./]*$")
 
 _V = TypeVar("_V")
 _R = TypeVar("_R")
@@ -50,18 +56,19 @@ class NamedPhoto:
     mask: np.ndarray | None = None
 
 
+@public(images="photos", masks="photos", model="models")
 def overlay(
     models: Classifier | Sequence[Classifier],
-    photos: Photo | NamedPhoto | Sequence[Photo | NamedPhoto],
+    photos: Photo | NamedPhoto | Iterable[Photo | NamedPhoto],
     *,
     classes: str | int = "top:1",
     explainer: str | Explainer = "cam",
     colormap: str | None = None,
     alpha: float | None = None,
     device: str = "auto",
-    precision: str = "fp32",
-    batch_size: int = 32,
-    seed: int = 0,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    batch_size: Annotated[int, Within(1)] = 32,
+    seed: Annotated[int, Within(0, 2**63 - 1)] = 0,
 ) -> Figure:
     """Photo, map and overlay side by side: a row an image, a column a model.
 
@@ -92,7 +99,7 @@ def overlay(
         >>> figure.savefig("overlay.png")  # doctest: +SKIP
     """
     named = _named(photos)
-    given = [models] if isinstance(models, Classifier) else list(models)
+    given = _classifiers(models)
     columns = [on_device(model, resolve_device(device)) for model in given]
     method = as_explainer(explainer).seeded(seed)
     make = partial(_panels, classes=classes, explainer=method, device=device, precision=precision)
@@ -107,6 +114,18 @@ def overlay(
     return overlay_figure(rows, row_titles=titles, **style)  # type: ignore[arg-type]
 
 
+def _classifiers(models: Any) -> list[Classifier]:
+    several = None if isinstance(models, Classifier) else listed(models)
+    given = [models] if several is None else several
+    if not given:
+        raise XkdError("models: none given; expected at least one classifier")
+    for model in given:
+        if not isinstance(model, Classifier):
+            raise XkdError(f"models: {short(model)} found; expected what `load_classifier` returns, one or several")
+    return given
+
+
+@public()
 def write_overlays(
     *,
     models: Sequence[str],
@@ -115,7 +134,7 @@ def write_overlays(
     data: str | None,
     ids: Sequence[str],
     output: Path,
-    file_format: str = "png",
+    file_format: Literal["png", "pdf", "svg"] = "png",
     preprocess: dict[str, Any] | None = None,
     limit: int | None = None,
     workers: int = 0,
@@ -144,7 +163,6 @@ def write_overlays(
     Raises:
         XkdError: see `overlay`; or nothing to draw, or a number of weights that does not fit.
     """
-    check_choice("file_format", file_format, ("png", "pdf", "svg"))
     if weights and len(weights) != len(models):
         raise XkdError(f"weights: got {len(weights)} for {len(models)} models; expected one a `model`, in order")
     convention = {"resize": "squash", **(preprocess or {})}
@@ -154,8 +172,7 @@ def write_overlays(
         for place, model in enumerate(models)
     ]
     is_file = bool(output.suffix) and not output.is_dir()
-    groups = [(output, named)] if is_file else [(_figure_path(output, p, file_format), [p]) for p in named]
-    _check_distinct([path for path, _ in groups])
+    groups = [(output, named)] if is_file else _figure_paths(output, named, file_format)
     for path, group in groups:
         save_figure(overlay(columns, group, seed=seed, **options), path)
     return [path for path, _ in groups]
@@ -180,24 +197,21 @@ def _gather(
     return from_dataset(dataset, ids or drawn, workers)
 
 
-def _figure_path(folder: Path, photo: NamedPhoto, file_format: str) -> Path:
-    return folder / f"{photo.name.replace('/', '_').rpartition('.')[0] or photo.name.replace('/', '_')}.{file_format}"
-
-
-def _check_distinct(paths: list[Path]) -> None:
-    twice = next((path for path in paths if paths.count(path) > 1), None)
+def _figure_paths(folder: Path, photos: Sequence[NamedPhoto], file_format: str) -> list[tuple[Path, list[NamedPhoto]]]:
+    """A file a photo, called as the photo is; slashes and what else cannot stand in a file's name are replaced."""
+    stems = [_SUFFIX.sub("", photo.name).replace("/", "_") for photo in photos]
+    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
         raise XkdError(
-            f"output: two photos would both be written to {twice.name}; give a file to draw them in one figure"
+            f"output: two photos would both be written to {twice}.{file_format}; give a file to draw them in one figure"
         )
+    names = file_names(stems)
+    return [(folder / f"{names[stem]}.{file_format}", [photo]) for photo, stem in zip(photos, stems, strict=True)]
 
 
-def _named(photos: Photo | NamedPhoto | Sequence[Photo | NamedPhoto]) -> list[NamedPhoto]:
-    if isinstance(photos, NamedPhoto):
-        return [photos]
-    if isinstance(photos, Sequence) and any(isinstance(photo, NamedPhoto) for photo in photos):
-        return [named for photo in photos for named in _named(photo)]
-    return [NamedPhoto(file_name(photo), photo) for photo in listed(photos, "photos")]  # type: ignore[arg-type]
+def _named(photos: Photo | NamedPhoto | Iterable[Photo | NamedPhoto]) -> list[NamedPhoto]:
+    given = [photos] if isinstance(photos, NamedPhoto) else as_photos(photos, "photos")  # type: ignore[arg-type]
+    return [photo if isinstance(photo, NamedPhoto) else NamedPhoto(file_name(photo), photo) for photo in given]
 
 
 def from_dataset(dataset: ImageDataset, ids: Sequence[str], workers: int = 0) -> list[NamedPhoto]:
@@ -210,7 +224,10 @@ def from_dataset(dataset: ImageDataset, ids: Sequence[str], workers: int = 0) ->
     unknown = [identifier for identifier in ids if identifier not in places]
     if unknown:
         raise XkdError(f"ids: {dataset.name} has no image {unknown[0]!r}; {nearest(unknown[0], dataset.ids, limit=3)}")
-    samples = _mapped(dataset.load, [places[identifier] for identifier in ids], workers)
+    try:
+        samples = _mapped(dataset.load, [places[identifier] for identifier in ids], workers)
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"data: {error}") from None
     return [NamedPhoto(name, sample.image, sample.mask) for name, sample in zip(ids, samples, strict=True)]
 
 
@@ -226,8 +243,8 @@ def _top_count(classes: str | int) -> int | None:
     if not text.startswith("top:"):
         return None
     count = text.removeprefix("top:")
-    if not count.isdecimal() or int(count) < 1:
-        raise XkdError(f"classes: {text!r} found; expected top:K with K of at least 1, such as top:3")
+    if not count.isdecimal() or len(count) > 9 or int(count) < 1:
+        raise XkdError(f"classes: {short(text)} found; expected top:K with K of at least 1, such as top:3")
     return int(count)
 
 
@@ -238,7 +255,7 @@ def _panels(
     classes: str | int,
     explainer: Explainer,
     device: str,
-    precision: str,
+    precision: Literal["fp32", "bf16"],
 ) -> list[list[OverlayPanel]]:
     """Of each photo, a panel a class."""
     images = [as_photo(photo.photo, "photos") for photo in photos]
@@ -272,5 +289,5 @@ def _wanted(model: Classifier, images: Sequence[Image.Image], classes: str | int
     if count > model.num_classes:
         raise XkdError(f"classes: 'top:{count}' found; {model.name} has {model.num_classes} classes")
     parameter = next(model.parameters(), torch.empty(0))
-    pixels = torch.stack([model.preprocess.pixels(image) for image in images]).to(parameter.device)
+    pixels = as_pixels(images, model.preprocess, "photos").to(parameter.device)
     return model(model.preprocess.normalise(pixels)).topk(count).indices.tolist()

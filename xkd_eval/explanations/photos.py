@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
-from xkd_eval.datasets.decode import decode_image
+from xkd_eval.arguments import listed
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.datasets.decode import decode_image, upright_rgb
 from xkd_eval.errors import UnreadableImageError, XkdError
+from xkd_eval.foreign import is_there
 
 Photo = str | Path | Image.Image | np.ndarray | Tensor
 """A file, a PIL image, an (H, W, 3) uint8 array, or a (3, H, W) tensor, see `as_photo`."""
@@ -20,7 +24,7 @@ _EXPECTED = (
 )
 
 
-def listed(photos: Photo | Iterable[Photo], argument: str = "images") -> list[Photo]:
+def as_photos(photos: Photo | Iterable[Photo], argument: str = "images") -> list[Photo]:
     """One photo or several as a list of them.
 
     Args:
@@ -32,9 +36,9 @@ def listed(photos: Photo | Iterable[Photo], argument: str = "images") -> list[Ph
     """
     if isinstance(photos, str | Path | Image.Image) or (isinstance(photos, np.ndarray | Tensor) and photos.ndim <= 3):
         return [photos]
-    if not isinstance(photos, Iterable):
-        raise XkdError(f"{argument}: got a {type(photos).__name__}; {_EXPECTED}, or several of them")
-    found = list(photos)
+    found = listed(photos)
+    if found is None:
+        raise _no_photo(photos, argument, ", or several of them")
     if not found:
         raise XkdError(f"{argument}: none given; expected at least one photo")
     return found
@@ -53,14 +57,26 @@ def as_photo(photo: Photo, argument: str = "images") -> Image.Image:
     """
     match photo:
         case Image.Image():
-            return photo.convert("RGB")
+            return _as_decoded(lambda: upright_rgb(photo, f"a {photo.mode} image"), argument)
         case np.ndarray():
             return _from_array(photo, argument)
         case Tensor():
             return _from_tensor(photo, argument)
         case str() | Path():
             return _from_file(Path(photo), argument)
-    raise XkdError(f"{argument}: got a {type(photo).__name__}; {_EXPECTED}")
+    raise _no_photo(photo, argument)
+
+
+def as_pixels(photos: Sequence[Image.Image], convention: Preprocess, argument: str = "images") -> Tensor:
+    """Photos at a network's input size, (n, 3, H, W) uint8.
+
+    Raises:
+        XkdError: a strip that the convention's crop would blow up.
+    """
+    try:
+        return torch.stack([convention.pixels(photo) for photo in photos])
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"{argument}: {error}") from None
 
 
 def file_name(photo: Photo) -> str:
@@ -68,25 +84,35 @@ def file_name(photo: Photo) -> str:
     return Path(photo).name if isinstance(photo, str | Path) else ""
 
 
+def _no_photo(found: object, argument: str, more: str = "") -> XkdError:
+    return XkdError(f"{argument}: got a {type(found).__name__}; {_EXPECTED}{more}")
+
+
 def _from_file(path: Path, argument: str) -> Image.Image:
-    if not path.is_file():
-        found = "is a folder" if path.is_dir() else "is no file"
+    if not is_there(path, Path.is_file):
+        found = "is a folder" if is_there(path, Path.is_dir) else "is no file"
         raise XkdError(f"{argument}: {str(path)!r} {found}; expected an image file")
+    return _as_decoded(lambda: decode_image(path, str(path)), argument)
+
+
+def _as_decoded(decode: Callable[[], Image.Image], argument: str) -> Image.Image:
+    """A PIL image and its path give the same pixels: both are turned into RGB by the data sets' decoder."""
     try:
-        return decode_image(path, str(path))
+        return decode()
     except UnreadableImageError as error:
         raise UnreadableImageError(f"{argument}: {error}") from None
 
 
 def _from_array(array: np.ndarray, argument: str) -> Image.Image:
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
         raise XkdError(f"{argument}: got a {array.dtype} array of shape {array.shape}; expected (H, W, 3) uint8")
-    return Image.fromarray(array)
+    return Image.fromarray(np.ascontiguousarray(array))
 
 
 def _from_tensor(tensor: Tensor, argument: str) -> Image.Image:
     kind = str(tensor.dtype).removeprefix("torch.")
-    if tensor.ndim != 3 or tensor.shape[0] != 3 or not (kind == "uint8" or tensor.is_floating_point()):
+    is_rgb = tensor.ndim == 3 and tensor.shape[0] == 3 and 0 not in tensor.shape
+    if not is_rgb or not (kind == "uint8" or tensor.is_floating_point()):
         raise XkdError(
             f"{argument}: got a {kind} tensor of shape {tuple(tensor.shape)}; expected (3, H, W) or (n, 3, H, W), "
             "uint8 in 0 to 255 or floats in 0 to 1"

@@ -43,7 +43,7 @@ class Curve:
         name: what the key calls it.
         x: fractions in 0 to 1: of the pixels removed, or recall.
         y: top-1 accuracy or precision, 0 to 1.
-        low, high: a band around y (a 95 % interval), or None.
+        low, high: a band around y (a 95 % interval), or None; NaN where there is none.
         score: the area under it as the protocol defines it, 0 to 1; NaN leaves it out.
     """
 
@@ -75,12 +75,12 @@ def perturbation_curves(directions: Mapping[str, Sequence[Curve]], num_classes: 
     chance = None if num_classes is None else (f"chance, 1 of {num_classes}", 1 / num_classes)
     panels = [(_TITLES[name], directions[name]) for name in _TITLES if name in directions]
     page = _Page.of(_PANEL, [len(curves) + (chance is not None) for _, curves in panels])
-    tops = [np.max(curve.y if curve.high is None else curve.high) for _, curves in panels for curve in curves]
+    top = max(_highest(curve) for _, curves in panels for curve in curves)
     for index, (title, curves) in enumerate(panels):
         axes = page.panel(index, title)
         _draw_curves(axes, curves, markers=True)
         _draw_floor(axes, chance)
-        axes.set(xlim=(-2, 92), xticks=range(0, 91, 10), ylim=(0, _ceiling(float(np.nanmax(tops)))))
+        axes.set(xlim=(-2, 92), xticks=range(0, 91, 10), ylim=(0, _ceiling(top)))
         axes.set(xlabel="Pixels removed (%)", ylabel="Top-1 accuracy (%)")
         page.key(index, curves, "AUC", chance, markers=True)
     return page.canvas.figure
@@ -157,7 +157,7 @@ def _draw_curves(axes: Axes, curves: Sequence[Curve], *, markers: bool) -> None:
         style = _line_style(place, markers)
         x = 100 * np.asarray(curve.x, dtype=float)
         axes.plot(x, 100 * np.asarray(curve.y, dtype=float), clip_on=False, zorder=3, **style)
-        if curve.low is not None and curve.high is not None:
+        if curve.low is not None and curve.high is not None and np.isfinite(np.asarray(curve.high, dtype=float)).any():
             low, high = 100 * np.asarray(curve.low, dtype=float), 100 * np.asarray(curve.high, dtype=float)
             axes.fill_between(x, low, high, color=style["color"], alpha=0.13, linewidth=0)
 
@@ -173,6 +173,12 @@ def _line_style(place: int, markers: bool) -> dict[str, Any]:
     if markers:
         style |= {"marker": MARKERS[colour], "markeredgecolor": "white", "markeredgewidth": 0.5}
     return style
+
+
+def _highest(curve: Curve) -> float:
+    """The highest value of a curve and its band; 0 where all are undefined. One image has no band."""
+    values = np.asarray([*curve.y, *(() if curve.high is None else curve.high)], dtype=float)
+    return float(values[np.isfinite(values)].max(initial=0.0))
 
 
 def _ceiling(top: float) -> float:

@@ -32,7 +32,7 @@ class Distribution:
 
     Attributes:
         name: of the model.
-        values: (n,) finite, one an image.
+        values: (n,) one an image; those that are undefined (NaN) are left out.
         colour: place in the palette, as in other figures of the same models; None draws a floor, in grey.
     """
 
@@ -49,7 +49,7 @@ def distribution_panels(panels: Mapping[str, Sequence[Distribution]]) -> Figure:
         panels: title -> rows, the same models in the same order in each.
 
     Raises:
-        XkdError: nothing to draw, panels of different rows, or a row without values.
+        XkdError: nothing to draw, or panels of different rows.
     """
     _check(panels)
     first = next(iter(panels.values()))
@@ -74,8 +74,9 @@ def distribution_panels(panels: Mapping[str, Sequence[Distribution]]) -> Figure:
 def _draw(axes: Axes, rows: Sequence[Distribution]) -> None:
     axes.grid(axis="x", color="#e4e4e4", linewidth=0.6)
     axes.set_axisbelow(True)
+    defined = [row.values[np.isfinite(row.values)] for row in rows]
     boxes = axes.boxplot(
-        [row.values for row in rows],
+        defined,
         orientation="horizontal",
         whis=_WHISKERS,
         widths=0.55,
@@ -89,6 +90,10 @@ def _draw(axes: Axes, rows: Sequence[Distribution]) -> None:
         for line in (*boxes["whiskers"][2 * place : 2 * place + 2], *boxes["caps"][2 * place : 2 * place + 2]):
             line.set(color=colour)
     axes.set(ylim=(len(rows) + 0.5, 0.5), yticks=[])
+    for place, values in enumerate(defined, start=1):
+        if not len(values):
+            where = axes.get_yaxis_transform()
+            axes.text(0.5, place, "undefined", transform=where, size=SMALL, color=MUTED, ha="center", va="center")
     axes.spines["left"].set_visible(False)
 
 
@@ -98,6 +103,3 @@ def _check(panels: Mapping[str, Sequence[Distribution]]) -> None:
         raise XkdError("panels: nothing to draw; expected at least one model")
     if len(labels) > 1:
         raise XkdError("panels: their rows differ; expected the same models in the same order")
-    empty = [row.name for rows in panels.values() for row in rows if not len(row.values)]
-    if empty:
-        raise XkdError(f"panels: {empty[0]!r} has no values; leave it out of all panels")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from xkd_eval.arguments import Within, public
 from xkd_eval.comparison import Comparison, compare_models
 from xkd_eval.devices import process_state
 from xkd_eval.errors import XkdError
@@ -19,6 +20,7 @@ from xkd_eval.study.stream import Progress
 PICTURED = 60
 
 
+@public(model="models")
 def compare(
     models: Models,
     data: Data = "embedded",
@@ -29,7 +31,7 @@ def compare(
     tests: TestLike | Sequence[TestLike] | None = None,
     output: str | Path | None = None,
     runs: str | Path | None = None,
-    pictured: int = PICTURED,
+    pictured: Annotated[int, Within(0)] = PICTURED,
     command: str | None = None,
     progress: Progress | None = None,
     **options: Any,

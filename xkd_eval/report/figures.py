@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from xkd_eval.comparison.drawing import curve_figures
 from xkd_eval.comparison.plan import CEILING
 from xkd_eval.comparison.result import Comparison
+from xkd_eval.escapes import file_names
 from xkd_eval.figures.distributions import Distribution, distribution_panels
 from xkd_eval.figures.style import HAIRLINE, INK, MUTED, save_figure
 
@@ -46,9 +47,10 @@ def write(figures: dict[str, Figure], folder: Path) -> dict[str, str]:
         XkdError: the folder cannot be written.
     """
     inline = {}
+    files = file_names(figures)
     for name, figure in figures.items():
-        save_figure(figure, folder / f"{name}.pdf")
-        inline[name] = _inline(save_figure(figure, folder / f"{name}.svg").read_text())
+        save_figure(figure, folder / f"{files[name]}.pdf")
+        inline[name] = _inline(save_figure(figure, folder / f"{files[name]}.svg").read_text())
     return inline
 
 

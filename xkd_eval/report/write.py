@@ -15,6 +15,7 @@ from xkd_eval.comparison.agreement import ALL, OUTCOMES
 from xkd_eval.comparison.findings import common_images, findings
 from xkd_eval.comparison.result import Comparison
 from xkd_eval.errors import XkdError
+from xkd_eval.escapes import visible
 from xkd_eval.files import replacing
 from xkd_eval.report import figures, view
 from xkd_eval.report.gallery import ERRORS, Picture, pictures
@@ -61,6 +62,7 @@ def _page(comparison: Comparison, drawn: dict[str, str], shown: list[Picture], c
     environment = Environment(
         loader=PackageLoader("xkd_eval.report"),
         autoescape=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

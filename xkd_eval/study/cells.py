@@ -208,13 +208,14 @@ def maps_folder(inputs: StudyInputs, maps: MapSource, dataset: ImageDataset) -> 
 
 
 def safe(word: str) -> str:
-    """A word that may stand in a file's name."""
-    return "".join(sign if sign.isalnum() or sign in "._" else "_" for sign in word)[:60]
+    """A word that may stand in a file's name: at most 60 bytes, and no `.` or `..`."""
+    plain = "".join(sign if sign.isalnum() or sign in "._" else "_" for sign in word)
+    return plain.encode()[:60].decode(errors="ignore").strip(".") or "_"
 
 
 def default_directory(description: Mapping[str, Any], root: Path = Path("runs")) -> Path:
     """ROOT/TEST/MODEL-EXPLAINER-DATA-DIGEST."""
-    return root / description["test"] / folder_name(description)
+    return root / safe(description["test"]) / folder_name(description)
 
 
 def _model(inputs: StudyInputs, model: str) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from xkd_eval.arguments import fields_taken, listed
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations import TESTS, option_names
 from xkd_eval.evaluations.base import Evaluation
@@ -15,6 +16,7 @@ from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.explainers import Explainer, as_explainer
 from xkd_eval.explainers.cam import Cam
 from xkd_eval.explainers.stored import StoredMaps
+from xkd_eval.foreign import short
 from xkd_eval.registry import name_and_rest, nearest
 from xkd_eval.study.options import RunOptions
 from xkd_eval.written import written_options
@@ -76,13 +78,24 @@ def one_or_several(argument: str, given: Any, single: tuple[type, ...]) -> list[
     """
     if isinstance(given, single):
         return [given]
-    if not isinstance(given, Iterable):
-        raise XkdError(f"{argument}: got {given!r}; expected a name, or several")
-    return list(given)
+    several = listed(given)
+    if several is None:
+        raise XkdError(f"{argument}: {short(given)} found; expected a name, or several")
+    for one in several:
+        if not isinstance(one, single):
+            raise XkdError(f"{argument}: {short(one)} found among them; `xkd-eval {argument}` lists names")
+    return several
 
 
-def read_options(given: Mapping[str, Any], tests: Sequence[TestLike]) -> tuple[RunOptions, dict[str, Any]]:
+def read_options(
+    given: Mapping[str, Any], tests: Sequence[TestLike], beside: Sequence[str] = ()
+) -> tuple[RunOptions, dict[str, Any]]:
     """Keyword arguments as RunOptions, and those of the tests that are run.
+
+    Args:
+        given: what a function does not name itself.
+        tests: that are run.
+        beside: what it does name, for the message.
 
     Raises:
         XkdError: one that nothing reads, which would be a silent wrong number; another test that would is named, or the
@@ -95,7 +108,7 @@ def read_options(given: Mapping[str, Any], tests: Sequence[TestLike]) -> tuple[R
             continue
         if others := [test for test, kind in TESTS.items() if name in option_names(kind)]:
             raise XkdError(f"{name}: none of the tests takes it, as {' and '.join(others)} would; leave it out")
-        raise XkdError(f"{name}: unknown option; {nearest(name, [*sorted(own), *taken], limit=40)}")
+        raise XkdError(f"{name}: unknown option; {nearest(name, [*beside, *sorted(own), *taken], limit=40)}")
     run = RunOptions(**{name: value for name, value in given.items() if name in own})
     return run, {name: value for name, value in given.items() if name not in own}
 
@@ -124,7 +137,7 @@ def tests_of(given: Sequence[TestLike], rules: Rules, options: Mapping[str, Any]
         else:
             kind, own = _spelt(test)
             known = {name: value for name, value in options.items() if name in option_names(kind)}
-            made = kind.create(rules, kind.Options(**{**known, **own}))
+            made = kind.create(rules, kind.Options(**fields_taken(kind.Options, {**known, **own})))
             spelt = test if isinstance(test, str) else kind.name
         if not any(_is_same(made, other) for _, _, other in found):
             found.append((made.name, spelt, made))
@@ -169,9 +182,9 @@ def _by_name(argument: str, found: Sequence[tuple[str, str, T]]) -> dict[str, T]
 
 def _spelt(test: str | type[Evaluation]) -> tuple[type[Evaluation], dict[str, Any]]:
     if isinstance(test, type):
+        if not issubclass(test, Evaluation):
+            raise XkdError(f"tests: the class {test.__name__} found; expected a subclass of xkd_eval.Evaluation")
         return test, {}
-    if not isinstance(test, str):
-        raise XkdError(f"tests: got {test!r}; expected names that `xkd-eval tests` lists")
     name, text = name_and_rest(test)
     kind = TESTS[name]
     return kind, written_options(kind.Options, text, f"tests {name}")

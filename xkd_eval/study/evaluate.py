@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from xkd_eval.arguments import public
 from xkd_eval.devices import process_state
 from xkd_eval.errors import XkdError
+from xkd_eval.escapes import csv_bytes
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.perturbation.test import PerturbationTest
 from xkd_eval.evaluations.segmentation.test import SegmentationTest
@@ -24,6 +26,7 @@ from xkd_eval.study.stream import Progress
 from xkd_eval.study.work import KeptMaps
 
 
+@public(model="models", explainer="explainers")
 def evaluate(
     models: Models,
     data: Data = "embedded",
@@ -64,7 +67,7 @@ def evaluate(
         ['cam', 'random']
     """
     kinds = one_or_several("tests", tests, (str, type, Evaluation))
-    run, chosen = read_options(options, kinds)
+    run, chosen = read_options(options, kinds, ("explainers", "tests", "masks", "runs", "progress"))
     if run.save_maps is not None:
         raise XkdError("save_maps: keeps one model's maps; use perturbation_test or segmentation_test")
     named = name_models(models)
@@ -92,6 +95,7 @@ def evaluate(
     return study
 
 
+@public(models="model", explainers="explainer")
 def perturbation_test(
     model: Model,
     data: Data = "embedded",
@@ -124,6 +128,7 @@ def perturbation_test(
     return evaluate_one(PerturbationTest, model, data, explainer=explainer, progress=progress, **options)
 
 
+@public(models="model", explainers="explainer")
 def segmentation_test(
     model: Model,
     data: Data = "embedded",
@@ -171,7 +176,7 @@ def evaluate_one(
         model, data, explainer, progress: as for `perturbation_test`.
         options: the test's, and those of RunOptions; `output` is the run's directory, "auto" one under runs/.
     """
-    run, chosen = read_options({"figures": True, **options}, [test])
+    run, chosen = read_options({"figures": True, **options}, [test], ("explainer", "progress"))
     inputs = StudyInputs.load(name_models(model), run)
     made = tests_of([test], inputs.rules, chosen)
     sets = sets_for(made, open_data(data, run, run.labels), None)
@@ -196,6 +201,6 @@ def _write_scores(study: Study, output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
         with replacing(output / "scores.csv") as file:
-            file.write(study.scores.to_csv(index=False).encode())
+            file.write(csv_bytes(study.scores))
     except OSError as error:
         raise XkdError(f"output {output}: cannot be written ({error.strerror or error})") from None

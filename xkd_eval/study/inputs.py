@@ -14,6 +14,7 @@ from xkd_eval.datasets import ImageDataset, limit, open_dataset, resolve_labels
 from xkd_eval.errors import XkdError, renamed
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import Rules, shared_rules
+from xkd_eval.foreign import short
 from xkd_eval.study.models import NamedModel
 from xkd_eval.study.options import RunOptions
 
@@ -117,7 +118,9 @@ def open_data(data: Data, options: RunOptions, labels: Path | None = None) -> Im
         options: of the study.
         labels: a file of labels for a flat image archive.
     """
-    dataset = data if isinstance(data, ImageDataset) else open_dataset(str(data), labels=labels)
+    if not isinstance(data, str | Path | ImageDataset):
+        raise XkdError(f"data: {short(data)} found; expected a path, the name of a data set or an ImageDataset")
+    dataset = data if isinstance(data, ImageDataset) else open_dataset(data, labels=labels)
     return dataset if options.limit is None else limit(dataset, options.limit, options.seed)
 
 

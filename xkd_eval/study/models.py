@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
+from xkd_eval.arguments import listed
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import is_there, short
 
 Model = str | Path | nn.Module
 """What `load_classifier` takes."""
@@ -37,7 +40,7 @@ class NamedModel:
     @property
     def is_run(self) -> bool:
         """Whether it is a directory."""
-        return not isinstance(self.model, nn.Module) and Path(self.model).is_dir()
+        return not isinstance(self.model, nn.Module) and is_there(self.model, Path.is_dir)
 
 
 def name_models(models: Models) -> list[NamedModel]:
@@ -50,13 +53,9 @@ def name_models(models: Models) -> list[NamedModel]:
     Raises:
         XkdError: none, or two of one name.
     """
-    if isinstance(models, Model):
-        models = [models]
-    if not models:
+    grouped = _from_mapping(models) if isinstance(models, Mapping) else _from_sequence(_listed(models, "models"))
+    if not grouped:
         raise XkdError("models: none given; expected at least one")
-    if isinstance(models, Mapping) and (empty := [name for name, given in models.items() if given in ([], ())]):
-        raise XkdError(f"models: none given for {empty[0]!r}; expected at least one")
-    grouped = _from_mapping(models) if isinstance(models, Mapping) else _from_sequence(models)
     found = [
         NamedModel(group if len(members) == 1 else f"{group} ({place})", group, model)
         for group, members in grouped.items()
@@ -70,7 +69,23 @@ def name_models(models: Models) -> list[NamedModel]:
 
 
 def _from_mapping(models: Mapping[str, Model | Sequence[Model]]) -> dict[str, list[Model]]:
-    return {name: [given] if isinstance(given, Model) else list(given) for name, given in models.items()}
+    for name, given in models.items():
+        if not isinstance(name, str) or not name or name != _encodable(name):
+            raise XkdError(f"models: one is called {short(name)}; expected a text")
+        if isinstance(given, list | tuple) and not given:
+            raise XkdError(f"models: none given for {short(name)}; expected at least one")
+    return {name: _listed(given, f"models: {short(name)}") for name, given in models.items()}
+
+
+def _listed(models: Any, where: str) -> list[Model]:
+    """One or several as a list."""
+    given = [models] if isinstance(models, Model) else listed(models)
+    if given is None:
+        raise XkdError(f"{where}: {short(models)} found; expected a name, a path, a module or several of them")
+    for model in given:
+        if not isinstance(model, Model):
+            raise XkdError(f"{where}: {short(model)} found among them; expected names, paths and modules")
+    return given
 
 
 def _from_sequence(models: Sequence[Model]) -> dict[str, list[Model]]:
@@ -93,13 +108,18 @@ def _from_sequence(models: Sequence[Model]) -> dict[str, list[Model]]:
 
 def _name_of(model: Model) -> str:
     if isinstance(model, Classifier):
-        return model.name
-    return type(model).__name__ if isinstance(model, nn.Module) else _short(str(model))
+        return _encodable(model.name)
+    return type(model).__name__ if isinstance(model, nn.Module) else _encodable(_short(str(model)))
+
+
+def _encodable(name: str) -> str:
+    """A name that tables can hold: that of a file need not be UTF-8."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _named(given: Model) -> tuple[str | None, Model]:
     """ "kd=runs/kd/student.pt" in two; a file whose own name holds the sign is one."""
-    if not isinstance(given, str) or Path(given).exists():
+    if not isinstance(given, str) or is_there(given):
         return None, given
     name, separator, model = given.partition("=")
     return (name, model) if separator and name and not {"/", ":"} & set(name) else (None, given)
@@ -111,4 +131,4 @@ def _short(model: str) -> str:
     if path.suffix in (".pt", ".pth"):
         generic = path.stem in ("student", "best", "last") and path.parent.name
         return path.parent.name if generic else path.stem
-    return path.name if path.is_dir() else model.removeprefix("embedded/").replace("/", " ")
+    return path.name if is_there(path, Path.is_dir) else model.removeprefix("embedded/").replace("/", " ")

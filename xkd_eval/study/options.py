@@ -6,14 +6,19 @@ import inspect
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from xkd_eval.errors import XkdError, check_choice
+from xkd_eval.arguments import Within, fields_taken
+from xkd_eval.errors import XkdError
 
 PREPROCESS = ("size", "resize", "interpolation", "mean", "std", "channel_order", "value_range", "crop_fraction")
 """The options that correct a model's Preprocess."""
+
+
+Side = Annotated[int, Within(1, 2**15)]
+"""Of a network's input, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,9 @@ class RunOptions:
     class_map: Path | None = None
     maps: Path | None = None
     save_maps: Path | None = None
-    limit: int | None = None
+    limit: Annotated[int, Within(1)] | None = None
 
-    size: int | tuple[int, int] | None = None
+    size: Side | tuple[Side, Side] | None = None
     resize: Literal["squash", "crop"] | None = None
     interpolation: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] | None = None
     mean: float | tuple[float, ...] | None = None
@@ -86,23 +91,18 @@ class RunOptions:
     figures: bool | None = None
     device: str = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
-    models_at_once: int | None = None
-    workers: int | None = None
-    batch_size: int = 32
-    seed: int = 0
+    models_at_once: Annotated[int, Within(1)] | None = None
+    workers: Annotated[int, Within(0)] | None = None
+    batch_size: Annotated[int, Within(1, 2**31 - 1)] = 32
+    seed: Annotated[int, Within(0, 2**63 - 1)] = 0
     strict: bool = False
 
     def __post_init__(self) -> None:
-        check_choice("precision", self.precision, ("fp32", "bf16"))
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise XkdError(f"seed: got {self.seed!r}; expected a whole number")
-        if self.maps is not None and self.save_maps is not None and Path(self.maps) == Path(self.save_maps):
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, value in fields_taken(RunOptions, given).items():
+            object.__setattr__(self, name, value)
+        if self.maps is not None and self.save_maps is not None and self.maps.resolve() == self.save_maps.resolve():
             raise XkdError(f"save_maps: '{self.save_maps}' is the folder that `maps` are read from; give another")
-        least = {"batch_size": 1, "workers": 0, "models_at_once": 1, "limit": 1}
-        for name, minimum in least.items():
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < minimum):
-                raise XkdError(f"{name}: got {value!r}; expected a whole number of at least {minimum}")
 
     @property
     def overrides(self) -> dict[str, Any]:

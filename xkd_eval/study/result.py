@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xkd_eval.errors import XkdError
+from xkd_eval.escapes import visible
 from xkd_eval.evaluations import TESTS
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.scores import Columns, ScoreSpec, to_columns
@@ -124,7 +125,8 @@ class EvaluationResult:
     def __repr__(self) -> str:
         shown = ", ".join(f"{spec.title} {_figure(spec, found)}" for spec, found in self._shown()[:3])
         where = f", in {self.directory}" if self.directory else ""
-        return f"<{self.test_name} of {self.model}, {self.maps}, {self.summary['n_images']:,} images: {shown}{where}>"
+        images = f"{self.summary['n_images']:,} images"
+        return visible(f"<{self.test_name} of {self.model}, {self.maps}, {images}: {shown}{where}>")
 
     def _repr_html_(self) -> str:
         return _html(self.scores, f"{self.test.title} of {self.model}, {self.summary['n_images']:,} images")
@@ -202,7 +204,8 @@ class Study:
     def __repr__(self) -> str:
         tests = dict.fromkeys(result.test_name for result in self.results)
         maps = dict.fromkeys(result.maps for result in self.results)
-        return f"<Study of {', '.join(self.models)}: {', '.join(tests)}; maps {', '.join(maps)}; see .scores, .plot()>"
+        what = f"{', '.join(self.models)}: {', '.join(tests)}; maps {', '.join(maps)}"
+        return visible(f"<Study of {what}; see .scores, .plot()>")
 
     def _repr_html_(self) -> str:
         return _html(self.scores, repr(self).strip("<>"))

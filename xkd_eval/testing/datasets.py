@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from xkd_eval.arguments import public
 from xkd_eval.datasets import ImageDataset, Sample, open_dataset
 from xkd_eval.datasets.base import hash_of
 from xkd_eval.errors import UnreadableImageError
@@ -16,6 +17,7 @@ from xkd_eval.errors import UnreadableImageError
 _LABEL_TYPES = {"index": int, "wordnet": str, "name": str}
 
 
+@public(data="dataset", path="dataset")
 def check_dataset(dataset: str | ImageDataset, samples: int = 8) -> None:
     """Check what every evaluation relies on in a data set.
 

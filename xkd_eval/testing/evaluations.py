@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from xkd_eval.arguments import public
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.datasets import ImageDataset
@@ -19,6 +20,7 @@ from xkd_eval.study.result import EvaluationResult, Study
 _IMAGES = 6
 
 
+@public()
 def check_test(
     test: str | type[Evaluation] | Evaluation,
     dataset: ImageDataset | None = None,

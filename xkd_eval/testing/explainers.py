@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from xkd_eval.arguments import public
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import ExplainerError
 from xkd_eval.explainers import Context, Explainer, as_explainer
@@ -25,6 +26,7 @@ from xkd_eval.testing.networks import small_classifier
 _BATCH = 3
 
 
+@public()
 def check_explainer(explainer: str | Explainer, classifier: Classifier | None = None) -> None:
     """Check what every evaluation relies on in an explainer.
 

@@ -2,9 +2,13 @@
 
 import pytest
 
-from distill.data.splits import _classes
+from distill.data.cache import decoded
+from distill.data.photographs import _Crops
+from distill.data.splits import Labelled, _classes
+from distill.recipe.schema import WorkerData
 from distill.training.train import train
 from tests.distill.conftest import write_cifar10
+from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.errors import XkdError
 
@@ -59,3 +63,11 @@ def test_indices_that_would_be_logits_of_nothing(labels, message):
 def test_a_class_without_an_image_stays_where_the_set_has_names():
     assert _classes(Numbered([0, 2], ("a", "b", "c"))).count == 3
     assert _classes(Numbered([1, 0])).count == 2
+
+
+def test_a_set_that_fails_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(XkdError, match=r"^data: numbered: 0: loading fails \(NotImplementedError"):
+        decoded(Numbered([0]), Preprocess())
+    crops = _Crops(Labelled(Numbered([0]), [0]), Preprocess(), 0, WorkerData(loader="workers", path="x"))
+    assert crops[0, 0].startswith("data: numbered: 0: loading fails (NotImplementedError")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from torch import Tensor, nn
 
+from xkd_eval.arguments import Within, public
 from xkd_eval.classifiers.architectures import resnet
 from xkd_eval.errors import XkdError
 from xkd_eval.registry import Registry, described, nearest, parameters
@@ -39,6 +40,7 @@ ARCHITECTURES: Registry[Builder] = Registry(
 """Builders of networks by name."""
 
 
+@public()
 def register_architecture(name: str) -> Callable[[_B], _B]:
     """Decorator of an nn.Module, or of a function that returns one: make it known as an architecture.
 
@@ -76,7 +78,8 @@ def names() -> list[str]:
     return ARCHITECTURES.names()
 
 
-def build(name: str, num_classes: int, **arguments: Any) -> nn.Module:
+@public()
+def build(name: str, num_classes: Annotated[int, Within(1)], **arguments: Any) -> nn.Module:
     """A randomly initialised network: (B, 3, H, W) normalised -> (B, num_classes) logits.
 
     In the CIFAR families the last spatial map is the output of a module, globally averaged and followed by the Linear
@@ -97,8 +100,6 @@ def build(name: str, num_classes: int, **arguments: Any) -> nn.Module:
     for argument in arguments:
         if argument not in taken and not open_ended:
             raise XkdError(f"{name}: unknown argument {argument!r}; {nearest(argument, list(taken))}")
-    if num_classes < 1:
-        raise XkdError(f"num_classes: {num_classes} found; expected at least 1")
     try:
         module = builder(num_classes=num_classes, **arguments)
     except XkdError:

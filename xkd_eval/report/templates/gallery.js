@@ -11,12 +11,16 @@
     for (const photo of card.querySelectorAll(".layers .photo")) photo.src = source;
   }
 
-  const disagreement = (card) =>
-    model.value === ""
-      ? Number(card.dataset.disagreement)
-      : 1 - Number(card.dataset.agreements.split(" ")[Number(model.value)]);
+  // Where it is undefined, as between maps without a rank, the card comes last.
+  const disagreement = (card) => {
+    const found =
+      model.value === ""
+        ? Number(card.dataset.disagreement)
+        : 1 - Number(card.dataset.agreements.split(" ")[Number(model.value)]);
+    return Number.isNaN(found) ? -Infinity : found;
+  };
   const text = (key) => (a, b) => a.dataset[key].localeCompare(b.dataset[key], "en", { numeric: true });
-  const most = (a, b) => disagreement(b) - disagreement(a);
+  const most = (a, b) => disagreement(b) - disagreement(a) || 0; // two infinities differ by NaN
   const orders = {
     most,
     least: (a, b) => most(b, a),
