@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -192,3 +193,9 @@ def test_a_seed_gives_the_same_mutants(tmp_path, name):
     blocks = [[(mutant.how, dict(mutant.files)) for mutant in group.block(seed, 1)] for seed in (0, 0, 1)]
     assert blocks[0] == blocks[1] != blocks[2]
     assert len({how for how, _ in blocks[0]}) > len(blocks[0]) / 2
+
+
+def test_what_is_said_to_attack_a_promise_exists():
+    named = re.findall(r"`((?:tests|benchmarks)/\S+\.py)`", (BENCHMARKS.parent / "docs" / "reliability.md").read_text())
+    assert len(named) > 20
+    assert not [path for path in named if not (BENCHMARKS.parent / path).is_file()]
