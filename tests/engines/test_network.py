@@ -72,5 +72,5 @@ class Stumbling(Blackened):
 def test_no_test_counts_answers_that_are_not_finite(classifier, test):
     images = EmbeddedDataset("test", size=3)
     options = {"explainers": "random"} if test == "perturbation" else {}
-    with pytest.raises(XkdError, match=r"^model: net gives logits that are not finite on images made of those from"):
+    with pytest.raises(XkdError, match=r"^models: net gives logits that are not finite on images made of those from"):
         evaluate(classifier, images, tests=[test], **options)
