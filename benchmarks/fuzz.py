@@ -68,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             groups, tasks_of(names, given.count), given.seed, given.jobs, Path(folder)
         ):
             counts[name][outcome.kind] += 1
+            done += 1
+            if done % 20_000 == 0:
+                print(f"{done:,} of {len(names) * given.count:,}", file=sys.stderr, flush=True)
             if outcome.kind in BAD:
                 failures.setdefault((name, f"{outcome.kind}: {outcome.place}"), []).append((index, outcome))
         _report(groups, counts, failures, given, time.monotonic() - started)
