@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Callable
 from typing import Any, NoReturn, get_args
 
 import torch
@@ -13,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from distill.methods.base import Method, Pass, Requirement
 from distill.methods.registry import METHODS, create_method
+from xkd_eval.errors import XkdError
 
 _BATCH, _CLASSES, _SIZE = 5, 6, 16
 _DATASET_SIZE = 20
@@ -25,7 +27,8 @@ def check_method(method: str | type[Method], **options: Any) -> None:
     whose names begin with its own, their sum is not zero, and the student gets a gradient while the teacher gets none.
     What it says twice is the same, also when another one was loaded from its state. Every parameter of its own that
     requires a gradient gets one. Losses of bfloat16 passes are float32. With `capturable` a step holds no operation
-    that waits for a GPU, draws at random, or has a shape that depends on values.
+    that waits for a GPU, draws at random, or has a shape that depends on values. Its losses are finite for as few
+    images, and as few classes, as it says that it needs.
 
     Args:
         method: what a recipe names, "exp_kd" or "py:package.module:Class", or the class itself.
@@ -41,7 +44,11 @@ def check_method(method: str | type[Method], **options: Any) -> None:
     """
     kind = METHODS[method] if isinstance(method, str) else method
     _check_description(kind)
-    made, fresh = (create_method(method, **options) if isinstance(method, str) else kind(**options) for _ in range(2))
+
+    def make() -> Method:
+        return create_method(method, **options) if isinstance(method, str) else kind(**options)
+
+    made, fresh = make(), make()
     student, teacher = _Network(8, seed=1), _Network(12, seed=2).requires_grad_(False)
     images = torch.randn(_BATCH, 3, _SIZE, _SIZE, generator=torch.Generator().manual_seed(3))
     if not kind.requires:
@@ -59,6 +66,8 @@ def check_method(method: str | type[Method], **options: Any) -> None:
     _check_half(made, student, teacher, images)
     if kind.capturable:
         _check_capturable(made, student, teacher, images)
+    _check_needs(make, kind.needs_images, _CLASSES)
+    _check_needs(make, max(_BATCH, kind.needs_images), kind.needs_classes)
 
 
 class UncapturableOperations(TorchDispatchMode):
@@ -94,13 +103,13 @@ class UncapturableOperations(TorchDispatchMode):
 class _Network(nn.Module):
     """Two stages before their ReLU as taps, a smooth last map, its average and a linear head."""
 
-    def __init__(self, channels: int, seed: int) -> None:
+    def __init__(self, channels: int, seed: int, classes: int = _CLASSES) -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.first = nn.Conv2d(3, channels // 2, 3, padding=1)
             self.second = nn.Conv2d(channels // 2, channels, 3, stride=4, padding=1)
-            self.head = nn.Linear(channels, _CLASSES)
+            self.head = nn.Linear(channels, classes)
 
     def run(self, images: Tensor) -> Pass:
         """(B, 3, H, W) -> Pass with everything that a method may require; its images are in the graph."""
@@ -114,9 +123,9 @@ class _Network(nn.Module):
         return Pass(logits, features, self.head.weight, self.head.bias, taps, images)
 
 
-def _labels() -> tuple[Tensor, Tensor]:
+def _labels(batch: int = _BATCH, classes: int = _CLASSES) -> tuple[Tensor, Tensor]:
     """Class indices (B,), and places in the training set (B,)."""
-    return torch.arange(_BATCH) % _CLASSES, torch.arange(_BATCH)
+    return torch.arange(batch) % classes, torch.arange(batch)
 
 
 def _losses(method: Method, student: Pass, teacher: Pass) -> dict[str, Tensor]:
@@ -133,6 +142,9 @@ def _check_description(kind: type[Method]) -> None:
     known = get_args(Requirement)
     if unknown := [need for need in kind.requires if need not in known]:
         _fail(kind, f"it requires {unknown[0]!r}; expected some of {', '.join(map(repr, known))}")
+    for need in ("needs_images", "needs_classes"):
+        if type(getattr(kind, need)) is not int or getattr(kind, need) < 1:
+            _fail(kind, f"{need} is {getattr(kind, need)!r}; expected an integer of at least 1")
 
 
 def _check_losses(method: Method, losses: Any) -> None:
@@ -181,6 +193,22 @@ def _check_capturable(method: Method, student: _Network, teacher: _Network, imag
         _total(method(*passes, *_labels())).backward()
     if operations.found:
         _fail(method, f"a CUDA graph cannot hold {', '.join(sorted(operations.found))}; set capturable = False")
+
+
+def _check_needs(make: Callable[[], Method], batch: int, classes: int) -> None:
+    method = make()
+    student, teacher = _Network(8, seed=1, classes=classes), _Network(12, seed=2, classes=classes).requires_grad_(False)
+    images = torch.randn(batch, 3, _SIZE, _SIZE, generator=torch.Generator().manual_seed(4))
+    where = f"by a batch of {batch} and {classes} classes"
+    try:
+        method.setup(student.run(images), teacher.run(images), max(_DATASET_SIZE, batch))
+        losses = method(student.run(images), teacher.run(images), *_labels(batch, classes))
+    except XkdError:  # an option that needs more says so itself
+        return
+    except Exception as error:
+        _fail(method, f"{where} it fails ({error}); set needs_images and needs_classes to what it needs")
+    if bad := [name for name, loss in losses.items() if not bool(loss.isfinite())]:
+        _fail(method, f"{where} the loss {bad[0]!r} is not finite; set needs_images and needs_classes to what it needs")
 
 
 def _check_equal(method: Method, found: dict[str, Tensor], expected: dict[str, Tensor], violated: str) -> None:

@@ -1,12 +1,16 @@
-"""Files that appear whole or not at all, and one line of fitting advice where they cannot be written."""
+"""Files that appear whole or not at all, one line of fitting advice where they cannot be, directories that are held."""
 
 import errno
+import multiprocessing
 import os
+import subprocess
+import sys
+import time
 
 import pytest
 
 from xkd_eval.errors import XkdError
-from xkd_eval.files import replacing, writing
+from xkd_eval.files import locked, replacing, writing
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -40,6 +44,61 @@ def test_two_writers_do_not_meet(tmp_path):
 
 def test_the_folder_must_exist(tmp_path):
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "none" / "a.bin"):
+        pass
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from xkd_eval.files import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_directory_is_one_process_s_until_it_ends_however_it_ends(tmp_path):
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(XkdError, match=rf"output: '.*' is in use by another process \(number {holder.pid}\)"):
+            locked(tmp_path).__enter__()
+    finally:
+        holder.kill()
+        holder.communicate()
+    with locked(tmp_path):
+        pass
+
+
+def test_a_directory_is_held_once_within_a_process_and_given_back(tmp_path):
+    with locked(tmp_path / "new"), pytest.raises(XkdError, match=rf"runs: .*number {os.getpid()}"):
+        locked(tmp_path / "new", "runs").__enter__()
+    with locked(tmp_path / "new"):
+        pass
+
+
+def test_a_forked_process_does_not_keep_its_parents_directory(tmp_path):
+    """As a decoding process does that outlives a training by the seconds until it notices."""
+    with locked(tmp_path):
+        context = multiprocessing.get_context("fork")
+        ready = context.Event()
+        child = context.Process(target=lambda: ready.set() or time.sleep(600))
+        child.start()
+        assert ready.wait(60)
+    try:
+        with locked(tmp_path):
+            pass
+    finally:
+        child.kill()
+        child.join()
+
+
+def test_a_disk_that_knows_no_locks_is_used_without(tmp_path, monkeypatch):
+    def unsupported(file, operation):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    with locked(tmp_path), locked(tmp_path):
         pass
 
 

@@ -1,17 +1,24 @@
-"""Files that appear whole or not at all, and what to do where they cannot be written."""
+"""Files that appear whole or not at all, what to do where they cannot be written, and directories that are held."""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reason
+
+LOCK = ".lock"
+"""The file in a directory that the process that writes there holds; it stays behind, and means nothing then."""
+
+# Open files whose lock this process holds: a forked one has to let go of them.
+_HELD: set[IO[str]] = set()
 
 _ADVICE = {
     errno.ENOSPC: "make room on that disk",
@@ -79,3 +86,68 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(directory: Path, what: str = "output") -> Iterator[None]:
+    """Hold a directory for this process, so that no other one writes there at the same time.
+
+    The operating system gives it back when the process ends, however it ends: nothing stale is left to remove. The
+    directory is created where absent; it may be removed within.
+
+    Args:
+        directory: to hold.
+        what: the argument that named it, which begins the message.
+
+    Raises:
+        XkdError: another process holds it, or this one in another place; the message names it where it is known.
+        OSError: the directory cannot be created or written to.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    # Python opens files so that programs that this one starts do not inherit them, and with them the lock.
+    with (directory / LOCK).open("a+") as file:
+        if not _taken(file):
+            file.seek(0)
+            raise XkdError(
+                f"{what}: {str(directory)!r} is in use by another process ({_holder(file.read(100))}), which writes "
+                "there; wait until it has ended, or choose another directory"
+            )
+        file.truncate(0)
+        file.write(f"{os.getpid()} {socket.gethostname()}")
+        file.flush()
+        _HELD.add(file)
+        try:
+            yield
+        finally:
+            _HELD.discard(file)
+
+
+def _taken(file: IO[str]) -> bool:
+    """Take the lock, or return False where another holds it."""
+    import fcntl  # of Linux and macOS alone, while `replacing` works everywhere
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a network disk that knows no locks: unguarded rather than unusable
+        pass
+    return True
+
+
+def _leave_to_parent() -> None:
+    """In a forked process, as those that decode are: it must not keep a lock after its parent was killed."""
+    for file in _HELD:
+        file.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+def _holder(written: str) -> str:
+    """Who holds a lock, by what it left in the file."""
+    number, _, host = written.partition(" ")
+    if not (number.isascii() and number.isdecimal()):
+        return "which one is not known"
+    return f"number {number}" + (f" on {host}" if host != socket.gethostname() else "")

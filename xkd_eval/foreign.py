@@ -194,6 +194,7 @@ def _explained(fault: Any, kind: type) -> str:
     from xkd_eval.registry import nearest
 
     message = fault["msg"].removeprefix("Value error, ")
+    message = message.partition(" or instance of ")[0].partition(" or object to ")[0]
     if fault["type"] == "missing":
         return "missing; add it"
     if fault["type"] == "value_error":
@@ -203,5 +204,8 @@ def _explained(fault: Any, kind: type) -> str:
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = [field.name for field in fields(kind)] if is_dataclass(kind) else list(json_schema(kind)["properties"])
         return f"nothing reads it; {nearest(str(fault['loc'][-1]), known)}" if len(fault["loc"]) == 1 else "unknown"
-    found = "" if fault["type"] == "union_tag_invalid" else f"{short(fault['input'])} found; "
-    return found + message[0].lower() + message[1:]
+    if fault["type"] == "union_tag_invalid":
+        context = fault["ctx"]
+        expected = context["expected_tags"].replace("'", "")
+        return f"{context['discriminator'].strip(chr(39))}: {short(context['tag'])} found; expected one of {expected}"
+    return f"{short(fault['input'])} found; " + message[0].lower() + message[1:]

@@ -29,7 +29,7 @@ def written_options(kind: type, text: str, where: str) -> dict[str, Any]:
     for part in filter(None, map(str.strip, _BETWEEN_OPTIONS.split(text))):
         option, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
-            raise XkdError(f"{where}: {part!r} found; expected option=value, separated by commas")
+            raise XkdError(f"{where}: {part!r:.100} found; expected option=value, separated by commas")
         check_option(kind, option, where)
         if option in options:
             raise XkdError(f"{where}: {option} is given twice; leave one out")
@@ -41,12 +41,12 @@ def check_option(kind: type, option: str, where: str) -> None:
     """Raise XkdError where a dataclass has no such field."""
     taken = [field.name for field in fields(kind)]
     if option not in taken:
-        raise XkdError(f"{where}: unknown option {option!r}; {nearest(option, taken)}")
+        raise XkdError(f"{where}: unknown option {option!r:.100}; {nearest(option, taken)}")
 
 
 def _read(kind: type, option: str, text: str, where: str) -> Any:
     """A value as the option's type; "none" where that is one of its types, "(a,b)" for several."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
 
     hint = get_type_hints(kind)[option]
     kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
@@ -56,7 +56,7 @@ def _read(kind: type, option: str, text: str, where: str) -> Any:
     if any(get_origin(one) in (tuple, list) for one in kinds):
         value = [part.strip() for part in text.strip("()[] ").split(",") if part.strip()]
     try:
-        return TypeAdapter(hint).validate_python(value)
+        return TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
     except ValidationError as error:
         expected = error.errors()[0]["msg"].removeprefix("Input should be ").partition(", unable")[0]
-        raise XkdError(f"{where}: {option} is {text!r}; expected {expected}") from None
+        raise XkdError(f"{where}: {option} is {text!r:.100}; expected {expected}") from None

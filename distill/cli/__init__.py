@@ -34,5 +34,5 @@ app.command(cls=Command, epilog=EXPORT_EXAMPLES)(export)
 
 
 def main() -> NoReturn:
-    """The console script: one-line errors on stderr with exit code 2; 130 after an interruption."""
+    """The console script: one-line errors on stderr with exit code 2; 130 after Ctrl-C, 143 after SIGTERM."""
     run(app, report=report)

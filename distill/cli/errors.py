@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 from distill.runs.interruption import TrainingInterruptedError
 from distill.runs.launch import is_first_process, reported
-from xkd_eval.cli.console import INTERRUPTED
+from xkd_eval.cli.console import SIGNALLED, say
 from xkd_eval.errors import XkdError
 
 
@@ -17,10 +15,10 @@ def report(error: XkdError) -> bool:
         Whether it is said, or will be.
 
     Raises:
-        SystemExit: with 130, after an interruption.
+        SystemExit: with 130 after Ctrl-C, 143 after SIGTERM.
     """
     if not isinstance(error, TrainingInterruptedError):
         return reported(error)
     if not reported(error) and is_first_process():
-        print(error, file=sys.stderr)
-    raise SystemExit(INTERRUPTED)
+        say(str(error))
+    raise SystemExit(SIGNALLED + error.number)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from distill.cli.errors import report
+from distill.runs.interruption import TrainingInterruptedError
 from distill.runs.job import TrainingJob, read_jobs
-from xkd_eval.cli.console import BAD_INPUT
+from xkd_eval.cli.console import end
 from xkd_eval.errors import XkdError
 
 if TYPE_CHECKING:
@@ -38,6 +40,12 @@ def make(jobs: Sequence[TrainingJob]) -> list[Outcome]:
                     progress=progress,
                 )
             outcomes.append(Outcome(job.name, made.result))
+    except KeyboardInterrupt as error:
+        leave(together=False)
+        raise TrainingInterruptedError(
+            "stopped at once; what was saved before is kept: the same command with `resume` continues",
+            getattr(error, "number", signal.SIGINT),
+        ) from None
     except BaseException:
         leave(together=False)
         raise
@@ -46,16 +54,14 @@ def make(jobs: Sequence[TrainingJob]) -> list[Outcome]:
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
-    """Make the trainings of a file and exit: 0, 2 with one line on stderr, or 130 after an interruption."""
-    try:
-        if len(arguments) != 1:
-            raise XkdError("job: expected one file of trainings")
-        make(read_jobs(Path(arguments[0])))
-    except XkdError as error:
-        if not report(error):
-            print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(BAD_INPUT) from None
-    raise SystemExit(0)
+    """Make the trainings of a file and exit: 0, 2 with one line on stderr, 130 after Ctrl-C or 143 after SIGTERM."""
+    end(lambda: _make_file(arguments), report)
+
+
+def _make_file(arguments: Sequence[str]) -> None:
+    if len(arguments) != 1:
+        raise XkdError("job: expected one file of trainings")
+    make(read_jobs(Path(arguments[0])))
 
 
 if __name__ == "__main__":

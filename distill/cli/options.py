@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import short
 
 WHAT = "What is trained"
 HOW = "How it runs"
@@ -86,6 +87,6 @@ def seed_numbers(text: str | None) -> tuple[int, ...]:
     if text is None:
         return ()
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
-        raise XkdError(f"seeds: {text!r} found; expected different whole numbers, such as 0,1,2")
+    if not all(part.isdecimal() and len(part) < 19 for part in parts) or len(set(parts)) < len(parts):
+        raise XkdError(f"seeds: {short(text)} found; expected different whole numbers, such as 0,1,2")
     return tuple(int(part) for part in parts)

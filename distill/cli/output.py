@@ -16,8 +16,7 @@ from rich.table import Table
 from distill.runs.launch import is_first_process
 from xkd_eval.cli.console import console, errors
 from xkd_eval.cli.output import stderr_bar
-from xkd_eval.errors import XkdError
-from xkd_eval.files import replacing
+from xkd_eval.files import replacing, writing
 
 if TYPE_CHECKING:
     from distill.recipe.files import RecipeFile
@@ -133,12 +132,10 @@ def write_scores(scores: Mapping[str, Scores], path: Path) -> None:
         XkdError: the file cannot be written; a former one survives.
     """
     text = json.dumps({model: found.to_dict() for model, found in scores.items()}, indent=2)
-    try:
+    with writing(f"output {path}:"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
             file.write(f"{text}\n".encode())
-    except OSError as error:
-        raise XkdError(f"output {path}: cannot be written ({error.strerror or error})") from None
 
 
 def print_export(output: Path, difference: float) -> None:

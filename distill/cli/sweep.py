@@ -43,12 +43,11 @@ def sweep(
     from distill.cli.output import print_sweep, sweep_bar
     from distill.runs.sweep import plan_sweep, run_sweep
     from distill.runs.sweep_file import SweepChanges, read_sweep
-    from xkd_eval.cli.console import keeping_what_is_done
 
     directory = output or Path("runs") / file.stem
     changes = SweepChanges(data=data, seeds=o.seed_numbers(seeds), overrides=tuple(overrides or ()))
     planned = plan_sweep(read_sweep(file), directory, changes)
-    with keeping_what_is_done(), sweep_bar() as progress:
+    with sweep_bar() as progress:
         result = run_sweep(planned, directory, jobs, device=device, capture=capture, progress=progress)
     print_sweep(result, directory)
     if result.failed:

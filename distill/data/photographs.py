@@ -15,7 +15,7 @@ from distill.data.batches import LabelledBatch, ProcessRank
 from distill.data.splits import Labelled
 from distill.recipe.schema import Recipe, WorkerData
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.datasets.loader import Item, load_sample, stream
+from xkd_eval.datasets.loader import Item, leave_signals_to_parent, load_sample, stream
 from xkd_eval.errors import XkdError
 
 
@@ -50,6 +50,7 @@ class TrainingPhotographs:
             collate_fn=_collate,
             pin_memory=device.type == "cuda",
             persistent_workers=data.workers > 0,
+            worker_init_fn=leave_signals_to_parent,
         )
 
     def batches(self, epoch: int, first_step: int) -> Iterator[LabelledBatch]:

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from distill.methods.gather import processes
 from xkd_eval.cam import class_activation_maps
 from xkd_eval.errors import XkdError
 
@@ -110,6 +111,9 @@ class Method(nn.Module, ABC):
             means that the teacher runs with gradients, its parameters frozen.
         capturable: whether each step is the same operations on the same shapes, whatever the values and without
             drawing at random, so that a CUDA graph can hold it.
+        needs_images: the fewest in a batch by which its losses are defined and teach something.
+        needs_classes: the same of the classes.
+        gathers: whether it compares the images of all processes' batches, so that those of all count.
         statistics: name to scalar, of the latest batch, to be logged and not trained on.
 
     Example:
@@ -128,6 +132,9 @@ class Method(nn.Module, ABC):
     citation: ClassVar[str]
     requires: ClassVar[frozenset[Requirement]]
     capturable: ClassVar[bool] = True
+    needs_images: ClassVar[int] = 1
+    needs_classes: ClassVar[int] = 2
+    gathers: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,12 +169,14 @@ class Method(nn.Module, ABC):
             Name to scalar. Each name begins with the method's, which alone is the name where there is one loss.
 
         Raises:
-            XkdError: no teacher, or other classes than its own; an option that does not fit the passes.
+            XkdError: no teacher, or other classes than its own; fewer images or classes than the method needs; an
+                option that does not fit the passes.
         """
         if teacher is None:
             if self.requires:
                 raise XkdError(f"teacher: none given; {self.name} distils from one")
             teacher = student
+        self._check_needs(student.logits, labels)
         self._check_classes(student, teacher)
         with torch.autocast(student.logits.device.type, enabled=False):
             if "input gradients" not in self.requires:
@@ -181,6 +190,19 @@ class Method(nn.Module, ABC):
 
     def _build(self, student: Pass, teacher: Pass, dataset_size: int) -> None:
         pass
+
+    def _check_needs(self, logits: Tensor, labels: Tensor) -> None:
+        images, classes = logits.shape
+        if len(labels) != images:
+            raise XkdError(f"labels: {len(labels)} found; expected one for each of {images} images")
+        images *= processes() if self.gathers else 1
+        if images < self.needs_images:
+            raise XkdError(
+                f"{self.name}: a batch of {images} found; it needs {self.needs_images} images or more: "
+                "raise batch_size, or lower accumulate"
+            )
+        if classes < self.needs_classes:
+            raise XkdError(f"{self.name}: logits of {classes} found; it needs {self.needs_classes} classes or more")
 
     def _check_classes(self, student: Pass, teacher: Pass) -> None:
         if "logits" in self.requires and student.logits.shape != teacher.logits.shape:

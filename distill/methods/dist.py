@@ -43,6 +43,8 @@ class Dist(Method):
     name = "dist"
     citation = "Huang et al., NeurIPS 2022; standardise: Sun et al., CVPR 2024"
     requires = frozenset({"logits"})
+    needs_images = 2
+    gathers = True
 
     def __init__(
         self, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0, standardise: bool = False

@@ -16,7 +16,7 @@ def gather_batch(values: Tensor) -> Tensor:
     loss of the whole batch and the gradients of the parameters are averaged over processes, as DDP does, the result is
     the gradient of that loss.
     """
-    if _processes() == 1:
+    if processes() == 1:
         return values
     from torch.distributed.nn.functional import all_gather
 
@@ -29,11 +29,12 @@ def refuse_several_processes(name: str) -> None:
     Raises:
         XkdError: there are several.
     """
-    if _processes() > 1:
-        raise XkdError(f"{name}: {_processes()} processes found; its memory lives in one, so train on one device")
+    if processes() > 1:
+        raise XkdError(f"{name}: {processes()} processes found; its memory lives in one, so train on one device")
 
 
-def _processes() -> int:
+def processes() -> int:
+    """How many there are."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return 1
     return torch.distributed.get_world_size()

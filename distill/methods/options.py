@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import short
 
 _T = TypeVar("_T")
 
 
 def positive(option: str, value: float) -> float:
-    """`value`, if it is a number above zero.
+    """`value`, if it is a finite number above zero.
 
     Raises:
         XkdError: it is not.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise XkdError(f"{option}: {value!r} found; expected a number above 0")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise XkdError(f"{option}: {short(value)} found; expected a number above 0")
     return value
 
 
@@ -28,7 +30,7 @@ def count(option: str, value: int, minimum: int = 1) -> int:
         XkdError: it is not.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise XkdError(f"{option}: {value!r} found; expected an integer of at least {minimum}")
+        raise XkdError(f"{option}: {short(value)} found; expected an integer of at least {minimum}")
     return value
 
 
@@ -39,7 +41,7 @@ def fraction(option: str, value: float) -> float:
         XkdError: it is not.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise XkdError(f"{option}: {value!r} found; expected a number from 0 to below 1")
+        raise XkdError(f"{option}: {short(value)} found; expected a number from 0 to below 1")
     return value
 
 
@@ -50,7 +52,7 @@ def several(option: str, values: Sequence[_T], kind: type[_T]) -> tuple[_T, ...]
         XkdError: they are not; a text is no list of its letters.
     """
     if isinstance(values, str) or not isinstance(values, Sequence) or not all(isinstance(v, kind) for v in values):
-        raise XkdError(f"{option}: {values!r} found; expected a list of {kind.__name__}")
+        raise XkdError(f"{option}: {short(values)} found; expected a list of {kind.__name__}")
     return tuple(values)
 
 
@@ -61,5 +63,5 @@ def one_of(option: str, value: Any, allowed: tuple[Any, ...]) -> Any:
         XkdError: it is not.
     """
     if value not in allowed:
-        raise XkdError(f"{option}: {value!r} found; expected one of {', '.join(map(repr, allowed))}")
+        raise XkdError(f"{option}: {short(value)} found; expected one of {', '.join(map(repr, allowed))}")
     return value

@@ -31,6 +31,8 @@ class Pkt(Method):
     name = "pkt"
     citation = "Passalis & Tefas, ECCV 2018"
     requires = frozenset({"features"})
+    needs_images = 2
+    gathers = True
 
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from distill.methods.base import Method
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import reading, short
 from xkd_eval.registry import Registry, nearest
 
 _M = TypeVar("_M", bound=type[Method])
@@ -74,11 +75,12 @@ def register(method: _M) -> _M:
         ...         log_p = student.logits.log_softmax(1)
         ...         return {"sharpness": -(log_p.exp() * log_p).sum(1).mean()}
     """
-    METHODS.add(method.name, _checked(method))
+    checked = _checked(method)
+    METHODS.add(checked.name, checked)
     return method
 
 
-def create_method(name: str, **options: Any) -> Method:
+def create_method(name: str, /, **options: Any) -> Method:
     """A method with its options.
 
     Args:
@@ -92,5 +94,6 @@ def create_method(name: str, **options: Any) -> Method:
     known = [option for option in inspect.signature(method.__init__).parameters if option != "self"]
     for option in options:
         if option not in known:
-            raise XkdError(f"{name}: unknown option {option!r}; {nearest(option, known)}")
-    return method(**options)
+            raise XkdError(f"{name}: unknown option {short(option)}; {nearest(option, known)}")
+    with reading(f"{name}: it cannot be made by these options", "see what it takes"):
+        return method(**options)

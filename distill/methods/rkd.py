@@ -48,6 +48,8 @@ class Rkd(Method):
     name = "rkd"
     citation = "Park et al., CVPR 2019"
     requires = frozenset({"features"})
+    needs_images = 3  # two have one distance and no angle
+    gathers = True
     capturable = False
 
     def __init__(self, distance: float = 25.0, angle: float = 50.0) -> None:

@@ -29,6 +29,8 @@ class Sp(Method):
     name = "sp"
     citation = "Tung & Mori, ICCV 2019"
     requires = frozenset({"features"})
+    needs_images = 2
+    gathers = True
 
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""

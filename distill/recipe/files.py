@@ -8,18 +8,35 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from distill.recipe.parse import parse_recipe
-from distill.recipe.schema import Recipe
+from distill.recipe.schema import Recipe, Strict
+from distill.recipe.yaml_text import parse_yaml, read_yaml, yaml_text
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import is_writable_name, parsed, short
 from xkd_eval.registry import nearest
 
-_FILE_KEYS = ("description", "extends", "recipe", "variants")
 # A mapping in which one of these differs is another kind of thing: it replaces the former one whole.
 _KINDS = ("name", "loader")
+_MOST_LISTED = 12
+_LONGEST_KEY = 300  # characters; each dot of one is a call within a call
 # Two names of a teacher: giving the one takes the other back.
 _RIVALS = {"recipe": ("model",), "model": ("recipe",)}
+
+
+class _Content(Strict):
+    """What stands in a recipe file; a key without a value is as good as absent.
+
+    Attributes:
+        description: one line.
+        extends: the file, by the name that `load_recipe` takes, whose keys and variants this one changes.
+        recipe: keys of all variants.
+        variants: name to dotted key to value.
+    """
+
+    description: str | None = None
+    extends: str | None = None
+    recipe: dict[str, Any] | None = None
+    variants: dict[str, dict[str, Any] | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,10 +93,11 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     file, variant = _find(name)
     if variant is None and file.variants:
-        raise XkdError(f"recipe: {name!r} has {len(file.variants)} variants; name one: {', '.join(file.names())}")
-    values = file.common
+        names = file.names() if len(file.variants) <= _MOST_LISTED else [*file.names()[:_MOST_LISTED], "..."]
+        raise XkdError(f"recipe: {short(name)} has {len(file.variants)} variants; name one: {', '.join(names)}")
+    values: Mapping[str, Any] = file.common
     for key, value in (file.variants[variant] if variant is not None else {}).items():
-        values = _with(values, key, value, name)
+        values = _changed(values, key, value, name)
     return parse_recipe(_overridden(values, overrides), name)
 
 
@@ -102,20 +120,25 @@ def as_recipe(given: Recipe | str | Path | Mapping[str, Any], overrides: Sequenc
 
 def recipe_text(recipe: Recipe) -> str:
     """A file of one recipe as it was resolved, which `train` takes again."""
-    return yaml.safe_dump({"recipe": recipe.model_dump(mode="json", exclude_none=True)}, sort_keys=False)
+    return yaml_text({"recipe": recipe.model_dump(mode="json", exclude_none=True)})
 
 
 def _overridden(values: Mapping[str, Any], overrides: Sequence[str]) -> Mapping[str, Any]:
     """Nested values with "key=value" texts applied to them in order."""
+    if not isinstance(overrides, list | tuple) or not all(isinstance(override, str) for override in overrides):
+        raise XkdError(f"overrides: {short(overrides)} found; expected a list of texts, such as ['epochs=60']")
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key:
-            raise XkdError(f"overrides: {override!r} found; expected key=value, such as epochs=60")
-        values = _with(values, key, _parsed(text, override), f"overrides {override}")
+            raise XkdError(f"overrides: {short(override)} found; expected key=value, such as epochs=60")
+        value = parse_yaml(text, f"overrides: the value of {short(override)}")
+        values = _changed(values, key, value, f"overrides {short(override)}")
     return values
 
 
 def _find(name: str) -> tuple[RecipeFile, str | None]:
+    if not isinstance(name, str):
+        raise XkdError(f"recipe: {short(name)} found; expected a recipe's name, or a file's")
     path, _, variant = name.partition(".yaml:")
     if name.endswith(".yaml") or variant:
         file = _read(name if not variant else f"{path}.yaml")
@@ -128,12 +151,14 @@ def _find(name: str) -> tuple[RecipeFile, str | None]:
         file = _read(parent)
         return file, _known_variant(file, last)
     known = [recipe for file in shipped_files() for recipe in [file.name, *file.names()]]
-    raise XkdError(f"recipe: {name!r} is unknown; {_few(name, known)}; `xkd-distill recipes` lists all")
+    raise XkdError(f"recipe: {short(name)} is unknown; {_few(name, known)}; `xkd-distill recipes` lists all")
 
 
 def _known_variant(file: RecipeFile, variant: str) -> str:
     if variant not in file.variants:
-        raise XkdError(f"recipe: {file.name!r} has no variant {variant!r}; {nearest(variant, list(file.variants))}")
+        raise XkdError(
+            f"recipe: {file.name!r} has no variant {short(variant)}; {nearest(variant, list(file.variants))}"
+        )
     return variant
 
 
@@ -148,32 +173,25 @@ def _shipped_names() -> Iterator[str]:
         yield path.relative_to(root).with_suffix("").as_posix()
 
 
-def _read(name: str) -> RecipeFile:
+def _read(name: str, extending: tuple[Path, ...] = ()) -> RecipeFile:
+    """A file after its `extends`; `extending` are those that led to it."""
     path = Path(name) if name.endswith(".yaml") else Path(str(files("distill") / "recipes")) / f"{name}.yaml"
-    try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise XkdError(f"recipe: {str(path)!r} does not exist") from None
-    except OSError as error:
-        raise XkdError(f"recipe: {str(path)!r} cannot be read: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise XkdError(f"recipe: {str(path)!r} is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise XkdError(f"recipe: {str(path)!r} holds no mapping; expected the keys {', '.join(_FILE_KEYS)}")
-    for key in content:
-        if key not in _FILE_KEYS:
-            raise XkdError(f"{name}: nothing reads the key {key!r}; {nearest(str(key), list(_FILE_KEYS))}")
-    common, variants = content.get("recipe") or {}, content.get("variants") or {}
-    if content.get("extends"):
-        base = _read(content["extends"])
+    content = parsed(_Content, read_yaml(path, "recipe"), f"recipe: {short(str(path))}")
+    common = content.recipe or {}
+    variants = {variant: keys or {} for variant, keys in (content.variants or {}).items()}
+    for variant in variants:
+        if not is_writable_name(variant):  # its runs lie in a directory of that name
+            raise XkdError(f"recipe: {short(str(path))} has a variant {short(variant)}; expected a name without '/'")
+    if content.extends:
+        if path.resolve() in extending:
+            raise XkdError(f"recipe: {short(str(path))} extends itself; mend `extends`")
+        base = _read(content.extends, (*extending, path.resolve()))
         common = _merged(base.common, common)
         variants = {
-            variant: {**base.variants.get(variant, {}), **(variants.get(variant) or {})}
+            variant: {**base.variants.get(variant, {}), **variants.get(variant, {})}
             for variant in [*base.variants, *variants]
         }
-    return RecipeFile(
-        name, content.get("description", ""), common, {variant: keys or {} for variant, keys in variants.items()}
-    )
+    return RecipeFile(name, content.description or "", common, variants)
 
 
 def _merged(base: Any, change: Any) -> Any:
@@ -189,6 +207,12 @@ def _taken_back(key: str, change: Mapping[str, Any]) -> bool:
     return any(key in _RIVALS.get(given, ()) and value is not None for given, value in change.items())
 
 
+def _changed(values: Mapping[str, Any], key: str, value: Any, source: str) -> Mapping[str, Any]:
+    if len(key) > _LONGEST_KEY:
+        raise XkdError(f"{source}: {short(key)} has {len(key)} characters; expected a key of the recipe")
+    return _with(values, key, value, source)
+
+
 def _with(values: Any, key: str, value: Any, source: str) -> Any:
     """A copy of nested values with the one at a dotted key merged with `value`; losses go by their method's name."""
     if isinstance(values, list | tuple):
@@ -197,7 +221,9 @@ def _with(values: Any, key: str, value: Any, source: str) -> Any:
         head = next((name for name in methods if f"{key}.".startswith(f"{name}.")), key.partition(".")[0])
         rest = key.removeprefix(head).removeprefix(".")
         if head not in methods:
-            raise XkdError(f"{source}: no method {head!r} among the losses of the recipe; {nearest(head, methods)}")
+            raise XkdError(
+                f"{source}: no method {short(head)} among the losses of the recipe; {nearest(head, methods)}"
+            )
         place = methods.index(head)
         return [*values[:place], _with(values[place], rest, value, source) if rest else value, *values[place + 1 :]]
     head, _, rest = key.partition(".")
@@ -206,10 +232,3 @@ def _with(values: Any, key: str, value: Any, source: str) -> Any:
     if rest:
         return {**values, head: _with(values.get(head), rest, value, source)}
     return _merged(values, {head: value})
-
-
-def _parsed(text: str, override: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise XkdError(f"overrides: {override!r} found; the value is no YAML") from None

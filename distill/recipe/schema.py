@@ -9,18 +9,31 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
 )
 
+from xkd_eval.foreign import short
 from xkd_eval.registry import nearest
 
+# A 32-bit count: beyond it arithmetic overflows somewhere, and no training is meant.
+_LARGEST_COUNT = 2**31 - 1
+_LARGEST_PADDING = 1024
+_MOST_WORKERS = 1024
 
-class _Strict(BaseModel):
-    """Unknown keys are errors that name the nearest known one."""
+Count = Annotated[int, Field(gt=0, le=_LARGEST_COUNT)]
+CountOrZero = Annotated[int, Field(ge=0, le=_LARGEST_COUNT)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+_Share = Annotated[float, Field(gt=0, le=1)]
+_Decay = Annotated[float, Field(ge=0, lt=1)]
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+class Strict(BaseModel):
+    """Unknown keys are errors that name the nearest known one; true is no number, and 3.0 and "3" no whole one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -28,11 +41,11 @@ class _Strict(BaseModel):
         unknown = [key for key in values if key not in cls.model_fields] if isinstance(values, Mapping) else []
         if unknown:
             key = str(unknown[0])
-            raise ValueError(f"nothing reads the key {key!r}; {nearest(key, list(cls.model_fields))}")
+            raise ValueError(f"nothing reads the key {short(key)}; {nearest(key, list(cls.model_fields))}")
         return values
 
 
-class Student(_Strict):
+class Student(Strict):
     """The network that is trained, from random weights.
 
     Attributes:
@@ -43,11 +56,11 @@ class Student(_Strict):
     """
 
     architecture: str
-    arguments: dict[str, Any] = {}
-    preprocess: dict[str, Any] = {}
+    arguments: dict[str, JsonValue] = {}
+    preprocess: dict[str, JsonValue] = {}
 
 
-class Teacher(_Strict):
+class Teacher(Strict):
     """The network that is distilled, by one of two names.
 
     Attributes:
@@ -60,7 +73,7 @@ class Teacher(_Strict):
     recipe: str | None = None
     model: str | None = None
     weights: str | None = None
-    preprocess: dict[str, Any] = {}
+    preprocess: dict[str, JsonValue] = {}
 
     @model_validator(mode="after")
     def _one_name(self) -> Teacher:
@@ -80,11 +93,12 @@ class WeightedMethod(BaseModel):
         ramp_epochs: the weight grows in proportion to the epoch until this one.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+    __pydantic_extra__: dict[str, JsonValue]
 
     method: str
     weight: float = Field(default=1.0, gt=0)
-    ramp_epochs: int = Field(default=0, ge=0)
+    ramp_epochs: CountOrZero = 0
 
     @property
     def options(self) -> dict[str, Any]:
@@ -92,7 +106,7 @@ class WeightedMethod(BaseModel):
         return dict(self.model_extra or {})
 
 
-class _Data(_Strict):
+class _Data(Strict):
     """What both loaders read.
 
     Attributes:
@@ -103,7 +117,7 @@ class _Data(_Strict):
     """
 
     path: str | None = None
-    images: int | None = Field(default=None, gt=0)
+    images: Count | None = None
     val_split: float = Field(default=0.0, ge=0, lt=1)
     flip: bool = False
 
@@ -116,7 +130,7 @@ class DeviceData(_Data):
     """
 
     loader: Literal["device"] = "device"
-    padding: int = Field(default=0, ge=0)
+    padding: Annotated[int, Field(ge=0, le=_LARGEST_PADDING)] = 0
 
 
 class WorkerData(_Data):
@@ -128,30 +142,42 @@ class WorkerData(_Data):
     """
 
     loader: Literal["workers"]
-    workers: int = Field(default=8, ge=0)
-    scale: tuple[float, float] = (0.08, 1.0)
+    workers: Annotated[int, Field(ge=0, le=_MOST_WORKERS)] = 8
+    scale: Annotated[tuple[_Share, _Share], Field(strict=False)] = (0.08, 1.0)
+
+    @model_validator(mode="after")
+    def _smallest_first(self) -> WorkerData:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale: {list(self.scale)} found; expected the smallest fraction first")
+        return self
 
 
-class Sgd(_Strict):
+class Sgd(Strict):
     """Stochastic gradient descent with momentum."""
 
     name: Literal["sgd"]
     learning_rate: float = Field(gt=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
+    momentum: _Decay = 0.9
     nesterov: bool = False
     weight_decay: float = Field(default=0.0, ge=0)
 
+    @model_validator(mode="after")
+    def _momentum_to_look_ahead_by(self) -> Sgd:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov: needs a momentum above 0; leave it out")
+        return self
 
-class AdamW(_Strict):
+
+class AdamW(Strict):
     """Adam with decoupled weight decay (Loshchilov & Hutter, ICLR 2019)."""
 
     name: Literal["adamw"]
     learning_rate: float = Field(gt=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Annotated[tuple[_Decay, _Decay], Field(strict=False)] = (0.9, 0.999)
     weight_decay: float = Field(default=0.01, ge=0)
 
 
-class _Schedule(_Strict):
+class _Schedule(Strict):
     """What schedules with a linear warm-up read, in epochs."""
 
     warmup_epochs: float = Field(default=0.0, ge=0)
@@ -167,7 +193,7 @@ class MultiStep(_Schedule):
     """Times `factor` at each milestone, a fraction of all epochs, so that a shorter run keeps its shape."""
 
     name: Literal["multistep"]
-    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
+    milestones: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False)]
     factor: float = Field(default=0.1, gt=0)
 
 
@@ -178,7 +204,7 @@ class Cosine(_Schedule):
     final: float = Field(default=0.0, ge=0, le=1)
 
 
-class OneCycle(_Strict):
+class OneCycle(Strict):
     """A cosine up to the learning rate for `rise` of all steps, and one down from it (Smith & Topin, 2018)."""
 
     name: Literal["onecycle"]
@@ -192,7 +218,7 @@ Optimiser = Annotated[Sgd | AdamW, Field(discriminator="name")]
 Schedule = Annotated[Constant | MultiStep | Cosine | OneCycle, Field(discriminator="name")]
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """A student, its teacher, its data, and how it is trained; frozen, its fields checked.
 
     Attributes:
@@ -221,14 +247,14 @@ class Recipe(_Strict):
         (True, 3, ['ce', 'kd'])
     """
 
-    imports: tuple[str, ...] = ()
+    imports: Annotated[tuple[str, ...], Field(strict=False)] = ()
     data: Data
     student: Student
     teacher: Teacher | None = None
-    losses: tuple[WeightedMethod, ...] = Field(min_length=1)
-    epochs: int = Field(gt=0)
-    batch_size: int = Field(gt=0)
-    accumulate: int = Field(default=1, gt=0)
+    losses: tuple[WeightedMethod, ...] = Field(min_length=1, strict=False)
+    epochs: Count
+    batch_size: Count
+    accumulate: Count = 1
     optimiser: Optimiser
     schedule: Schedule
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
@@ -236,14 +262,14 @@ class Recipe(_Strict):
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = True
     compile: bool = False
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _distinct_losses(self) -> Recipe:
         names = [loss.method for loss in self.losses]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"losses: {name!r} stands there {names.count(name)} times; expected once")
+                raise ValueError(f"losses: {short(name)} stands there {names.count(name)} times; expected once")
         return self
 
     @model_serializer(mode="wrap")

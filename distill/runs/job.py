@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from distill.recipe.parse import parse_recipe
-from distill.recipe.schema import Recipe
+from distill.recipe.schema import Recipe, Strict
+from distill.recipe.yaml_text import read_yaml, yaml_text
 from xkd_eval.errors import XkdError
-from xkd_eval.files import replacing
+from xkd_eval.files import replacing, writing
+from xkd_eval.foreign import parsed, short
 
 RUNNER = "distill.cli.job"
 """The module that trains what such a file holds: python -m distill.cli.job FILE."""
@@ -57,18 +56,33 @@ class TrainingJob:
         }
 
 
+class _Written(Strict):
+    """A training as its file has it; see TrainingJob."""
+
+    name: str
+    directory: str
+    runs: str
+    device: str
+    resume: bool
+    overwrite: bool
+    capture: bool
+    recipe: Recipe
+
+    def job(self) -> TrainingJob:
+        places = {"directory": Path(self.directory), "runs": Path(self.runs)}
+        return TrainingJob(**{name: getattr(self, name) for name in type(self).model_fields} | places)
+
+
 def write_jobs(jobs: Sequence[TrainingJob], path: Path) -> None:
     """A file of trainings, to be made one after the other; it appears whole or not at all.
 
     Raises:
         XkdError: it cannot be written.
     """
-    try:
+    with writing(f"output {path}:"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
-            file.write(yaml.safe_dump([job.to_dict() for job in jobs], sort_keys=False).encode())
-    except OSError as error:
-        raise XkdError(f"output: {str(path)!r} cannot be written ({error.strerror or error})") from None
+            file.write(yaml_text([job.to_dict() for job in jobs]).encode())
 
 
 def read_jobs(path: Path) -> list[TrainingJob]:
@@ -77,18 +91,8 @@ def read_jobs(path: Path) -> list[TrainingJob]:
     Raises:
         XkdError: no such file, or one of another kind.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-        return [
-            TrainingJob(
-                **{key: value for key, value in values.items() if key not in ("recipe", "directory", "runs")},
-                recipe=parse_recipe(values["recipe"], f"{path}: {values['name']}"),
-                directory=Path(values["directory"]),
-                runs=Path(values["runs"]),
-            )
-            for values in content
-        ]
-    except OSError as error:
-        raise XkdError(f"job: {str(path)!r} cannot be read ({error.strerror or error})") from None
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
-        raise XkdError(f"job: {str(path)!r} holds no trainings; expected what `write_jobs` writes") from None
+    where = f"job: {short(str(path))}"
+    content = read_yaml(path, "job")
+    if not isinstance(content, list):
+        raise XkdError(f"{where} holds no trainings; expected what `write_jobs` writes")
+    return [parsed(_Written, values, f"{where}: number {number}").job() for number, values in enumerate(content, 1)]

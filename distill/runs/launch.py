@@ -100,10 +100,10 @@ def _run(arguments: Sequence[str], folder: Path) -> None:
     logging.disable(logging.ERROR)
     try:
         run.run(run.parse_args(list(arguments)))
-    except SignalException:
+    except SignalException as error:
         said = folder / _INTERRUPTION
         message = said.read_text() if said.is_file() else "stopped before the first step; nothing was saved"
-        raise TrainingInterruptedError(message) from None
+        raise TrainingInterruptedError(message, error.sigval) from None
     except ChildFailedError as error:
         # Whoever waits for a process that has refused dies of it, perhaps within the same second.
         failures = sorted(

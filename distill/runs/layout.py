@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import is_writable_name, short
 
 STUDENT = "student.pt"
 """The checkpoint that a finished training leaves in its directory."""
@@ -14,16 +13,26 @@ STUDENT = "student.pt"
 RECIPE, METRICS, STATE, BEST, RESULT = "recipe.yaml", "metrics.csv", "last.pt", "best.pt", "result.json"
 """The recipe as resolved; a line an epoch; all that a training continues from; the best epoch's checkpoint; scores."""
 
+NEW_BEST = "best.new.pt"
+"""A better epoch's checkpoint until the state says that it is: whenever a training is killed, the two agree."""
+
 
 def directory_name(recipe: str) -> str:
     """The path of a recipe's trainings below the runs.
 
     "exp-kd/cifar100/resnet56-resnet20" as it is; "mine" of mine.yaml, "mine/wide" of folder/mine.yaml:wide.
+
+    Raises:
+        XkdError: a name that leads elsewhere.
     """
     path, _, variant = recipe.partition(".yaml:")
     if variant:
-        return f"{Path(path).name}/{variant}"
-    return Path(recipe).stem if recipe.endswith(".yaml") else recipe
+        name = f"{Path(path).name}/{variant}"
+    else:
+        name = Path(recipe).name.removesuffix(".yaml") if recipe.endswith(".yaml") else recipe
+    if not all(map(is_writable_name, name.split("/"))):
+        raise XkdError(f"recipe: {short(recipe)} is no name for a directory of runs; expected one as `mine.yaml`")
+    return name
 
 
 def seed_directory(directory: Path, seed: int) -> Path:
@@ -55,9 +64,3 @@ def student_of(recipe: str, runs: Path) -> Path:
             "`teacher`"
         )
     return found[0]
-
-
-def read_result(directory: Path) -> dict[str, Any] | None:
-    """What the finished training in a directory came to, see `distill.TrainingResult`; None where none has finished."""
-    file = directory / RESULT
-    return json.loads(file.read_text()) if file.is_file() else None

@@ -15,12 +15,15 @@ from typing import Any
 from distill.recipe.files import load_recipe
 from distill.recipe.schema import Recipe
 from distill.runs import tables
+from distill.runs.directory import hold
+from distill.runs.interruption import StopRequest, TrainingInterruptedError
 from distill.runs.job import JOB, LOG, RUNNER, TrainingJob, write_jobs
-from distill.runs.layout import RECIPE, directory_name, read_result, seed_directory, students_in
+from distill.runs.layout import RECIPE, directory_name, seed_directory, students_in
+from distill.runs.outcome_file import read_result
 from distill.runs.sweep_file import SweepChanges, SweepFile
 from distill.runs.tables import Outcome, csv_text, markdown
 from xkd_eval.errors import XkdError
-from xkd_eval.files import replacing
+from xkd_eval.files import replacing, writing
 
 _POLL_SECONDS = 0.1
 
@@ -122,9 +125,22 @@ def run_sweep(
         progress: told when a run starts or ends.
 
     Raises:
-        XkdError: a file cannot be written.
+        TrainingInterruptedError: by Ctrl-C or SIGTERM; all runs have saved their states and ended.
+        XkdError: a file cannot be written; another sweep is at work in the directory.
     """
-    progress = progress or (lambda done, total, where: None)
+    with hold(directory), StopRequest() as stop:
+        return _run_all(runs, directory, jobs, device, capture, progress or (lambda done, total, where: None), stop)
+
+
+def _run_all(
+    runs: Sequence[SweepRun],
+    directory: Path,
+    jobs: int,
+    device: str,
+    capture: bool,
+    progress: SweepProgress,
+    stop: StopRequest,
+) -> SweepResult:
     finished = {run.directory for run in runs if run.is_finished}
     waiting = [run for run in runs if run.directory not in finished]
     active: list[tuple[SweepRun, subprocess.Popen[bytes]]] = []
@@ -132,7 +148,7 @@ def run_sweep(
     threads = str(max((os.cpu_count() or 1) // jobs, 1))
     environment = {"OMP_NUM_THREADS": threads, **os.environ} if jobs > 1 else dict(os.environ)
     try:
-        while waiting or active:
+        while (waiting or active) and not stop.made:
             for run in [run for run in waiting if _is_ready(run, runs, finished)][: jobs - len(active)]:
                 waiting.remove(run)
                 job = TrainingJob(run.name, run.recipe, run.directory, directory, device, resume=True, capture=capture)
@@ -157,6 +173,8 @@ def run_sweep(
             process.terminate()  # Each saves its state.
         for _, process in active:
             process.wait()
+    if stop.made:
+        raise TrainingInterruptedError("interrupted; what is done is kept: the same command continues", stop.number)
     outcomes = _outcomes(runs, finished)
     _write_results(outcomes, directory)
     return SweepResult(outcomes, list(failed.items()))
@@ -204,7 +222,7 @@ def _is_ready(run: SweepRun, runs: Sequence[SweepRun], finished: Set[Path]) -> b
 def _start(job: TrainingJob, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     file = job.directory / JOB
     write_jobs([job], file)
-    with (job.directory / LOG).open("ab") as log:
+    with writing(f"output {job.directory}: {LOG}"), (job.directory / LOG).open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", RUNNER, str(file)],
             stdout=log,
@@ -216,7 +234,8 @@ def _start(job: TrainingJob, environment: Mapping[str, str]) -> subprocess.Popen
 
 
 def _last_line(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    text = log.read_text(errors="replace") if log.is_file() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "it left no message"
 
 
@@ -227,12 +246,11 @@ def _outcomes(runs: Sequence[SweepRun], finished: Set[Path]) -> list[Outcome]:
 def _write_results(outcomes: Sequence[Outcome], directory: Path) -> None:
     if not outcomes:
         return
-    directory.mkdir(parents=True, exist_ok=True)
     lines = [
         {"run": outcome.name, "seed": outcome.result["seed"], "student": outcome.result["student"]}
         | {f"{epoch}_{key}": value for epoch in ("last", "best") for key, value in outcome.result[epoch].items()}
         for outcome in outcomes
     ]
     for name, text in (("results.csv", csv_text(lines)), ("results.md", markdown(outcomes))):
-        with replacing(directory / name) as file:
+        with writing(f"output {directory}: {name}"), replacing(directory / name) as file:
             file.write(text.encode())

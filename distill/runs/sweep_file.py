@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import itertools
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from distill.recipe.files import expand
+from distill.recipe.schema import Seed, Strict
+from distill.recipe.yaml_text import read_yaml
 from xkd_eval.errors import XkdError
-from xkd_eval.registry import nearest
+from xkd_eval.foreign import is_writable_name, parsed, short
+
+_MOST_NAMES = 10_000
 
 
-class Stage(BaseModel):
+def _different(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"{short(seeds)} found; expected different seeds")
+    return seeds
+
+
+Grid = dict[str, Annotated[list[str], Field(min_length=1)]]
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_different)]
+
+
+class Stage(Strict):
     """Recipes that come before those of the next stage.
 
     Attributes:
@@ -25,14 +40,12 @@ class Stage(BaseModel):
         seeds: one run of each recipe by the first seed, then one of each by the second; None takes the file's.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     recipes: list[str] = Field(min_length=1)
-    grid: dict[str, list[str]] | None = None
-    seeds: list[int] | None = None
+    grid: Grid | None = None
+    seeds: Seeds | None = None
 
 
-class SweepFile(BaseModel):
+class SweepFile(Strict):
     """What sweep.yaml holds.
 
     Attributes:
@@ -45,21 +58,22 @@ class SweepFile(BaseModel):
         val_split: held-out fraction of all runs.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     recipes: list[str] = Field(default=[], min_length=1)
     stages: list[Stage] = Field(default=[], min_length=1)
-    grid: dict[str, list[str]] = {}
-    seeds: list[int] = [0]
-    set: list[str] = []
-    variants: dict[str, list[str]] = {}
+    grid: Grid = Field(default={})
+    seeds: Seeds = Field(default=[0])
+    set: list[str] = Field(default=[])
+    variants: dict[str, list[str]] = Field(default={})
     data: str | None = None
-    val_split: float | None = None
+    val_split: Annotated[float, Field(ge=0, lt=1)] | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> SweepFile:
         if bool(self.recipes) == bool(self.stages):
             raise ValueError("recipes and stages: give one of the two")
+        for variant in self.variants:
+            if not is_writable_name(variant):  # its runs lie in a directory of that name
+                raise ValueError(f"variants: {short(variant)} found; expected a name without '/'")
         return self
 
     def names_and_seeds(self) -> list[tuple[str, int]]:
@@ -109,33 +123,19 @@ def read_sweep(path: Path) -> SweepFile:
     Raises:
         XkdError: unreadable, unknown keys, values of the wrong kind.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise XkdError(f"sweep: {str(path)!r} cannot be read: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise XkdError(f"sweep: {str(path)!r} is no YAML: {' '.join(str(error).split())}") from None
-    known = list(SweepFile.model_fields)
-    if not isinstance(content, dict):
-        raise XkdError(f"sweep: {str(path)!r} holds no mapping; expected the keys {', '.join(known)}")
-    for key in content:
-        if key not in known:
-            raise XkdError(f"sweep: nothing reads the key {key!r} of {path}; {nearest(str(key), known)}")
-    try:
-        return SweepFile.model_validate(content)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(str(part) for part in fault["loc"])
-        message = fault["msg"].removeprefix("Value error, ")
-        raise XkdError(f"sweep: {place or 'a key'} of {path}: {message[0].lower()}{message[1:]}") from None
+    return parsed(SweepFile, read_yaml(path, "sweep"), f"sweep: {short(str(path))}")
 
 
 def _names(patterns: Sequence[str], grid: dict[str, list[str]]) -> list[str]:
-    names = []
+    names: list[str] = []
     for pattern in patterns:
-        for values in itertools.product(*grid.values()):
-            try:
-                names.append(pattern.format(**dict(zip(grid, values, strict=True))))
-            except (KeyError, IndexError, ValueError) as error:
-                raise XkdError(f"sweep: the recipe {pattern!r} names {error}, which grid does not hold") from None
+        named = re.findall(r"{(\w+)}", pattern)
+        if unknown := [key for key in named if key not in grid]:
+            raise XkdError(f"sweep: the recipe {short(pattern)} names {unknown[0]!r}, which grid does not hold")
+        keys = [key for key in grid if key in named]
+        if len(names) + math.prod(len(grid[key]) for key in keys) > _MOST_NAMES:
+            raise XkdError(f"sweep: grid fills {short(pattern)} in more than {_MOST_NAMES:,} ways; leave some out")
+        for values in itertools.product(*(grid[key] for key in keys)):
+            filled = dict(zip(keys, values, strict=True))
+            names.append(re.sub(r"{(\w+)}", lambda key: filled[key[1]], pattern))  # noqa: B023 - called at once
     return [recipe for name in dict.fromkeys(names) for recipe in expand(name)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.runs.layout import read_result
+from distill.runs.outcome_file import read_result
 from xkd_eval import escapes
 
 

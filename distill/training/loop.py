@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from accelerate.utils import broadcast
@@ -14,7 +15,7 @@ from distill.data.augmentation import derive_seed
 from distill.data.batches import HeldOutImages, LabelledBatch
 from distill.runs.directory import TrainingDirectory
 from distill.runs.interruption import StopRequest, TrainingInterruptedError
-from distill.runs.layout import BEST, STATE, STUDENT
+from distill.runs.layout import BEST, NEW_BEST, STATE, STUDENT
 from distill.students.scores import Scores, score
 from distill.training.captured_step import CapturedStep
 from distill.training.checkpoint import write_student
@@ -26,6 +27,7 @@ from distill.training.step import OrdinaryStep, Step
 from distill.training.tensorboard import TensorBoard
 from xkd_eval.classifiers.checkpoint import read_checkpoint
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import reading
 
 _SECONDS_BETWEEN_SAVES = 600.0
 # Asking whether all is well makes an accelerator, which runs ahead, wait.
@@ -64,6 +66,7 @@ class TrainingLoop:
         self._seconds = 0.0
         if directory.state is not None:
             self.position = restore(setup, directory.state)
+            directory.settle_best(self.position.best)
             directory.write_metrics(self.position.history)
         self._step: Step = CapturedStep(setup) if capture else OrdinaryStep(setup)
         self._tensorboard = TensorBoard(directory.path, setup.accelerator.is_main_process, self.position.epoch)
@@ -103,6 +106,7 @@ class TrainingLoop:
     def close_epoch(self) -> None:
         """Evaluate, keep the best, save."""
         setup, position = self.setup, self.position
+        self._refuse_weights_not_finite()
         means = setup.accelerator.reduce(position.means.means(), reduction="mean")
         self._broadcast_batch_statistics()
         scores = self.evaluate(setup.selection)
@@ -120,26 +124,36 @@ class TrainingLoop:
         position.step, position.means = 0, EpochMeans()
         if position.best is None or scores.top1 > position.best[f"{split}_top1"]:
             position.best = metrics
-            write_student(setup, metrics, self.directory.path / BEST)
+            write_student(setup, metrics, self.directory.path / NEW_BEST)
         self.save()
+        self.directory.settle_best(position.best)
         self.directory.write_metrics(position.history)
         self._tensorboard.write(metrics)
 
     def evaluate(self, images: HeldOutImages) -> Scores:
-        """The scores of the network that is saved, on images that are not trained on."""
+        """The scores of the network that is saved, on images that are not trained on.
+
+        Raises:
+            XkdError: one of them is not finite.
+        """
         setup = self.setup
         network = setup.evaluated.eval()
         with setup.autocast():
-            return score(
+            scores = score(
                 lambda pixels: network(setup.normalise(pixels)),
                 images.batches(max(self.recipe.batch_size, _LEAST_EVALUATED_AT_ONCE)),
                 None if setup.teacher is None else self._teacher_answers,
                 setup.accelerator.gather,
             )
+        for name, value in scores.to_dict().items():
+            if not math.isfinite(value):
+                self._refuse(f"the {name} of the student is {value} in epoch {self.position.epoch + 1}")
+        return scores
 
     def save(self) -> None:
-        """last.pt, once all losses are known to be finite."""
+        """last.pt, once all losses and weights are known to be finite."""
         self._refuse_not_finite()
+        self._refuse_weights_not_finite()
         self.directory.write_state(state_of(self.setup, self.position))
         self._saved_at = time.monotonic()
 
@@ -150,8 +164,7 @@ class TrainingLoop:
         last, best = dict(position.history[-1]), dict(position.best)
         if setup.val is not None:
             last |= {f"test_{name}": value for name, value in self.evaluate(setup.test).to_dict().items()}
-            selected = read_checkpoint(self.directory.path / BEST)
-            setup.evaluated.load_state_dict(dict(selected.state_dict))
+            self._load_best(position.best)
             best |= {f"test_{name}": value for name, value in self.evaluate(setup.test).to_dict().items()}
         chosen = last if setup.val is None else best
         write_student(setup, chosen, self.directory.path / STUDENT)
@@ -166,9 +179,20 @@ class TrainingLoop:
             "processes": setup.accelerator.num_processes,
             "batch_norm_images": self._images_at_once(),
         }
-        self.directory.write_result(result)
+        written = self.directory.write_result(result)
         setup.accelerator.wait_for_everyone()
-        return result
+        return written
+
+    def _load_best(self, best: dict[str, Any]) -> None:
+        """The weights of the best epoch, as best.pt has them."""
+        file = self.directory.path / BEST
+        selected = read_checkpoint(file, "output")
+        if selected.metrics != best:
+            raise XkdError(
+                f"output: {str(file)!r} is not of epoch {best['epoch']}, the best; `overwrite` starts afresh"
+            )
+        with reading(f"output: {str(file)!r} is of another network", "`overwrite` starts afresh"):
+            self.setup.evaluated.load_state_dict(dict(selected.state_dict))
 
     def _learning_rate(self, step: int) -> float:
         """The learning rate in a step, from 0, of the epoch that is under way."""
@@ -204,20 +228,34 @@ class TrainingLoop:
         if asked:
             raise TrainingInterruptedError(
                 f"stopped in epoch {position.epoch + 1} after step {position.step}; saved in {self.directory.path}: "
-                "the same command with `resume` continues"
+                "the same command with `resume` continues",
+                stop.number,
             )
 
     def _refuse_not_finite(self) -> None:
-        bad = self.position.means.first_not_finite()
-        flags = self.setup.accelerator.gather(torch.tensor([bad is not None], device=self.setup.accelerator.device))
+        """Stop on a loss, or on weights, that are not finite: before they are saved."""
+        position, accelerator = self.position, self.setup.accelerator
+        bad = position.means.first_not_finite()
+        flags = accelerator.gather(torch.tensor([bad is not None], device=accelerator.device))
         if bad is not None:
             step, name = bad
-            raise XkdError(
-                f"training: the loss {name} is not finite in step {step + 1} of epoch {self.position.epoch + 1}; the "
-                f"last good checkpoint is {self._last_good()}: lower the learning rate, or set clip_norm"
-            )
+            self._refuse(f"the loss {name} is not finite in step {step + 1} of epoch {position.epoch + 1}")
         if bool(flags.any()):
             raise XkdError("training: another process stopped on a loss that is not finite")
+
+    def _refuse_weights_not_finite(self) -> None:
+        """The last step's gradient may have spoilt what no loss has been computed by."""
+        names, values = zip(*self.setup.objective.named_parameters(), strict=True)
+        finite = torch.stack([value.isfinite().all() for value in values])  # waits for the device once
+        if not bool(finite.all()):
+            name, position = names[int(finite.logical_not().nonzero()[0])], self.position
+            self._refuse(f"the weights {name} are not finite after step {position.step} of epoch {position.epoch + 1}")
+
+    def _refuse(self, fault: str) -> NoReturn:
+        raise XkdError(
+            f"training: {fault}; the last good checkpoint is {self._last_good()}: lower the learning rate, or set "
+            "clip_norm"
+        )
 
     def _last_good(self) -> str:
         file = self.directory.path / STATE

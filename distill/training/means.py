@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from distill.training.objective import TOTAL
+from xkd_eval.errors import XkdError
+from xkd_eval.foreign import short
 
 _NEVER = torch.iinfo(torch.int64).max
 
@@ -27,7 +29,14 @@ class EpochMeans:
         self._first_bad: Tensor | None = None
 
     def add(self, values: Mapping[str, Tensor], step: int) -> None:
-        """The values of one step, scalars; always the same names."""
+        """The values of one step, scalars; always the same names.
+
+        Raises:
+            XkdError: other names than in the steps before.
+        """
+        if self._names and list(values) != self._names:
+            found, expected = short(list(values)), short(self._names)
+            raise XkdError(f"losses: {found} in step {step + 1}, and {expected} before; expected the same in all steps")
         latest = torch.stack([value.detach().float() for value in values.values()])
         if self._sums is None or self._first_bad is None:
             self._names = list(values)

@@ -11,6 +11,7 @@ from distill.methods import Method, Pass, create_method
 from distill.recipe.schema import WeightedMethod
 from distill.training.observed import Observed
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import reading
 
 TOTAL = "total"
 
@@ -89,17 +90,21 @@ class Objective(nn.Module):
             dataset_size: training images.
 
         Raises:
-            XkdError: a loss is not finite, is zero for a random student, or gives it no gradient.
+            XkdError: the batch is too small for the student or a method; a loss fails, is not finite, is zero for a
+                random student, or gives it no gradient.
         """
         before = {name: value.clone() for name, value in self.student.classifier.model.state_dict().items()}
         self.student.train()
-        student = self.student(images)
+        with reading(f"batch_size: the student fails on {len(images)} images at once", "raise it, or lower accumulate"):
+            student = self.student(images)
         if teacher is not None:
             for method in self.methods:
-                method.setup(student, teacher, dataset_size)
+                with reading(f"losses: {method.name} does not fit the two networks", "check its options"):
+                    method.setup(student, teacher, dataset_size)
         trained = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
         for method in self.methods:
-            loss = torch.stack(list(method(student, teacher, labels, indices).values())).sum()
+            with reading(f"losses: {method.name} fails on the first batch", "check its options"):
+                loss = torch.stack(list(method(student, teacher, labels, indices).values())).sum()
             _check_value(method.name, loss)
             _check_gradient(method.name, loss, trained)
         self.student.classifier.model.load_state_dict(before)

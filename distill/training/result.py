@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.recipe.schema import Recipe
-from distill.runs.layout import METRICS, STUDENT
+from distill.runs.layout import STUDENT
+from distill.runs.outcome_file import read_metrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,7 @@ class TrainingResult:
         result: what result.json holds: "last" and "best", the metrics of the last and of the best epoch (name to
             number: each loss, unweighted, and fractions from 0 to 1 such as "test_top1"); "best_on", the images that
             the best is best on; "student", which of the two student.pt is; "seed", "epochs", "train_images",
-            "processes", "batch_norm_images".
+            "processes", "batch_norm_images"; and digests by which an edited file is noticed.
 
     Example:
         >>> import distill
@@ -49,10 +50,16 @@ class TrainingResult:
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """A line an epoch: "epoch", "learning_rate", each loss by name, scores of the images that select, "seconds"."""
+        """A line an epoch: "epoch", "learning_rate", each loss by name, scores of the images that select, "seconds".
+
+        Raises:
+            XkdError: metrics.csv is gone, or is not what the training wrote.
+        """
+        from io import BytesIO
+
         import pandas as pd
 
-        return pd.read_csv(self.directory / METRICS)
+        return pd.read_csv(BytesIO(read_metrics(self.directory, self.result)))
 
     def student(self) -> Classifier:
         """The trained classifier, frozen, on the CPU.

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+
 from distill.training.means import EpochMeans
 from distill.training.setup import TrainingSetup
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import reading, short
+
+# What torch's optimisers keep for each parameter.
+_MOMENTS = {"sgd": {"momentum_buffer"}, "adamw": {"step", "exp_avg", "exp_avg_sq"}}
 
 
 @dataclass
@@ -52,19 +60,72 @@ def restore(setup: TrainingSetup, state: Mapping[str, Any]) -> Position:
 
     Args:
         setup: of the same recipe.
-        state: of `state_of`.
+        state: of `state_of`, its plain values typed.
 
     Returns:
         Where the training was.
 
     Raises:
-        XkdError: it was taught by another teacher.
+        XkdError: it was taught by another teacher, or is of other networks than the recipe's.
     """
     if setup.teacher is not None and state["teacher"] != setup.teacher.classifier.digest():
         raise XkdError("output: holds a run with another teacher; `overwrite` starts afresh")
-    setup.student.model.load_state_dict(state["student"])
-    setup.objective.adapters.load_state_dict(state["methods"])
-    setup.optimiser.load_state_dict(state["optimiser"])
-    if setup.average is not None:
-        setup.average.load_state_dict(state["average"])
-    return Position(state["epoch"], state["step"], state["history"], state["best"], EpochMeans(state["means"]))
+    with reading("resume: the state is not one of this recipe", "`overwrite` starts afresh"):
+        position = _position(setup, state)
+        _load(setup.student.model, state["student"])
+        _load(setup.objective.adapters, state["methods"])
+        _load_optimiser(setup, state["optimiser"])
+        if setup.average is not None:
+            _load(setup.average, state["average"])
+    return position
+
+
+def _position(setup: TrainingSetup, state: Mapping[str, Any]) -> Position:
+    """Where a state is, if a training can be there."""
+    epoch, step, history, best, means = (state[name] for name in ("epoch", "step", "history", "best", "means"))
+    if epoch > setup.recipe.epochs or step > setup.train.n_images // setup.recipe.batch_size:
+        raise ValueError(f"epoch {epoch}, step {step}: a training of this recipe is never there")
+    if [row.get("epoch") for row in history] != list(range(1, epoch + 1)):
+        raise ValueError(f"history: {len(history)} epochs found; expected {epoch}")
+    score = "test_top1" if setup.val is None else "val_top1"
+    if not all(score in row for row in history) or (best not in history if epoch else best is not None):
+        raise ValueError("best: is not among the epochs of the history")
+    sums, names = means["sums"], means["names"]
+    if means["steps"] != step or (step > 0) != isinstance(sums, Tensor):
+        raise ValueError(f"means: of {means['steps']} steps; expected {step}")
+    if step and not (sums.shape == (len(names),) and sums.dtype == torch.float32 and bool(sums.isfinite().all())):
+        raise ValueError(f"means: no {len(names)} finite numbers")
+    return Position(epoch, step, history, best, EpochMeans(means))
+
+
+def _load(module: nn.Module, given: Mapping[str, Any]) -> None:
+    """load_state_dict, which checks names and shapes, and would cast other types of number."""
+    for name, ours in module.state_dict().items():
+        if isinstance(ours, Tensor) and name in given:
+            _check_tensor(name, given[name], ours)
+    module.load_state_dict(given)
+
+
+def _load_optimiser(setup: TrainingSetup, given: Mapping[str, Any]) -> None:
+    """Each parameter's moments; the rates are the recipe's and not the file's."""
+    ours = setup.optimiser.state_dict()["param_groups"]
+    if [group["params"] for group in given["param_groups"]] != [group["params"] for group in ours]:
+        raise ValueError("optimiser: of other parameters")
+    parameters = [parameter for group in setup.optimiser.param_groups for parameter in group["params"]]
+    expected = _MOMENTS[setup.recipe.optimiser.name]
+    for number, moments in given["state"].items():
+        if set(moments) != expected:
+            raise ValueError(f"optimiser: {short(sorted(moments))} found for a parameter; expected {sorted(expected)}")
+        for name, value in moments.items():
+            if name != "step" and value is not None:  # without momentum, SGD's is None
+                _check_tensor(name, value, parameters[number])
+            if name == "step" and not (
+                isinstance(value, Tensor) and value.shape == () and 1 <= value.item() < math.inf
+            ):
+                raise ValueError(f"optimiser: step {short(value)} found; expected a number of steps")
+    setup.optimiser.load_state_dict({"state": given["state"], "param_groups": ours})
+
+
+def _check_tensor(name: str, given: Any, ours: Tensor) -> None:
+    if not isinstance(given, Tensor) or given.dtype != ours.dtype or given.shape != ours.shape:
+        raise ValueError(f"{name}: {short(given)} found; expected {tuple(ours.shape)} {ours.dtype}")

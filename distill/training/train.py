@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from distill.recipe.files import as_recipe
 from distill.recipe.schema import Recipe
-from distill.runs.directory import TrainingDirectory
+from distill.runs.directory import TrainingDirectory, hold
 from distill.runs.layout import directory_name
+from distill.runs.outcome_file import read_result
 from distill.training.captured_step import check_capturable
 from distill.training.loop import TrainingLoop, TrainingProgress
 from distill.training.result import TrainingResult
 from distill.training.setup import set_up
 from xkd_eval.devices import process_state
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import short
 
 
 def train(
@@ -49,7 +52,8 @@ def train(
 
     Raises:
         TrainingInterruptedError: by Ctrl-C or SIGTERM; the state is saved.
-        XkdError: bad input, a loss that is not finite, a full disk, `capture` where it cannot be.
+        XkdError: bad input, a loss that is not finite, a full disk, `capture` where it cannot be, another process that
+            trains in `output`.
 
     Example:
         >>> import distill
@@ -59,17 +63,35 @@ def train(
         ('student.pt', [1])
         >>> classifier = result.student()
     """
+    _check_kinds(output=output, runs=runs, device=device, resume=resume, overwrite=overwrite, capture=capture)
+    if progress is not None and not callable(progress):
+        raise XkdError(f"progress: {short(progress)} found; expected a function of (done, total, where)")
     resolved = as_recipe(recipe, overrides)
     if output is None:
         if not isinstance(recipe, str | Path):
             raise XkdError("output: missing; a recipe without a name has no directory of its own among the runs")
         output = Path(runs) / directory_name(str(recipe))
-    main = process_state(device).is_main_process
-    directory = TrainingDirectory(Path(output), resolved, resume=resume, overwrite=overwrite, write=main)
-    result = directory.result
-    if result is None or directory.state is None:
-        setup = set_up(resolved, device, Path(runs))
-        if capture:
-            check_capturable(setup)
-        result = TrainingLoop(setup, directory, progress or (lambda done, total, where: None), capture).run()
+    main, output = process_state(device).is_main_process, Path(output)
+    finished = not overwrite and read_result(output) is not None
+    # What is finished is only read, be it on a disk that cannot be written.
+    with hold(output) if main and not finished else ExitStack():
+        directory = TrainingDirectory(output, resolved, resume=resume, overwrite=overwrite, write=main)
+        result = directory.result
+        if result is None:
+            setup = set_up(resolved, device, Path(runs))
+            if capture:
+                check_capturable(setup)
+            result = TrainingLoop(setup, directory, progress or (lambda done, total, where: None), capture).run()
     return TrainingResult(directory.path, resolved, result)
+
+
+def _check_kinds(*, output: Any, runs: Any, device: Any, **flags: Any) -> None:
+    if not isinstance(output, str | Path | None):
+        raise XkdError(f"output: {short(output)} found; expected a directory")
+    if not isinstance(runs, str | Path):
+        raise XkdError(f"runs: {short(runs)} found; expected a directory")
+    if not isinstance(device, str):
+        raise XkdError(f"device: {short(device)} found; expected auto or cpu")
+    for name, flag in flags.items():
+        if not isinstance(flag, bool):
+            raise XkdError(f"{name}: {short(flag)} found; expected True or False")

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from xkd_eval.classifiers.copies import copied
 from xkd_eval.classifiers.hooks import ForwardHooks, Outputs
 
 
@@ -65,10 +64,3 @@ def test_a_copy_keeps_what_a_later_layer_overwrites(copied_on, kept):
     with Outputs({"0": model[0]}, copied=copied_on) as outputs:
         model(torch.tensor([-1.0]))
     assert outputs["0"].item() == kept
-
-
-def test_a_copy_shares_what_it_is_told_to():
-    model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
-    copy = copied(model, sharing=model[0].parameters())
-    assert copy[0].weight is model[0].weight
-    assert copy[1].weight is not model[1].weight and copy[1].running_mean is not model[1].running_mean

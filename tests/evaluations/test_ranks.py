@@ -62,3 +62,24 @@ def test_degenerate_maps_are_recognised_and_flattened():
     larger = upsample(maps, (4, 4))
     assert larger.isfinite().all()
     assert (larger[1:] == 0).all()
+
+
+@pytest.mark.parametrize("exponent", [127, 110, 60, -60, -100, -120])
+def test_a_map_ranks_the_same_at_both_ends_of_float32(exponent):
+    maps = torch.randn(2, 7, 7)
+    maps /= maps.abs().amax((1, 2), keepdim=True)
+    maps[maps.abs() < 1e-2] = 0  # of which nothing is rounded
+    plain, scaled = (upsample(values, (28, 28)) for values in (maps, maps * 2.0**exponent))
+    order = RemovalOrder((28, 28), 0, CPU)
+    for ours, theirs in zip(order.descending(scaled), order.descending(plain), strict=True):
+        assert torch.equal(ours, theirs)
+    low, high = (bound(scaled, (1, 2), keepdim=True) for bound in (torch.amin, torch.amax))
+    assert ((scaled - low) / (high - low)).isfinite().all() and scaled.sum((1, 2)).isfinite().all()
+
+
+def test_whole_ranges_and_denormals_are_no_degenerate_maps():
+    maps = torch.tensor([[[-3e38, 3e38], [0.0, 1.0]], [[0.0, 1e-45], [0.0, 0.0]]])
+    assert not is_degenerate(maps).any()
+    larger = upsample(maps, (4, 4))
+    assert larger.flatten(1).argmax(1).tolist() == [3, 3]
+    assert (larger.amax((1, 2)) - larger.amin((1, 2))).isfinite().all() and (larger[1] > 0).sum() == 9

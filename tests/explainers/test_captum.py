@@ -1,5 +1,6 @@
 """Gradient and perturbation methods on networks whose answers are known by hand."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,10 +10,11 @@ from xkd_eval.classifiers.classifier import CamHead
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import ExplainerError
 from xkd_eval.explainers import Context, create_explainer
-from xkd_eval.explainers.activations import NONLINEAR, SeparateActivations
+from xkd_eval.explainers.seeding import image_seeds
 from xkd_eval.testing import SmallNetwork
 
 from .conftest import trained_look, wrap
+from .separate import Counted, SeparateActivations
 
 
 class Linear(nn.Module):
@@ -131,7 +133,7 @@ def test_deeplift_is_what_captum_makes_of_separate_activations(network, images, 
     from captum.attr import DeepLift
 
     classifier = wrap(trained_look(network()), 32, 5)
-    separate = SeparateActivations(classifier.model, NONLINEAR, images[:1])
+    separate = SeparateActivations(classifier.model, images[:1])
     inputs = images.clone().requires_grad_()
     theirs = DeepLift(separate).attribute(inputs, black(classifier, inputs), target=classes).detach().sum(1)
     torch.testing.assert_close(create_explainer("deeplift")(classifier, images, classes), theirs, rtol=1e-4, atol=1e-6)
@@ -149,6 +151,22 @@ def test_gradient_shap_is_seeded_by_the_id(classifier, images, classes):
     assert torch.equal(maps, explainer(classifier, images, classes, Context(ids=("a", "b", "c"))))
     other = explainer(classifier, images, classes, Context(ids=("x", "b", "c")))
     assert not torch.equal(maps[0], other[0]) and torch.equal(maps[1:], other[1:])
+
+
+def test_gradient_shap_is_captums(classifier, images, classes):
+    from captum.attr import GradientShap
+
+    seed = image_seeds(images[:1], Context(ids=("a",)), 0)[0]
+    with torch.random.fork_rng(devices=[]):
+        before = np.random.get_state()
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        theirs = GradientShap(classifier.model).attribute(
+            images[:1].clone(), black(classifier, images[:1]), n_samples=25, stdevs=0.1, target=classes[:1]
+        )
+        np.random.set_state(before)
+    ours = create_explainer("gradient_shap")(classifier, images[:1], classes[:1], Context(ids=("a",)))
+    torch.testing.assert_close(ours, theirs.detach().sum(1))
 
 
 def test_guided_backprop_by_hand():
@@ -198,15 +216,10 @@ def test_guided_methods_need_a_relu(name):
 )
 def test_max_pooling_by_relu_is_max_pooling(pool):
     images = torch.randn(2, 3, 13, 16)
-    separate = SeparateActivations(pool, NONLINEAR, images[:1])
-    assert len(separate.slots) > 0
-    torch.testing.assert_close(separate(images), pool(images))
-
-
-@pytest.mark.parametrize("network", [SmallNetwork, Shared, Gated])
-def test_separate_activations_compute_the_same(network, images):
-    model = trained_look(network())
-    torch.testing.assert_close(SeparateActivations(model, NONLINEAR, images[:1])(images), model(images))
+    with Counted() as counted:
+        found = pool(images)
+    assert counted.applied > 0
+    torch.testing.assert_close(found, pool(images))
 
 
 def test_occlusion_of_a_sum_is_the_windows_sum(images, classes):

@@ -53,6 +53,7 @@ def test_maps_of_different_sizes_are_resized_to_the_input(tmp_path, classifier):
         (np.zeros((0, 4)), "expected numbers of shape"),
         (np.array([["a", "b"]]), "expected numbers of shape"),
         (np.zeros((2, 2), dtype=complex), "expected numbers of shape"),
+        (np.array([[0.0, 1e300]]), "has values beyond the range of float32; divide the map by its largest"),
         (np.array([[{}]]), "cannot be read"),
         (b"not an array", "cannot be read"),
         (b"", "cannot be read"),

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xkd_eval.ambient import plain_torch
 from xkd_eval.cam import class_activation_maps
+from xkd_eval.classifiers.arguments import check_arguments, check_classes, check_images, described_values
+from xkd_eval.classifiers.copies import is_float32, is_quiet, quiet_copy
 from xkd_eval.classifiers.hooks import Outputs
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.errors import CamHeadError
+from xkd_eval.errors import CamHeadError, XkdError
 from xkd_eval.notebook import table
 
 _SHOWN_NAMES = 5
@@ -67,7 +70,7 @@ class Classifier(nn.Module):
     """A module with its input convention, its classes and its CAM head, as `load_classifier` makes it.
 
     Args:
-        model: (B, 3, H, W) normalised images -> (B, K) logits.
+        model: (B, 3, H, W) normalised images -> (B, K) logits. Of a module that is not float32 a float32 copy is taken.
         preprocess: the model's input convention.
         name: how tables and figures call it.
         num_classes: K.
@@ -76,6 +79,12 @@ class Classifier(nn.Module):
             the classes have none.
         head: where the CAM comes from; None where there is none in closed form.
         head_refusal: why `head` is None, with the alternatives.
+
+    Attributes:
+        known: what took forwards to find out about the network, by name; shared with its private copies.
+
+    Raises:
+        XkdError: an argument of another kind; a module that is not float32 and cannot be copied.
 
     Example:
         >>> import torch
@@ -109,7 +118,8 @@ class Classifier(nn.Module):
         head_refusal: str = "",
     ) -> None:
         super().__init__()
-        self.model = model
+        check_arguments(model, preprocess, num_classes)
+        self.model = model if is_float32(model) else quiet_copy(model)
         self.preprocess = preprocess
         self.name = name
         self.num_classes = num_classes
@@ -117,13 +127,45 @@ class Classifier(nn.Module):
         self.wordnet_ids = wordnet_ids
         self.head = head
         self.head_refusal = head_refusal
+        self.known: dict[str, Any] = {}
+        self._is_private = False
+
+    def private(self) -> Classifier:
+        """This classifier as one call may use it, and do with it what it likes.
+
+        Returns:
+            A copy in eval mode and float32, frozen, with modules, flags, hooks and buffers of its own; weights share
+            the memory of this one's. Itself, where it is such a copy.
+
+        Raises:
+            XkdError: the network cannot be copied.
+        """
+        if self._is_private and is_quiet(self):
+            return self
+        copy = quiet_copy(self)
+        copy.known, copy._is_private = self.known, True
+        return copy
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised -> (B, K) logits."""
-        return self.model(images)
+        """Classify, in eval mode and float32 whatever mode or precision the network is in, which it stays in.
+
+        To train the network, train `model`. Autocast and torch's default dtype and device change nothing.
+
+        Args:
+            images: (B, 3, H, W) normalised.
+
+        Returns:
+            (B, K) logits, differentiable in images and parameters.
+
+        Raises:
+            XkdError: no such images; or logits of another shape.
+        """
+        with plain_torch():
+            model = self.model if is_quiet(self.model) else quiet_copy(self.model, frozen=False)
+            return self._checked(model(check_images(images)), images)
 
     def forward_with_features(self, images: Tensor) -> ForwardOutput:
-        """One forward that also keeps the last spatial map.
+        """One forward that also keeps the last spatial map; see `forward` for what it is independent of.
 
         Args:
             images: (B, 3, H, W) normalised.
@@ -133,11 +175,15 @@ class Classifier(nn.Module):
 
         Raises:
             CamHeadError: the model has no CAM head.
+            XkdError: no such images.
         """
-        head = self._require_head()
-        with Outputs({head.features: self.model.get_submodule(head.features)}) as outputs:
-            logits = self.model(images)
-        return ForwardOutput(logits, self.cam_features(outputs[head.features]))
+        self._require_head()
+        images = check_images(images)
+        with plain_torch():
+            # A hook would be seen, and called, by whoever else uses the network.
+            quiet = self if self._is_private and is_quiet(self.model) else quiet_copy(self, frozen=False)
+            logits, features = quiet._observed(images)
+            return ForwardOutput(self._checked(logits, images), features)
 
     def cam_features(self, output: Tensor) -> Tensor:
         """The last spatial map in the form whose class activation maps re-derive the logits.
@@ -171,8 +217,16 @@ class Classifier(nn.Module):
 
         Raises:
             CamHeadError: the model has no CAM head.
+            XkdError: features or classes of another shape, or classes that the classifier does not have.
         """
-        if self._require_head().linear is not None:
+        head = self._require_head()
+        if not isinstance(features, Tensor) or features.ndim != 4:
+            raise XkdError(
+                f"features: {described_values(features)} found; expected (B, C, h, w) of forward_with_features"
+            )
+        if classes is not None:
+            classes = check_classes(classes, (len(features), None), self.num_classes).to(features.device)
+        if head.linear is not None:
             return class_activation_maps(features, self.head_weight, classes)
         if classes is None:
             return features
@@ -180,24 +234,22 @@ class Classifier(nn.Module):
 
     @property
     def head_weight(self) -> Tensor:
-        """(K, C); the identity where the map's channels are the classes."""
+        """(K, C) float32; the identity where the map's channels are the classes."""
         head = self._require_head()
         if head.linear is None:
-            parameter = next(self.model.parameters())
-            return torch.eye(self.num_classes, device=parameter.device, dtype=parameter.dtype)
+            return torch.eye(self.num_classes, device=next(self.model.parameters()).device, dtype=torch.float32)
         weight = self.model.get_submodule(head.linear).weight
         assert isinstance(weight, Tensor)
-        return weight.flatten(1)
+        return weight.flatten(1).float()
 
     @property
     def head_bias(self) -> Tensor:
-        """(K,); zero where the head has none."""
+        """(K,) float32; zero where the head has none."""
         head = self._require_head()
         bias = self.model.get_submodule(head.linear).bias if head.linear is not None else None
         if isinstance(bias, Tensor):
-            return bias
-        parameter = next(self.model.parameters())
-        return torch.zeros(self.num_classes, device=parameter.device, dtype=parameter.dtype)
+            return bias.float()
+        return torch.zeros(self.num_classes, device=next(self.model.parameters()).device, dtype=torch.float32)
 
     def class_name(self, index: int) -> str:
         """The class's name, or its index where the classes have none."""
@@ -232,6 +284,20 @@ class Classifier(nn.Module):
             ("classes", f"{self.num_classes}: {listed or 'without names'}"),
             ("CAM", f"none: {self.head_refusal}" if self.head is None else str(self.head)),
         ]
+
+    def _observed(self, images: Tensor) -> ForwardOutput:
+        """Logits and features; the network has a hook meanwhile."""
+        head = self._require_head()
+        with Outputs({head.features: self.model.get_submodule(head.features)}) as outputs:
+            logits = self.model(images)
+        return ForwardOutput(logits, self.cam_features(outputs[head.features]))
+
+    def _checked(self, logits: object, images: Tensor) -> Tensor:
+        if isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == len(images):
+            return logits
+        raise XkdError(
+            f"model: {self.name} gives {described_values(logits)} for {len(images)} images; expected logits (B, K)"
+        )
 
     def _require_head(self) -> CamHead:
         if self.head is None:

@@ -1,21 +1,99 @@
-"""Copies of a network to experiment on, without the cost of copying the weights that nothing writes to."""
+"""Copies of a network to work on: the original stays as it was, and weights that nobody writes to are shared."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from typing import TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+from xkd_eval.errors import XkdError
+from xkd_eval.foreign import reason
 
 M = TypeVar("M", bound=nn.Module)
 
 
-def copied(module: M, sharing: Iterable[nn.Parameter]) -> M:
+def copied(module: M, sharing: Iterable[nn.Parameter] = ()) -> M:
     """A deep copy that holds some of the parameters themselves: those that neither it nor the original changes.
 
     Args:
         module: to copy; buffers always are.
-        sharing: parameters of it.
+        sharing: parameters of it, unless a module of it does more than set flags where it goes into eval mode.
+
+    Raises:
+        XkdError: the module cannot be copied.
     """
-    return copy.deepcopy(module, {id(parameter): parameter for parameter in sharing})
+    return _copied(module, {id(parameter): parameter for parameter in sharing})
+
+
+def quiet_copy(module: M, *, frozen: bool = True) -> M:
+    """A copy in eval mode and float32 whose modules, flags, hooks and buffers are its own.
+
+    What a call does to it no other call sees, in this thread or another. Contiguous float32 weights share the
+    original's memory.
+
+    Args:
+        module: in any mode, of any precision; left as it was.
+        frozen: its parameters take no gradients. Otherwise they are the original's own, so that gradients reach those.
+
+    Raises:
+        XkdError: the module cannot be copied.
+    """
+    kept = [parameter for parameter in module.parameters() if parameter.dtype == torch.float32]
+    if not frozen:
+        return copied(module, kept).float().eval()
+    with torch.inference_mode(False):
+        shared = {id(parameter): _frozen(parameter) for parameter in kept}
+    return _copied(module, shared).float().eval().requires_grad_(False)
+
+
+def is_quiet(module: nn.Module) -> bool:
+    """Whether all of a module is in eval mode and float32, as everything here is evaluated."""
+    return not any(part.training for part in module.modules()) and is_float32(module)
+
+
+def is_float32(module: nn.Module) -> bool:
+    """Whether all its floating-point parameters and buffers are float32."""
+    return all(tensor.dtype == torch.float32 for tensor in _tensors(module) if tensor.is_floating_point())
+
+
+def _copied(module: M, shared: dict[int, nn.Parameter]) -> M:
+    # Outside of inference mode, whose tensors no gradient passes.
+    with torch.inference_mode(False), torch.no_grad():
+        known: dict[int, object] = {**shared} if _has_plain_modes(module) else {}
+        for part in module.modules():
+            for tensor in (*part._parameters.values(), *part._buffers.values(), *vars(part).values()):
+                # What autograd made (old weight norms, outputs that were kept) knows no deep copy.
+                if isinstance(tensor, Tensor) and (tensor.grad_fn is not None or tensor.is_inference()):
+                    known.setdefault(id(tensor), _cloned(tensor))
+        try:
+            return deepcopy(module, known)
+        except Exception as error:  # a module from outside may hold anything
+            raise XkdError(
+                f"model: {type(module).__name__} cannot be copied ({reason(error)}), and a copy is what is evaluated; "
+                "keep what cannot be copied out of it, or give it a __deepcopy__"
+            ) from error
+
+
+def _has_plain_modes(module: nn.Module) -> bool:
+    """Whether going into eval mode sets flags alone; a module with an `eval` of its own may merge weights there."""
+    return all(type(part).train is nn.Module.train and type(part).eval is nn.Module.eval for part in module.modules())
+
+
+def _cloned(tensor: Tensor) -> Tensor:
+    values = tensor.detach().clone()
+    return nn.Parameter(values, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else values
+
+
+def _frozen(parameter: nn.Parameter) -> nn.Parameter:
+    values = parameter.detach().contiguous()  # of another layout convolutions round otherwise
+    return nn.Parameter(values.clone() if values.is_inference() else values, requires_grad=False)
+
+
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    for part in module.modules():
+        for tensor in (*part._parameters.values(), *part._buffers.values()):
+            if tensor is not None:
+                yield tensor

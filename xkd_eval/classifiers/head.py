@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.classifier import CamHead, Classifier, frozen_layer_norm
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.refusal import why_refused
@@ -19,6 +20,7 @@ PROOF_TOLERANCE = 1e-4
 _SEARCH_SEED, _PROOF_SEED, _NOISE_SEED = 0, 1, 2
 
 
+@plain_torch()
 @torch.no_grad()
 def find_cam_head(model: nn.Module, preprocess: Preprocess) -> CamHead:
     """Find where a model's class activation map comes from, and prove it.
@@ -51,6 +53,7 @@ def find_cam_head(model: nn.Module, preprocess: Preprocess) -> CamHead:
     raise CamHeadError(why_refused(perturbed, preprocess, found, _first_candidate))
 
 
+@plain_torch()
 def last_spatial_layer(model: nn.Module, preprocess: Preprocess) -> tuple[str, Layout] | None:
     """The module whose output is the last map with more than one position, and that output's layout.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from xkd_eval.classifiers.copies import copied
 from xkd_eval.classifiers.hooks import ForwardHooks
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.errors import CamHeadError, XkdError
+from xkd_eval.errors import XkdError
 
 Layout = Literal["NCHW", "NHWC"]
 
@@ -83,10 +83,7 @@ def working_copy(model: nn.Module) -> nn.Module:
         for parameter in model.parameters()
         if id(parameter) not in own and parameter.device.type == "cpu" and parameter.dtype == torch.float32
     ]
-    try:
-        return copied(model, shared).cpu().float().eval()
-    except (RuntimeError, TypeError) as error:
-        raise CamHeadError(f"the model cannot be copied, which the search for its head needs: {error}") from None
+    return copied(model, shared).cpu().float().eval()
 
 
 def norms(model: nn.Module) -> list[nn.Module]:

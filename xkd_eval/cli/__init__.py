@@ -11,5 +11,5 @@ from xkd_eval.cli.console import run
 
 
 def main() -> None:
-    """What `xkd-eval` starts; ends the process with 0, with 2 after bad input, with 130 after Ctrl-C."""
+    """What `xkd-eval` starts; ends the process with 0, with 2 after bad input, 130 after Ctrl-C, 143 after SIGTERM."""
     run(app)

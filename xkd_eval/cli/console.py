@@ -1,13 +1,18 @@
-"""What every command shares: the two consoles, and bad input as one line in the command line's own words."""
+"""What every command shares: the two consoles, how it ends, and bad input as one line in the command line's words."""
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NoReturn
+from contextlib import contextmanager, suppress
+from io import StringIO, TextIOWrapper
+from types import FrameType
+from typing import Any, NoReturn, TextIO
 
 import typer
 from rich.console import Console
@@ -17,6 +22,8 @@ from typer.core import TyperCommand
 
 from xkd_eval.errors import XkdError, renamed
 from xkd_eval.escapes import visible
+from xkd_eval.files import advice
+from xkd_eval.foreign import reason
 
 
 class _Console(Console):
@@ -26,11 +33,19 @@ class _Console(Console):
         """See Console; every text that is printed, be it a table's cell, comes through here."""
         return super().render_str(visible(text, keep="\n\t"), **options)
 
+    def on_broken_pipe(self) -> None:
+        """See Console; `run` says how a command ends whose reader has gone."""
+        raise BrokenPipeError
+
 
 console = _Console(emoji=False)
 errors = _Console(stderr=True, emoji=False)
 
-BAD_INPUT, INTERRUPTED = 2, 130
+BAD_INPUT = 2
+SIGNALLED = 128
+"""Added to a signal's number it is the exit code of a command that the signal has ended."""
+
+_SIGPIPE = 13
 
 # typer brings a click of its own in newer releases and imports it in older ones: this is the class of either.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -46,6 +61,8 @@ class Command(TyperCommand):
         except XkdError as error:
             error.args = (renamed(str(error), self._flags(), quote=""),)
             raise
+        except KeyboardInterrupt as error:
+            raise typer.Exit(_say_interruption(error, "")) from None
 
     def _flags(self) -> dict[str, str]:
         """Argument -> option; the library may call one thing `explainer` that is one of several `explainers` here."""
@@ -58,30 +75,132 @@ class Command(TyperCommand):
 
 
 def run(app: typer.Typer, report: Callable[[XkdError], bool] = lambda error: False) -> NoReturn:
-    """A console script: one-line errors on stderr with exit code 2.
+    """A console script: one-line errors on stderr with exit code 2; 130 after Ctrl-C, 143 after SIGTERM.
 
     Args:
         app: whose commands are of class Command.
         report: takes an error that somebody else will say, and returns True then.
     """
+    end(lambda: app(standalone_mode=False), report)
+
+
+def end(work: Callable[[], int | None], report: Callable[[XkdError], bool] = lambda error: False) -> NoReturn:
+    """Do the work of a process and end it, as `run` does.
+
+    A full disk behind stdout is an error like others. Where nobody reads stdout any more, as behind `| head`, the
+    process ends as if SIGPIPE had ended it: silently, with 141.
+
+    Args:
+        work: returns the exit code; None is 0.
+        report: takes an error that somebody else will say, and returns True then.
+    """
+    code: int | None = BAD_INPUT
     try:
-        raise SystemExit(app(standalone_mode=False))
+        _escape_what_cannot_be_printed()
+        with terminable():
+            code = work()
+            _flush()
     except XkdError as error:
         if not report(error):
-            print(f"error: {error}", file=sys.stderr)
+            say(f"error: {error}")
     except _UsageError as error:
-        print(_one_line(error), file=sys.stderr)
-    raise SystemExit(BAD_INPUT)
+        say(_one_line(error))
+    except (typer.Abort, KeyboardInterrupt) as error:  # before a command began
+        code = _say_interruption(error.__cause__ or error, "")
+    except OSError as error:
+        code = _say_failure(error)
+    _let_go(sys.stdout)
+    _let_go(sys.stderr)
+    raise SystemExit(code or 0)
+
+
+def say(line: str) -> None:
+    """Print a line on stderr, if anybody can read it."""
+    with suppress(OSError, ValueError):  # full, or closed
+        print(line, file=sys.stderr or StringIO(), flush=True)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP, raised where Ctrl-C is: whatever cleans up after the one does so after the other.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Within, the first SIGTERM or SIGHUP raises Terminated in the main thread; later ones wait for what cleans up."""
+    met = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        met = []
+    asked = False
+
+    def raise_once(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if not asked:
+            asked = True
+            raise Terminated(number)
+
+    # What is ignored, as SIGHUP is behind nohup, stays so.
+    former = {number: signal.getsignal(number) for number in met if signal.getsignal(number) is not signal.SIG_IGN}
+    for number in former:
+        signal.signal(number, raise_once)
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
 def keeping_what_is_done() -> Iterator[None]:
-    """Ctrl-C ends the command with a sentence and exit code 130."""
+    """Ctrl-C and SIGTERM end the command with a sentence that says that it continues, and exit code 130 or 143."""
     try:
         yield
-    except KeyboardInterrupt:
-        print("interrupted; what is done is kept: the same command continues", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
+    except KeyboardInterrupt as error:
+        raise typer.Exit(_say_interruption(error, "; what is done is kept: the same command continues")) from None
+
+
+def _say_interruption(error: BaseException, outcome: str) -> int:
+    """Say that a signal ended the command; returns the exit code."""
+    say(f"interrupted{outcome}")
+    return SIGNALLED + getattr(error, "number", signal.SIGINT)
+
+
+def _say_failure(error: OSError) -> int:
+    """Say what the system refused; returns the exit code. The library says where its files failed: this is stdout."""
+    if isinstance(error, BrokenPipeError):
+        return SIGNALLED + _SIGPIPE
+    say(f"error: {error.filename or 'stdout'}: {reason(error)}; {advice(error)}")
+    return BAD_INPUT
+
+
+def _escape_what_cannot_be_printed() -> None:
+    """A character that the terminal's encoding has not must not end a command after its work."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _let_go(stream: TextIO | None) -> None:
+    """What is left in a stream's buffer and cannot be written Python would try to write once more, with a traceback."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,7 @@ from xkd_eval.foreign import reading, short
 
 # Neighbours in a set share a Parquet row group or a shard, so a worker takes a run of them.
 _RUN = 16
+_SECONDS_AFTER_SIGTERM = 5
 
 
 @dataclass(frozen=True)
@@ -200,8 +204,37 @@ class _Decoded(TorchDataset[Any]):
         return np.array(image).view(np.int8)
 
 
+def leave_signals_to_parent(worker: int) -> None:
+    """`worker_init_fn` of a DataLoader: a signal to the whole group of processes is met by the one that started it.
+
+    Ctrl-C and a hangup pass the worker by. SIGTERM leaves it a few seconds for a batch that is waited for; it exits
+    well then, as the death of a worker would raise an error in its parent, which may be saving.
+    """
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGALRM, _exit_well)
+        signal.signal(signal.SIGTERM, _exit_soon)
+
+
+def _exit_soon(number: int, frame: FrameType | None) -> None:
+    signal.alarm(_SECONDS_AFTER_SIGTERM)
+
+
+def _exit_well(number: int, frame: FrameType | None) -> None:
+    os._exit(0)
+
+
 def _from_workers(decoded: _Decoded, workers: int, prefetch: int) -> Iterator[_Arrays | Skipped | _Failure]:
-    runs = DataLoader(decoded, batch_size=_RUN, collate_fn=list, num_workers=workers, prefetch_factor=prefetch)
+    runs = DataLoader(
+        decoded,
+        batch_size=_RUN,
+        collate_fn=list,
+        num_workers=workers,
+        prefetch_factor=prefetch,
+        worker_init_fn=leave_signals_to_parent,
+    )
     with reading(f"workers: {workers} cannot be started", "try fewer, or 0"):
         started = iter(runs)
     try:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from itertools import chain
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
 
+from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.classifier import Classifier, ForwardOutput
+from xkd_eval.classifiers.copies import copied
 from xkd_eval.classifiers.trace import random_images
 from xkd_eval.engines.folding import fold_batch_norms, logits_and_features
 from xkd_eval.errors import XkdError
@@ -36,7 +39,7 @@ def prepare(
     Raises:
         XkdError: the network gives logits that are not finite, or does not run in bfloat16.
     """
-    prepared = _Prepared(copy.deepcopy(classifier).cpu().float().eval())
+    prepared = _Prepared(copied(classifier).cpu().float().eval())
     probe = random_images(replace(classifier.preprocess, size=size or classifier.preprocess.size), _PROBE_SEED)
     check_finite(logits_and_features(prepared, probe)[0], classifier.name, "noise")
     fold_batch_norms(prepared, probe)
@@ -50,7 +53,7 @@ def prepare(
 def on_device(classifier: Classifier, device: torch.device) -> Classifier:
     """The classifier itself where it is on `device` already, else a copy that is: the caller's stays where it was."""
     tensor = next(chain(classifier.parameters(), classifier.buffers()), None)
-    return classifier if tensor is None or tensor.device == device else copy.deepcopy(classifier).to(device)
+    return classifier if tensor is None or tensor.device == device else copied(classifier).to(device)
 
 
 def check_finite(logits: Tensor, name: str, where: str) -> None:
@@ -62,7 +65,12 @@ def check_finite(logits: Tensor, name: str, where: str) -> None:
         where: which images they belong to, for the message.
     """
     if not logits.isfinite().all():
-        raise XkdError(f"model: {name} gives logits that are not finite on {where}; check its weights")
+        refuse_logits(name, where)
+
+
+def refuse_logits(name: str, where: str) -> NoReturn:
+    """Raise XkdError for logits that are not finite, as `check_finite` does."""
+    raise XkdError(f"model: {name} gives logits that are not finite on {where}; check its weights")
 
 
 def chunk_size(device: torch.device) -> int:
@@ -82,7 +90,10 @@ def bf16_is_native(device: torch.device) -> bool:
 
 
 class _Prepared(Classifier):
-    """A classifier whose inputs are cast to what its network computes in, and whose outputs are float32."""
+    """A classifier whose inputs are cast to what its network computes in, and whose outputs are float32.
+
+    The network is its own, in eval mode, and nobody looks into it meanwhile.
+    """
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__(
@@ -99,12 +110,14 @@ class _Prepared(Classifier):
 
     def forward(self, images: Tensor) -> Tensor:
         """See Classifier.forward."""
-        return super().forward(self._cast(images)).float()
+        with plain_torch():
+            return self._checked(self.model(self._cast(images)), images).float()
 
     def forward_with_features(self, images: Tensor) -> ForwardOutput:
         """See Classifier.forward_with_features."""
-        logits, features = super().forward_with_features(self._cast(images))
-        return ForwardOutput(logits.float(), features)
+        with plain_torch():
+            logits, features = self._observed(self._cast(images))
+            return ForwardOutput(self._checked(logits, images).float(), features)
 
     def to_bfloat16(self) -> None:
         """Compute in bfloat16 what bears it.

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.engines.eager import check_finite, chunk_size, on_device, prepare
+from xkd_eval.engines.eager import check_finite, chunk_size, on_device, prepare, refuse_logits
 from xkd_eval.explainers.base import Context, Explainer
 
 _T = TypeVar("_T")
@@ -34,7 +34,7 @@ class Network:
 
     Attributes:
         classifier: the network as it was made, on the device and under that input convention: explainers see this one,
-            because folded batch norms would change what some of them read (FullGrad's biases).
+            because folded batch norms would change what some of them read (FullGrad's biases). A private copy.
         preprocess: as given.
         chunk: images a forward.
     """
@@ -42,13 +42,15 @@ class Network:
     def __init__(
         self, classifier: Classifier, preprocess: Preprocess, device: torch.device, precision: str = "fp32"
     ) -> None:
-        self.classifier = _under(preprocess, on_device(classifier, device))
+        self.classifier = _under(preprocess, on_device(classifier, device).private())
         self.preprocess = preprocess
         self.chunk = chunk_size(device)
         self._exact = prepare(classifier, device, size=preprocess.size)
         self._fast = self._exact
         if precision != "fp32":
             self._fast = prepare(classifier, device, precision, preprocess.size)
+        self._precision = precision
+        self._finite = torch.ones((), dtype=torch.bool, device=device)
 
     @torch.inference_mode()
     def clean(self, images: Tensor, ids: Sequence[str]) -> tuple[Tensor, Tensor | None]:
@@ -75,8 +77,25 @@ class Network:
 
     @torch.inference_mode()
     def classify(self, images: Tensor) -> Tensor:
-        """(n, 3, H, W) normalised, any n -> (n, K) float32 logits."""
-        return torch.cat([part[:n] for part, n in _in_chunks(self._fast, images, self.chunk)])
+        """(n, 3, H, W) normalised, any n -> (n, K) float32 logits.
+
+        Whether they are finite is remembered, and not asked, since an accelerator would wait for the answer: see
+        `check_answers`.
+        """
+        logits = torch.cat([part[:n] for part, n in _in_chunks(self._fast, images, self.chunk)])
+        self._finite = self._finite & logits.isfinite().all()
+        return logits
+
+    def check_answers(self, ids: Sequence[str]) -> None:
+        """Raise XkdError if `classify` gave logits that are not finite since it was last asked.
+
+        Args:
+            ids: of the photographs of which the images were made, for the message.
+        """
+        finite, self._finite = self._finite, torch.ones_like(self._finite)
+        if not finite:
+            kind = "" if self._precision == "fp32" else f" in {self._precision}"
+            refuse_logits(self.classifier.name, f"images made of those from {ids[0]} to {ids[-1]}{kind}")
 
     def explain(
         self,
@@ -107,8 +126,8 @@ class Network:
             # Padded by repeating the last image: a fixed shape, and an input that every method can digest.
             places = torch.arange(start, start + width, device=images.device).clamp(max=len(images) - 1)
             made = explainer(classifier or self.classifier, images[places], classes[places], _taken(context, places))
-            maps.append(made[: len(images) - start].detach().float())
-        return torch.cat(maps).to(images.device)
+            maps.append(made[: len(images) - start])
+        return torch.cat(maps)
 
 
 def _under(preprocess: Preprocess, classifier: Classifier) -> Classifier:

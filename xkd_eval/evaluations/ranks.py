@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from xkd_eval.resizing import resized
 
 _MASK_64 = (1 << 64) - 1
 
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, h, w) -> (B, H, W), bilinear, align_corners=False, float32; degenerate maps become all zero.
+    """(B, h, w) -> (B, H, W) float32, see `resized`; degenerate maps become all zero.
 
     A map with NaN, infinite or only equal values orders nothing. As zeros it is all ties, so every use of it falls
     back on the protocol's permutation: it scores like a random map and is counted, never taken for background.
     """
-    maps = torch.where(is_degenerate(maps)[:, None, None], torch.zeros_like(maps), maps).float()
-    return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    return resized(torch.where(is_degenerate(maps)[:, None, None], torch.zeros_like(maps), maps).float(), size)
 
 
 def is_degenerate(maps: Tensor) -> Tensor:

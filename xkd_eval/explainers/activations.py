@@ -1,13 +1,14 @@
-"""A network in which every call of an activation is a module of its own, which captum's per-module rules need."""
+"""Rules for activations, applied call by call: captum's, which are per module, miss activations that are functions."""
 
 from __future__ import annotations
 
-import copy
+from abc import abstractmethod
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
@@ -28,71 +29,48 @@ NONLINEAR: frozenset[Callable[..., Any]] = _ELEMENTWISE | {F.max_pool2d}
 _EQUAL = 1e-10
 
 
-class SeparateActivations(nn.Module):
-    """A copy of a network that computes the same, with one `nn.ReLU` object for each call of an activation.
-
-    captum attaches its rules to modules of known types. It misses activations that are called as functions, fails on
-    those that work in place, and mixes up those that a network calls more than once (torchvision's ResNets). Here each
-    call is routed, in the order of the forward, to an object that captum takes for a ReLU and that computes the
-    activation asked for; the network's own activation modules are hidden from captum.
-
-    Args:
-        model: in eval mode; not changed.
-        functions: which activations to route.
-        sample: (1, 3, H, W), to count the calls.
+class ActivationRule(TorchFunctionMode):
+    """Within it, every call of an activation by this thread goes through `_apply`, however the network makes it.
 
     Attributes:
-        slots: the objects, one a call.
+        functions: which activations.
+        calls: how many there were.
     """
 
-    def __init__(self, model: nn.Module, functions: Collection[Callable[..., Any]], sample: Tensor) -> None:
+    def __init__(self, functions: Collection[Callable[..., Any]]) -> None:
         super().__init__()
-        self.model = _with_hidden_activations(copy.deepcopy(model))
-        self.slots = nn.ModuleList()
-        self._functions = frozenset(functions)
-        router = _Router(self._functions, slots=None)
-        with torch.no_grad(), router:
-            self.model(sample)
-        self.slots.extend(nn.ReLU() for _ in range(router.calls))
-        self.eval()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, K)."""
-        with _Router(self._functions, self.slots):
-            return self.model(images)
-
-
-class _Router(TorchFunctionMode):
-    """Sends the n-th call of an activation to the n-th slot; without slots it only counts."""
-
-    def __init__(self, functions: frozenset[Callable[..., Any]], slots: nn.ModuleList | None) -> None:
-        super().__init__()
-        self.functions = functions
-        self.slots = slots
+        self.functions = frozenset(functions)
         self.calls = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func not in self.functions:
             return func(*args, **kwargs)
-        if func is F.max_pool2d:
-            return _max_pool_by_relu(self._relu, *args, **kwargs)
-        return self._through_slot(func, *args, **kwargs)
-
-    def _through_slot(self, func: Callable[..., Tensor], values: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         self.calls += 1
-        if self.slots is None:
-            return func(values, *args, **kwargs)
-        slot = self.slots[self.calls - 1]
-        # Cloned on both sides, because captum's hooks must see what no operation in place has changed.
-        slot.forward = lambda inputs: func(inputs.clone(), *args, **kwargs)
-        return slot(values).clone()
+        if func is F.max_pool2d:
+            return _max_pool_by_relu(partial(self._apply, F.relu), *args, **kwargs)
+        return self._apply(func, *args, **kwargs)
 
-    def _relu(self, values: Tensor) -> Tensor:
-        return self._through_slot(F.relu, values)
+    @abstractmethod
+    def _apply(self, func: Callable[..., Tensor], values: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """What the call gives; `values` is the activation's input, which is not to be changed."""
 
 
-class RescaleRule(_Router):
+class GuidedRule(ActivationRule):
+    """Within it, a gradient loses its negative part at every ReLU (Springenberg et al., ICLR Workshops 2015)."""
+
+    def __init__(self) -> None:
+        super().__init__(RECTIFIERS)
+
+    def _apply(self, func: Callable[..., Tensor], values: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        inputs = values.clone()
+        if inputs.requires_grad:
+            inputs.register_hook(F.relu)
+        # Cloned on both sides: what the rule sees, no operation in place may change.
+        return func(inputs.clone(), *args, **kwargs).clone()
+
+
+class RescaleRule(ActivationRule):
     """Within it, the gradients of a network are DeepLift's multipliers (Shrikumar et al., ICML 2017, rescale rule).
 
     An activation is differentiated as the straight line through its values at the image and at the baseline, as Ancona
@@ -104,10 +82,10 @@ class RescaleRule(_Router):
     """
 
     def __init__(self, functions: Collection[Callable[..., Any]], count: int) -> None:
-        super().__init__(frozenset(functions), slots=None)
+        super().__init__(functions)
         self._count = count
 
-    def _through_slot(self, func: Callable[..., Tensor], values: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def _apply(self, func: Callable[..., Tensor], values: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         outputs = func(values.clone(), *args, **kwargs)
         if len(values) != 2 * self._count:  # of parameters, not of images
             return outputs
@@ -155,26 +133,3 @@ def _max_pool_by_relu(
 
 def _pair(option: int | tuple[int, int]) -> tuple[int, int]:
     return (option, option) if isinstance(option, int) else option
-
-
-class _Hidden(nn.Module):
-    """An activation module that captum does not find: in a tuple, and so no submodule."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self._module = (module,)
-
-    def forward(self, values: Tensor) -> Tensor:
-        return self._module[0](values)
-
-
-_ACTIVATIONS = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.MaxPool2d)
-"""Those that captum attaches rules to."""
-
-
-def _with_hidden_activations(model: nn.Module) -> nn.Module:
-    for parent in list(model.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, _ACTIVATIONS):
-                setattr(parent, name, _Hidden(child))
-    return model

@@ -1,8 +1,7 @@
-"""What captum's methods have in common: images that gradients reach, a black baseline, a sum over the channels."""
+"""What attributions to pixels have in common: images that gradients reach, a black baseline, a sum over channels."""
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from dataclasses import dataclass
 
@@ -19,15 +18,13 @@ FORWARD_IMAGES = 32
 
 @dataclass(frozen=True)
 class Attribution(Explainer):
-    """Runs captum on images that gradients reach, and sums the attribution over the colour channels."""
+    """Attributes to images that gradients reach, and sums the attribution over the colour channels."""
 
     def __call__(
         self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
     ) -> Tensor:
         """(B, 3, H, W) images and (B,) classes -> (B, H, W)."""
-        with tracked(images, classes) as (inputs, labels), warnings.catch_warnings():
-            # captum announces the hooks that it sets and removes.
-            warnings.filterwarnings("ignore", message=r"\s*Setting .*hooks", category=UserWarning)
+        with tracked(images, classes) as (inputs, labels):
             attributions = self._attribute(classifier, inputs, labels, context)
         return self._over_channels(attributions.detach().float())
 

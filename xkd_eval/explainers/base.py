@@ -12,6 +12,7 @@ from torch import Tensor
 from xkd_eval.arguments import public
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import XkdError
+from xkd_eval.explainers.guard import guarded_call, guarded_check
 from xkd_eval.registry import Registry
 
 
@@ -63,6 +64,14 @@ class Explainer(ABC):
     model_free: ClassVar[bool] = False
     reads_size: ClassVar[bool] = False
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Whoever calls an explainer, of whatever author, calls it through what every call is owed."""
+        super().__init_subclass__(**options)
+        for name, guard in (("check", guarded_check), ("__call__", guarded_call)):
+            method = vars(cls).get(name)
+            if inspect.isfunction(method) and not getattr(method, "__isabstractmethod__", False):
+                setattr(cls, name, guard(method))
+
     def check(self, classifier: Classifier) -> None:  # noqa: B027 - most methods hold for every model
         """Raise ExplainerError, with the reason and the alternatives, where the method does not hold for the model."""
 
@@ -80,15 +89,23 @@ class Explainer(ABC):
     ) -> Tensor:
         """Explain one class of each image.
 
+        A method is written for what is listed here, and need not see to more: whoever calls it may have the classifier
+        in training mode or in double precision, be in inference mode or under autocast, or share it with other threads.
+        What is given is copied for the call, and what is returned is checked.
+
         Args:
-            classifier: in eval mode.
-            images: (B, 3, H, W) normalised.
+            classifier: in eval mode and float32, with modules of its own, see `Classifier.private`.
+            images: (B, 3, H, W) normalised, float32.
             classes: (B,) the class to explain, int64.
             context: what is already known about the batch.
 
         Returns:
             (B, h, w) float32, raw: neither clamped, nor up-sampled, nor normalised beyond what the method defines.
             No gradient.
+
+        Raises:
+            ExplainerError: the method failed, or returned anything else than floats (B, h, w); names the explainer.
+            XkdError: no such images or classes.
         """
 
 

@@ -1,4 +1,4 @@
-"""Gradient methods, all but DeepLift by captum; maps at the input's resolution.
+"""Gradient methods, by captum or by rules of our own that are held to captum's; maps at the input's resolution.
 
 A map is the sum over the colour channels of the signed attribution, except for saliency, which is published as the
 largest magnitude over the channels. The baseline, where a method has one, is black as the network sees it.
@@ -6,21 +6,20 @@ largest magnitude over the channels. The baseline, where a method has one, is bl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import ExplainerError, XkdError
-from xkd_eval.explainers.activations import NONLINEAR, RECTIFIERS, RescaleRule, SeparateActivations
+from xkd_eval.explainers.activations import NONLINEAR, GuidedRule, RescaleRule
 from xkd_eval.explainers.attribution import FORWARD_IMAGES, Attribution, black, check_positive
 from xkd_eval.explainers.base import Context, register_explainer
-from xkd_eval.explainers.layers import target_layer
+from xkd_eval.explainers.layers import activations_and_gradients, target_layer
 from xkd_eval.explainers.seeding import image_seeds
 
 
@@ -117,20 +116,20 @@ class GradientShap(Attribution):
             raise XkdError(f"explainer '{self.name}': noise is {self.noise}; expected a standard deviation, 0 or more")
 
     def _attribute(self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None) -> Tensor:
-        from captum.attr import GradientShap as Method
-
-        method = Method(classifier.model)
+        # captum draws the same numbers from the generators of the whole process, where other threads draw too.
         baseline = black(classifier, images)[:1]
         maps = []
-        for position, seed in enumerate(image_seeds(images, context, self.seed)):
-            with _seeded(seed, images.device):
-                one = slice(position, position + 1)
-                maps.append(
-                    method.attribute(
-                        images[one], baseline, n_samples=self.samples, stdevs=self.noise, target=classes[one]
-                    ).detach()
-                )
-        return torch.cat(maps)
+        seeds = image_seeds(images, context, self.seed)
+        for image, label, seed in zip(images.split(1), classes.split(1), seeds, strict=True):
+            generator = torch.Generator(images.device).manual_seed(seed)
+            spread = torch.full((self.samples, *image.shape[1:]), self.noise, dtype=image.dtype, device=image.device)
+            noisy = image + torch.normal(0.0, spread, generator=generator)
+            shares = np.random.RandomState(seed % 2**32).uniform(0.0, 1.0, self.samples)
+            along = torch.tensor(shares, dtype=image.dtype, device=image.device)[:, None, None, None]
+            points = (along * noisy + (1 - along) * baseline).detach().requires_grad_()
+            gradients = logit_gradients(classifier.model(points), label.expand(self.samples), points)
+            maps.append(((noisy - baseline) * gradients).sum(0).detach() / self.samples)
+        return torch.stack(maps)
 
 
 @register_explainer
@@ -172,7 +171,7 @@ class DeepLift(Attribution):
         baseline = black(classifier, images)
         with RescaleRule(NONLINEAR, len(images)):
             logits = classifier.model(torch.cat([images, baseline]))
-        (multipliers,) = torch.autograd.grad(logits[: len(images)].gather(1, classes[:, None]).sum(), images)
+        multipliers = logit_gradients(logits[: len(images)], classes, images)
         return multipliers * (images - baseline)
 
 
@@ -190,9 +189,7 @@ class GuidedBackprop(Attribution):
         _check_rectifiers(self.name, classifier)
 
     def _attribute(self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None) -> Tensor:
-        from captum.attr import GuidedBackprop as Method
-
-        return Method(_rectified(self.name, classifier, images)).attribute(images, target=classes)
+        return _guided_gradients(self.name, classifier, images, classes)
 
 
 @register_explainer
@@ -207,43 +204,36 @@ class GuidedGradCam(Attribution):
     def check(self, classifier: Classifier) -> None:
         """Raise ExplainerError for a model without a ReLU, or whose last map is not (B, C, h, w)."""
         _check_rectifiers(self.name, classifier)
-        layer = target_layer(classifier)
-        if layer.layout != "NCHW":
+        if target_layer(classifier).layout != "NCHW":
             raise ExplainerError(
                 f"explainer '{self.name}': the last map of {classifier.name} is no (B, C, h, w); use gradcam"
             )
 
     def _attribute(self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None) -> Tensor:
-        from captum.attr import GuidedGradCam as Method
+        activations, gradients = activations_and_gradients(classifier, target_layer(classifier), images, classes)
+        maps = (gradients.mean((2, 3), keepdim=True) * activations).sum(1, keepdim=True).relu()
+        upsampled = F.interpolate(maps, images.shape[2:], mode="bilinear", align_corners=False)
+        return _guided_gradients(self.name, classifier, images, classes) * upsampled
 
-        model = _rectified(self.name, classifier, images)
-        module = model.model.get_submodule(target_layer(classifier).path)
-        return Method(model, module).attribute(images, target=classes, interpolate_mode="bilinear")
+
+def logit_gradients(logits: Tensor, classes: Tensor, inputs: Tensor) -> Tensor:
+    """The gradient at `inputs` of each image's class logit, logits (B, K) and classes (B,)."""
+    (gradients,) = torch.autograd.grad(logits.gather(1, classes[:, None]).sum(), inputs)
+    return gradients
 
 
-def _rectified(name: str, classifier: Classifier, images: Tensor) -> SeparateActivations:
-    model = SeparateActivations(classifier.model, RECTIFIERS, images[:1])
-    if not model.slots:
+def _guided_gradients(name: str, classifier: Classifier, images: Tensor, classes: Tensor) -> Tensor:
+    with GuidedRule() as rule:
+        logits = classifier.model(images)
+    if not rule.calls:
         raise ExplainerError(
             f"explainer '{name}': {classifier.name} has no ReLU for the rule to act on; use saliency or "
             "integrated_gradients"
         )
-    return model
+    return logit_gradients(logits, classes, images)
 
 
 def _check_rectifiers(name: str, classifier: Classifier) -> None:
     parameter = next(classifier.model.parameters())
-    _rectified(name, classifier, torch.zeros(1, 3, *classifier.preprocess.size).to(parameter))
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """captum draws from the global generators; they are put back as they were."""
-    numpy_state = np.random.get_state()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)
+    images = torch.zeros(1, 3, *classifier.preprocess.size, device=parameter.device).requires_grad_()
+    _guided_gradients(name, classifier, images, torch.zeros(1, dtype=torch.int64, device=parameter.device))

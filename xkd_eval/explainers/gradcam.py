@@ -1,23 +1,29 @@
 """The CAM family, by grad-cam's formulas on activations and gradients that are taken here.
 
-grad-cam's own call clamps, resizes and min-maxes; what is returned here is the weighted map itself.
+grad-cam's own call clamps, resizes and min-maxes; what is returned here is the weighted map itself. The two methods
+that make forwards of their own are written here: grad-cam's draw progress bars, which other threads would see.
 """
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import io
+from abc import abstractmethod
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.copies import quiet_copy
+from xkd_eval.classifiers.hooks import Outputs
 from xkd_eval.explainers.base import Context, Explainer, register_explainer
 from xkd_eval.explainers.layers import TargetLayer, activations_and_gradients, target_layer
+
+# As grad-cam has them; another number moves the logits in their last bits.
+_MASKS_AT_ONCE, _CHANNELS_AT_ONCE = 16, 32
 
 
 @dataclass(frozen=True)
@@ -178,21 +184,14 @@ class _ForwardWeights(_CamFamily):
         activations: Tensor,
         gradients: Tensor,
     ) -> np.ndarray:
-        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+        given = zip(images.split(1), classes.tolist(), activations.split(1), strict=True)
+        with torch.no_grad():
+            weights = torch.stack([self._weights(classifier.model, layer, *one) for one in given])
+        return (weights.cpu().numpy()[:, :, None, None] * activations.cpu().numpy()).sum(1)
 
-        # A copy, because grad-cam exchanges modules and would leave them so after an error.
-        model = copy.deepcopy(classifier.model)
-        method = _library_method(self.library_class, model, layer.path, **self._library_options(layer))
-        maps = []
-        for image, label, activation in zip(images, classes.tolist(), activations.cpu().numpy(), strict=True):
-            targets = [ClassifierOutputTarget(label)]
-            module = model.get_submodule(layer.path)
-            with torch.no_grad(), contextlib.redirect_stderr(io.StringIO()):  # its progress bars
-                maps.append(method.get_cam_image(image[None], module, targets, activation[None], None)[0])
-        return np.stack(maps)
-
-    def _library_options(self, layer: TargetLayer) -> dict[str, Any]:
-        return {}
+    @abstractmethod
+    def _weights(self, model: nn.Module, layer: TargetLayer, image: Tensor, label: int, activations: Tensor) -> Tensor:
+        """(C,) of an image (1, 3, H, W) with the layer's (1, C, h, w)."""
 
 
 @register_explainer
@@ -206,7 +205,13 @@ class ScoreCam(_ForwardWeights):
     name: ClassVar[str] = "scorecam"
     citation: ClassVar[str] = "Wang et al., Score-CAM, CVPR Workshops 2020"
     cost: ClassVar[str] = "1 F + 1 B + C F, C the layer's channels"
-    library_class: ClassVar[str] = "ScoreCAM"
+
+    def _weights(self, model: nn.Module, layer: TargetLayer, image: Tensor, label: int, activations: Tensor) -> Tensor:
+        masks = F.interpolate(activations, image.shape[2:], mode="bilinear", align_corners=True)[0, :, None]
+        low, high = masks.amin((2, 3), keepdim=True), masks.amax((2, 3), keepdim=True)
+        masked = image * ((masks - low) / (high - low + 1e-8))
+        scores = torch.cat([model(part)[:, label] for part in masked.split(_MASKS_AT_ONCE)])
+        return scores.cpu().softmax(0)
 
 
 @register_explainer
@@ -217,40 +222,36 @@ class AblationCam(_ForwardWeights):
     name: ClassVar[str] = "ablationcam"
     citation: ClassVar[str] = "Desai and Ramaswamy, Ablation-CAM, WACV 2020"
     cost: ClassVar[str] = "2 F + 1 B + C F, C the layer's channels"
-    library_class: ClassVar[str] = "AblationCAM"
 
-    def _library_options(self, layer: TargetLayer) -> dict[str, Any]:
-        return {"ablation_layer": _ZeroedChannels(channel_dim=1 if layer.layout == "NCHW" else -1)}
-
-
-class _ZeroedChannels(nn.Module):
-    """Stands in for the target layer and gives its output with one channel at zero, another one in each copy.
-
-    grad-cam's own layer subtracts 1e7 instead wherever the activations do not start at zero, which the paper does not.
-    """
-
-    def __init__(self, channel_dim: int) -> None:
-        super().__init__()
-        self.channel_dim = channel_dim
-        self.indices = np.zeros(0, dtype=np.int64)
-
-    def activations_to_be_ablated(self, activations: np.ndarray, ratio_channels_to_ablate: float) -> np.ndarray:
-        self.indices = np.arange(len(activations))
-        return self.indices
-
-    def set_next_batch(self, input_batch_index: int, activations: Tensor, num_channels_to_ablate: int) -> None:
-        copies = activations[input_batch_index].expand(num_channels_to_ablate, *activations.shape[1:]).clone()
-        by_channel = copies.movedim(self.channel_dim, 1)
-        by_channel[range(num_channels_to_ablate), self.indices[:num_channels_to_ablate]] = 0
-        self.output = copies
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return self.output
+    def _weights(self, model: nn.Module, layer: TargetLayer, image: Tensor, label: int, activations: Tensor) -> Tensor:
+        ablated = quiet_copy(model)
+        module = ablated.get_submodule(layer.path)
+        with Outputs({layer.path: module}, copied=True) as outputs:
+            intact = ablated(image)[0, label]
+        scores = []
+        for channels in torch.arange(activations.shape[1], device=image.device).split(_CHANNELS_AT_ONCE):
+            # What grad-cam's own layer puts in place of a channel is -1e7 where the activations do not start at zero.
+            without = _without_channels(outputs[layer.path], channels, 1 if layer.layout == "NCHW" else -1)
+            module.forward = partial(_given, without)
+            scores.append(ablated(image.expand(len(channels), -1, -1, -1))[:, label])
+        return (intact - torch.cat(scores)) / intact
 
 
-def _library_method(library_class: str, model: nn.Module, path: str, **options: Any) -> Any:
+def _without_channels(output: Tensor, channels: Tensor, channel_dim: int) -> Tensor:
+    """(1, ...) -> (n, ...): the n-th with its n-th channel of `channels` at zero."""
+    copies = output.expand(len(channels), *output.shape[1:]).clone()
+    copies.movedim(channel_dim, 1)[torch.arange(len(channels), device=output.device), channels] = 0
+    return copies
+
+
+def _given(output: Tensor, *inputs: Tensor) -> Tensor:
+    """In place of a module's forward."""
+    return output
+
+
+def _library_method(library_class: str, model: nn.Module, path: str) -> Any:
     import pytorch_grad_cam
 
-    method = getattr(pytorch_grad_cam, library_class)(model, [model.get_submodule(path)], **options)
+    method = getattr(pytorch_grad_cam, library_class)(model, [model.get_submodule(path)])
     method.activations_and_grads.release()  # its hooks: activations and gradients are taken here
     return method

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.class_names import class_index_of_wordnet_ids
 from xkd_eval.classifiers.classifier import CamHead, Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
@@ -44,12 +45,13 @@ class Inspection:
     refused: dict[str, str]
 
 
+@plain_torch()
 def inspect_classifier(classifier: Classifier) -> Inspection:
     """What is known about a classifier before any image is seen.
 
-    Each explainer is asked whether it holds, on random images where it needs some.
+    Each explainer is asked whether it holds, on random images where it needs some. The classifier stays as it is.
     """
-    refused = _refused_explainers(classifier)
+    refused = _refused_explainers(classifier.private())
     return Inspection(
         name=classifier.name,
         digest=classifier.digest(),

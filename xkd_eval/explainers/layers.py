@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,8 @@ from torch import Tensor, nn
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.hooks import Outputs
 from xkd_eval.errors import ExplainerError
+
+_KNOWN = "target layer"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def target_layer(classifier: Classifier) -> TargetLayer:
     tokens = _token_layer(classifier.model)
     if tokens is not None:
         return tokens
-    if classifier not in _TRACED:
+    if _KNOWN not in classifier.known:
         from xkd_eval.classifiers.head import last_spatial_layer
 
         found = last_spatial_layer(classifier.model, classifier.preprocess)
@@ -68,12 +69,9 @@ def target_layer(classifier: Classifier) -> TargetLayer:
                 f"{classifier.name}: no layer gives a map of more than one place, which the CAM family weighs; "
                 "use saliency, integrated_gradients or occlusion"
             )
-        _TRACED[classifier] = TargetLayer(*found)
-    return _TRACED[classifier]
-
-
-_TRACED: WeakKeyDictionary[Classifier, TargetLayer] = WeakKeyDictionary()
-"""The layers that took forwards to find."""
+        classifier.known[_KNOWN] = TargetLayer(*found)
+    layer: TargetLayer = classifier.known[_KNOWN]
+    return layer
 
 
 @contextmanager
@@ -89,7 +87,7 @@ def activations_and_gradients(
     """What a layer gives, and the gradient of each image's class logit there.
 
     Args:
-        classifier: in eval mode; left as it was, without hooks or gradients.
+        classifier: a private one; left without hooks or gradients.
         layer: see target_layer.
         images: (B, 3, H, W).
         classes: (B,).

@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import ExplainerError, XkdError
@@ -23,6 +22,7 @@ from xkd_eval.escapes import file_name
 from xkd_eval.explainers.base import Context, Explainer
 from xkd_eval.files import replacing
 from xkd_eval.foreign import is_there, is_writable_name, reading
+from xkd_eval.resizing import resized
 
 _ENCODED = "%~"
 _SEAL = b"xkd map 1"
@@ -79,8 +79,8 @@ class StoredMaps(Explainer):
             raise ExplainerError("maps: stored maps are looked up by image id, and the batch has no ids")
         maps = [torch.from_numpy(self.load(identifier)) for identifier in context.ids]
         if context.size is not None or len({loaded.shape for loaded in maps}) > 1:
-            size = context.size or tuple(images.shape[2:])
-            maps = [F.interpolate(loaded[None, None], size, mode="bilinear")[0, 0] for loaded in maps]
+            size = context.size or (images.shape[2], images.shape[3])
+            maps = [resized(loaded[None], size)[0] for loaded in maps]
         return torch.stack(maps).to(images.device)
 
     def load(self, identifier: str) -> np.ndarray:

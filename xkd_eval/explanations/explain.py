@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import listed, public
 from xkd_eval.classifiers.class_names import class_index
 from xkd_eval.classifiers.classifier import Classifier
@@ -29,6 +30,7 @@ Classes = Class | Sequence[Class] | np.ndarray | Tensor
 
 
 @public()
+@plain_torch()
 def explain(
     model: str | Path | nn.Module | Classifier,
     images: Photo | Iterable[Photo],
@@ -75,7 +77,7 @@ def explain(
         >>> explain(teacher, np.asarray(photo)).predicted
         array([3])
     """
-    classifier = on_device(load_classifier(model), resolve_device(device))
+    classifier = on_device(load_classifier(model), resolve_device(device)).private()
     method = as_explainer(explainer)
     method.check(classifier)
     given = as_photos(images)

@@ -15,6 +15,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import Within, listed, public
 from xkd_eval.classifiers.class_names import class_index
 from xkd_eval.classifiers.classifier import Classifier
@@ -57,6 +58,7 @@ class NamedPhoto:
 
 
 @public(images="photos", masks="photos", model="models")
+@plain_torch()
 def overlay(
     models: Classifier | Sequence[Classifier],
     photos: Photo | NamedPhoto | Iterable[Photo | NamedPhoto],

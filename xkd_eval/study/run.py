@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from xkd_eval.ambient import plain_torch
 from xkd_eval.devices import process_state, resolve_device
 from xkd_eval.errors import XkdError
 from xkd_eval.study.cells import Cell, describe, maps_folder
@@ -28,6 +29,7 @@ Place = Callable[[dict[str, Any]], Path | None]
 """Description of a cell -> its directory, or None to keep it in memory."""
 
 
+@plain_torch()
 def run_study(
     cells: Sequence[Cell],
     inputs: StudyInputs,

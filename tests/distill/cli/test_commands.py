@@ -10,11 +10,14 @@ import yaml
 
 from distill.cli import app
 from distill.cli.job import main
+from distill.runs.directory import hold
 from distill.runs.job import TrainingJob, read_jobs, write_jobs
 from distill.runs.layout import directory_name, seed_directory
+from distill.runs.sweep import run_sweep
 from tests.distill.conftest import KD
 from tests.distill.processes import ended, start, wait_for
 from xkd_eval.cli.console import Command
+from xkd_eval.errors import XkdError
 
 
 def test_help_is_quick():
@@ -66,7 +69,7 @@ def test_recipes_prints_what_there_is(xkd_distill):
         (["evaluate", "embedded", "--teacher", "none.pt", "--limit", "5"], "error: --teacher: .*none.pt"),
         (["evaluate", "embedded", "--limit", "5", "-o", "/proc/none/x.json"], "error: --output /proc/none/x.json"),
         (["export", "none.pt", "-o", "a.onnx"], "error: model: .*none.pt"),
-        (["sweep", "none.yaml"], "error: sweep: 'none.yaml' cannot be read"),
+        (["sweep", "none.yaml"], "error: sweep: 'none.yaml' does not exist"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(xkd_distill, arguments, message):
@@ -111,7 +114,7 @@ def test_a_file_of_trainings_is_made_or_refused_in_one_line(recipe_of, tmp_path,
     (tmp_path / "other.yaml").write_text("recipe: {}")
     for arguments, expected in (
         ([tmp_path / "jobs.yaml"], (0, "")),
-        ([tmp_path / "none.yaml"], (2, "error: job: .*none.yaml' cannot be read")),
+        ([tmp_path / "none.yaml"], (2, "error: job: .*none.yaml' does not exist")),
         ([tmp_path / "other.yaml"], (2, "error: job: .*other.yaml' holds no trainings")),
         ([], (2, "error: job: expected one file of trainings")),
     ):
@@ -124,23 +127,31 @@ def test_a_file_of_trainings_is_made_or_refused_in_one_line(recipe_of, tmp_path,
     assert (tmp_path / "run" / "student.pt").is_file()
 
 
-def test_ctrl_c_of_a_sweep_is_one_line(recipe_file, tmp_path):
+@pytest.mark.parametrize("number", [2, 15])
+def test_a_signal_to_a_sweep_is_one_line(recipe_file, tmp_path, number):
     recipe, sweep = str(recipe_file(epochs=500)), tmp_path / "sweep.yaml"
     sweep.write_text(json.dumps({"recipes": [recipe], "seeds": [0]}))
     process = start("-m", "distill", "sweep", sweep, "-o", tmp_path / "runs")
-    wait_for(seed_directory(tmp_path / "runs" / directory_name(recipe), 0) / "metrics.csv")
-    process.send_signal(2)
+    run = seed_directory(tmp_path / "runs" / directory_name(recipe), 0)
+    wait_for(run / "metrics.csv")
+    with pytest.raises(XkdError, match="is in use by another process"):  # the run's own, which the sweep has started
+        hold(run)
+    with pytest.raises(XkdError, match=rf"is in use by another process \(number {process.pid}\)"):
+        run_sweep([], tmp_path / "runs")
+    process.send_signal(number)
     code, err = ended(process)
-    assert code == 130
+    assert code == 128 + number
     assert err == "interrupted; what is done is kept: the same command continues\n"
+    hold(run).close()  # nobody trains any more
 
 
-def test_ctrl_c_says_how_to_resume(recipe_file, tmp_path):
+@pytest.mark.parametrize("number", [2, 15])
+def test_a_signal_says_how_to_resume(recipe_file, tmp_path, number):
     process = start("-m", "distill", "train", recipe_file(epochs=500), "-o", tmp_path / "run")
     wait_for(tmp_path / "run" / "metrics.csv")
-    process.send_signal(2)
+    process.send_signal(number)
     code, err = ended(process)
-    assert code == 130
+    assert code == 128 + number
+    assert len(err.splitlines()) == 1
     assert "stopped in epoch" in err
     assert "the same command with --resume continues" in err
-    assert "Traceback" not in err

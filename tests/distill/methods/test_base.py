@@ -83,6 +83,7 @@ def test_every_method_is_there_and_cites_its_source():
         ("kd", {"temperature": 0}, r"temperature: 0 found; expected a number above 0"),
         ("kd", {"temperature": "4"}, r"temperature: '4' found"),
         ("kd", {"temperature": float("nan")}, r"temperature: nan found"),
+        ("kd", {"temperature": float("inf")}, r"temperature: inf found; expected a number above 0"),
         ("kd", {"standardise": "False"}, r"standardise: 'False' found; expected one of True, False"),
         ("ce", {"label_smoothing": 1.0}, r"label_smoothing: 1.0 found"),
         ("ce", {"label_smoothing": "0.1"}, r"label_smoothing: '0.1' found; expected a number from 0 to below 1"),
@@ -121,3 +122,36 @@ def test_passes_that_do_not_fit_are_named(student, teacher, labels):
         create_method("ofd").setup(student, relu, dataset_size=1)
     with pytest.raises(XkdError, match="indices: none given"):
         create_method("crd")(student, teacher, labels)
+
+
+NEEDED = {"rkd": (3, 2), "sp": (2, 2), "pkt": (2, 2), "dist": (2, 2), "reviewkd": (2, 2), "ofd": (2, 2)}
+
+
+@pytest.mark.parametrize("name", TAKING_PASSES)
+def test_what_a_loss_needs_it_says(name, student, teacher, labels):
+    """Below it they are undefined, or constant; no batch at all is too small for every one."""
+    images, classes = NEEDED.get(name, (1, 2))
+    method = _prepared(name, student, teacher)
+
+    def losses(batch, kinds):
+        own, other = (_part(network, batch, kinds) for network in (student, teacher))
+        return method(own, other, labels[:batch] % kinds, torch.arange(batch))
+
+    for fewer in {0, images - 1}:
+        with pytest.raises(XkdError, match=rf"{name}: a batch of {fewer} found; it needs {images} images or more"):
+            losses(fewer, 6)
+    with pytest.raises(XkdError, match=rf"{name}: logits of 1 found; it needs {classes} classes or more"):
+        losses(5, 1)
+    for enough in (losses(images, 6), losses(5, classes)):
+        assert all(bool(loss.isfinite()) for loss in enough.values())
+    with pytest.raises(XkdError, match="labels: 4 found; expected one for each of 5 images"):
+        method(student, teacher, labels[:4], torch.arange(4))
+
+
+def _part(network, batch, classes):
+    """The pass of the first images, by a head of the first classes."""
+    cut = {path: tap[:batch] for path, tap in network.taps.items()}
+    head = {"head_weight": network.head_weight[:classes], "head_bias": network.head_bias[:classes]}
+    return replace(
+        network, logits=network.logits[:batch, :classes], features=network.features[:batch], taps=cut, **head
+    )

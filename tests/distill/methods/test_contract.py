@@ -61,6 +61,15 @@ BROKEN = {
     "its parameter 'idle' gets no gradient": method(lambda self, s, t: {"example": distance(s, t)}, parameter=True),
     "requires 'maps'": method(lambda self, s, t: {"example": distance(s, t)}, frozenset({"maps"})),
     "set capturable = False": method(lambda self, s, t: {"example": distance(s, t) * distance(s, t).item()}),
+    r"by a batch of 1 and 6 classes the loss 'example' is not finite; set needs_images": method(
+        lambda self, s, t: {"example": distance(s, t) / s.logits.std(0).mean()}
+    ),
+    r"by a batch of 5 and 2 classes it fails .*; set needs_images and needs_classes": method(
+        lambda self, s, t: {"example": distance(s, t) * s.logits[:, 2].square().mean()}
+    ),
+    "needs_images is 0; expected an integer of at least 1": method(
+        lambda self, s, t: {"example": distance(s, t)}, needs_images=0
+    ),
     "expected torch.float32": method(lambda self, s, t: {"example": distance(s, t).bfloat16()}),
 }  # fmt: skip
 

@@ -108,7 +108,9 @@ def test_an_image_loses_the_same_whatever_else_is_in_the_batch(student, teacher,
         rows = slice(row, row + 1)
         return replace(network, features=network.features[rows], logits=network.logits[rows])
 
-    alone = [method(only(student, row), only(teacher, row), labels)["exp_kd"] for row in range(len(labels))]
+    alone = [
+        method(only(student, row), only(teacher, row), labels[row : row + 1])["exp_kd"] for row in range(len(labels))
+    ]
     torch.testing.assert_close(torch.stack(alone).sum(), whole)
 
 

@@ -95,7 +95,7 @@ def test_variants_and_extending_files(tmp_path):
         (["losses.exp_kd.weight=3"], "no method 'exp_kd' among the losses"),
         (["epochs=0"], "epochs: 0 found; .*greater than 0"),
         (["epochs"], "overrides: 'epochs' found; expected key=value"),
-        (["epochs=[1"], "the value is no YAML"),
+        (["epochs=[1"], r"overrides: the value of 'epochs=\[1' is no YAML \(.*line 1\)"),
         (["schedule.name=linear"], "schedule: .*'linear'"),
         (["losses=[{method: ce}, {method: ce}]"], "'ce' stands there 2 times"),
     ],
@@ -111,7 +111,7 @@ def test_wrong_overrides_are_errors_that_name_the_key(overrides, message):
     ("content", "message"),
     [
         ("recipe: [", "is no YAML"),
-        ("- 1", "holds no mapping"),
+        ("- 1", r"\[1\] found; input should be a valid dictionary"),
         ("recipes: {}", "nothing reads the key 'recipes'; nearest: recipe"),
         ("recipe: {epochs: 1}", "data: missing"),
     ],

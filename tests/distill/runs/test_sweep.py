@@ -112,8 +112,14 @@ def test_variants_are_runs_of_their_own(tmp_path, cifar10):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"recipe": []}, "nothing reads the key 'recipe' .*nearest: recipes"),
-        ({"recipes": []}, "recipes of"),
+        ({"recipe": []}, "nothing reads the key 'recipe'; nearest: recipes"),
+        ({"recipes": []}, r"sweep: .*: recipes: \[\] found; list should have at least 1 item"),
+        ({"seeds": []}, "seeds: .* at least 1 item"),
+        ({"seeds": [0, 1, 0]}, r"seeds: .*\[0, 1, 0\] found; expected different seeds"),
+        ({"seeds": [True]}, "seeds.0: True found; input should be a valid integer"),
+        ({"grid": {"variant": []}}, "grid.variant: .* at least 1 item"),
+        ({"variants": {"../a": []}}, "variants: '../a' found; expected a name without '/'"),
+        ({"recipes": ["{a}{b}"], "grid": {k: ["x"] * 101 for k in "ab"}}, "fills .* in more than 10,000 ways"),
         ({"stages": [{"recipes": ["quickstart/plain"]}]}, "recipes and stages: give one of the two"),
         ({"recipes": ["{method}/cifar100"]}, "names 'method', which grid does not hold"),
         ({"grid": {"variant": ["kd"]}}, "needs the teacher of .*neither among its recipes"),

@@ -1,0 +1,76 @@
+"""Answers that are not finite are an error, also those to images that a test makes."""
+
+import pytest
+import torch
+from torch import nn
+
+from xkd_eval import evaluate
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.datasets.embedded import EmbeddedDataset
+from xkd_eval.engines.network import Network
+from xkd_eval.errors import XkdError
+from xkd_eval.evaluations import Batch, Columns, Evaluation, ScoreSpec
+
+CPU = torch.device("cpu")
+
+
+class Overflowing(nn.Module):
+    """Logits that are infinite where an image is black in places."""
+
+    def __init__(self, limit: float = 0.0) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, 10)
+        self.limit = limit
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        black = (images < 1e-6).all(1).flatten(1).float().mean(1, keepdim=True) > 0.05
+        return self.head(images.mean((2, 3))) * torch.where(black, torch.inf, 1.0)
+
+
+@pytest.fixture
+def classifier() -> Classifier:
+    plain = Preprocess(size=(40, 40), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    return Classifier(Overflowing().eval(), plain, name="net", num_classes=10, head_refusal="made for the test")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_answers_are_remembered_until_they_are_asked_for(classifier, precision):
+    network = Network(classifier, classifier.preprocess, CPU, precision)
+    network.classify(torch.ones(2, 3, 40, 40))
+    network.check_answers(["a"])
+    network.classify(torch.zeros(2, 3, 40, 40))
+    network.classify(torch.ones(2, 3, 40, 40))
+    with pytest.raises(XkdError, match=r"^model: net gives logits that are not finite on images made of .* a to b"):
+        network.check_answers(["a", "b"])
+    network.check_answers(["a", "b"])
+
+
+class Blackened(Evaluation):
+    """An outsider's test, which does not look at what it is answered; or stumbles over it."""
+
+    name, title, citation = "blackened", "Blackened", "for the test"
+    needs_maps, in_comparisons, forwards_again = False, False, True
+    stumbles = False
+
+    def rows(self, batch: Batch) -> Columns:
+        logits = batch.network.classify(torch.zeros_like(batch.images))
+        if self.stumbles:
+            raise RuntimeError("not finite?")
+        return {"value": logits.argmax(1).cpu().numpy()}
+
+    def specs(self):
+        return (ScoreSpec("value", "value", lambda means: means["value"]),)
+
+
+class Stumbling(Blackened):
+    name = "stumbling"
+    stumbles = True
+
+
+@pytest.mark.parametrize("test", [Blackened, Stumbling, "perturbation"])
+def test_no_test_counts_answers_that_are_not_finite(classifier, test):
+    images = EmbeddedDataset("test", size=3)
+    options = {"explainers": "random"} if test == "perturbation" else {}
+    with pytest.raises(XkdError, match=r"^model: net gives logits that are not finite on images made of those from"):
+        evaluate(classifier, images, tests=[test], **options)
