@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.only is not None:
             return _show(groups[names[0]], given, Path(folder))
         started = time.monotonic()
+        done = 0
         counts: dict[str, Counter[str]] = {name: Counter() for name in names}
         failures: dict[tuple[str, str], list[tuple[int, Outcome]]] = {}
         for name, index, outcome in outcomes(
