@@ -64,10 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         started = time.monotonic()
         counts: dict[str, Counter[str]] = {name: Counter() for name in names}
         failures: dict[tuple[str, str], list[tuple[int, Outcome]]] = {}
-        for name, index, outcome in outcomes(
-            groups, tasks_of(names, given.count), given.seed, given.jobs, Path(folder)
-        ):
+        found = outcomes(groups, tasks_of(names, given.count), given.seed, given.jobs, Path(folder))
+        for done, (name, index, outcome) in enumerate(found, 1):
             counts[name][outcome.kind] += 1
+            if done % 20_000 == 0:
+                print(f"{done:,} of {len(names) * given.count:,}", file=sys.stderr, flush=True)
             if outcome.kind in BAD:
                 failures.setdefault((name, f"{outcome.kind}: {outcome.place}"), []).append((index, outcome))
         _report(groups, counts, failures, given, time.monotonic() - started)

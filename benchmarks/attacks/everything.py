@@ -1,5 +1,5 @@
 """Importing this makes every group known."""
 
-from attacks import arguments, names, pictures, runs, trainings, weights
+from attacks import arguments, names, pictures, recipes, runs, sets, trainings, weights
 
-__all__ = ["arguments", "names", "pictures", "runs", "trainings", "weights"]
+__all__ = ["arguments", "names", "pictures", "recipes", "runs", "sets", "trainings", "weights"]

@@ -185,7 +185,7 @@ def _changed(draw: st.DrawFn, value: Any, path: tuple[Any, ...], doubles: bool) 
                 return value, "gone"
             inner, what = _changed(draw, value[place][1], rest, doubles)
             return Pairs([*value[:place], (key, inner), *value[place + 1 :]]), what
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and key in value:
             inner, what = _changed(draw, value[key], rest, doubles)
             return {**value, key: inner}, what
         if isinstance(value, list | tuple) and isinstance(key, int) and key < len(value):

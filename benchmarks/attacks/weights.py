@@ -165,9 +165,10 @@ class CheckpointValues(ValuesGroup):
             "tensors": dict(classifier.model.state_dict()),
             "logits": logits,
         }
-        # No names at all are visible; names of another kind are not.
-        absent = {name: read[name] is None for name in ("class_names", "wordnet_ids")}
-        return Found(read, {"": described, **absent})
+        names = {name: read[name] for name in ("class_names", "wordnet_ids")}  # tables show them
+        if not all(isinstance(text, str) for listed in names.values() for text in listed or ()):
+            raise AssertionError("names that are no texts")
+        return Found(read, {"": described, **names})
 
     def _restored(self, value: Any) -> Any:
         name = value.removeprefix("tensor ") if isinstance(value, str) else ""
