@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +13,17 @@ import numpy as np
 from xkd_eval import __version__
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.base import ImageDataset
-from xkd_eval.datasets.loader import load_sample
+from xkd_eval.datasets.loader import hash_of_stored, load_sample
 from xkd_eval.errors import UnreadableImageError, XkdError
 from xkd_eval.files import replacing
-
-_PROBED = 8
 
 
 def decoded(dataset: ImageDataset, preprocess: Preprocess) -> np.ndarray:
     """All images at the network's input size.
 
     They are kept in $XDG_CACHE_HOME/xkd, or ~/.cache/xkd, and memory-mapped from there; where that place cannot be
-    written they are only returned.
+    written they are only returned. A file is named by what was decoded and by the digest of what it holds: one that is
+    damaged, or of other pictures, is made again.
 
     Returns:
         (N, H, W, 3) uint8, read-only.
@@ -31,16 +31,17 @@ def decoded(dataset: ImageDataset, preprocess: Preprocess) -> np.ndarray:
     Raises:
         XkdError: an image cannot be decoded.
     """
-    path = _cache() / f"{_key(dataset, preprocess)}.npy"
+    folder, key = _cache(), _key(dataset, preprocess)
+    for path in sorted(folder.glob(f"{key}-*.npy")):
+        if path.stem == f"{key}-{_digest(path)}":
+            return np.load(path, mmap_mode="r")
+        with suppress(OSError):
+            path.unlink()
+    images = np.stack([_pixels(dataset, position, preprocess) for position in range(len(dataset))])
     try:
-        return np.load(path, mmap_mode="r")
-    except (OSError, ValueError):
-        images = np.stack([_pixels(dataset, position, preprocess) for position in range(len(dataset))])
-    try:
-        _write(images, path)
+        return np.load(_written(images, folder, key), mmap_mode="r")
     except OSError:
         return images  # A cache that cannot be written costs the next start some seconds, and nothing else.
-    return np.load(path, mmap_mode="r")
 
 
 def _cache() -> Path:
@@ -49,12 +50,11 @@ def _cache() -> Path:
 
 
 def _key(dataset: ImageDataset, preprocess: Preprocess) -> str:
-    """A digest of ids, labels, geometry and the pixels of some images: another file under the same name differs."""
+    """A digest of what is stored of each image, and of the geometry: other pictures under the same names differ."""
     geometry = {key: preprocess.to_dict()[key] for key in ("size", "resize", "interpolation", "crop_fraction")}
-    sha = hashlib.sha256(json.dumps([__version__, dataset.name, geometry, dataset.labels]).encode())
-    sha.update(dataset.digest().encode())
-    for position in sorted({round(place) for place in np.linspace(0, len(dataset) - 1, _PROBED)}):
-        sha.update(_pixels(dataset, position, preprocess).tobytes())
+    sha = hashlib.sha256(json.dumps([__version__, dataset.name, geometry, dataset.digest()]).encode())
+    for position in range(len(dataset)):
+        sha.update(str(hash_of_stored(dataset, position)).encode())
     return sha.hexdigest()[:32]
 
 
@@ -66,7 +66,18 @@ def _pixels(dataset: ImageDataset, position: int, preprocess: Preprocess) -> np.
     return preprocess.pixels(image).permute(1, 2, 0).numpy()
 
 
-def _write(images: np.ndarray, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
+def _written(images: np.ndarray, folder: Path, key: str) -> Path:
+    """The file that holds them, named by its content once that is known."""
+    folder.mkdir(parents=True, exist_ok=True)
+    unnamed = folder / f"{key}.npy"
+    with replacing(unnamed) as file:
         np.save(file, images)
+    return unnamed.replace(folder / f"{key}-{_digest(unnamed)}.npy")
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+    except OSError:
+        return "unreadable"

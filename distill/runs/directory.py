@@ -92,8 +92,10 @@ class TrainingDirectory:
         self.write_bytes(METRICS, self._metrics)
 
     def write_result(self, result: Mapping[str, Any]) -> dict[str, Any]:
-        """result.json, by which a run counts as finished; returns what stands there."""
-        written = sealed(result, self._metrics)
+        """result.json, by which a run counts as finished, beside student.pt; returns what stands there."""
+        # Other processes' files are the first one's, which may not have written them yet.
+        student = (self.path / STUDENT).read_bytes() if self._write else b""
+        written = sealed(result, self._metrics, student)
         self.write_bytes(RESULT, (json.dumps(written, indent=2, allow_nan=False) + "\n").encode())
         return written
 

@@ -29,7 +29,7 @@ _Epoch = Annotated[dict[str, float], AfterValidator(_with_scores)]
 
 
 class _Result(Strict):
-    """See `distill.TrainingResult`; `metrics` and `digest` are SHA-256 of metrics.csv and of all the others."""
+    """See `distill.TrainingResult`; `metrics`, `weights` and `digest` are SHA-256 of two files and of all others."""
 
     last: _Epoch
     best: _Epoch
@@ -41,17 +41,19 @@ class _Result(Strict):
     processes: Count
     batch_norm_images: Count
     metrics: str
+    weights: str
     digest: str
 
 
-def sealed(result: Mapping[str, Any], metrics: bytes) -> dict[str, Any]:
+def sealed(result: Mapping[str, Any], metrics: bytes, student: bytes) -> dict[str, Any]:
     """A result with the digests by which `read_result` and `read_metrics` know it again.
 
     Args:
         result: plain values.
-        metrics: what metrics.csv holds.
+        metrics, student: what metrics.csv and student.pt hold.
     """
-    values = {**result, "metrics": hashlib.sha256(metrics).hexdigest()}
+    files = {"metrics": metrics, "weights": student}
+    values = {**result, **{name: hashlib.sha256(content).hexdigest() for name, content in files.items()}}
     return {**values, "digest": _digest(values)}
 
 
@@ -62,7 +64,7 @@ def read_result(directory: Path) -> dict[str, Any] | None:
         None where none has finished, or where its student is gone: it is continued then.
 
     Raises:
-        XkdError: the file was edited or damaged.
+        XkdError: the file was edited or damaged, or the student is another.
     """
     file = directory / RESULT
     if not file.is_file() or not (directory / STUDENT).is_file():
@@ -75,6 +77,8 @@ def read_result(directory: Path) -> dict[str, Any] | None:
         raise XkdError(f"{error}; {_AGAIN}") from None
     if values["digest"] != _digest({name: value for name, value in values.items() if name != "digest"}):
         raise XkdError(f"{where} is not what the training wrote, so it was edited or damaged; {_AGAIN}")
+    if values["weights"] != hashlib.sha256(read_bytes(directory / STUDENT, f"output {directory}")).hexdigest():
+        raise XkdError(f"output {directory}: {STUDENT} is not what the training wrote; {_AGAIN}, too")
     return values
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from xkd_eval.datasets.base import ImageDataset, Label
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import short
+from xkd_eval.foreign import printable, short
 
 if TYPE_CHECKING:
     from xkd_eval.classifiers.classifier import Classifier
@@ -44,7 +44,7 @@ def resolve_labels(
         return [None] * len(dataset)
     table = _table(dataset, classifier, class_map, present)
     if not any(label in table for label in present):
-        some = ", ".join(map(str, sorted(present, key=str)[:3]))
+        some = ", ".join(printable(str(label), 60) for label in sorted(present, key=str)[:3])
         raise XkdError(
             f"data: none of the {len(present)} labels of {dataset.name} ({some}, ...) is among the "
             f"{classifier.num_classes} classes of {classifier.name}; {_REMEDY}"

@@ -128,6 +128,18 @@ def load_sample(dataset: ImageDataset, position: int) -> Sample:
     return sample
 
 
+def hash_of_stored(dataset: ImageDataset, position: int) -> str | None:
+    """The content hash of an image of a data set that anybody wrote; None where it cannot be read.
+
+    Raises:
+        XkdError: the data set fails in another way.
+    """
+    where = f"data: {dataset.name}: {dataset.ids[position]}"
+    with suppress(UnreadableImageError), reading(f"{where}: content_hash fails", "expected text"):
+        return dataset.content_hash(position)
+    return None
+
+
 @dataclass(frozen=True)
 class _Arrays:
     """An Item in NumPy: it goes through a worker's pipe whole, without a shared-memory file a tensor."""
@@ -177,9 +189,16 @@ class _Decoded(TorchDataset[Any]):
         try:
             return self._arrays(position, identifier)
         except UnreadableImageError as error:
-            return Skipped(position, identifier, str(error).removeprefix(f"{identifier}: "), self._hash(position))
+            return self._skipped(position, identifier, error)
         except XkdError as error:
             return _Failure(str(error))
+
+    def _skipped(self, position: int, identifier: str, error: UnreadableImageError) -> Skipped | _Failure:
+        reason = str(error).removeprefix(f"{identifier}: ")
+        try:
+            return Skipped(position, identifier, reason, hash_of_stored(self.dataset, position))
+        except XkdError as failure:
+            return _Failure(str(failure))
 
     def _arrays(self, position: int, identifier: str) -> _Arrays:
         sample = load_sample(self.dataset, position)
@@ -190,11 +209,6 @@ class _Decoded(TorchDataset[Any]):
             views = tuple(preprocess.pixels(sample.image).numpy() for preprocess in self.preprocess)
         mask = self._resized(sample.mask)
         return _Arrays(position, identifier, views, mask, (height, width), hash_of(sample))
-
-    def _hash(self, position: int) -> str | None:
-        with suppress(UnreadableImageError), reading("content_hash fails", "", UnreadableImageError):
-            return self.dataset.content_hash(position)
-        return None
 
     def _resized(self, mask: np.ndarray | None) -> np.ndarray | None:
         if mask is None or self.mask_size is None:

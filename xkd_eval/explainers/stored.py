@@ -54,17 +54,17 @@ class StoredMaps(Explainer):
             raise XkdError(f"maps: '{self.directory}' is no folder; expected one with an .npy or .npz file an image id")
 
     def parameters(self) -> dict[str, Any]:
-        """The folder, and a digest of its files' names, sizes and times: a run is not continued on other maps."""
+        """The folder, and a digest of its files' names and contents: a run is not continued on other maps."""
         return {"directory": str(self.directory), "digest": self._digest}
 
     @cached_property
     def _digest(self) -> str:
-        files = sorted(Path(self.directory).rglob("*.np[yz]"))
-        listed = [
-            (path.relative_to(self.directory).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
-            for path in files
-        ]
-        return hashlib.sha256(repr(listed).encode()).hexdigest()[:12]
+        sha = hashlib.sha256()
+        for path in sorted(Path(self.directory).rglob("*.np[yz]")):
+            with reading(f"maps: {str(path)!r} cannot be read", "make it again"), path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            sha.update(f"{path.relative_to(self.directory).as_posix()!r} {content}\n".encode())
+        return sha.hexdigest()[:12]
 
     def __call__(
         self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from xkd_eval.datasets import ImageDataset
-from xkd_eval.errors import UnreadableImageError, XkdError
+from xkd_eval.datasets.loader import hash_of_stored
+from xkd_eval.errors import XkdError
 from xkd_eval.study.work import CellRun
 
 _REPORTED = 256
@@ -29,17 +29,10 @@ def check_same_images(runs: Sequence[CellRun], progress: Callable[[str, int, int
         for number, position in enumerate(positions):
             if progress is not None and number % _REPORTED == _REPORTED - 1:
                 progress(f"checking the images of {dataset.name}", number, len(positions))
-            found = _content_hash(dataset, position)
+            found = hash_of_stored(dataset, position)
             for run, done in scored:
                 if position in done and done[position] != found:
                     raise _changed(dataset.ids[position], run.store.path)
-
-
-def _content_hash(dataset: ImageDataset, position: int) -> str | None:
-    try:
-        return dataset.content_hash(position)
-    except UnreadableImageError:
-        return None
 
 
 def _changed(name: str, directory: Path | None) -> XkdError:

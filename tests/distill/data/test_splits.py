@@ -67,7 +67,7 @@ def test_a_class_without_an_image_stays_where_the_set_has_names():
 
 def test_a_set_that_fails_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(XkdError, match=r"^data: numbered: 0: loading fails \(NotImplementedError"):
+    with pytest.raises(XkdError, match=r"^data: numbered: 0: content_hash fails \(NotImplementedError"):
         decoded(Numbered([0]), Preprocess())
     crops = _Crops(Labelled(Numbered([0]), [0]), Preprocess(), 0, WorkerData(loader="workers", path="x"))
     assert crops[0, 0].startswith("data: numbered: 0: loading fails (NotImplementedError")
