@@ -6,7 +6,7 @@ Each group takes originals, damages them, and reads what came of it as the tool 
 read as *the same*, or *noticed*: read with other values, which what a run keeps of them tells (an image's content hash,
 the data's or the weights' digest, the description). What the project itself writes carries checksums, and there nothing
 may be read with other values. Anything else is a failure: *silent*, other values under the same identity; *uncaught*,
-another exception, a message of several lines or over 600 characters, something printed, 5 seconds, 1 GB, or a process
+another exception, a message of several lines or over 600 characters, something printed, 5 seconds, 1.5 GB, or a process
 that died. Failures are kept in `--failures`, each with the command that repeats it. A seed gives the same mutants.
 """
 

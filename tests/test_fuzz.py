@@ -53,7 +53,8 @@ def test_every_group_was_attacked_and_felt_it(attacked):
     assert everything and groups.keys() == GROUPS.keys()
     for name, counts in groups.items():
         assert sum(counts.values()) == COUNT, name
-        assert counts["refused"] + counts["noticed"] + counts["silent"] + counts["uncaught"] > COUNT / 10, name
+        if name != "decoded-images":  # they are made again where they are damaged
+            assert counts["refused"] + counts["noticed"] + counts["silent"] + counts["uncaught"] > COUNT / 10, name
 
 
 def lie():
@@ -122,7 +123,7 @@ def hang():
 
 
 def take_memory():
-    return "value" if b"x" * (2**30 + 2**26) else ""
+    return "value" if b"x" * (3 * 2**29 + 2**26) else ""
 
 
 PLANTED = {

@@ -45,11 +45,13 @@ class Group(ABC):
     Attributes:
         name: of the group, as `--group` takes it.
         about: a line for the table.
+        remarks: cases whose library speaks on stderr by itself, in C, where nobody can keep it from that.
         originals: case -> what was read of it before any damage; filled by `prepare`.
     """
 
     name: ClassVar[str]
     about: ClassVar[str]
+    remarks: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self) -> None:
         self.originals: dict[str, Found] = {}

@@ -116,6 +116,7 @@ class Images(_Pictures):
     """One image in a class folder."""
 
     name, about = "images", "single images: JPEG, PNG, 16 bits, palettes, GIF, BMP, TIFF, WebP, AVIF, JPEG 2000, PPM"
+    remarks = frozenset({"tiff", "tiff-lzw", "tiff-16"})  # libtiff's
 
     def cases(self, folder: Path) -> dict[str, Files]:
         return {name: {"cat/image.jpg": content} for name, content in _forms().items()}

@@ -150,6 +150,7 @@ def _work(groups: dict[str, Group], tasks: list[Task], seed: int, folder: Path, 
 
 def judged(group: Group, mutant: Mutant, folder: Path, noise: Path | None = None) -> Outcome:
     """What comes of one mutant, read in this process."""
+    noise = None if mutant.case in group.remarks else noise
     try:
         with laid_out(mutant.files, folder):
             return judge(

@@ -17,7 +17,7 @@ from numpy._core.multiarray import _reconstruct, scalar
 from xkd_eval.classifiers.archives import AGAIN, DAMAGED, check_archive, is_archive
 from xkd_eval.classifiers.sealed import unsealed
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import json_value, reading, reason
+from xkd_eval.foreign import json_value, printable, reading, reason
 
 SUFFIXES = (".pt", ".pth", ".th", ".safetensors")
 
@@ -137,6 +137,5 @@ def _why_refused(error: pickle.UnpicklingError) -> str:
     _, _, after = message.partition("GLOBAL ")
     if not after:
         return f"holds no weights that can be read without running code; {_AS_STATE_DICT}"
-    return (
-        f"holds a pickled object ({after.split()[0].rstrip('.,')}), which runs code when it is loaded; {_AS_STATE_DICT}"
-    )
+    name = printable(after.split()[0].rstrip(".,"), 80)
+    return f"holds a pickled object ({name}), which runs code when it is loaded; {_AS_STATE_DICT}"
