@@ -59,3 +59,10 @@ def test_options_that_cannot_be_are_refused(options, message):
 def test_maps_are_not_read_from_the_folder_that_they_are_written_to(tmp_path):
     with pytest.raises(XkdError, match=r"save_maps: .* is the folder that `maps` are read from"):
         segmentation_test("embedded/kd", limit=4, maps=tmp_path, save_maps=str(tmp_path))
+
+
+def test_a_data_set_that_names_two_images_alike_is_refused():
+    images = EmbeddedDataset("test", size=4)
+    images.ids = [images.ids[0], *images.ids[:3]]
+    with pytest.raises(XkdError, match=rf"^data: .*the id '{images.ids[0]}' stands for two images"):
+        segmentation_test("embedded/kd", images)

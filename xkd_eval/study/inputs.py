@@ -11,6 +11,7 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets import ImageDataset, limit, open_dataset, resolve_labels
+from xkd_eval.datasets.open import checked
 from xkd_eval.errors import XkdError, renamed
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import Rules, shared_rules
@@ -120,7 +121,7 @@ def open_data(data: Data, options: RunOptions, labels: Path | None = None) -> Im
     """
     if not isinstance(data, str | Path | ImageDataset):
         raise XkdError(f"data: {short(data)} found; expected a path, the name of a data set or an ImageDataset")
-    dataset = data if isinstance(data, ImageDataset) else open_dataset(data, labels=labels)
+    dataset = checked(data) if isinstance(data, ImageDataset) else open_dataset(data, labels=labels)
     return dataset if options.limit is None else limit(dataset, options.limit, options.seed)
 
 
