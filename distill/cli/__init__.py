@@ -16,9 +16,10 @@ from distill.cli.sweep import EXAMPLES as SWEEP_EXAMPLES
 from distill.cli.sweep import sweep
 from distill.cli.train import EXAMPLES as TRAIN_EXAMPLES
 from distill.cli.train import train
-from xkd_eval.cli.console import Command, run
+from xkd_eval.cli.console import Command, Group, run
 
 app = typer.Typer(
+    cls=Group,
     name="xkd-distill",
     help="Train small classifiers on what larger ones know: Exp-KD, and the methods that it is compared with.",
     no_args_is_help=True,

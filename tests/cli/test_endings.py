@@ -96,3 +96,28 @@ def test_what_a_terminal_cannot_show_is_escaped(tmp_path):
     assert (code, err) == (0, "") and out.isascii()
     code, _, err = finished(started(*LISTING, "modèle↑", folder=tmp_path, env=environment))
     assert code == 2 and err.isascii() and len(err.splitlines()) == 1
+
+
+# Ends as typer and the libraries below it see the signal: while the words are parsed, or swallowed within an import.
+EARLY = """
+import os, sys
+from xkd_eval.cli.console import Command
+number, place = int(sys.argv.pop(1)), sys.argv.pop(1)
+def signalled(*arguments, **options):
+    try:
+        os.kill(os.getpid(), number)
+    except BaseException:
+        if place != "swallowed":
+            raise
+    raise RecursionError("of what the signal left")
+setattr(Command, "make_context" if place == "parsed" else "parse_args", signalled)
+from xkd_eval.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("place", ["parsed", "swallowed"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_command_or_swallowed_is_said_too(tmp_path, number, place):
+    code, _, err = finished(started(EARLY, str(int(number)), place, "tests", folder=tmp_path))
+    assert (code, err) == (128 + number, "interrupted\n")

@@ -252,3 +252,10 @@ def test_a_list_that_names_no_image(flat, tmp_path, text):
 def test_a_missing_list(flat, tmp_path):
     with pytest.raises(XkdError, match=r"labels: .*gone\.csv' cannot be read"):
         open_dataset(str(flat), labels=tmp_path / "gone.csv")
+
+
+def test_blank_lines_before_a_list_do_not_hide_its_commas(flat):
+    lines = "".join(f"{name}.JPEG,{index}\n" for index, name in enumerate(NAMES))
+    (flat.parent / "labels.csv").write_text(f"\n \n{lines}")
+    for labels in (None, flat.parent / "labels.csv"):
+        assert open_dataset(flat, labels=labels).labels == list(range(len(NAMES)))

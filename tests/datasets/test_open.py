@@ -157,6 +157,9 @@ def test_what_cannot_be_opened_is_in_the_list_all_the_same(tmp_path):
         (lambda root: (root / "dog").symlink_to(root / "dog"), "dog' is a link that leads nowhere"),
         (lambda root: write_image(root / "b.png"), "holds images and 1 folders of images beside them .'cat'"),
         (lambda root: (root / "x.tar").write_bytes(EMPTY_TAR), "holds archives and 1 folders of images beside them"),
+        (lambda root: (root / "x.parquet").touch(), "holds Parquet and 1 folders of images beside them"),
+        (lambda root: cifar_files(root), "holds CIFAR's files and 1 folders of images beside them"),
+        (lambda root: mask_folders(root), "holds images with masks and 1 folders of images beside them .'cat'"),
     ],
 )
 def test_what_would_leave_images_out_is_an_error(tmp_path, build, message):
@@ -168,6 +171,39 @@ def test_what_would_leave_images_out_is_an_error(tmp_path, build, message):
 
 
 EMPTY_TAR = bytes(10240)
+
+
+def mask_folders(root):
+    for name in ("images", "masks"):
+        (root / name).mkdir()
+
+
+def cifar_files(root):
+    for name in ("batches.meta", "test_batch"):
+        (root / name).touch()
+
+
+def test_images_beside_folders_of_classes_or_masks_are_an_error(tmp_path):
+    for folder, what in (("n01440764", "class folders"), ("images", "images with masks")):
+        for name in (f"{folder}/a.png", "masks/a.png" if folder == "images" else f"{folder}/b.png", "c.png"):
+            write_image(tmp_path / what / name)
+        with pytest.raises(XkdError, match=rf"holds {what} and 1 images beside them \('c\.png'\)"):
+            open_dataset(tmp_path / what)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a-0.tar", "a-1.tar.gz"], r"a-1\.tar\.gz' cannot be read as a tar shard"),
+        (["cifar-10-python.tar.gz", "cifar-100-python.tar.gz"], "several data sets .*; give the path of one"),
+        (["gtsegs_ijcv.mat", "a.tar"], "several data sets .'gtsegs_ijcv.mat' and 'a.tar'"),
+    ],
+)
+def test_archives_of_which_some_would_be_left_out(tmp_path, names, message):
+    for name in names:
+        (tmp_path / name).write_bytes(EMPTY_TAR if name.endswith(".tar") else b"\x1f\x8b" + bytes(1022))
+    with pytest.raises(XkdError, match=message):
+        open_dataset(tmp_path)
 
 
 @pytest.mark.parametrize("path", ["x" * 5000, "a\0b", None, 3, b"x"])

@@ -219,3 +219,14 @@ def test_a_png_that_is_the_mask_of_nothing_is_listed(tmp_path):
     assert dataset.ids == ["a.jpg", "b.png"]
     with pytest.raises(UnreadableImageError, match=r"b\.png: neither an image with a mask, nor the mask of an image"):
         dataset.load(1)
+
+
+def test_a_mask_whose_image_is_gone_is_listed(tmp_path):
+    write_image(tmp_path / "images" / "in" / "a.jpg", size=(2, 1))
+    for name in ("a", "b"):
+        write_mask(tmp_path / "masks" / "in" / f"{name}.png", [[0, 1]])
+    dataset = open_dataset(str(tmp_path))
+    assert dataset.ids == ["images/in/a.jpg", "masks/in/b.png"]
+    assert dataset.load(0).mask is not None
+    with pytest.raises(UnreadableImageError, match=r"b\.png: neither an image with a mask, nor the mask of an image"):
+        dataset.load(1)

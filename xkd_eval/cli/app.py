@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from xkd_eval.cli.console import Group
+
 app = typer.Typer(
+    cls=Group,
     name="xkd-eval",
     help="Does a compressed classifier still look at the right thing, and where its teacher looks?",
     no_args_is_help=True,

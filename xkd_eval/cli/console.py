@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from xkd_eval.errors import XkdError, renamed
 from xkd_eval.escapes import visible
@@ -74,6 +74,20 @@ class Command(TyperCommand):
         return {flag.removeprefix("--").replace("-", "_"): flag for flag in flags.values()} | flags
 
 
+class Group(TyperGroup):
+    """The commands; a signal before one began is said here, since typer would end with 130 and no word."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Parse the first words."""
+        with _saying_interruption():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse the others, and run the command."""
+        with _saying_interruption():
+            return super().invoke(ctx)
+
+
 def run(app: typer.Typer, report: Callable[[XkdError], bool] = lambda error: False) -> NoReturn:
     """A console script: one-line errors on stderr with exit code 2; 130 after Ctrl-C, 143 after SIGTERM.
 
@@ -95,9 +109,10 @@ def end(work: Callable[[], int | None], report: Callable[[XkdError], bool] = lam
         report: takes an error that somebody else will say, and returns True then.
     """
     code: int | None = BAD_INPUT
+    asked: list[int] = []
     try:
         _escape_what_cannot_be_printed()
-        with terminable():
+        with terminable(asked):
             code = work()
             _flush()
     except XkdError as error:
@@ -109,6 +124,11 @@ def end(work: Callable[[], int | None], report: Callable[[XkdError], bool] = lam
         code = _say_interruption(error.__cause__ or error, "")
     except OSError as error:
         code = _say_failure(error)
+    except Exception:
+        # Some library swallowed the interruption, as within an import, and failed of it: that is no other failure.
+        if not asked:
+            raise
+        code = _say_interruption(Terminated(asked[0]), "")
     _let_go(sys.stdout)
     _let_go(sys.stderr)
     raise SystemExit(code or 0)
@@ -121,7 +141,7 @@ def say(line: str) -> None:
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP, raised where Ctrl-C is: whatever cleans up after the one does so after the other.
+    """SIGTERM, SIGHUP or SIGINT, raised where Ctrl-C is: whatever cleans up after the one does so after the other.
 
     Args:
         number: of the signal.
@@ -133,17 +153,23 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
-    """Within, the first SIGTERM or SIGHUP raises Terminated in the main thread; later ones wait for what cleans up."""
+def terminable(asked: list[int] | None = None) -> Iterator[None]:
+    """Within, the first SIGTERM or SIGHUP raises Terminated in the main thread; later ones wait for what cleans up.
+
+    Args:
+        asked: gets the numbers of the signals that came, Ctrl-C's too, whatever became of what they raised.
+    """
     met = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        met.append(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread():
         met = []
-    asked = False
+    came = [] if asked is None else asked
 
     def raise_once(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if not asked:
-            asked = True
+        again = number != signal.SIGINT and any(other != signal.SIGINT for other in came)
+        came.append(number)
+        if not again:
             raise Terminated(number)
 
     # What is ignored, as SIGHUP is behind nohup, stays so.
@@ -164,6 +190,14 @@ def keeping_what_is_done() -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         raise typer.Exit(_say_interruption(error, "; what is done is kept: the same command continues")) from None
+
+
+@contextmanager
+def _saying_interruption() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise typer.Exit(_say_interruption(error, "")) from None
 
 
 def _say_interruption(error: BaseException, outcome: str) -> int:

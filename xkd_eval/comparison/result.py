@@ -17,7 +17,7 @@ from xkd_eval.errors import XkdError
 from xkd_eval.escapes import csv_bytes, visible
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.scores import ScoreSpec
-from xkd_eval.files import replacing
+from xkd_eval.files import replacing, writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,7 +121,7 @@ class Comparison:
         Raises:
             XkdError: the directory cannot be written.
         """
-        try:
+        with writing(f"output: {str(directory)!r}"):
             directory.mkdir(parents=True, exist_ok=True)
             for name, table in self.tables().items():
                 written = {"csv": csv_bytes(table)}
@@ -130,8 +130,6 @@ class Comparison:
                 for suffix, content in written.items():
                     with replacing(directory / f"{name}.{suffix}") as file:
                         file.write(content)
-        except OSError as error:
-            raise XkdError(f"output {directory}: cannot be written ({error.strerror or error})") from None
 
     def plot(self) -> Figure:
         """The curves of the models' own maps, with 95 % bands, of the first test that has curves.

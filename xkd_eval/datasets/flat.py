@@ -248,4 +248,6 @@ def _is_number(text: str) -> bool:
 
 
 def _delimiter(lines: list[str]) -> str:
-    return next((delimiter for delimiter in ",\t" if lines and delimiter in lines[0]), " ")
+    """That of the first line with anything in it."""
+    first = next((line for line in lines if line), "")
+    return next((delimiter for delimiter in ",\t" if delimiter in first), " ")

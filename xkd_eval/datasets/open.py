@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from xkd_eval.arguments import public
@@ -32,7 +33,7 @@ from xkd_eval.datasets.identifiers import identifier_of
 from xkd_eval.datasets.imagenet import WordNetFolders, are_known_wordnet_ids, is_wordnet_id
 from xkd_eval.datasets.named import is_named, open_named
 from xkd_eval.datasets.parquet import ParquetImages
-from xkd_eval.datasets.segmentation import MaskFolder, SegmentationMat, is_mask_folder
+from xkd_eval.datasets.segmentation import MaskFolder, SegmentationMat, are_separate, is_mask_folder
 from xkd_eval.datasets.shards import TarShards
 from xkd_eval.datasets.splits import SPLIT_NAMES, inner_folder, plain_name, set_name, shards_of_split
 from xkd_eval.errors import XkdError
@@ -139,23 +140,29 @@ def _open_folder(root: Path, split: str, labels: Path | None) -> ImageDataset | 
     folders, files = subfolder_names(root), file_names(root)
     parquet = [file for file in files if file.lower().endswith(".parquet")]
     if is_cifar_folder(root):
+        _check_alone(root, "CIFAR's files", folders, files)
         return _cifar(root, split)
     if _are_wordnet_folders(root, folders):
+        _check_alone(root, "class folders", files=files)
         return WordNetFolders(root, list(filter(is_wordnet_id, folders)), set_name(root))
     if parquet:
+        _check_alone(root, "Parquet", folders, files)
         paths, part = shards_of_split(root, parquet, split)
         return ParquetImages(paths, _joined(set_name(root), part))
     if is_mask_folder(root):
+        separate = are_separate(root)
+        others = [folder for folder in folders if not (separate and folder in ("images", "masks"))]
+        _check_alone(root, "images with masks", others, files if separate else ())
         return MaskFolder(root, set_name(root))
     if any(map(is_image_name, files)):
-        _check_alone(root, folders, "images")
+        _check_alone(root, "images", folders)
         return _flat(root, labels)
     inner = inner_folder(root, folders, split)
     if inner is not None:
         return _open_folder(inner, split, labels)
     archive = _archive_in(root, files, split, labels)
     if archive is not None:
-        _check_alone(root, folders, "archives")
+        _check_alone(root, "archives", folders)
         return archive
     return ClassFolders(root, set_name(root)) if folders else None
 
@@ -167,26 +174,43 @@ def _are_wordnet_folders(root: Path, folders: list[str]) -> bool:
     return are_known_wordnet_ids(named) and not any(True for other in others for _ in files_below(root / other, other))
 
 
-def _check_alone(root: Path, folders: list[str], what: str) -> None:
-    """Refuse to leave out folders of images in silence."""
-    beside = [folder for folder in folders if not is_image_name(folder) and has_images(root / folder)]
-    if beside:
-        raise XkdError(
-            f"data: {str(root)!r} holds {what} and {len(beside)} folders of images beside them ({short(beside[0])}"
-            f"{', ...' if len(beside) > 1 else ''}); move what is not meant, or give the path of what is"
-        )
+def _check_alone(root: Path, what: str, folders: Sequence[str] = (), files: Sequence[str] = ()) -> None:
+    """Refuse to leave out images, or folders of them, in silence."""
+    images = list(filter(is_image_name, files))
+    inner = [folder for folder in folders if not is_image_name(folder) and has_images(root / folder)]
+    for beside, called in ((images, "images"), (inner, "folders of images")):
+        if beside:
+            raise XkdError(
+                f"data: {str(root)!r} holds {what} and {len(beside)} {called} beside them ({short(beside[0])}"
+                f"{', ...' if len(beside) > 1 else ''}); move what is not meant, or give the path of what is"
+            )
 
 
 def _archive_in(root: Path, files: list[str], split: str, labels: Path | None) -> ImageDataset | None:
     """A data set that is one file, or a row of shards, in a folder of its own."""
-    for file in files:
-        if (file.startswith("gtsegs") and file.endswith(".mat")) or _CIFAR_ARCHIVE.fullmatch(file.lower()):
-            return _open_file(root / file, split, labels)
-    shards = [file for file in files if file.lower().endswith(".tar")]
+    whole = [
+        file
+        for file in files
+        if (file.startswith("gtsegs") and file.endswith(".mat")) or _CIFAR_ARCHIVE.fullmatch(file.lower())
+    ]
+    tars = [file for file in files if _TAR.search(file.lower()) and file not in whole]
+    rows = {_row_of(file) for file in tars if file.lower().endswith(".tar")}
+    # A compressed one of the same row is refused by the reader; it must not be left out.
+    shards = [file for file in tars if _row_of(file) in rows]
+    if len(whole) + bool(shards) > 1:
+        found = " and ".join(map(short, [*whole, *shards][:2]))
+        raise XkdError(f"data: {str(root)!r} holds several data sets ({found}); give the path of one")
+    if whole:
+        return _open_file(root / whole[0], split, labels)
     if not shards:
         return None
     paths, part = shards_of_split(root, shards, split)
     return _tar(paths, _joined(set_name(root), part), labels)
+
+
+def _row_of(file: str) -> str:
+    """What the shards of one row are all called, their numbers aside."""
+    return re.sub(r"\d+", "0", _TAR.sub("", file.lower()))
 
 
 def _flat(root: Path, labels: Path | None) -> ImageDataset:

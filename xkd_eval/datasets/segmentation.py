@@ -102,7 +102,7 @@ class MaskFolder(FolderOfImages):
     has_masks = True
 
     def __init__(self, root: Path, name: str) -> None:
-        self._separate = (root / "images").is_dir()
+        self._separate = are_separate(root)
         super().__init__(root, _images_to_mask(root, self._separate), name)
 
     def load(self, position: int) -> Sample:
@@ -119,7 +119,7 @@ class MaskFolder(FolderOfImages):
 
     def _stored(self, position: int) -> tuple[bytes, bytes]:
         identifier, mask = self.ids[position], self._mask_identifier(position)
-        if mask == identifier:
+        if mask == identifier or (self._separate and identifier.startswith("masks/")):
             raise UnreadableImageError(f"{identifier}: neither an image with a mask, nor the mask of an image")
         content = self._content(position)
         if size_of(self.root / name_of(mask)) < 0:
@@ -131,24 +131,36 @@ class MaskFolder(FolderOfImages):
         return -1 if -1 in sizes else sum(sizes)
 
     def _mask_identifier(self, position: int) -> str:
-        name = self.ids[position]
-        folder, _, file = name.rpartition("/")
-        masks = "masks" + folder.removeprefix("images") if self._separate else folder
-        return f"{masks}/{Path(file).stem}.png".removeprefix("/")
+        return _mask_of(self.ids[position], self._separate)
+
+
+def are_separate(root: Path) -> bool:
+    """Whether images and masks have folders of their own."""
+    return (root / "images").is_dir() and (root / "masks").is_dir()
 
 
 def is_mask_folder(root: Path) -> bool:
     """Whether `root` has images/ and masks/, or an image beside a PNG of the same name."""
-    if (root / "images").is_dir() and (root / "masks").is_dir():
+    if are_separate(root):
         return True
     names = [name.rpartition(".") for name in image_names(root) if is_image_name(name)]
     masked = {stem for stem, _, suffix in names if suffix.lower() == "png"}
     return any(stem in masked for stem, _, suffix in names if suffix.lower() != "png")
 
 
+def _mask_of(name: str, separate: bool) -> str:
+    folder, _, file = name.rpartition("/")
+    masks = "masks" + folder.removeprefix("images").removeprefix("masks") if separate else folder
+    return f"{masks}/{Path(file).stem}.png".removeprefix("/")
+
+
 def _images_to_mask(root: Path, separate: bool) -> list[str]:
+    """The images, and the PNGs that are no image's mask."""
     if separate:
-        return list(files_below(root / "images", prefix="images"))
+        found = list(files_below(root / "images", prefix="images"))
+        paired = {_mask_of(image, separate) for image in found}
+        others = (name for name in files_below(root / "masks", prefix="masks") if name.lower().endswith(".png"))
+        return [*found, *(name for name in others if name not in paired)]
     names = image_names(root)
     images = {name.rpartition(".")[0] for name in names if not name.lower().endswith(".png")}
     return [name for name in names if not name.lower().endswith(".png") or name[:-4] not in images]
