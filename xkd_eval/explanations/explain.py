@@ -144,7 +144,9 @@ def _masks(masks: Iterable[Any], photos: Sequence[Image.Image]) -> list[np.ndarr
 
 
 def _mask(mask: Any, photo: Image.Image, place: int) -> np.ndarray:
-    values = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else mask
+    values = mask
+    if isinstance(mask, Tensor) and mask.layout == torch.strided and mask.device.type != "meta":
+        values = (mask.double() if mask.is_floating_point() else mask).detach().cpu().numpy()
     if not isinstance(values, np.ndarray):
         raise XkdError(f"masks: {short(mask)} found for image {place}; expected an (H, W) array")
     if values.shape != (photo.height, photo.width):
