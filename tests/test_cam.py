@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from xkd_eval.cam import class_activation_maps
+from xkd_eval.errors import XkdError
 
 
 def test_mean_of_the_maps_is_the_logit_without_bias():
@@ -34,3 +35,10 @@ def test_both_arguments_receive_their_gradient(classes):
 def test_channels_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"\(1, 3, 2, 2\).*\(4, 5\)"):
         class_activation_maps(torch.rand(1, 3, 2, 2), torch.rand(4, 5))
+
+
+@pytest.mark.parametrize("wrong", [-1, 5])
+def test_classes_that_there_are_not_are_refused(wrong):
+    """-1 would be the last class."""
+    with pytest.raises(XkdError, match=rf"^classes: {wrong} found; expected class indices from 0 to 4"):
+        class_activation_maps(torch.rand(2, 3, 4, 4), torch.rand(5, 3), torch.tensor([[0], [wrong]]))

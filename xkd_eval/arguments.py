@@ -124,7 +124,7 @@ def fields_taken(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def listed(value: Any) -> list[Any] | None:
     """What an iterable holds, also a generator; None for a text, bytes, a mapping and whatever is no iterable."""
-    if not isinstance(value, Iterable) or isinstance(value, str | bytes | Mapping):
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes | memoryview | Mapping):
         return None
     try:
         return list(value)

@@ -22,7 +22,7 @@ def class_activation_maps(features: Tensor, head_weight: Tensor, classes: Tensor
         head's bias is the logit. Differentiable in both arguments.
 
     Raises:
-        XkdError: C differs between features and head, or `classes` is not (B, k) int64.
+        XkdError: C differs between features and head, or `classes` is not (B, k) int64, or has none of K.
 
     Example:
         >>> import torch
@@ -55,3 +55,9 @@ def _check_shapes(features: Tensor, head_weight: Tensor, classes: Tensor | None)
     if classes is not None and (classes.dtype != torch.int64 or classes.ndim != 2 or len(classes) != len(features)):
         found = f"{classes.dtype} of shape {tuple(classes.shape)}"
         raise XkdError(f"classes: {found} found; expected int64 of shape (B, k) with B = {len(features)}")
+    # An accelerator would be waited for; it refuses the most of them itself. Negative ones would count from the end.
+    if classes is not None and classes.numel() and classes.device.type == "cpu":
+        numbers = classes.numpy()
+        if numbers.min() < 0 or numbers.max() >= len(head_weight):
+            wrong = numbers.min() if numbers.min() < 0 else numbers.max()
+            raise XkdError(f"classes: {wrong} found; expected class indices from 0 to {len(head_weight) - 1}")

@@ -57,4 +57,11 @@ class At(TapMethod):
 
 
 def _attention(features: Tensor, power: float) -> Tensor:
-    return F.normalize(features.abs().pow(power).mean(1).flatten(1), dim=1)
+    powers = features.abs().pow(power) if power >= 1 else _root(features, power)
+    return F.normalize(powers.mean(1).flatten(1), dim=1)
+
+
+def _root(features: Tensor, power: float) -> Tensor:
+    """|F|^p below p = 1, whose slope at zero is infinite, with the slope 0 there."""
+    sizes = features.abs()
+    return sizes.clamp(min=torch.finfo(sizes.dtype).tiny).pow(power) * (sizes > 0)

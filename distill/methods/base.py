@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -139,6 +139,7 @@ class Method(nn.Module, ABC):
     def __init__(self) -> None:
         super().__init__()
         self.statistics: dict[str, Tensor] = {}
+        self._is_set_up = type(self)._build is Method._build
 
     def setup(self, student: Pass, teacher: Pass, dataset_size: int) -> None:
         """Build what depends on the two networks' shapes, on their device.
@@ -151,6 +152,7 @@ class Method(nn.Module, ABC):
             XkdError: the two do not fit the method.
         """
         self._build(student.detached().full_precision(), teacher.detached().full_precision(), dataset_size)
+        self._is_set_up = True
 
     def forward(
         self, student: Pass, teacher: Pass | None, labels: Tensor, indices: Tensor | None = None
@@ -169,14 +171,18 @@ class Method(nn.Module, ABC):
             Name to scalar. Each name begins with the method's, which alone is the name where there is one loss.
 
         Raises:
-            XkdError: no teacher, or other classes than its own; fewer images or classes than the method needs; an
-                option that does not fit the passes.
+            XkdError: no `setup` where the method needs one; no teacher, or other classes or images than its own; labels
+                or indices of another kind, number or range; fewer images or classes than the method needs; an option
+                that does not fit the passes.
         """
         if teacher is None:
             if self.requires:
                 raise XkdError(f"teacher: none given; {self.name} distils from one")
             teacher = student
-        self._check_needs(student.logits, labels)
+        if not self._is_set_up:
+            raise XkdError(f"{self.name}: it is not set up; call `setup` with the passes of a batch first")
+        self._check_batch(student, teacher, labels, indices)
+        self._check_needs(student.logits)
         self._check_classes(student, teacher)
         with torch.autocast(student.logits.device.type, enabled=False):
             if "input gradients" not in self.requires:
@@ -191,10 +197,31 @@ class Method(nn.Module, ABC):
     def _build(self, student: Pass, teacher: Pass, dataset_size: int) -> None:
         pass
 
-    def _check_needs(self, logits: Tensor, labels: Tensor) -> None:
+    def _check_batch(self, student: Pass, teacher: Pass, labels: object, indices: object) -> None:
+        """Refuse parts that are not of one batch: torch would broadcast some of them in silence."""
+        images = len(student.logits) if student.logits.ndim else 0
+        for name, network in (("student", student), ("teacher", teacher)):
+            if network.logits.ndim != 2:
+                raise XkdError(f"{name}: logits of shape {tuple(network.logits.shape)} found; expected (B, K)")
+            for part, values in self._read_of(network):
+                if values is not None and len(values) != images:
+                    raise XkdError(f"{name}: {part} of {len(values)} images found; expected {images}")
+        _check_numbers("labels", labels, images, student.logits.shape[1])
+        if indices is not None:
+            _check_numbers("indices", indices, images)
+
+    def _read_of(self, network: Pass) -> Iterator[tuple[str, Tensor | None]]:
+        """The parts of a pass that the method requires."""
+        yield "logits", network.logits
+        if "features" in self.requires:
+            yield "features", network.features
+        if "input gradients" in self.requires:
+            yield "images", network.images
+        if "taps" in self.requires:
+            yield from network.taps.items()
+
+    def _check_needs(self, logits: Tensor) -> None:
         images, classes = logits.shape
-        if len(labels) != images:
-            raise XkdError(f"labels: {len(labels)} found; expected one for each of {images} images")
         images *= processes() if self.gathers else 1
         if images < self.needs_images:
             raise XkdError(
@@ -215,3 +242,19 @@ class Method(nn.Module, ABC):
 def full_precision(values: Tensor) -> Tensor:
     """float16 and bfloat16 as float32; wider tensors as they are."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def _check_numbers(name: str, given: object, count: int, end: int | None = None) -> None:
+    """Raise XkdError for anything but `count` int64 from 0 to below `end`."""
+    if not isinstance(given, Tensor) or given.dtype != torch.int64 or given.ndim != 1:
+        found = f"{given.dtype} {tuple(given.shape)}" if isinstance(given, Tensor) else f"a {type(given).__name__}"
+        raise XkdError(f"{name}: {found} found; expected int64 (B,)")
+    if len(given) != count:
+        raise XkdError(f"{name}: {len(given)} found; expected one for each of {count} images")
+    # A GPU would be waited for; it refuses the most of them itself.
+    if count and given.device.type == "cpu":
+        values = given.numpy()
+        wrong = values.min() if values.min() < 0 else values.max()
+        if wrong < 0 or (end is not None and wrong >= end):
+            expected = "of at least 0" if end is None else f"from 0 to {end - 1}"
+            raise XkdError(f"{name}: {wrong} found; expected numbers {expected}")

@@ -74,6 +74,7 @@ class Crd(Method):
         if indices is None:
             raise XkdError("indices: none given; crd needs each image's place in the training set")
         refuse_several_processes(self.name)
+        self._check_indices(indices)
         own = F.normalize(self.student_embed(student.embedding()), dim=1)
         other = F.normalize(self.teacher_embed(teacher.embedding()), dim=1)
         candidates = self._candidates(indices)
@@ -96,6 +97,11 @@ class Crd(Method):
         self.student_memory = F.normalize(own.new_empty(dataset_size, self.dimensions).normal_(), dim=1)
         self.teacher_memory = F.normalize(own.new_empty(dataset_size, self.dimensions).normal_(), dim=1)
         self.normalisers = own.new_zeros(2)
+
+    def _check_indices(self, indices: Tensor) -> None:
+        size = len(self.student_memory)
+        if indices.device.type == "cpu" and int(indices.max()) >= size:
+            raise XkdError(f"indices: {int(indices.max())} found; expected numbers from 0 to {size - 1}, as set up")
 
     def _candidates(self, indices: Tensor) -> Tensor:
         drawn = torch.randint(len(self.student_memory), (len(indices), self.negatives), device=indices.device)

@@ -13,6 +13,7 @@ from distill.methods.base import Method, Pass, full_precision
 from distill.methods.options import one_of
 from distill.methods.registry import register
 from distill.methods.resizing import to_larger
+from xkd_eval.errors import XkdError
 
 Explanation = Literal["gradcam", "input_x_gradient"]
 
@@ -94,4 +95,11 @@ class E2Kd(Method):
 
 def _class_gradient(logits: Tensor, classes: Tensor, inputs: Tensor) -> Tensor:
     chosen = logits.gather(1, classes[:, None]).sum()
-    return torch.autograd.grad(chosen, inputs, create_graph=True)[0]
+    gradient = None
+    if chosen.requires_grad and inputs.requires_grad:
+        (gradient,) = torch.autograd.grad(chosen, inputs, create_graph=True, allow_unused=True)
+    if gradient is None:
+        raise XkdError(
+            "e2kd: a pass has logits that are not computed from its features, or images; take all of one forward"
+        )
+    return gradient

@@ -12,6 +12,8 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch.nn.utils import weight_norm
+from torch.nn.utils.prune import l1_unstructured
 
 from xkd_eval.classifiers import Classifier, Preprocess, load_classifier
 from xkd_eval.classifiers.architectures import build
@@ -397,3 +399,52 @@ def test_inspection(student):
     assert found.head.map_size == (16, 16)
     assert {"cam", "gradcam", "random"} <= set(found.explainers)
     assert "ViT" in found.refused["attention_rollout"]
+
+
+def _lazy():
+    return nn.Sequential(nn.LazyConv2d(8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(10))
+
+
+def _plain():
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+
+
+@pytest.mark.parametrize("make", [_lazy, lambda: torch.jit.script(_plain())])
+def test_modules_that_cannot_be_evaluated_as_they_are_say_so(make):
+    with pytest.raises(
+        XkdError, match=r"^model: \w+ cannot be evaluated as it is \(.*\); expected an nn.Module that has"
+    ):
+        load_classifier(make(), size=32)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
+@pytest.mark.parametrize("change", [weight_norm, lambda layer: l1_unstructured(layer, "weight", 0.5)])
+def test_weights_that_autograd_made_are_copied(change):
+    """Old weight norms and pruned layers hold them, and torch refuses to copy these."""
+    model = _plain().eval()
+    change(model[0])
+    images = torch.rand(1, 3, 32, 32)
+    torch.testing.assert_close(load_classifier(model, size=32).model(images), model(images))
+
+
+def test_extra_state_is_in_the_digest():
+    class Stated(nn.Linear):
+        extra = (torch.zeros(2), {"bits": 8})
+
+        def get_extra_state(self):
+            return self.extra
+
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), Stated(8, 10))
+    classifier = Classifier(model, Preprocess(size=(32, 32)), name="net", num_classes=10)
+    digests = []
+    for extra in [(torch.zeros(2), {"bits": 8}), (torch.ones(2), {"bits": 8}), (torch.zeros(2), {"bits": 4})]:
+        Stated.extra = extra
+        digests.append(classifier.digest())
+    assert len(set(digests)) == 3
+
+
+def test_a_network_that_fails_on_one_image_says_so():
+    head = nn.BatchNorm1d(8, track_running_stats=False)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head, nn.Linear(8, 10))
+    with pytest.raises(XkdError, match=r"^model: Sequential fails on a single image \(Expected more than 1 value"):
+        load_classifier(model, size=32)

@@ -2,18 +2,22 @@
 
 import copy
 
+import numpy as np
 import pytest
 import timm
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 from torchvision import models
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.head import find_cam_head
+from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.engines.eager import bf16_is_native, check_finite, on_device, prepare
 from xkd_eval.errors import XkdError
+from xkd_eval.explanations.explain import explain
 
 CPU = torch.device("cpu")
 
@@ -187,3 +191,27 @@ def test_bf16_is_native_where_the_cpu_lists_it(monkeypatch):
     assert not bf16_is_native(CPU)
     found["amx_bf16"] = True
     assert bf16_is_native(CPU)
+
+
+class Always(nn.Module):
+    """A network that does something more to the pooled features, in eval mode too."""
+
+    def __init__(self, more):
+        super().__init__()
+        self.more, self.convolution, self.linear = more, nn.Conv2d(3, 8, 3, 2), nn.Linear(8, 10)
+
+    def forward(self, images):
+        return self.linear(self.more(self.convolution(images).relu().mean((2, 3))))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [F.dropout, lambda pooled: pooled + 0.1 * torch.randn_like(pooled), lambda pooled: pooled - pooled.mean(0)],
+)
+def test_a_network_that_does_not_answer_for_the_image_alone_is_refused(more):
+    """Its rows would differ from batch size to batch size, and from call to call."""
+    classifier = load_classifier(Always(more), size=32)
+    with pytest.raises(XkdError, match=r"^model: Always answers otherwise when an image is classified again, beside"):
+        prepare(classifier, CPU)
+    with pytest.raises(XkdError, match=r"^model: Always answers otherwise"):
+        explain(classifier, np.zeros((32, 32, 3), np.uint8), explainer="gradcam")

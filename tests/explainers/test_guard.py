@@ -14,6 +14,7 @@ import torch
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import ExplainerError, XkdError
 from xkd_eval.explainers import EXPLAINERS, Context, Explainer, create_explainer, list_explainers
+from xkd_eval.testing.networks import small_classifier
 
 SHORT = {
     "integrated_gradients": {"steps": 3},
@@ -223,3 +224,20 @@ def test_what_is_given_is_checked_once_for_all(change, message, classifier, imag
     given = {"classifier": classifier, "images": images, "classes": classes, **change}
     with pytest.raises(XkdError, match=f"^{message}"):
         Brightness()(given["classifier"], given["images"], given["classes"])
+
+
+@dataclass(frozen=True)
+class Writing(Explainer):
+    name, citation, cost = "writing", "none", "0"
+
+    def __call__(self, classifier, images, classes, context=None):
+        with torch.no_grad():
+            next(classifier.parameters()).neg_()
+        return images[:, 0]
+
+
+def test_an_explainer_that_writes_to_the_weights_is_refused():
+    """They are shared, so that all later maps would be of another network."""
+    classifier = small_classifier()
+    with pytest.raises(ExplainerError, match=r"^explainer 'writing': it wrote to the classifier's weights"):
+        Writing()(classifier, torch.zeros(1, 3, 32, 32), torch.tensor([0]))

@@ -273,3 +273,14 @@ def test_a_strip_that_its_crop_would_blow_up_is_refused(student):
     crop = Preprocess(resize="crop")
     with pytest.raises(XkdError, match=r"^images: 1x50000 pixels would be scaled to"):
         explain(student, Image.new("RGB", (1, 50_000)), preprocess=crop)
+
+
+def test_tensors_that_numpy_does_not_have_are_taken_or_refused():
+    photo, mask = torch.rand(3, 8, 8), torch.ones(8, 8)
+    assert explain("embedded/kd", photo, masks=[mask.bfloat16()]).maps.shape == (1, 10, 10)
+    with pytest.raises(XkdError, match=r"^masks: .* found for image 0; expected an \(H, W\) array"):
+        explain("embedded/kd", photo, masks=[mask.to_sparse()])
+    with pytest.raises(XkdError, match=r"^images: got a float32 tensor of shape"):
+        explain("embedded/kd", photo.to_sparse())
+    with pytest.raises(XkdError, match=r"^images: got a memoryview; expected a path"):
+        explain("embedded/kd", memoryview(np.zeros((8, 8, 3), np.uint8)))

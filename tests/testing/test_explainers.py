@@ -162,7 +162,7 @@ def by_weights(maps, classifier, *_):
         (violating(leave_a_hook), "it changes the hooks of the classifier's modules"),
         (violating(train), "it changes whether the classifier is in training mode"),
         (violating(require_gradients), "it changes which parameters require a gradient"),
-        (violating(move_the_weights), "it changes the classifier's weights"),
+        (violating(move_the_weights), "it wrote to the classifier's weights"),
         (violating(exchange_a_module), "it changes the classifier's modules"),
         (violating(say), "it prints 'explained'"),
         (violating(remark), "it warns 'explained'"),

@@ -261,9 +261,14 @@ class Classifier(nn.Module):
         It stands for the model, whatever file it came from.
         """
         sha = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            sha.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        for name, value in sorted(self.model.state_dict().items()):
+            tensors = [value] if isinstance(value, Tensor) else []
+            if not tensors:  # a module's extra state, or a quantised one's weights
+                sha.update(f"{name} {_without_tensors(value, tensors)!r}".encode())
+            for tensor in tensors:
+                sha.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+                plain = tensor.dequantize() if tensor.is_quantized else tensor
+                sha.update(plain.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return sha.hexdigest()
 
     def __repr__(self) -> str:
@@ -303,6 +308,18 @@ class Classifier(nn.Module):
         if self.head is None:
             raise CamHeadError(f"model: {self.name} has no class activation map in closed form: {self.head_refusal}")
         return self.head
+
+
+def _without_tensors(value: Any, found: list[Tensor]) -> Any:
+    """A module's extra state as what can be told by its repr; its tensors are put into `found`, in order."""
+    if isinstance(value, Tensor):
+        found.append(value)
+        return len(found)
+    if isinstance(value, dict):
+        return [(repr(key), _without_tensors(part, found)) for key, part in value.items()]
+    if isinstance(value, list | tuple):
+        return [_without_tensors(part, found) for part in value]
+    return value if isinstance(value, str | bytes | int | float | torch.dtype | None) else type(value).__name__
 
 
 def frozen_layer_norm(features: Tensor, norm: nn.Module) -> Tensor:

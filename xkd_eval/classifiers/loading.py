@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from xkd_eval.arguments import Within, check_known, public
 from xkd_eval.classifiers import sources
 from xkd_eval.classifiers.class_names import imagenet_classes
 from xkd_eval.classifiers.classifier import CamHead, Classifier
+from xkd_eval.classifiers.copies import copied
 from xkd_eval.classifiers.head import find_cam_head
 from xkd_eval.classifiers.overrides import FIELDS, with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
@@ -80,7 +81,7 @@ def load_classifier(
     if isinstance(found, Classifier):
         if not overrides and given is None and (found.head is not None or found.head_refusal):
             return _checked(found, num_classes)
-        module = copy.deepcopy(found.model) if found is model else found.model
+        module = copied(found.model) if found is model else found.model
         network = Network(module, found.preprocess, found.class_names, found.wordnet_ids)
         return _classifier(network, found.name, num_classes, overrides)
     return _classifier(found, _name(model, given), num_classes, overrides)
@@ -113,16 +114,25 @@ def _from_module(model: nn.Module, weights: Weights | None) -> Network | Classif
     if isinstance(model, Classifier) and weights is None:
         return model
     # A copy, because the caller may be training it, and what is returned is frozen.
-    with reading(f"model: {type(model).__name__} cannot be copied", "detach the tensors that it keeps"):
-        module = copy.deepcopy(model).float()
+    with _made_ready(type(model).__name__):
+        module = copied(model).float()
     inner = module.model if isinstance(module, Classifier) else module
     if weights is not None:
         load_state_dict(inner, weights.state_dict, weights.path)
     return module if isinstance(module, Classifier) else Network(module, sources.timm_preprocess(module))
 
 
+def _made_ready(name: str) -> AbstractContextManager[None]:
+    """Lazy modules before their first forward, and scripted ones, refuse what is asked of every other."""
+    return reading(
+        f"model: {name} cannot be evaluated as it is",
+        "expected an nn.Module that has its weights: run a lazy one once, and pass what a scripted one was made of",
+    )
+
+
 def _classifier(network: Network, name: str, num_classes: int | None, overrides: Mapping[str, Any]) -> Classifier:
-    module = network.module.float().eval().requires_grad_(False)
+    with _made_ready(name):
+        module = network.module.float().eval().requires_grad_(False)
     for parameter_name, parameter in module.state_dict().items():
         if isinstance(parameter, torch.Tensor) and not bool(torch.isfinite(parameter).all()):
             raise XkdError(f"model: {name} has NaN or infinite values in {parameter_name!r}; its training diverged")
@@ -170,7 +180,8 @@ def _count_classes(module: nn.Module, preprocess: Preprocess, head: CamHead | No
         assert isinstance(weight, torch.Tensor)
         return len(weight)
     parameter = next(module.parameters(), torch.empty(0))
-    with torch.no_grad():
+    one = reading(f"model: {type(module).__name__} fails on a single image", "each is classified by itself")
+    with torch.no_grad(), one:
         logits = module(torch.zeros(1, 3, *preprocess.size, device=parameter.device, dtype=parameter.dtype))
     return int(logits.shape[1])
 

@@ -146,7 +146,7 @@ def _differences(model: SeedGroup, other: SeedGroup, suffix: str = "", *, of_map
 
 
 def _tested(model: SeedGroup, other: SeedGroup, spec: ScoreSpec) -> dict[str, float | None]:
-    """Tests over images alone: they say nothing about seeds, so with several there is none."""
+    """Tests over images alone: they say nothing about seeds, so with several there is none, nor without an image."""
     ours, theirs = model.per_image(spec), other.per_image(spec)
     if ours is None or theirs is None:
         return {"p": None, "effect": None}
@@ -154,5 +154,7 @@ def _tested(model: SeedGroup, other: SeedGroup, spec: ScoreSpec) -> dict[str, fl
         return {"p": mcnemar_p(ours, theirs), "effect": rank_biserial(ours, theirs)}
     # A score may be undefined for an image, as foreground AP is without an object.
     defined = np.isfinite(ours) & np.isfinite(theirs)
+    if not defined.any():
+        return {"p": None, "effect": None}
     pair = ours[defined], theirs[defined]
     return {"p": signed_rank_p(*pair), "effect": rank_biserial(*pair)}

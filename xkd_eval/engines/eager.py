@@ -18,6 +18,7 @@ from xkd_eval.engines.folding import fold_batch_norms, logits_and_features
 from xkd_eval.errors import XkdError
 
 _PROBE_SEED = 3
+_ALONE, _ALONE_TOLERANCE = "answers depend on the image alone", 1e-4
 _FEW_TERMS = 32  # a 3x3 kernel on three colours, depthwise kernels up to 5x5; benchmarks/precision.py
 
 
@@ -37,17 +38,30 @@ def prepare(
         size: (H, W) of the images to come; the classifier's own by default.
 
     Raises:
-        XkdError: the network gives logits that are not finite, or does not run in bfloat16.
+        XkdError: the network gives logits that are not finite, or not of an image alone, or does not run in bfloat16.
     """
     prepared = _Prepared(copied(classifier).cpu().float().eval())
     probe = random_images(replace(classifier.preprocess, size=size or classifier.preprocess.size), _PROBE_SEED)
     check_finite(logits_and_features(prepared, probe)[0], classifier.name, "noise")
+    _check_alone(prepared, probe)
     fold_batch_norms(prepared, probe)
     prepared.to(device).model.to(memory_format=torch.channels_last)
     if precision == "bf16":
         prepared.to_bfloat16()
         _check_runs(prepared, probe.to(device))
     return prepared
+
+
+def check_alone(classifier: Classifier) -> None:
+    """Raise XkdError for a network that draws at random, or whose answer depends on the other images of a batch.
+
+    Args:
+        classifier: a private one; what is found is kept for its original.
+    """
+    if _ALONE not in classifier.known:
+        device = next(chain(classifier.parameters(), classifier.buffers()), torch.empty(0)).device
+        _check_alone(classifier, random_images(classifier.preprocess, _PROBE_SEED).to(device))
+        classifier.known[_ALONE] = True
 
 
 def on_device(classifier: Classifier, device: torch.device) -> Classifier:
@@ -143,6 +157,18 @@ class _Prepared(Classifier):
     def cam_features(self, output: Tensor) -> Tensor:
         """See Classifier.cam_features."""
         return super().cam_features(output.float())
+
+
+@torch.no_grad()
+def _check_alone(classifier: Classifier, probe: Tensor) -> None:
+    """The first image is classified twice, the second time beside black ones; nothing else may change its logits."""
+    padded = torch.cat([probe[:1], torch.zeros_like(probe[1:])])
+    first, again = (classifier(images)[0] for images in (probe, padded))
+    if (first - again).abs().max() > _ALONE_TOLERANCE * first.abs().max():
+        raise XkdError(
+            f"model: {classifier.name} answers otherwise when an image is classified again, beside others; leave out "
+            "what draws at random or takes statistics over the batch when it is evaluated"
+        )
 
 
 def _sums_few_terms(module: nn.Module) -> bool:

@@ -30,7 +30,14 @@ def guarded_call(method: Method) -> Method:
         classes = check_classes(classes, (len(images),), classifier.num_classes).to(images.device)
         with _owed(self.name):
             # Clones, because a method may write to what it is given, and gradients pass no tensor of inference mode.
-            maps = method(self, classifier.private(), images.detach().clone(), classes.clone(), context)
+            private = classifier.private()
+            before = _writes(private)
+            maps = method(self, private, images.detach().clone(), classes.clone(), context)
+            if _writes(private) != before:
+                raise ExplainerError(
+                    f"explainer '{self.name}': it wrote to the classifier's weights, which its caller has too; "
+                    "load the classifier anew, and let the explainer write to a copy.deepcopy of it"
+                )
             return _checked(self.name, maps, images)
 
     return explained
@@ -77,6 +84,11 @@ def _checked(name: str, maps: Any, images: Tensor) -> Tensor:
     if maps.dtype == torch.float64 and bool((maps.isfinite() != made.isfinite().to(maps.device)).any()):
         raise ExplainerError(f"explainer '{name}': it returned values beyond what float32 holds; scale its maps")
     return made
+
+
+def _writes(classifier: Classifier) -> list[int]:
+    """How often each parameter was written to, but for what is done through `.data`."""
+    return [parameter._version for parameter in classifier.parameters() if not parameter.is_inference()]
 
 
 def _check_classifier(classifier: Any) -> None:

@@ -18,7 +18,7 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.devices import resolve_device
-from xkd_eval.engines.eager import check_finite, on_device, prepare
+from xkd_eval.engines.eager import check_alone, check_finite, on_device, prepare
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import Context, Explainer, as_explainer
 from xkd_eval.explanations.explanation import Explanation
@@ -64,7 +64,8 @@ def explain(
 
     Raises:
         XkdError: an unreadable image, an unknown class, ids or masks of another number, masks of other values or of
-            another size than their photos, an explainer that does not hold for the model.
+            another size than their photos, an explainer that does not hold for the model; a model that draws at random,
+            or whose answers depend on the other images.
 
     Example:
         >>> import numpy as np
@@ -117,6 +118,7 @@ def explain(
 @torch.no_grad()
 def _classified(classifier: Classifier, images: Tensor, precision: str) -> tuple[Tensor, Tensor | None]:
     """(B, K) logits, and (B, C, h, w) features where they are not those of the classifier as it is."""
+    check_alone(classifier)
     if precision == "fp32":
         return classifier(images).float(), None
     prepared = prepare(classifier, images.device, precision, (images.shape[2], images.shape[3]))
@@ -142,7 +144,9 @@ def _masks(masks: Iterable[Any], photos: Sequence[Image.Image]) -> list[np.ndarr
 
 
 def _mask(mask: Any, photo: Image.Image, place: int) -> np.ndarray:
-    values = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else mask
+    values = mask
+    if isinstance(mask, Tensor) and mask.layout == torch.strided and mask.device.type != "meta":
+        values = (mask.double() if mask.is_floating_point() else mask).detach().cpu().numpy()
     if not isinstance(values, np.ndarray):
         raise XkdError(f"masks: {short(mask)} found for image {place}; expected an (H, W) array")
     if values.shape != (photo.height, photo.width):

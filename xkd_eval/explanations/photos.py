@@ -112,6 +112,7 @@ def _from_array(array: np.ndarray, argument: str) -> Image.Image:
 def _from_tensor(tensor: Tensor, argument: str) -> Image.Image:
     kind = str(tensor.dtype).removeprefix("torch.")
     is_rgb = tensor.ndim == 3 and tensor.shape[0] == 3 and 0 not in tensor.shape
+    is_rgb = is_rgb and tensor.layout == torch.strided and tensor.device.type != "meta"
     if not is_rgb or not (kind == "uint8" or tensor.is_floating_point()):
         raise XkdError(
             f"{argument}: got a {kind} tensor of shape {tuple(tensor.shape)}; expected (3, H, W) or (n, 3, H, W), "

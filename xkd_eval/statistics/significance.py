@@ -19,8 +19,9 @@ def signed_rank_p(ours: np.ndarray, theirs: np.ndarray) -> float:
     Software Newsletter 1986); by the normal distribution of that variance, which is the tie-corrected one, beyond.
 
     Args:
-        ours, theirs: (n,) finite values of the same images. The two and not their differences, because only they tell
-            which differences are equal: 0.15 - 0.10 and 0.10 - 0.05 are, though float64 says otherwise.
+        ours, theirs: (n,) finite values of the same images, as they were stored. The two and not their differences,
+            because only they tell which differences are equal: 0.15 - 0.10 and 0.10 - 0.05 are, though float64 says
+            otherwise, and float32 even more so.
 
     Raises:
         ValueError: a value that is not finite.
@@ -71,7 +72,7 @@ def _signed_ranks(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
     Differences that rounding alone tells apart are tied.
     """
-    ours, theirs = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
+    ours, theirs = (values if values.dtype.kind == "f" else values.astype(np.float64) for values in (ours, theirs))
     if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
         raise ValueError("ours, theirs: NaN or infinite values found; expected finite ones, one an image")
     difference, slack = difference_of(ours, theirs), slack_of(ours, theirs)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from distill.methods import METHODS, create_method
+from distill.methods.at import at_loss
 from tests.distill.methods.conftest import random_pass
 from xkd_eval.errors import XkdError
 
@@ -121,7 +122,7 @@ def test_passes_that_do_not_fit_are_named(student, teacher, labels):
         relu = replace(teacher, taps={path: tap.relu() for path, tap in teacher.taps.items()})
         create_method("ofd").setup(student, relu, dataset_size=1)
     with pytest.raises(XkdError, match="indices: none given"):
-        create_method("crd")(student, teacher, labels)
+        _prepared("crd", student, teacher)(student, teacher, labels)
 
 
 NEEDED = {"rkd": (3, 2), "sp": (2, 2), "pkt": (2, 2), "dist": (2, 2), "reviewkd": (2, 2), "ofd": (2, 2)}
@@ -155,3 +156,63 @@ def _part(network, batch, classes):
     return replace(
         network, logits=network.logits[:batch, :classes], features=network.features[:batch], taps=cut, **head
     )
+
+
+NO_LABELS = {
+    "-100": torch.tensor([0, 1, -100, 3, 4]),
+    "6": torch.tensor([0, 1, 6, 3, 4]),
+    r"torch.float32 \(5,\)": torch.arange(5.0),
+    r"torch.int32 \(5,\)": torch.arange(5).int(),
+    r"torch.int64 \(5, 1\)": torch.arange(5)[:, None],
+    "a list": [0, 1, 2, 3, 4],
+    "a NoneType": None,
+    "4": torch.arange(4),
+}
+
+
+@pytest.mark.parametrize("found", NO_LABELS)
+@pytest.mark.parametrize("name", ["ce", "dkd", "kd", "sp"])
+def test_labels_are_refused_by_name(name, found, student, teacher):
+    """Cross-entropy leaves out -100 in silence, and takes a float tensor (B, K) for probabilities."""
+    with pytest.raises(XkdError, match=rf"labels: {found} found; expected"):
+        create_method(name)(student, teacher, NO_LABELS[found], torch.arange(5))
+
+
+@pytest.mark.parametrize("name", TAKING_PASSES)
+def test_a_teacher_of_other_images_is_refused(name, student, teacher, labels):
+    """One image would be broadcast to all of the student's."""
+    with pytest.raises(XkdError, match=r"teacher: logits of 1 images found; expected 5"):
+        _prepared(name, student, teacher)(student, _part(teacher, 1, 6), labels, torch.arange(5))
+
+
+def test_features_of_other_images_are_refused(student, teacher, labels):
+    with pytest.raises(XkdError, match=r"teacher: features of 1 images found; expected 5"):
+        create_method("sp")(student, replace(teacher, features=teacher.features[:1]), labels)
+
+
+@pytest.mark.parametrize(("place", "found"), [(-1, "-1"), (20, "20")])
+def test_a_place_outside_of_the_training_set_is_refused(place, found, student, teacher, labels):
+    """-1 would read and write the memory of the last image."""
+    with pytest.raises(XkdError, match=rf"indices: {found} found; expected numbers"):
+        _prepared("crd", student, teacher)(student, teacher, labels, torch.tensor([0, 1, place, 3, 4]))
+
+
+@pytest.mark.parametrize("name", ["fitnet", "ofd", "reviewkd", "crd"])
+def test_what_is_not_set_up_says_so(name, student, teacher, labels):
+    with pytest.raises(XkdError, match=rf"{name}: it is not set up; call `setup`"):
+        create_method(name)(student, teacher, labels, torch.arange(5))
+
+
+@pytest.mark.parametrize("power", [0.25, 0.5, 1.0, 2.0])
+def test_attention_of_zeros_has_a_slope(power):
+    maps = torch.rand(2, 3, 4, 4).sub(0.5).relu().requires_grad_()
+    with torch.no_grad():
+        maps[0] = 0
+    at_loss(maps, torch.rand(2, 3, 4, 4), power).backward()
+    assert maps.grad.isfinite().all()
+    assert maps.grad.any()
+
+
+def test_an_explanation_of_features_that_made_no_logits_is_refused(student, teacher, labels):
+    with pytest.raises(XkdError, match="e2kd: a pass has logits that are not computed from its features"):
+        create_method("e2kd")(replace(student, features=student.features.clone()), teacher, labels)

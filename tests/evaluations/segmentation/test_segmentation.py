@@ -122,3 +122,12 @@ def test_published_scores_from_the_published_maps(shared, golden_segmentation):
     for ours, theirs in {"pixel_accuracy": "pixacc", "miou": "miou", "map": "map", "f1_rows": "f1"}.items():
         assert scores[ours]["value"] == pytest.approx(golden_segmentation[theirs], abs=1e-4)
     assert scores["foreground_ap"]["value"] == pytest.approx(golden_segmentation["foreground_ap"], abs=1e-4)
+
+
+@pytest.mark.parametrize("share", [1, 3, 7, 10, 33])
+def test_energy_on_the_object_is_a_share_of_whole_numbers(share):
+    """To all of float64's digits, as two models' shares are compared for ties."""
+    relevance, mask = np.zeros((10, 7), np.float32), np.zeros((10, 7), np.int8)
+    relevance.ravel()[:55] = 1
+    mask.ravel()[:share] = 1
+    assert score_image(relevance, mask)["energy_pointing_game"] == share / 55

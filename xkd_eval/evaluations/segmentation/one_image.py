@@ -26,7 +26,8 @@ def score_image(relevance: np.ndarray, mask: np.ndarray, bins: int = 256) -> dic
     false_positive, false_negative = int((hit & ~truth).sum()), int((~hit & truth).sum())
     true_negative = len(truth) - true_positive - false_positive - false_negative
     positives, negatives = _histogram(values[truth], bins), _histogram(values[~truth], bins)
-    has_energy = truth.any() and values.sum() > 0
+    energy = values.astype(np.float64)  # of float32 sums, shares that are equal would be told apart
+    has_energy = truth.any() and energy.sum() > 0
     return {
         "object_pixels": int(truth.sum()),
         "background_pixels": int((~truth).sum()),
@@ -38,7 +39,7 @@ def score_image(relevance: np.ndarray, mask: np.ndarray, bins: int = 256) -> dic
         "foreground_ap": average_precision(values, truth),
         "f1_rows": _f1_rows(predicted, mask),
         "pointing_game": _pointing(values, truth),
-        "energy_pointing_game": float(values[truth].sum() / values.sum()) if has_energy else np.nan,
+        "energy_pointing_game": float(energy[truth].sum() / energy.sum()) if has_energy else np.nan,
         "otsu_iou": _otsu_iou(positives, negatives),
         "histogram_object": positives,
         "histogram_background": negatives,
