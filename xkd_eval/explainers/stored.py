@@ -20,7 +20,7 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import ExplainerError, XkdError
 from xkd_eval.escapes import file_name
 from xkd_eval.explainers.base import Context, Explainer
-from xkd_eval.files import replacing
+from xkd_eval.files import replacing, writing
 from xkd_eval.foreign import is_there, is_writable_name, reading
 from xkd_eval.resizing import resized
 
@@ -142,14 +142,13 @@ def save_maps(directory: Path | str, ids: Sequence[str], maps: Tensor) -> None:
     arrays = maps.detach().float().cpu().numpy()
     for identifier, array in zip(ids, arrays, strict=True):
         path = map_path(directory, identifier)
-        content = io.BytesIO()
-        np.save(content, array)
-        try:
+        buffer = io.BytesIO()
+        np.save(buffer, array)
+        content = buffer.getvalue()
+        with writing(f"save_maps: {str(path)!r}"):
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as file:
-                file.write(content.getvalue() + _seal(content.getvalue(), identifier))
-        except OSError as error:
-            raise XkdError(f"save_maps: cannot write {path} ({error.strerror})") from error
+                file.write(content + _seal(content, identifier))
 
 
 def _seal(content: bytes, identifier: str) -> bytes:

@@ -14,9 +14,8 @@ import xkd_eval
 from xkd_eval.comparison.agreement import ALL, OUTCOMES
 from xkd_eval.comparison.findings import common_images, findings
 from xkd_eval.comparison.result import Comparison
-from xkd_eval.errors import XkdError
 from xkd_eval.escapes import visible
-from xkd_eval.files import replacing
+from xkd_eval.files import replacing, writing
 from xkd_eval.report import figures, view
 from xkd_eval.report.gallery import ERRORS, Picture, pictures
 
@@ -50,11 +49,8 @@ def write_report(directory: Path, comparison: Comparison, *, pictured: int, comm
     shown = [] if source is None or not len(comparison.images) else pictures(comparison, source, pictured)
     page = _page(comparison, drawn, shown, command)
     path = directory / REPORT
-    try:
-        with replacing(path) as file:
-            file.write(page.encode())
-    except OSError as error:
-        raise XkdError(f"output {path}: cannot be written ({error.strerror or error})") from None
+    with writing(f"output {path}:"), replacing(path) as file:
+        file.write(page.encode())
     return path
 
 

@@ -15,7 +15,7 @@ from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.perturbation.test import PerturbationTest
 from xkd_eval.evaluations.segmentation.test import SegmentationTest
 from xkd_eval.explainers import Explainer
-from xkd_eval.files import replacing
+from xkd_eval.files import replacing, writing
 from xkd_eval.study.cells import default_directory, own_cells
 from xkd_eval.study.choose import TestLike, explainers_of, one_or_several, read_options, tests_of
 from xkd_eval.study.inputs import Data, StudyInputs, open_data, open_masks, sets_for
@@ -198,9 +198,8 @@ def evaluate_one(
 
 
 def _write_scores(study: Study, output: Path) -> None:
-    try:
+    content = csv_bytes(study.scores)
+    with writing(f"output {output}:"):
         output.mkdir(parents=True, exist_ok=True)
         with replacing(output / "scores.csv") as file:
-            file.write(csv_bytes(study.scores))
-    except OSError as error:
-        raise XkdError(f"output {output}: cannot be written ({error.strerror or error})") from None
+            file.write(content)
