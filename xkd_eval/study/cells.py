@@ -226,7 +226,7 @@ def _data(inputs: StudyInputs, dataset: ImageDataset, model: str, *, required: b
     labels = inputs.labels(dataset, model, required=required)
     return {
         "name": dataset.name,
-        "digest": dataset.digest(),
+        "digest": inputs.data_digest(dataset),
         "labels_digest": hashlib.sha256(json.dumps(labels).encode()).hexdigest(),
         "n_images": len(dataset),
     }
