@@ -50,7 +50,7 @@ class Protocol(_Open):
 
 
 class ProtocolName(_Record):
-    """Results are comparable where the hash is equal, and the data's digest."""
+    """Results are comparable where the hash is equal, the data's digest, and the content hashes in the rows."""
 
     name: str
     hash: _Hash
