@@ -1,4 +1,5 @@
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from timm.data import ImageNetInfo
 
 from tests.datasets.files import write_image
 from tests.datasets.stand_ins import stand_in
-from xkd_eval.datasets import open_dataset, resolve_labels
+from xkd_eval.datasets import imagenet, open_dataset, resolve_labels
 from xkd_eval.errors import XkdError
 
 WORDNET_IDS = ("n01440764", "n01443537", "n01484850")
@@ -252,3 +253,11 @@ def test_a_list_that_names_no_image(flat, tmp_path, text):
 def test_a_missing_list(flat, tmp_path):
     with pytest.raises(XkdError, match=r"labels: .*gone\.csv' cannot be read"):
         open_dataset(str(flat), labels=tmp_path / "gone.csv")
+
+
+def test_the_known_classes_are_those_of_timm(monkeypatch):
+    named = ("imagenet-1k", "imagenet-12k", "imagenet-21k-miil", "imagenet-21k-goog", "imagenet-22k", "imagenet-22k-ms")
+    known = {identifier for name in named for identifier in ImageNetInfo(name).label_names()}
+    assert imagenet._known_ids() == known
+    monkeypatch.setattr(Path, "is_file", lambda path: False)
+    assert imagenet._known_ids.__wrapped__() == known
