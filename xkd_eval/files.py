@@ -17,6 +17,8 @@ from xkd_eval.foreign import reason
 LOCK = ".lock"
 """The file in a directory that the process that writes there holds; it stays behind, and means nothing then."""
 
+_NAMED = 50
+
 # Open files whose lock this process holds: a forked one has to let go of them.
 _HELD: set[IO[str]] = set()
 
@@ -76,7 +78,8 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
         durable: wait until the disk has it, so that a crash of the machine costs it neither.
     """
     # Not by the process alone: on a shared disk two machines may have one of the same number.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    # Of the name the beginning: one that is as long as a disk takes leaves no room.
+    temporary = path.with_name(f".{path.name[:_NAMED]}.{secrets.token_hex(4)}")
     try:
         with temporary.open("wb") as file:
             yield file

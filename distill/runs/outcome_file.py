@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +11,7 @@ from pydantic import AfterValidator
 
 from distill.recipe.schema import Count, Seed, Strict
 from distill.runs.layout import METRICS, RESULT, STUDENT
+from xkd_eval.digests import digest_of
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import parsed, read_bytes, read_json
 
@@ -54,7 +54,7 @@ def sealed(result: Mapping[str, Any], metrics: bytes, student: bytes) -> dict[st
     """
     files = {"metrics": metrics, "weights": student}
     values = {**result, **{name: hashlib.sha256(content).hexdigest() for name, content in files.items()}}
-    return {**values, "digest": _digest(values)}
+    return {**values, "digest": digest_of(values)}
 
 
 def read_result(directory: Path) -> dict[str, Any] | None:
@@ -75,7 +75,7 @@ def read_result(directory: Path) -> dict[str, Any] | None:
         parsed(_Result, values, where)
     except XkdError as error:
         raise XkdError(f"{error}; {_AGAIN}") from None
-    if values["digest"] != _digest({name: value for name, value in values.items() if name != "digest"}):
+    if values["digest"] != digest_of({name: value for name, value in values.items() if name != "digest"}):
         raise XkdError(f"{where} is not what the training wrote, so it was edited or damaged; {_AGAIN}")
     if values["weights"] != hashlib.sha256(read_bytes(directory / STUDENT, f"output {directory}")).hexdigest():
         raise XkdError(f"output {directory}: {STUDENT} is not what the training wrote; {_AGAIN}, too")
@@ -98,7 +98,3 @@ def read_metrics(directory: Path, result: Mapping[str, Any]) -> bytes:
             f"output {directory}: {METRICS} is not what the training wrote, so it was edited or damaged; {_AGAIN}, too"
         )
     return content
-
-
-def _digest(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,5 @@
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from timm.data import ImageNetInfo
 
 from tests.datasets.files import write_image
 from tests.datasets.stand_ins import stand_in
-from xkd_eval.datasets import open_dataset, resolve_labels
+from xkd_eval.datasets import imagenet, open_dataset, resolve_labels
 from xkd_eval.errors import XkdError
 
 WORDNET_IDS = ("n01440764", "n01443537", "n01484850")
@@ -259,3 +260,11 @@ def test_blank_lines_before_a_list_do_not_hide_its_commas(flat):
     (flat.parent / "labels.csv").write_text(f"\n \n{lines}")
     for labels in (None, flat.parent / "labels.csv"):
         assert open_dataset(flat, labels=labels).labels == list(range(len(NAMES)))
+
+
+def test_the_known_classes_are_those_of_timm(monkeypatch):
+    named = ("imagenet-1k", "imagenet-12k", "imagenet-21k-miil", "imagenet-21k-goog", "imagenet-22k", "imagenet-22k-ms")
+    known = {identifier for name in named for identifier in ImageNetInfo(name).label_names()}
+    assert imagenet._known_ids() == known
+    monkeypatch.setattr(Path, "is_file", lambda path: False)
+    assert imagenet._known_ids.__wrapped__() == known

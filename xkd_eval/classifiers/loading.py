@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -24,7 +23,7 @@ from xkd_eval.classifiers.sources import Network, Weights
 from xkd_eval.classifiers.weight_files import SUFFIXES
 from xkd_eval.classifiers.weights import load_state_dict, read_state_dict
 from xkd_eval.errors import CamHeadError, XkdError
-from xkd_eval.foreign import reading
+from xkd_eval.foreign import is_there, reading
 from xkd_eval.registry import near
 
 _LIBRARIES = {
@@ -100,7 +99,7 @@ def _find(model: str | Path | nn.Module, weights: Weights | None) -> Network | C
     if str(model) == "embedded":
         model = "embedded/teacher"
     library, _, name = str(model).partition("/")
-    exists = os.path.exists(model)  # noqa: PTH110 - Path.exists raises for names that are too long
+    exists = is_there(model)
     if str(model).startswith("py:"):
         return sources.from_function(str(model).removeprefix("py:"), weights)
     if library in _LIBRARIES and name and not exists:

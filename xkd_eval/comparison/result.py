@@ -121,15 +121,16 @@ class Comparison:
         Raises:
             XkdError: the directory cannot be written.
         """
+        files: dict[str, bytes] = {}
+        for name, table in self.tables().items():
+            files[f"{name}.csv"] = csv_bytes(table)
+            if name != "images":
+                files |= {f"{name}.md": markdown(table).encode(), f"{name}.tex": latex(table).encode()}
         with writing(f"output: {str(directory)!r}"):
             directory.mkdir(parents=True, exist_ok=True)
-            for name, table in self.tables().items():
-                written = {"csv": csv_bytes(table)}
-                if name != "images":
-                    written |= {"md": markdown(table).encode(), "tex": latex(table).encode()}
-                for suffix, content in written.items():
-                    with replacing(directory / f"{name}.{suffix}") as file:
-                        file.write(content)
+            for file_name, content in files.items():
+                with replacing(directory / file_name) as file:
+                    file.write(content)
 
     def plot(self) -> Figure:
         """The curves of the models' own maps, with 95 % bands, of the first test that has curves.

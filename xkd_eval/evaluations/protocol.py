@@ -6,7 +6,6 @@ beside the rules and is not part of their hash: results are comparable when prot
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -14,6 +13,7 @@ from typing import Any, Literal, Self
 
 from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.digests import digest_of
 from xkd_eval.errors import XkdError, check_choice
 
 Target = Literal["predicted", "true", "reference"]
@@ -48,7 +48,7 @@ class Rules:
     def hash(self) -> str:
         """12 hexadecimal digits over every rule but the name, and the class of the protocol."""
         rules = {name: value for name, value in self.to_dict().items() if name != "name"}
-        return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:12]
+        return digest_of(rules)[:12]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as protocol.json holds them."""

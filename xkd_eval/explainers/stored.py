@@ -142,12 +142,13 @@ def save_maps(directory: Path | str, ids: Sequence[str], maps: Tensor) -> None:
     arrays = maps.detach().float().cpu().numpy()
     for identifier, array in zip(ids, arrays, strict=True):
         path = map_path(directory, identifier)
-        content = io.BytesIO()
-        np.save(content, array)
+        buffer = io.BytesIO()
+        np.save(buffer, array)
+        content = buffer.getvalue()
         with writing(f"save_maps: {str(path)!r}"):
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as file:
-                file.write(content.getvalue() + _seal(content.getvalue(), identifier))
+                file.write(content + _seal(content, identifier))
 
 
 def _seal(content: bytes, identifier: str) -> bytes:

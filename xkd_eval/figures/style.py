@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib.style
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
 from xkd_eval.errors import XkdError
-from xkd_eval.files import writing
+from xkd_eval.files import replacing, writing
 
 # Okabe and Ito, "Color Universal Design" (2008), without the yellow, which vanishes on white paper.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -114,10 +114,10 @@ def save_figure(figure: Figure, output: Path | str) -> Path:
     path = check_figure_path(output)
     suffix = path.suffix.lower()
     dpi = min(_DPI, _MAX_SIDE / max(figure.get_size_inches()))
+    drawn = BytesIO()
+    figure.savefig(drawn, format=suffix.removeprefix("."), dpi=dpi, metadata=_METADATA[suffix])
     with writing(f"output: {str(path)!r}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem[:40]}-") as folder:
-            part = Path(folder) / f"figure{suffix}"
-            figure.savefig(part, dpi=dpi, metadata=_METADATA[suffix])
-            part.replace(path)
+        with replacing(path) as file:
+            file.write(drawn.getbuffer())
     return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import torch
 
 import xkd_eval
 from xkd_eval.datasets import ImageDataset
+from xkd_eval.digests import digest_of
 from xkd_eval.engines.eager import chunk_size
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import Target
@@ -186,7 +186,7 @@ def needs_labels(cell: Cell) -> bool:
 
 def folder_name(description: Mapping[str, Any]) -> str:
     """MODEL-EXPLAINER-DATA-DIGEST: the same cell finds its own directory, another one never does."""
-    identity = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:8]
+    identity = digest_of(description)[:8]
     explainer = description["explainer"]
     source = f"{explainer['name']}-of-{explainer['of']['name']}" if "of" in explainer else explainer["name"]
     words = (description["model"]["name"], source, description["data"]["name"], identity)
@@ -203,7 +203,7 @@ def maps_folder(inputs: StudyInputs, maps: MapSource, dataset: ImageDataset) -> 
         "target": maps.target,
         "reference": _model(inputs, inputs.reference) if maps.target == "reference" else None,
     }
-    identity = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    identity = digest_of(_plain(described))[:8]
     return "-".join(map(safe, (inputs.classifiers[maps.model].name, maps.explainer.name, identity)))
 
 
@@ -226,8 +226,8 @@ def _data(inputs: StudyInputs, dataset: ImageDataset, model: str, *, required: b
     labels = inputs.labels(dataset, model, required=required)
     return {
         "name": dataset.name,
-        "digest": dataset.digest(),
-        "labels_digest": hashlib.sha256(json.dumps(labels).encode()).hexdigest(),
+        "digest": inputs.data_digest(dataset),
+        "labels_digest": digest_of(labels),
         "n_images": len(dataset),
     }
 
@@ -239,4 +239,9 @@ def _maps(inputs: StudyInputs, cell: Cell, maps: MapSource | None) -> dict[str, 
     if maps.model != cell.model and not maps.explainer.model_free and maps is cell.source:
         preprocess = inputs.preprocess(maps.model).to_dict()
         described["of"] = {**_model(inputs, maps.model), "preprocess": preprocess}
+    return _plain(described)
+
+
+def _plain(described: dict[str, Any]) -> dict[str, Any]:
+    """As it is read back from JSON; an explainer's parameter that JSON does not know is its text."""
     return json.loads(json.dumps(described, default=str))

@@ -13,11 +13,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from xkd_eval.digests import digest_of
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.protocol import differing_fields
 from xkd_eval.files import writing
 from xkd_eval.study.parts import PARTS, concatenated, in_order, read_parts, write_part
-from xkd_eval.study.records import Description, OtherReleaseError, Summary, digest_of, read_record, write_record
+from xkd_eval.study.records import Description, OtherReleaseError, Summary, read_record, write_record
 
 _IDENTITY = ("test", "reference", "protocol", "model", "explainer", "precision", "settings", "data")
 _AGAIN = "choose another directory, or `overwrite`"

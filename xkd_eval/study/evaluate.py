@@ -198,7 +198,8 @@ def evaluate_one(
 
 
 def _write_scores(study: Study, output: Path) -> None:
+    content = csv_bytes(study.scores)
     with writing(f"output: {str(output)!r}"):
         output.mkdir(parents=True, exist_ok=True)
         with replacing(output / "scores.csv") as file:
-            file.write(csv_bytes(study.scores))
+            file.write(content)

@@ -39,6 +39,7 @@ class StudyInputs:
     _labels: dict[tuple[int, str], list[int | None]] = field(default_factory=dict)
     _refused: dict[tuple[int, str], XkdError] = field(default_factory=dict)
     _digests: dict[str, str] = field(default_factory=dict)
+    _data_digests: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, named: Sequence[NamedModel], options: RunOptions) -> StudyInputs:
@@ -72,6 +73,12 @@ class StudyInputs:
         if model not in self._digests:
             self._digests[model] = self.classifiers[model].digest()
         return self._digests[model]
+
+    def data_digest(self, dataset: ImageDataset) -> str:
+        """See ImageDataset.digest; taken once, since it looks at every file, and each cell of a study is described."""
+        if id(dataset) not in self._data_digests:
+            self._data_digests[id(dataset)] = dataset.digest()
+        return self._data_digests[id(dataset)]
 
     def alike(self, model: str, among: Sequence[str] | None = None) -> str:
         """The first model that is given the same input as `model`: what no network enters is shared with it."""

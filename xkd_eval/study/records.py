@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from xkd_eval.digests import digest_of
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import Rules
@@ -50,7 +50,7 @@ class Protocol(_Open):
 
 
 class ProtocolName(_Record):
-    """Results are comparable where the hash is equal, and the data's digest."""
+    """Results are comparable where the hash is equal, the data's digest, and the content hashes in the rows."""
 
     name: str
     hash: _Hash
@@ -154,11 +154,6 @@ class Summary(_Open):
     images_per_second: float | None = Field(
         description="Of the last sitting; the one field in which a resumed run may differ. Null where nothing was left."
     )
-
-
-def digest_of(values: Mapping[str, Any]) -> str:
-    """sha256 of plain values, however their JSON is laid out."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def write_record(path: Path, values: Mapping[str, Any]) -> None:
