@@ -91,18 +91,19 @@ def read_bytes(path: Path, what: str) -> bytes:
         raise XkdError(f"{what}: {str(path)!r} cannot be read ({reason(error)})") from None
 
 
-def read_json(path: Path, what: str) -> Any:
+def read_json(path: Path, what: str, remedy: str = "restore it, or make it again") -> Any:
     """A JSON file's value; a key that stands twice in one object is an error.
 
     Args:
         path: of the file.
         what: the argument that named it.
+        remedy: what to do where it is none.
 
     Raises:
         XkdError: unreadable, not UTF-8, no JSON, nested beyond reason.
     """
     content = read_bytes(path, what)
-    with reading(f"{what}: {str(path)!r} is no JSON", "restore it, or make it again"):
+    with reading(f"{what}: {str(path)!r} is no JSON", remedy):
         return json_value(content)
 
 

@@ -223,8 +223,29 @@ def test_wrong_types_are_one_line(run, file, values, message):
 def test_a_file_that_is_no_record_is_one_line(run, continued, file, content):
     (run / file).write_bytes(content)
     for read in (read_run, continued):
-        with pytest.raises(XkdError, match=rf"{file}' is (no JSON|damaged)"):
+        with pytest.raises(XkdError, match=rf"{file}' is (no JSON|damaged).*; (run|delete|choose)"):
             read(run)
+
+
+@pytest.mark.parametrize("name", ["rows", "protocol.json", "summary.json"])
+def test_what_stands_in_the_place_of_another_kind_is_named(run, continued, name):
+    place = run / name
+    if name == "rows":
+        shutil.rmtree(place)
+        place.write_text("")
+    else:
+        place.unlink()
+        place.mkdir()
+    with pytest.raises(XkdError, match=rf"^output: '.*{name}' found, which is no (file|directory); move it elsewhere"):
+        continued(run)
+
+
+def test_starting_afresh_leaves_the_rows_that_a_link_leads_to(run, written, continued):
+    shutil.rmtree(run / "rows")
+    (run / "rows").symlink_to(written / "rows")
+    assert continued(run).continued == N_IMAGES
+    assert continued(run, overwrite=True).continued == 0
+    assert len(parts_of(written)) == 3 and not (run / "rows").is_symlink()
 
 
 class Pictures(EmbeddedDataset):

@@ -7,7 +7,7 @@ Whatever is read back is verified to be what was written.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +88,9 @@ class RunDirectory:
         return writing(f"output: {str(self.path)!r}", kept=kept)
 
     def _open(self, overwrite: bool) -> None:
-        if self.path.exists() and not self.path.is_dir():
-            raise XkdError(f"output: {str(self.path)!r} is a file; expected a directory")
+        for place, is_kind, kind in self._places():
+            if place.exists() and not is_kind(place):
+                raise XkdError(f"output: {str(place)!r} found, which is no {kind}; move it elsewhere")
         file = self.path / "protocol.json"
         if overwrite:
             self._clear()
@@ -103,13 +104,21 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             write_record(file, self._description)
 
+    def _places(self) -> Iterator[tuple[Path, Callable[[Path], bool], str]]:
+        """What lies where in a run, and of which kind it is."""
+        yield from ((place, Path.is_dir, "directory") for place in (self.path, self._rows))
+        yield from ((self.path / name, Path.is_file, "file") for name in ("protocol.json", "summary.json"))
+
     def _holds_other_files(self) -> bool:
         # What a kill leaves of the first write begins with a dot.
         return self.path.is_dir() and not all(file.name.startswith(".") for file in self.path.iterdir())
 
     def _clear(self) -> None:
         # The summary first and the protocol last, so that what a kill leaves is an unfinished run of the old protocol.
-        # A row that cannot be removed is an error: it would be taken for one of the new run.
+        # A row that cannot be removed is an error: it would be taken for one of the new run. Rows that a link leads to
+        # are another run's.
+        if self._rows.is_symlink():
+            self._rows.unlink()
         for pattern in ("summary.json", f"rows/{PARTS}", "rows/.part-*", *self._figures, "protocol.json"):
             for file in list(self.path.glob(pattern)):
                 file.unlink()

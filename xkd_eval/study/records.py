@@ -178,7 +178,7 @@ def read_record(
         XkdError: the message names the file and what is wrong with it.
     """
     what = f"{argument}: {str(path)!r}"
-    values = read_json(path, argument)
+    values = read_json(path, argument, remedy)
     if not isinstance(values, dict):
         raise XkdError(f"{what} is damaged: {short(values)} found, expected an object; {remedy}")
     expected = PROTOCOL_SCHEMA if kind is Description else SUMMARY_SCHEMA
