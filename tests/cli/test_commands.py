@@ -94,7 +94,7 @@ BAD_INPUT = {
         lambda here: ["perturbation", "-d", _images(here / "flat"), "--labels", _labels(here / "labels.txt", 10)],
         "0 to 9",
     ),
-    "output is a file": (lambda here: ["segmentation", "--limit", "2", "-o", _file(here / "x")], "which is no directory"),
+    "output is a file": (lambda here: ["segmentation", "--limit", "2", "-o", _file(here / "x")], "is no directory"),
     "output cannot be written": (lambda here: ["segmentation", "--limit", "2", "-o", "/proc/x"], "cannot be written"),
     "foreign output": (lambda here: ["segmentation", "--limit", "2", "-o", _images(here / "o")], "no run of this tool"),
     "explainer without its maps": (lambda here: ["perturbation", "--maps", here, "--limit", "2"], "no map for image"),
