@@ -193,7 +193,7 @@ def test_missing_and_unfitting_masks(tmp_path):
     for position, message in enumerate(
         (
             "images/a.jpg: no mask 'masks/a.png'",
-            "images/b.jpg: the mask is 2x1, the image 3x1",
+            "masks/b.png: the mask is 2x1, the image 3x1",
             "masks/c.png: empty file",
         )
     ):

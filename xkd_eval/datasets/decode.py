@@ -99,16 +99,21 @@ def upright_rgb(image: Image.Image, identifier: str) -> Image.Image:
     return rgb
 
 
-def decode_mask(source: bytes | Path, identifier: str) -> np.ndarray:
+def decode_mask(source: bytes | Path, identifier: str, size: tuple[int, int] | None = None) -> np.ndarray:
     """Decode one mask file.
+
+    Args:
+        source: the file's bytes, or its path.
+        identifier: names the mask in errors.
+        size: (width, height) of its image; a mask of another size is refused before memory is taken for it.
 
     Returns:
         (H, W) int8, see `mask_from_values`; 255 of a palette image is ignored, as in PASCAL VOC.
 
     Raises:
-        UnreadableImageError: as decode_image and mask_from_values.
+        UnreadableImageError: as decode_image and mask_from_values; another size.
     """
-    image = _decode(source, identifier)
+    image = _decode(source, identifier, size)
     with _decoding(f"{identifier}: {image.mode} image without a mask's form"):
         one_band = len(image.getbands()) == 1
         values = np.asarray(image) if one_band else np.asarray(image.convert("RGB")).max(2)
@@ -141,7 +146,7 @@ def mask_from_values(values: np.ndarray, identifier: str) -> np.ndarray:
     return mask
 
 
-def _decode(source: bytes | Path, identifier: str) -> Image.Image:
+def _decode(source: bytes | Path, identifier: str, size: tuple[int, int] | None = None) -> Image.Image:
     content = source if isinstance(source, bytes) else stored_bytes(source, identifier)
     if not content:
         raise UnreadableImageError(f"{identifier}: empty file (0 bytes)")
@@ -150,6 +155,9 @@ def _decode(source: bytes | Path, identifier: str) -> Image.Image:
         warnings.simplefilter("ignore")
         try:
             image = Image.open(io.BytesIO(content))
+            if size not in (None, image.size):
+                found, expected = ("x".join(map(str, pair)) for pair in (image.size, size or ()))
+                raise UnreadableImageError(f"{identifier}: the mask is {found}, the image {expected}")
             image.load()
         except Image.UnidentifiedImageError:
             raise UnreadableImageError(f"{identifier}: not an image") from None

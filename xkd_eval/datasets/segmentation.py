@@ -110,7 +110,7 @@ class MaskFolder(FolderOfImages):
         identifier = self.ids[position]
         content, mask_content = self._stored(position)
         image = decode_image(content, identifier)
-        mask = decode_mask(mask_content, self._mask_identifier(position))
+        mask = decode_mask(mask_content, self._mask_identifier(position), image.size)
         return _checked(Sample(image, mask, content_hash(content, mask_content)), identifier)
 
     def content_hash(self, position: int) -> str:
