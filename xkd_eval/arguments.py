@@ -132,6 +132,27 @@ def listed(value: Any) -> list[Any] | None:
         return None
 
 
+def one_or_more(given: Any, single: Any, where: str, expected: str, among: str) -> list[Any]:
+    """One thing, or several, as a list.
+
+    Args:
+        given: by the user; also a generator.
+        single: the types of one.
+        where: begins the messages, the argument first.
+        expected: what is, where it is neither; `among`: where one of several is none.
+
+    Raises:
+        XkdError: neither one nor several.
+    """
+    several = [given] if isinstance(given, single) else listed(given)
+    if several is None:
+        raise XkdError(f"{where}: {short(given)} found; expected {expected}")
+    for one in several:
+        if not isinstance(one, single):
+            raise XkdError(f"{where}: {short(one)} found among them; {among}")
+    return several
+
+
 @functools.cache
 def _hints(of: Any) -> dict[str, Any]:
     """Of a class's fields, or of a function's parameters; what it returns may be a type that is not imported."""

@@ -10,10 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from xkd_eval import load_classifier
+from xkd_eval.classifiers import architectures
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.datasets.base import ImageDataset, Sample
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.explainers import Explainer
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    """Of random weights, for the embedded images."""
+    torch.manual_seed(0)
+    return load_classifier(architectures.build("resnet8", num_classes=10), size=(64, 64))
 
 
 class CountedImages(ImageDataset):

@@ -11,12 +11,9 @@ import jsonschema
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
 from PIL import Image
 
-from xkd_eval import compare, load_classifier, perturbation_test
-from xkd_eval.classifiers import architectures
-from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval import compare, perturbation_test
 from xkd_eval.datasets.base import Sample, hash_of
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.errors import XkdError
@@ -26,12 +23,6 @@ from xkd_eval.study.records import protocol_schema, summary_schema
 
 N_IMAGES = 24
 RUN = {"limit": N_IMAGES, "batch_size": 8, "figures": False, "direction": "positive", "fractions": (0.5,)}
-
-
-@pytest.fixture(scope="module")
-def classifier() -> Classifier:
-    torch.manual_seed(0)
-    return load_classifier(architectures.build("resnet8", num_classes=10), size=(64, 64))
 
 
 @pytest.fixture(scope="module")

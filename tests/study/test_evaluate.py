@@ -16,7 +16,6 @@ from torch import nn
 
 from xkd_eval import compare, evaluate, load_classifier, perturbation_test, segmentation_test
 from xkd_eval.classifiers import architectures
-from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
@@ -28,12 +27,6 @@ from xkd_eval.explainers.references import Random
 from xkd_eval.study.evaluate import evaluate_one
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "summary.schema.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def classifier() -> Classifier:
-    torch.manual_seed(0)
-    return load_classifier(architectures.build("resnet8", num_classes=10), size=(64, 64))
 
 
 @pytest.fixture(scope="module")

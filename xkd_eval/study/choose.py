@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from xkd_eval.arguments import fields_taken, listed
+from xkd_eval.arguments import fields_taken, one_or_more
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations import TESTS, option_names
 from xkd_eval.evaluations.base import Evaluation
@@ -16,7 +16,6 @@ from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.explainers import Explainer, as_explainer
 from xkd_eval.explainers.cam import Cam
 from xkd_eval.explainers.stored import StoredMaps
-from xkd_eval.foreign import short
 from xkd_eval.registry import name_and_rest, nearest
 from xkd_eval.study.options import RunOptions
 from xkd_eval.written import written_options
@@ -76,15 +75,7 @@ def one_or_several(argument: str, given: Any, single: tuple[type, ...]) -> list[
     Raises:
         XkdError: neither one nor several.
     """
-    if isinstance(given, single):
-        return [given]
-    several = listed(given)
-    if several is None:
-        raise XkdError(f"{argument}: {short(given)} found; expected a name, or several")
-    for one in several:
-        if not isinstance(one, single):
-            raise XkdError(f"{argument}: {short(one)} found among them; `xkd-eval {argument}` lists names")
-    return several
+    return one_or_more(given, single, argument, "a name, or several", f"`xkd-eval {argument}` lists names")
 
 
 def read_options(

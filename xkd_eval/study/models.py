@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from xkd_eval.arguments import listed
+from xkd_eval.arguments import one_or_more
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import is_there, short
@@ -79,13 +79,8 @@ def _from_mapping(models: Mapping[str, Model | Sequence[Model]]) -> dict[str, li
 
 def _listed(models: Any, where: str) -> list[Model]:
     """One or several as a list."""
-    given = [models] if isinstance(models, Model) else listed(models)
-    if given is None:
-        raise XkdError(f"{where}: {short(models)} found; expected a name, a path, a module or several of them")
-    for model in given:
-        if not isinstance(model, Model):
-            raise XkdError(f"{where}: {short(model)} found among them; expected names, paths and modules")
-    return given
+    expected = "a name, a path, a module or several of them"
+    return one_or_more(models, Model, where, expected, "expected names, paths and modules")
 
 
 def _from_sequence(models: Sequence[Model]) -> dict[str, list[Model]]:
