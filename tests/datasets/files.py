@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from PIL import Image
 
@@ -32,3 +34,20 @@ def write_image(path: Path, colour: tuple[int, int, int] = (10, 20, 30), size: t
 def noise(height: int = 24, width: int = 32, seed: int = 0) -> np.ndarray:
     """(H, W, 3) uint8."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def write_mat(path: Path, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], **options: Any) -> Path:
+    """The layout of gtsegs_ijcv.mat: column-major, by reference, the masks in cells; the options are those of h5py."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        refs = file.create_group("#refs#")
+        for name, entries in (("img", images), ("gt", masks)):
+            column = file.create_dataset(f"value/{name}", (len(entries), 1), dtype=h5py.ref_dtype)
+            for k, entry in enumerate(entries):
+                column[k, 0] = refs.create_dataset(f"{name}{k}", data=entry.T, **options).ref
+                if name == "gt":
+                    cell = refs.create_dataset(f"cell{k}", (1, 2), dtype=h5py.ref_dtype)
+                    cell[0, 0] = column[k, 0]
+                    cell[0, 1] = refs.create_dataset(f"other{k}", data=np.full(3, 7)).ref
+                    column[k, 0] = cell.ref
+        file.create_dataset("value/id", data=np.zeros((len(images), 1)))
+    return path

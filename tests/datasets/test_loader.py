@@ -8,8 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.datasets.files import noise, write_image
-from tests.datasets.test_segmentation import write_mat
+from tests.datasets.files import noise, write_image, write_mat
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets import open_dataset
 from xkd_eval.datasets.base import ImageDataset, Sample

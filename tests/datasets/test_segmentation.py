@@ -7,26 +7,9 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from tests.datasets.files import noise, write_image
+from tests.datasets.files import noise, write_image, write_mat
 from xkd_eval.datasets import open_dataset
 from xkd_eval.errors import UnreadableImageError, XkdError
-
-
-def write_mat(path, images, masks):
-    """The layout of gtsegs_ijcv.mat: column-major, by reference, the masks in cells."""
-    with h5py.File(path, "w", userblock_size=512) as file:
-        refs = file.create_group("#refs#")
-        for name, entries in (("img", images), ("gt", masks)):
-            column = file.create_dataset(f"value/{name}", (len(entries), 1), dtype=h5py.ref_dtype)
-            for k, entry in enumerate(entries):
-                column[k, 0] = refs.create_dataset(f"{name}{k}", data=entry.T).ref
-                if name == "gt":
-                    cell = refs.create_dataset(f"cell{k}", (1, 2), dtype=h5py.ref_dtype)
-                    cell[0, 0] = column[k, 0]
-                    cell[0, 1] = refs.create_dataset(f"other{k}", data=np.full(3, 7)).ref
-                    column[k, 0] = cell.ref
-        file.create_dataset("value/id", data=np.zeros((len(images), 1)))
-    return path
 
 
 @pytest.fixture
@@ -55,10 +38,9 @@ def test_the_folder_of_the_file_will_do(mat):
     assert len(open_dataset(str(mat[0].parent))) == 2
 
 
-def test_the_file_is_opened_lazily_and_pickles_after_use(mat):
+def test_the_data_set_pickles_after_use(mat):
     path, images, _ = mat
     dataset = open_dataset(str(path))
-    assert pickle.loads(pickle.dumps(dataset))._file._opened is None
     dataset.load(0)
     np.testing.assert_array_equal(np.asarray(pickle.loads(pickle.dumps(dataset)).load(1).image), images[1])
 
@@ -81,14 +63,14 @@ def test_truncated_anywhere(mat, tmp_path):
     for share in (0.0, 0.05, 0.3, 0.5, 0.9, 0.999):
         broken = tmp_path / "broken.mat"
         broken.write_bytes(content[: int(len(content) * share)])
-        with pytest.raises(XkdError, match=r"data: .*broken\.mat' is truncated, or no HDF5") as caught:
+        with pytest.raises(XkdError, match=r"data: .*broken\.mat' is truncated, damaged, or no HDF5") as caught:
             open_dataset(str(broken))
         assert "\n" not in str(caught.value)
 
 
 def test_other_mat_files(tmp_path):
     savemat(tmp_path / "old.mat", {"value": np.zeros(3)})
-    with pytest.raises(XkdError, match=r"old\.mat' is truncated, or no HDF5.*expected gtsegs_ijcv\.mat"):
+    with pytest.raises(XkdError, match=r"old\.mat' is truncated, damaged, or no HDF5.*expected gtsegs_ijcv\.mat"):
         open_dataset(str(tmp_path / "old.mat"))
     with h5py.File(tmp_path / "other.mat", "w") as file:
         file["something"] = np.zeros(3)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,15 +12,13 @@ from PIL import Image
 from xkd_eval.datasets.base import ImageDataset, Sample, content_hash
 from xkd_eval.datasets.decode import decode_image, decode_mask, mask_from_values, stored_bytes
 from xkd_eval.datasets.folder import FolderOfImages, files_below, image_names, is_image_name, size_of
-from xkd_eval.datasets.handles import PerProcess
 from xkd_eval.datasets.identifiers import name_of
+from xkd_eval.datasets.mat73 import read_arrays, read_layout, read_size
 from xkd_eval.datasets.splits import plain_name
 from xkd_eval.errors import UnreadableImageError, XkdError
-from xkd_eval.foreign import reading
+from xkd_eval.foreign import reading, short
 
 _EXPECTED = "expected gtsegs_ijcv.mat (MATLAB v7.3, HDF5) with /value/img and /value/gt, whole"
-# What a decompression bomb claims to hold is not allocated.
-_LARGEST = 2**30
 
 
 class SegmentationMat(ImageDataset):
@@ -43,7 +39,6 @@ class SegmentationMat(ImageDataset):
         count = _count_images(path)
         self.ids = [f"{position:04d}" for position in range(count)]
         self.labels = [None] * count
-        self._file: PerProcess[Any] = PerProcess(partial(_open, path))
 
     def load(self, position: int) -> Sample:
         """Image and mask; raises UnreadableImageError where the file is damaged there, or holds something else."""
@@ -64,26 +59,14 @@ class SegmentationMat(ImageDataset):
 
     def _stored(self, position: int) -> tuple[np.ndarray, np.ndarray]:
         with self._damaged(position):
-            image, mask = self._datasets(position)
-            if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[0] == 3)):
-                raise TypeError(f"an image of {image.dtype} {image.shape}, not uint8 (3, W, H)")
-            if mask.dtype.kind not in "biuf":
-                raise TypeError(f"a mask of {mask.dtype}, not of numbers")
-            if image.dtype.itemsize * image.size > _LARGEST or mask.dtype.itemsize * mask.size > _LARGEST:
-                raise ValueError(f"{image.shape} and {mask.shape} are beyond 1 GiB")
-            return image[()], np.asarray(mask[()])
+            return read_arrays(self.path, position)
 
     def _size(self, position: int) -> int:
         try:
             with self._damaged(position):
-                return sum(part.size * part.dtype.itemsize for part in self._datasets(position))
+                return read_size(self.path, position)
         except UnreadableImageError:
             return -1
-
-    def _datasets(self, position: int) -> tuple[Any, Any]:
-        file = self._file.get()
-        masks = file[file["value/gt"][position, 0]]
-        return file[file["value/img"][position, 0]], file[masks[(0,) * masks.ndim]]
 
     @contextmanager
     def _damaged(self, position: int) -> Iterator[None]:
@@ -166,28 +149,19 @@ def _images_to_mask(root: Path, separate: bool) -> list[str]:
     return [name for name in names if not name.lower().endswith(".png") or name[:-4] not in images]
 
 
-def _open(path: Path) -> Any:
-    import h5py
-
-    with reading(f"data: {str(path)!r} is truncated, or no HDF5", f"{_EXPECTED}; fetch the file again"):
-        return h5py.File(path, "r", locking="best-effort")
-
-
 def _count_images(path: Path) -> int:
-    import h5py
-
-    with _open(path) as file, reading(f"data: {str(path)!r} is damaged", f"{_EXPECTED}; fetch the file again"):
-        if "value/img" not in file or "value/gt" not in file:
-            raise XkdError(f"data: {str(path)!r} holds {sorted(file)}; {_EXPECTED}")
-        images, masks = file["value/img"], file["value/gt"]
-        shapes = f"/value/img {images.shape} and /value/gt {masks.shape}"
-        if images.shape != masks.shape or images.ndim != 2 or images.shape[1] < 1:
-            raise XkdError(f"data: {str(path)!r} has {shapes}; {_EXPECTED}")
-        if not all(h5py.check_ref_dtype(column.dtype) is h5py.Reference for column in (images, masks)):
-            raise XkdError(f"data: {str(path)!r} has no references in {shapes}; {_EXPECTED}")
-        if images.shape[0] > path.stat().st_size:
-            raise XkdError(f"data: {str(path)!r} has {shapes}, more than fit into the file; {_EXPECTED}")
-        return int(images.shape[0])
+    with reading(f"data: {str(path)!r} is truncated, damaged, or no HDF5", f"{_EXPECTED}; fetch the file again"):
+        found = read_layout(path)
+    if found.images is None or found.masks is None:
+        raise XkdError(f"data: {str(path)!r} holds {short(found.names)}; {_EXPECTED}")
+    shapes = f"/value/img {tuple(found.images)} and /value/gt {tuple(found.masks)}"
+    if found.images != found.masks or len(found.images) != 2 or found.images[1] < 1:
+        raise XkdError(f"data: {str(path)!r} has {shapes}; {_EXPECTED}")
+    if not found.references:
+        raise XkdError(f"data: {str(path)!r} has no references in {shapes}; {_EXPECTED}")
+    if found.images[0] > path.stat().st_size:
+        raise XkdError(f"data: {str(path)!r} has {shapes}, more than fit into the file; {_EXPECTED}")
+    return found.images[0]
 
 
 def _checked(sample: Sample, identifier: str) -> Sample:
