@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import distill
 import xkd_eval
 from xkd_eval import testing
 from xkd_eval.arguments import Within, public, taken
@@ -90,7 +91,14 @@ def test_errors_from_beneath_name_the_functions_own_argument():
 FUNCTIONS = [
     *(thing for name in xkd_eval.__all__ if inspect.isfunction(thing := getattr(xkd_eval, name))),
     *(testing.check_dataset, testing.check_explainer, testing.check_test, build),
-    *(xkd_eval.Explanation.plot, xkd_eval.RunOptions, xkd_eval.Preprocess, xkd_eval.ScoreSpec),
+    *(distill.train, distill.load_recipe, xkd_eval.Study.result, xkd_eval.Comparison.write),
+    *(
+        xkd_eval.Explanation.plot,
+        xkd_eval.EvaluationResult.read,
+        xkd_eval.RunOptions,
+        xkd_eval.Preprocess,
+        xkd_eval.ScoreSpec,
+    ),
 ]
 # Whatever stands for a required argument must not be looked at before the unknown keyword is.
 FITTING = {
@@ -124,6 +132,7 @@ def test_no_function_swallows_a_keyword_that_nothing_reads(function, value):
         (xkd_eval.perturbation_test, "fraction", "fractions"),
         (xkd_eval.compare, "explainers", "explainer"),
         (xkd_eval.open_dataset, "label", "labels"),
+        (distill.train, "override", "overrides"),
     ],
 )
 def test_the_keyword_that_was_meant_is_named(function, wrong, meant):

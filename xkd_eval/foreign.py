@@ -15,6 +15,7 @@ from reprlib import Repr
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from xkd_eval.errors import XkdError
+from xkd_eval.escapes import visible
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -44,9 +45,9 @@ def reason(error: BaseException) -> str:
 
 
 def printable(text: str, longest: int = _LONGEST_REASON) -> str:
-    """A text from outside as it may stand in a line: without control characters, and cut where it is long."""
-    text = "".join(character if character.isprintable() else "?" for character in text[: longest + 1])
-    return text if len(text) <= longest else f"{text[:longest]}..."
+    """A text from outside as it may stand in a line: `visible`, and cut where it is long."""
+    shown = visible(text[: longest + 1])
+    return shown if len(shown) <= longest else f"{shown[:longest]}..."
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 from distill.recipe.parse import parse_recipe
 from distill.recipe.schema import Recipe, Strict
 from distill.recipe.yaml_text import parse_yaml, read_yaml, yaml_text
+from xkd_eval.arguments import public
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import is_writable_name, parsed, short
 from xkd_eval.registry import nearest
@@ -76,6 +77,7 @@ def expand(name: str) -> list[str]:
     return file.names() if variant is None else [name]
 
 
+@public()
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """A recipe by name, with `key=value` overrides.
 

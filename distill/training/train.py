@@ -16,11 +16,12 @@ from distill.training.captured_step import check_capturable
 from distill.training.loop import TrainingLoop, TrainingProgress
 from distill.training.result import TrainingResult
 from distill.training.setup import set_up
+from xkd_eval.arguments import public
 from xkd_eval.devices import process_state
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import short
 
 
+@public()
 def train(
     recipe: Recipe | str | Path | Mapping[str, Any],
     output: str | Path | None = None,
@@ -63,9 +64,6 @@ def train(
         ('student.pt', [1])
         >>> classifier = result.student()
     """
-    _check_kinds(output=output, runs=runs, device=device, resume=resume, overwrite=overwrite, capture=capture)
-    if progress is not None and not callable(progress):
-        raise XkdError(f"progress: {short(progress)} found; expected a function of (done, total, where)")
     resolved = as_recipe(recipe, overrides)
     if output is None:
         if not isinstance(recipe, str | Path):
@@ -83,15 +81,3 @@ def train(
                 check_capturable(setup)
             result = TrainingLoop(setup, directory, progress or (lambda done, total, where: None), capture).run()
     return TrainingResult(directory.path, resolved, result)
-
-
-def _check_kinds(*, output: Any, runs: Any, device: Any, **flags: Any) -> None:
-    if not isinstance(output, str | Path | None):
-        raise XkdError(f"output: {short(output)} found; expected a directory")
-    if not isinstance(runs, str | Path):
-        raise XkdError(f"runs: {short(runs)} found; expected a directory")
-    if not isinstance(device, str):
-        raise XkdError(f"device: {short(device)} found; expected auto or cpu")
-    for name, flag in flags.items():
-        if not isinstance(flag, bool):
-            raise XkdError(f"{name}: {short(flag)} found; expected True or False")

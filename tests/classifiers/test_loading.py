@@ -1,9 +1,7 @@
 """What `--model` takes becomes a Classifier, real files included, or one line that says why not."""
 
 import io
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +10,11 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from torch.nn.utils import weight_norm
-from torch.nn.utils.prune import l1_unstructured
 
 from xkd_eval.classifiers import Classifier, Preprocess, load_classifier
-from xkd_eval.classifiers.architectures import build
 from xkd_eval.classifiers.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from xkd_eval.classifiers.class_names import class_index_of_wordnet_ids
-from xkd_eval.errors import CamHeadError, XkdError
+from xkd_eval.errors import XkdError
 from xkd_eval.explainers.inspection import inspect_classifier
 
 LITE0 = """
@@ -88,22 +83,6 @@ def test_a_function_in_the_current_directory(shared, tmp_path, monkeypatch):
     assert accuracy(classifier, images, labels) > 0.8
 
 
-@pytest.fixture
-def student(tmp_path) -> Path:
-    model = build("resnet8", num_classes=3)
-    save_checkpoint(
-        Checkpoint(
-            architecture="resnet8",
-            arguments={"num_classes": 3},
-            state_dict=model.state_dict(),
-            preprocess=Preprocess(size=(64, 64), mean=(0.5, 0.5, 0.5)),
-            class_names=("a", "b", "c"),
-        ),
-        tmp_path / "student.pt",
-    )
-    return tmp_path / "student.pt"
-
-
 def test_a_checkpoint_brings_everything_along(student):
     classifier = load_classifier(student)
     assert classifier.name == "student"
@@ -155,40 +134,6 @@ def test_the_libraries_input_conventions(tmp_path):
     assert timm_like.crop_fraction == 0.95
     torchvision_like = load_classifier("torchvision/resnet18", weights=tmp_path / "torchvision.pth").preprocess
     assert torchvision_like == Preprocess(resize="crop", crop_fraction=224 / 256)
-
-
-def test_a_module_is_copied_and_a_classifier_is_not():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).train()
-    classifier = load_classifier(model, size=16)
-    assert model.training
-    assert all(parameter.requires_grad for parameter in model.parameters())
-    assert classifier.head.linear == "3"
-    assert load_classifier(classifier) is classifier
-    assert load_classifier(classifier, size=32).head.map_size == (8, 8)
-
-
-def test_a_classifier_without_its_head_gets_one_on_a_copy():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
-    classifier = Classifier(model, Preprocess(size=(16, 16)), name="mine", num_classes=2)
-    found = load_classifier(classifier)
-    assert (found.name, found.head.linear) == ("mine", "3")
-    assert all(parameter.requires_grad for parameter in model.parameters())
-
-
-def test_a_module_whose_training_diverged():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
-    model[0].bias.data[0] = float("nan")
-    with pytest.raises(XkdError, match=r"model: Sequential has NaN or infinite values in '0.bias'"):
-        load_classifier(model, size=16)
-
-
-def test_what_has_no_cam_still_loads():
-    from torchvision import models
-
-    classifier = load_classifier(models.mobilenet_v3_small(num_classes=3), size=64)
-    assert classifier.head is None
-    with pytest.raises(CamHeadError, match=r"model: MobileNetV3 has no class activation map in .* hidden layers"):
-        classifier.forward_with_features(torch.zeros(1, 3, 64, 64))
 
 
 @pytest.mark.parametrize(
@@ -267,71 +212,6 @@ def test_names_that_no_file_has(name):
     assert "\n" not in str(caught.value)
 
 
-@contextmanager
-def autocast():
-    with torch.autocast("cpu", torch.bfloat16):
-        yield
-
-
-@contextmanager
-def default_dtype(dtype):
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(torch.float32)
-
-
-@contextmanager
-def default_device(device):
-    torch.set_default_device(device)
-    try:
-        yield
-    finally:
-        torch.set_default_device(None)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        partial(default_dtype, torch.float64),
-        partial(default_dtype, torch.float16),
-        partial(default_device, "meta"),
-        autocast,
-        torch.inference_mode,
-    ],
-)
-def test_torch_s_settings_change_nothing(student, settings):
-    plain = load_classifier(student)
-    with settings():
-        found = load_classifier(student)
-    assert found.digest() == plain.digest()
-    assert found.head == plain.head is not None
-    assert not any(tensor.is_inference() for tensor in found.state_dict().values())
-
-
-@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
-def test_other_precisions_become_float32(student, tmp_path, kind):
-    checkpoint = read_checkpoint(student)
-    numbers = {
-        name: tensor.to(kind) if tensor.is_floating_point() else tensor
-        for name, tensor in checkpoint.state_dict.items()
-    }
-    save_checkpoint(replace(checkpoint, state_dict=numbers), tmp_path / "other.pt")
-    assert read_checkpoint(tmp_path / "other.pt").state_dict["linear.weight"].dtype == kind
-    from_file = load_classifier(tmp_path / "other.pt")
-    module = build("resnet8", num_classes=3).to(kind)
-    module.load_state_dict(numbers)
-    from_module = load_classifier(module, size=64)
-    assert from_file.digest() == from_module.digest()
-    assert torch.equal(from_file.model.linear.weight, numbers["linear.weight"].float())
-    assert from_file.head is not None and next(module.parameters()).dtype == kind
-    # A module of little precision does not cut weights of more.
-    assert load_classifier(build("resnet8", num_classes=3).half(), weights=student).digest() == (
-        load_classifier(student).digest()
-    )
-
-
 @pytest.mark.parametrize("arguments", [{"num_classes": 10**12}, {"num_classes": 3, "widths": [16, 16, 10**6, 64]}])
 def test_a_checkpoint_of_a_network_that_no_memory_holds(student, arguments):
     save_checkpoint(replace(read_checkpoint(student), arguments=arguments, class_names=None), student)
@@ -399,52 +279,3 @@ def test_inspection(student):
     assert found.head.map_size == (16, 16)
     assert {"cam", "gradcam", "random"} <= set(found.explainers)
     assert "ViT" in found.refused["attention_rollout"]
-
-
-def _lazy():
-    return nn.Sequential(nn.LazyConv2d(8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(10))
-
-
-def _plain():
-    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
-
-
-@pytest.mark.parametrize("make", [_lazy, lambda: torch.jit.script(_plain())])
-def test_modules_that_cannot_be_evaluated_as_they_are_say_so(make):
-    with pytest.raises(
-        XkdError, match=r"^model: \w+ cannot be evaluated as it is \(.*\); expected an nn.Module that has"
-    ):
-        load_classifier(make(), size=32)
-
-
-@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
-@pytest.mark.parametrize("change", [weight_norm, lambda layer: l1_unstructured(layer, "weight", 0.5)])
-def test_weights_that_autograd_made_are_copied(change):
-    """Old weight norms and pruned layers hold them, and torch refuses to copy these."""
-    model = _plain().eval()
-    change(model[0])
-    images = torch.rand(1, 3, 32, 32)
-    torch.testing.assert_close(load_classifier(model, size=32).model(images), model(images))
-
-
-def test_extra_state_is_in_the_digest():
-    class Stated(nn.Linear):
-        extra = (torch.zeros(2), {"bits": 8})
-
-        def get_extra_state(self):
-            return self.extra
-
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), Stated(8, 10))
-    classifier = Classifier(model, Preprocess(size=(32, 32)), name="net", num_classes=10)
-    digests = []
-    for extra in [(torch.zeros(2), {"bits": 8}), (torch.ones(2), {"bits": 8}), (torch.zeros(2), {"bits": 4})]:
-        Stated.extra = extra
-        digests.append(classifier.digest())
-    assert len(set(digests)) == 3
-
-
-def test_a_network_that_fails_on_one_image_says_so():
-    head = nn.BatchNorm1d(8, track_running_stats=False)
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head, nn.Linear(8, 10))
-    with pytest.raises(XkdError, match=r"^model: Sequential fails on a single image \(Expected more than 1 value"):
-        load_classifier(model, size=32)

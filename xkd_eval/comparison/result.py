@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from xkd_eval.arguments import public
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.comparison.formats import latex, markdown
 from xkd_eval.comparison.tables import WHERE_RIGHT
@@ -115,6 +116,7 @@ class Comparison:
         """The rows of a table with a column `maps` that are of the models' own maps, without floors and ceiling."""
         return table if self.explainer is None else table[table["maps"] == self.explainer]
 
+    @public()
     def write(self, directory: Path) -> None:
         """NAME.csv, NAME.md and NAME.tex (booktabs) of every table; of the images, which are many, only the first.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xkd_eval.arguments import public
 from xkd_eval.errors import XkdError
 from xkd_eval.escapes import visible
 from xkd_eval.evaluations import TESTS
@@ -56,6 +57,7 @@ class EvaluationResult:
     continued: int = 0
 
     @classmethod
+    @public()
     def read(cls, directory: Path, model: str | None = None) -> EvaluationResult:
         """A finished run directory.
 
@@ -162,6 +164,7 @@ class Study:
         rows = [row for result in self.results for row in result._score_rows()]
         return pd.DataFrame(rows, columns=_SCORE_COLUMNS)
 
+    @public()
     def result(self, model: str, test: str, maps: str | None = None) -> EvaluationResult:
         """One of the results.
 

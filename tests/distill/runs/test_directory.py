@@ -133,11 +133,12 @@ def test_what_a_killed_process_left_half_written_is_removed(recipe_of, tmp_path)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"output": 3}, "output: 3 found; expected a directory"),
+        ({"output": 3}, "output: 3 found; expected a text or a path"),
         ({"resume": "yes"}, "resume: 'yes' found; expected True or False"),
-        ({"device": None}, "device: None found; expected auto or cpu"),
+        ({"device": None}, "device: None found; expected a text"),
+        ({"epochs": 3}, "epochs: unknown argument; "),
         ({"progress": 1}, r"progress: 1 found; expected a function"),
-        ({"overrides": "epochs=1"}, "overrides: 'epochs=1' found; expected a list"),
+        ({"overrides": "epochs=1"}, "overrides: 'epochs=1' found; expected texts"),
     ],
 )
 def test_arguments_of_another_kind_are_named(recipe_of, tmp_path, arguments, message):
