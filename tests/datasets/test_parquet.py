@@ -118,12 +118,11 @@ def test_an_unreadable_row_costs_that_row_alone(tmp_path, colours):
 def test_a_damaged_page_costs_its_row_group_alone(tmp_path):
     images = [encoded(Image.fromarray(noise(seed=k))) for k in range(4)]
     path = write(tmp_path / "a.parquet", images, [0, 1, 2, 3], row_group_size=2)
-    dataset = open_dataset(str(path))
-    content = path.read_bytes()
-    broken = bytearray(content)
+    broken = bytearray(path.read_bytes())
     start = pq.ParquetFile(path).metadata.row_group(0).column(0).data_page_offset
     broken[start : start + 40] = b"\xff" * 40
     path.write_bytes(bytes(broken))
+    dataset = open_dataset(str(path))
     with pytest.raises(UnreadableImageError, match=r"damaged in 'a\.parquet'"):
         dataset.load(0)
     np.testing.assert_array_equal(np.asarray(dataset.load(2).image), noise(seed=2))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -19,7 +20,8 @@ from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.errors import XkdError
 from xkd_eval.study import parts
 from xkd_eval.study.directory import read_run
-from xkd_eval.study.records import protocol_schema, summary_schema
+from xkd_eval.study.records import protocol_schema, summary_schema, write_record
+from xkd_eval.study.summary import rows_digest
 
 N_IMAGES = 24
 RUN = {"limit": N_IMAGES, "batch_size": 8, "figures": False, "direction": "positive", "fractions": (0.5,)}
@@ -153,11 +155,11 @@ def test_an_edited_summary_is_noticed_and_made_again(run, written, continued):
     summary["positive"]["auc"]["value"] = 0.99
     (run / "summary.json").write_text(json.dumps(summary))
     with pytest.raises(
-        XkdError, match=r"^models: .*summary\.json' was changed after it was written; run its test again"
+        XkdError, match=r"^models: .*summary\.json' was changed after it was written; delete it and run its test"
     ):
         compare([run, written])
     with pytest.raises(
-        XkdError, match=r"^output: .*was changed after it was written; delete it and run the same command"
+        XkdError, match=r"^output: .*was changed after it was written; delete it and run its test again"
     ):
         continued(run)
     (run / "summary.json").unlink()
@@ -173,11 +175,42 @@ def test_an_edited_description_is_noticed(run, continued):
             read(run)
 
 
-def test_a_summary_of_another_run_is_refused(run, continued, tmp_path):
-    continued(tmp_path / "other", explainer="random")
+@pytest.mark.parametrize(
+    ("options", "differing"),
+    [
+        ({"explainer": "random"}, "explainer, rows"),
+        ({"fill": "mean"}, "protocol, rows"),
+        ({"precision": "bf16"}, "precision"),
+        ({"direction": "negative"}, "rows"),
+        ({"fractions": (0.25,)}, "protocol, rows"),
+    ],
+)
+def test_a_summary_of_another_run_is_refused(run, written, continued, tmp_path, options, differing):
+    continued(tmp_path / "other", **options)
     shutil.copy(tmp_path / "other" / "summary.json", run)
-    with pytest.raises(XkdError, match=r"has a summary of another run; these differ: explainer"):
+    for read in (lambda path: compare([path, written]), continued):
+        with pytest.raises(XkdError, match=rf"summary\.json' is of another run; these differ: {differing}[,;]"):
+            read(run)
+    (run / "summary.json").unlink()
+    assert continued(run).summary["positive"] == read_run(written)[1]["positive"]
+
+
+def test_a_summary_of_other_rows_is_refused(run):
+    with_digest = json.loads((run / "summary.json").read_text())
+    del with_digest["digest"]
+    rows = read_run(run)[2]
+    write_record(run / "summary.json", with_digest | {"rows": rows_digest(rows.slice(1))})
+    with pytest.raises(XkdError, match=r"these differ: rows; delete it and run its test again"):
         read_run(run)
+
+
+def test_the_digest_of_rows_is_of_every_value(run):
+    rows = read_run(run)[2]
+    for place, name in enumerate(rows.column_names):
+        column = pa.chunked_array([rows[name].combine_chunks().take(pa.array([1, 0, *range(2, N_IMAGES)]))])
+        swapped = rows.set_column(place, name, column)
+        assert (rows_digest(swapped) == rows_digest(rows)) == swapped.equals(rows)
+    assert rows_digest(rows) == rows_digest(pa.concat_tables([rows.slice(0, 7), rows.slice(7)]))
 
 
 def test_another_layout_of_the_same_values_is_no_change(run):
@@ -270,3 +303,24 @@ def test_published_schemas_are_those_of_the_types(run, name, schema):
     published = json.loads((Path(__file__).parents[2] / "docs" / f"{name}.schema.json").read_text())
     assert published == schema, "python docs/schemas.py"
     jsonschema.validate(json.loads((run / f"{name}.json").read_text()), schema)
+
+
+def test_what_could_not_be_read_is_scored_once_it_can(classifier, tmp_path):
+    """A folder that goes away in the middle of a run is skipped; the same command makes up for it."""
+    for k in range(12):
+        place = tmp_path / "data" / f"{k // 6}" / f"{k}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(k).integers(0, 256, (32, 32, 3), np.uint8)).save(place)
+    options = {"batch_size": 4, "figures": False}
+
+    def go_away(what, done, total):
+        if done == 4:
+            (tmp_path / "data" / "1").rename(tmp_path / "away")
+
+    lost = perturbation_test(classifier, tmp_path / "data", output=tmp_path / "run", progress=go_away, **options)
+    assert lost.summary["skipped"]["count"] > 0
+    (tmp_path / "away").rename(tmp_path / "data" / "1")
+    whole = perturbation_test(classifier, tmp_path / "data", output=tmp_path / "whole", **options)
+    again = perturbation_test(classifier, tmp_path / "data", output=tmp_path / "run", **options)
+    assert again.rows.equals(whole.rows) and again.continued == lost.summary["n_images"]
+    assert again.summary | {"images_per_second": 0} == whole.summary | {"images_per_second": 0}

@@ -97,8 +97,8 @@ def check_comparable(results: Sequence[EvaluationResult]) -> None:
         fields = [
             name
             for name, ours, theirs in (
-                ("protocol.hash", first.summary["protocol"]["hash"], other.summary["protocol"]["hash"]),
-                ("data.digest", first.summary["data"]["digest"], other.summary["data"]["digest"]),
+                ("protocol.hash", first.description["protocol"]["hash"], other.description["protocol"]["hash"]),
+                ("data.digest", first.description["data"]["digest"], other.description["data"]["digest"]),
             )
             if ours != theirs
         ]

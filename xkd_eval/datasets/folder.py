@@ -8,8 +8,9 @@ from pathlib import Path
 
 from xkd_eval.datasets.base import ImageDataset, Label, Sample, content_hash
 from xkd_eval.datasets.decode import decode_image, stored_bytes
+from xkd_eval.datasets.handles import RESTORE
 from xkd_eval.datasets.identifiers import identifier_of, name_of
-from xkd_eval.errors import XkdError
+from xkd_eval.errors import UnreadableImageError, XkdError
 from xkd_eval.foreign import reason
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"})
@@ -45,7 +46,12 @@ class FolderOfImages(ImageDataset):
         return [self._size(position) for position in (range(len(self)) if positions is None else positions)]
 
     def _content(self, position: int) -> bytes:
-        return stored_bytes(self._path(position), self.ids[position])
+        try:
+            return stored_bytes(self._path(position), self.ids[position])
+        except UnreadableImageError:
+            if self.root.is_dir():
+                raise
+            raise XkdError(f"data: {str(self.root)!r} went away; {RESTORE}") from None  # not a skip of every image
 
     def _path(self, position: int) -> Path:
         return self.root / name_of(self.ids[position])

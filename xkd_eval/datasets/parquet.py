@@ -12,7 +12,7 @@ from typing import Any
 
 from xkd_eval.datasets.base import ImageDataset, Label, Sample, content_hash
 from xkd_eval.datasets.decode import decode_image
-from xkd_eval.datasets.handles import PerProcess
+from xkd_eval.datasets.handles import PerProcess, SameFile
 from xkd_eval.datasets.identifiers import identifier_of
 from xkd_eval.datasets.label_texts import typed_labels
 from xkd_eval.errors import UnreadableImageError, XkdError
@@ -78,8 +78,9 @@ class ParquetImages(ImageDataset):
         identifier = self.ids[position]
         index = bisect_right(self._starts, position) - 1
         group, reader = self._groups[index], self._reader.get()
+        group.shard.check()
         try:
-            with reading(f"{identifier}: damaged in {group.path.name!r}", "fetch it again", UnreadableImageError):
+            with reading(f"{identifier}: damaged in {group.shard.path.name!r}", "fetch it again", UnreadableImageError):
                 content = reader.read(group, position - self._starts[index])
         except UnreadableImageError:
             reader.forget()
@@ -90,6 +91,7 @@ class ParquetImages(ImageDataset):
 
     def _add(self, path: Path, rows: list[str], names: list[str | None], columns: _Columns | None) -> _Columns:
         with reading(f"data: {str(path)!r} cannot be read as Parquet", _EXPECTED), _open(path) as file:
+            shard = SameFile.of(path)
             found = _find_columns(path, file.schema_arrow)
             if columns not in (None, found):
                 raise XkdError(f"data: {str(path)!r} has {found.said()}, and the shards before it {columns.said()}")
@@ -103,7 +105,9 @@ class ParquetImages(ImageDataset):
                 raise ValueError(f"{len(labels)} labels and {len(paths)} paths of {count} rows")
         rows += [f"{path.stem}/{row:05d}-{label}" for row, label in enumerate(labels)]
         self._starts += [len(self.labels) + sum(group.num_rows for group in groups[:k]) for k in range(len(groups))]
-        self._groups += [_Group(path, k, _rows_at_once(group), group.total_byte_size) for k, group in enumerate(groups)]
+        self._groups += [
+            _Group(shard, k, _rows_at_once(group), group.total_byte_size) for k, group in enumerate(groups)
+        ]
         self.labels += labels
         names += paths
         return found
@@ -122,7 +126,7 @@ class _Columns:
 
 @dataclass(frozen=True)
 class _Group:
-    path: Path
+    shard: SameFile
     number: int
     rows_at_once: int
     size: int
@@ -156,7 +160,7 @@ class _Reader:
         self._group = None
 
     def _rewind(self, group: _Group) -> None:
-        file = _open(group.path, pre_buffer=False, buffer_size=2**20)
+        file = _open(group.shard.path, pre_buffer=False, buffer_size=2**20)
         leaf = _image_leaf(file, self._column)
         self._pieces = file.iter_batches(group.rows_at_once, [group.number], [leaf], use_threads=False)
         self._group, self._piece, self._first = group, (), 0

@@ -12,6 +12,7 @@ from PIL import Image
 from xkd_eval.datasets.base import ImageDataset, Sample, content_hash
 from xkd_eval.datasets.decode import decode_image, decode_mask, mask_from_values, stored_bytes
 from xkd_eval.datasets.folder import FolderOfImages, files_below, image_names, is_image_name, size_of
+from xkd_eval.datasets.handles import SameFile
 from xkd_eval.datasets.identifiers import name_of
 from xkd_eval.datasets.mat73 import read_arrays, read_layout, read_size
 from xkd_eval.datasets.splits import plain_name
@@ -36,6 +37,7 @@ class SegmentationMat(ImageDataset):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = "imagenet-segmentation" if path.stem == "gtsegs_ijcv" else plain_name(path.stem)
+        self._same = SameFile.of(path)
         count = _count_images(path)
         self.ids = [f"{position:04d}" for position in range(count)]
         self.labels = [None] * count
@@ -58,6 +60,7 @@ class SegmentationMat(ImageDataset):
         return [self._size(position) for position in (range(len(self)) if positions is None else positions)]
 
     def _stored(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+        self._same.check()
         with self._damaged(position):
             return read_arrays(self.path, position)
 

@@ -13,6 +13,7 @@ from xkd_eval.datasets.archive import members
 from xkd_eval.datasets.base import ImageDataset, Sample, content_hash
 from xkd_eval.datasets.decode import decode_image
 from xkd_eval.datasets.folder import is_image_name
+from xkd_eval.datasets.handles import SameFile
 from xkd_eval.datasets.identifiers import identifier_of
 from xkd_eval.datasets.label_texts import typed_labels
 from xkd_eval.errors import UnreadableImageError, XkdError
@@ -41,10 +42,11 @@ class TarShards(ImageDataset):
 
     def __init__(self, paths: list[Path], name: str) -> None:
         self.name = name
+        same = {path: SameFile.of(path) for path in paths}
         entries = [(path, key, entry) for path in paths for key, entry in _index(path).items()]
         repeated = any(count > 1 for count in Counter(key for _, key, _ in entries).values())
         self.ids = [identifier_of(f"{path.stem}/{key}" if repeated else key) for path, key, _ in entries]
-        self._images = [(path, entry.image) for path, _, entry in entries]
+        self._images = [(same[path], entry.image) for path, _, entry in entries]
         self.labels, self.label_kind = typed_labels(
             [entry.label for _, _, entry in entries],
             lambda place: f"'{entries[place][1]}.{_CLASS}' in {str(entries[place][0])!r}",
@@ -66,14 +68,16 @@ class TarShards(ImageDataset):
 
     def _content(self, position: int) -> bytes:
         identifier = self.ids[position]
-        path, image = self._images[position]
+        shard, image = self._images[position]
+        path = shard.path
         if image is None:
             raise UnreadableImageError(f"{identifier}: {path.name!r} has a class for it and no image")
         if image.fault:
             raise UnreadableImageError(f"{identifier}: {image.fault} in {path.name!r}; expected an image file")
         what = f"{identifier}: {path.name!r} cannot be read"
-        with reading(what, "fetch it again", UnreadableImageError), path.open("rb") as shard:
-            return _read(shard, image)
+        shard.check()
+        with reading(what, "fetch it again", UnreadableImageError), path.open("rb") as file:
+            return _read(file, image)
 
 
 @dataclass(frozen=True)

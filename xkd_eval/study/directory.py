@@ -7,7 +7,7 @@ Whatever is read back is verified to be what was written.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,12 @@ from xkd_eval.digests import digest_of
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.protocol import differing_fields
 from xkd_eval.files import writing
-from xkd_eval.study.parts import PARTS, concatenated, in_order, read_parts, write_part
+from xkd_eval.study.parts import PARTS, concatenated, drop_rows, in_order, read_parts, write_part
 from xkd_eval.study.records import Description, OtherReleaseError, Summary, read_record, write_record
+from xkd_eval.study.summary import SUMMARY_AGAIN, check_summary
 
 _IDENTITY = ("test", "reference", "protocol", "model", "explainer", "precision", "settings", "data")
 _AGAIN = "choose another directory, or `overwrite`"
-_SUMMARY_AGAIN = "delete it and run the same command: it is made again of the rows"
 
 
 class RunDirectory:
@@ -49,26 +49,36 @@ class RunDirectory:
         with writing(f"output: {str(path)!r}"):
             self._open(overwrite)
 
-    @property
-    def summary(self) -> dict[str, Any] | None:
+    def read_summary(self, rows: pa.Table) -> dict[str, Any] | None:
         """The finished run's summary; None while it is unfinished, or where another release summarised its rows.
 
+        Args:
+            rows: of the run, which it must be of.
+
         Raises:
-            XkdError: it was changed after it was written.
+            XkdError: it was changed after it was written, or is of other rows.
         """
         file = self.path / "summary.json"
         if not file.is_file():
             return None
         try:
-            return read_record(file, Summary, _SUMMARY_AGAIN)
+            summary = read_record(file, Summary, SUMMARY_AGAIN)
         except OtherReleaseError:
             return None
+        check_summary(summary, self._description, rows, f"output: {str(file)!r}")
+        return summary
 
     def write_part(self, rows: pa.Table) -> None:
         """Add rows. The file appears whole or not at all."""
         with self._writing():
             (self.path / "summary.json").unlink(missing_ok=True)  # it is of all rows, or there is none
             write_part(self._rows, rows, self._run)
+
+    def drop(self, positions: Collection[int]) -> None:
+        """Take back the rows of some images, which are due again."""
+        with self._writing():
+            (self.path / "summary.json").unlink(missing_ok=True)
+            drop_rows(self._rows, positions, self._run, self._description["data"]["n_images"])
 
     def read_rows(self) -> pa.Table | None:
         """All rows in the data set's order, each image once; None before the first part.
@@ -143,7 +153,7 @@ class RunInMemory:
     path: Path | None = None
 
     def __init__(self) -> None:
-        self.summary: dict[str, Any] | None = None
+        self._summary: dict[str, Any] | None = None
         self._parts: list[pa.Table] = []
 
     def write_part(self, rows: pa.Table) -> None:
@@ -157,9 +167,13 @@ class RunInMemory:
         parts = gather_object(self._parts)
         return in_order(concatenated(parts)) if parts else None
 
+    def read_summary(self, rows: pa.Table) -> dict[str, Any] | None:
+        """The summary; None while the run is unfinished."""
+        return self._summary
+
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Keep the summary, which says that the run is finished."""
-        self.summary = summary
+        self._summary = summary
 
 
 def read_run(path: Path, argument: str = "models") -> tuple[dict[str, Any], dict[str, Any], pa.Table]:
@@ -177,14 +191,13 @@ def read_run(path: Path, argument: str = "models") -> tuple[dict[str, Any], dict
     if not all(file.is_file() for file in files):
         raise XkdError(f"{what} holds no finished run; expected protocol.json, summary.json and rows/")
     description = read_record(files[0], Description, "run the test again in another directory", argument)
-    summary = read_record(files[1], Summary, "run its test again, which makes it anew of the rows", argument)
+    summary = read_record(files[1], Summary, SUMMARY_AGAIN, argument)
     n_images = description["data"]["n_images"]
     rows = read_parts(path / "rows", digest_of(description), n_images, argument)
     n_rows = 0 if rows is None else rows.num_rows
     if rows is None or n_rows < n_images:
         raise XkdError(f"{what} holds rows of {n_rows} of {n_images} images; run its test again, which scores the rest")
-    if differing := [part for part in ("test", "model", "explainer", "data") if summary[part] != description[part]]:
-        raise XkdError(f"{what} has a summary of another run; these differ: {', '.join(differing)}; run its test again")
+    check_summary(summary, description, rows, f"{argument}: {str(files[1])!r}")
     return description, summary, rows
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from xkd_eval.devices import resolve_device
 from xkd_eval.engines.eager import on_device
+from xkd_eval.errors import UnreadableImageError, XkdError
 from xkd_eval.evaluations.scores import to_columns
 from xkd_eval.explanations.explain import explain
 from xkd_eval.figures.extremes import Extreme, extremes_figure
@@ -63,7 +64,10 @@ def _extreme_places(quality: np.ndarray) -> tuple[list[int], list[int], list[int
 
 def _extreme(cell: Cell, maps: MapSource, inputs: StudyInputs, rows: pa.Table, place: int) -> Extreme:
     row = {name: rows[name][place].as_py() for name in ("position", "id", "target", "predicted", "label")}
-    sample = cell.dataset.load(row["position"])
+    try:
+        sample = cell.dataset.load(row["position"])
+    except UnreadableImageError as error:
+        raise XkdError(f"data: {error}; restore it and run the same command, which draws {EXTREMES}") from None
     preprocess, options = inputs.preprocess(cell.model), inputs.options
     made = explain(
         on_device(inputs.classifiers[cell.model], resolve_device(options.device)),

@@ -6,7 +6,7 @@ import hashlib
 import io
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +66,28 @@ def read_parts(folder: Path, run: str, n_images: int, argument: str = "output") 
     tables = [_read_part(part, run, n_images, argument) for part in parts]
     _check_columns(parts, tables, argument)
     return in_order(concatenated(tables))
+
+
+def drop_rows(folder: Path, positions: Collection[int], run: str, n_images: int) -> None:
+    """Write the parts that hold rows of some images anew, without these.
+
+    Args:
+        folder: of the parts.
+        positions: of the images.
+        run: as for `read_parts`.
+        n_images: of the data set.
+
+    Raises:
+        XkdError: a part that is not what was written.
+        OSError: the disk.
+    """
+    for part in sorted(folder.glob(PARTS)):
+        rows = _read_part(part, run, n_images, "output")
+        kept = rows.filter(pa.array([position not in positions for position in rows["position"].to_pylist()]))
+        if kept.num_rows < rows.num_rows:
+            if kept.num_rows:
+                write_part(folder, kept, run)
+            part.unlink()
 
 
 class PartWriter:

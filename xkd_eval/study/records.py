@@ -20,7 +20,7 @@ from xkd_eval.files import replacing
 from xkd_eval.foreign import json_schema, parsed, read_json, short
 
 PROTOCOL_SCHEMA = "xkd-eval/protocol/3"
-SUMMARY_SCHEMA = "xkd-eval/summary/3"
+SUMMARY_SCHEMA = "xkd-eval/summary/4"
 
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Hash = Annotated[str, Field(pattern="^[0-9a-f]{12}$")]
@@ -138,7 +138,7 @@ class Summary(_Open):
     Beside what is named here stand the test's scores, nested by their dotted names, and what else it adds.
     """
 
-    schema_: Literal["xkd-eval/summary/3"] = Field(alias="schema")
+    schema_: Literal["xkd-eval/summary/4"] = Field(alias="schema")
     test: str
     protocol: ProtocolName
     model: Model
@@ -146,6 +146,7 @@ class Summary(_Open):
     reference: Reference | None = None
     precision: _Precision
     data: Data
+    rows: _Digest = Field(description="Of what it was made of: the images and all that is known of each.")
     n_images: int = Field(ge=1, description="Images scored: those of the set without the skipped ones.")
     degenerate_maps: int = Field(
         ge=0, description="Maps that are constant or not finite; they are scored in the protocol's random order."

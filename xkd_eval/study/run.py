@@ -16,7 +16,7 @@ from xkd_eval.devices import process_state, resolve_device
 from xkd_eval.errors import XkdError
 from xkd_eval.study.cells import Cell, describe, maps_folder
 from xkd_eval.study.directory import RunDirectory, RunInMemory
-from xkd_eval.study.images import check_same_images
+from xkd_eval.study.images import check_same_images, readable_again
 from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.options import RunOptions
 from xkd_eval.study.photographs import UNLABELLED
@@ -65,7 +65,7 @@ def run_study(
             if path is not None and path in opened:
                 pairs.append((opened[path], description))
                 continue
-            run = _opened(cell, description, path, overwrite=options.overwrite and state.is_main_process)
+            run = _opened(cell, description, path, state.is_main_process, options.overwrite)
             if path is not None:
                 opened[path] = run
             pairs.append((run, description))
@@ -93,18 +93,19 @@ def run_study(
     return [replace(results[run], model=cell.model) for (run, _), cell in zip(pairs, cells, strict=True)]
 
 
-def _opened(cell: Cell, description: dict[str, Any], path: Path | None, *, overwrite: bool) -> CellRun:
+def _opened(cell: Cell, description: dict[str, Any], path: Path | None, is_main: bool, overwrite: bool) -> CellRun:
     if path is None:
         return CellRun(cell, RunInMemory(), {})
     names = ("extremes.png", *(f"{name}.pdf" for name in cell.test.figure_names))
-    directory = RunDirectory(path, description, overwrite=overwrite, figures=names)
+    directory = RunDirectory(path, description, overwrite=overwrite and is_main, figures=names)
     rows = directory.read_rows()
-    done = (
-        {}
-        if rows is None
-        else dict(zip(*(rows[name].to_pylist() for name in ("position", "content_hash")), strict=True))
-    )
-    return CellRun(cell, directory, done)
+    if is_main and rows is not None and (due := readable_again(cell.dataset, rows)):
+        directory.drop(due)
+        rows = directory.read_rows()
+    if rows is None:
+        return CellRun(cell, directory, {})
+    done = zip(*(rows[name].to_pylist() for name in ("position", "content_hash")), strict=True)
+    return CellRun(cell, directory, dict(done))
 
 
 def _check_strict(run: CellRun, options: RunOptions) -> None:
@@ -142,12 +143,13 @@ def _fresh(job: KeptMaps, scoring: Sequence[CellRun]) -> KeptMaps:
 
 def _finished(run: CellRun, description: dict[str, Any], inputs: StudyInputs, writes: bool) -> EvaluationResult:
     cell, store = run.cell, run.store
-    rows, summary = store.read_rows(), store.summary
+    rows = store.read_rows()
     n_images = len(cell.dataset)
     if rows is None or rows.num_rows == rows["skipped"].drop_null().length():
         raise XkdError(f"data: no image could be evaluated for {cell.model} ({cell.test.name}); {_first_reasons(rows)}")
     if rows.num_rows != n_images:
         raise XkdError(f"output: holds rows of {rows.num_rows} of {n_images} images; run the same command to continue")
+    summary = store.read_summary(rows)
     if summary is None:
         summary = summarise(cell.test, description, rows, run.images_per_second)
         if writes:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from xkd_eval.digests import digest_of
+from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.scores import to_columns
 from xkd_eval.study.records import SUMMARY_SCHEMA
+
+SUMMARY_AGAIN = "delete it and run its test again, which makes it anew of the rows"
+
+_REPEATED = ("test", "model", "explainer", "reference", "precision", "data")
+_BOUND = (*_REPEATED, "protocol", "rows")
 
 
 def summarise(
@@ -27,19 +36,40 @@ def summarise(
     skipped = skipped_rows(rows)
     return {
         "schema": SUMMARY_SCHEMA,
-        "test": test.name,
-        "protocol": {key: description["protocol"][key] for key in ("name", "hash")},
-        **{
-            key: description[key]
-            for key in ("model", "explainer", "reference", "precision", "data")
-            if key in description
-        },
+        **_described(description),
+        "rows": rows_digest(rows),
         "n_images": scored.num_rows,
         "degenerate_maps": int(columns["degenerate"].sum()) if "degenerate" in columns else 0,
         "skipped": {"count": len(skipped), "images": skipped},
         **test.summarise(columns),
         "images_per_second": images_per_second,
     }
+
+
+def check_summary(summary: dict[str, Any], description: dict[str, Any], rows: pa.Table, what: str) -> None:
+    """A summary is one of these rows, under this description, and of no others.
+
+    Args:
+        summary: as summary.json holds it.
+        description: as protocol.json holds it.
+        rows: of all images.
+        what: begins the message: the argument and the file.
+
+    Raises:
+        XkdError: it is of another run.
+    """
+    expected = {**_described(description), "rows": rows_digest(rows)}
+    differing = [part for part in _BOUND if summary.get(part) != expected.get(part)]
+    if differing:
+        raise XkdError(f"{what} is of another run; these differ: {', '.join(differing)}; {SUMMARY_AGAIN}")
+
+
+def rows_digest(rows: pa.Table) -> str:
+    """sha256 over which images there are, which were skipped and why, and all that is known of the others."""
+    columns = to_columns(scored_rows(rows)).items()
+    values = {name: found.tolist() if found.dtype == object else _digest_of_numbers(found) for name, found in columns}
+    images = {name: rows[name].to_pylist() for name in ("position", "id", "content_hash", "skipped")}
+    return digest_of({"images": images, "scored": values})
 
 
 def scored_rows(rows: pa.Table) -> pa.Table:
@@ -52,3 +82,13 @@ def skipped_rows(rows: pa.Table) -> list[dict[str, Any]]:
     skipped = rows.filter(rows["skipped"].is_valid())
     reasons = zip(skipped["id"].to_pylist(), skipped["skipped"].to_pylist(), strict=True)
     return [{"id": identifier, "reason": reason} for identifier, reason in reasons]
+
+
+def _described(description: dict[str, Any]) -> dict[str, Any]:
+    """What a summary repeats of its run's description."""
+    protocol = {key: description["protocol"][key] for key in ("name", "hash")}
+    return {**{part: description[part] for part in _REPEATED if part in description}, "protocol": protocol}
+
+
+def _digest_of_numbers(values: np.ndarray) -> str:
+    return f"{values.dtype.str}{values.shape} {hashlib.sha256(values.tobytes()).hexdigest()}"
