@@ -70,6 +70,14 @@ def test_values_that_rounding_alone_tells_apart_do_not_differ():
     assert effect_of([1e-30, 2e-30, 3e-30]) == 1.0
 
 
+def test_many_narrow_floats_do_not_tie_one_by_one_to_any_length():
+    generator = np.random.default_rng(0)
+    ours = generator.random(10_000).astype(np.float32)
+    theirs = (ours + generator.normal(6e-6, 3e-4, 10_000)).astype(np.float32)
+    expected = stats.wilcoxon(ours.astype(float) - theirs, method="asymptotic", correction=False).pvalue
+    assert signed_rank_p(ours, theirs) == pytest.approx(expected, rel=0.01)
+
+
 def test_six_up_and_four_down_by_the_same_step():
     # Ten equal ranks: P(X >= 6), X ~ B(10, 1/2), twice. In float64 these ten are of three sizes.
     ours = np.array([0.15, 0.1, 0.25, 0.35, 0.6, 0.75, 0.1, 0.2, 0.3, 0.7])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -79,8 +80,25 @@ def _signed_ranks(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     moved = difference != 0
     order = np.argsort(np.abs(difference[moved]), kind="stable")
     difference, slack = difference[moved][order], slack[moved][order]
-    larger = np.diff(np.abs(difference)) > np.maximum(slack[1:], slack[:-1])
-    tied = np.concatenate([[0], np.cumsum(larger)])[: len(difference)]
+    tied = _tied(np.abs(difference), slack)
     last = np.cumsum(np.bincount(tied, minlength=1))
     first = np.concatenate([[0], last[:-1]])
     return np.sign(difference).astype(np.int64) * (first + last + 1)[tied]
+
+
+def _tied(sizes: np.ndarray, slack: np.ndarray) -> np.ndarray:
+    """(n,) the number of the tie that each belongs to, none of them wider than rounding explains.
+
+    Args:
+        sizes: (n,) in ascending order.
+        slack: (n,) how far each may be off.
+    """
+    begins = np.ones(len(sizes), dtype=np.int64)
+    begins[1:] = np.diff(sizes) > np.maximum(slack[1:], slack[:-1])
+    # Where many narrow floats lie close together, neighbours that are tied one by one would make a chain of any length.
+    starts = np.flatnonzero(begins)
+    for start, end in itertools.pairwise([*starts, len(sizes)]):
+        while sizes[end - 1] - sizes[start] > (width := slack[start:end].max()):
+            start += np.searchsorted(sizes[start:end], sizes[start] + width, side="right")
+            begins[start] = 1
+    return np.cumsum(begins) - 1
