@@ -15,7 +15,7 @@ from distill.runs.epochs import EpochMetrics
 from distill.runs.origin import Origin
 from xkd_eval.classifiers.weight_files import read_weight_file
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import parsed, short
+from xkd_eval.foreign import parsed, reading, short
 
 FORMAT, VERSION = "xkd-training", 2
 
@@ -57,8 +57,7 @@ def write_state(state: Mapping[str, Any], file: BinaryIO) -> None:
         XkdError: a part is neither a tensor nor a plain value.
     """
     values = {**state, "format": FORMAT, "version": VERSION}
-    values.pop("digest", None)
-    torch.save({**values, "digest": _digest(values)}, file)
+    torch.save({**values, "digest": state_digest(values)}, file)
 
 
 def read_state(file: Path) -> dict[str, Any]:
@@ -75,7 +74,9 @@ def read_state(file: Path) -> dict[str, Any]:
         version = state.get("version")
         if type(version) is not int or version != VERSION:
             raise XkdError(f"{where}: version: {short(version)} found; this release reads {VERSION}")
-        if state.get("digest") != _digest({key: value for key, value in state.items() if key != "digest"}):
+        with reading(f"{where} is no training state", "expected what a training writes"):
+            digest = state_digest(state)
+        if state.get("digest") != digest:
             raise XkdError(f"{where} is not what the training wrote, so it was edited or damaged")
         parsed(_State, state, where)
     except XkdError as error:
@@ -83,10 +84,14 @@ def read_state(file: Path) -> dict[str, Any]:
     return state
 
 
-def _digest(values: Any) -> str:
-    """sha256 over nested plain values and tensors: keys, kinds, shapes and bytes."""
+def state_digest(state: Mapping[Any, Any]) -> str:
+    """sha256, in hexadecimal, over all of a state but its "digest", in whatever order: keys, kinds, shapes, bytes.
+
+    Raises:
+        XkdError: a part is neither a tensor nor a plain value.
+    """
     sha = hashlib.sha256()
-    for part in _parts(values):
+    for part in _parts({key: value for key, value in state.items() if key != "digest"}):
         sha.update(len(part).to_bytes(8, "little"))
         sha.update(part)
     return sha.hexdigest()
@@ -99,7 +104,7 @@ def _parts(value: Any) -> Iterator[bytes]:
         yield value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
     elif isinstance(value, Mapping):
         yield f"mapping {len(value)}".encode()
-        for key, item in value.items():
+        for key, item in sorted(value.items(), key=lambda entry: repr(entry[0])):
             yield from _parts(key)
             yield from _parts(item)
     elif isinstance(value, list | tuple):
