@@ -80,7 +80,10 @@ class TrainingDirectory:
                 f"output {path}: holds an unfinished run of {self.state['epoch']} epochs; `resume` continues it, "
                 "`overwrite` starts afresh"
             )
-        if self.result is None and write:
+
+    def begin(self) -> None:
+        """Leave the recipe, once all that can be refused has been: whoever mends it comes back to the same place."""
+        if self._write:
             self._clear()
             self.write_bytes(RECIPE, self._recipe)
 

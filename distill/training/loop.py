@@ -70,6 +70,7 @@ class TrainingLoop:
             directory.settle_best(self.position.best_file)
             directory.write_metrics(self.position.history)
         self._step: Step = CapturedStep(setup) if capture else OrdinaryStep(setup)
+        directory.begin()
         self._tensorboard = TensorBoard(directory.path, setup.accelerator.is_main_process, self.position.epoch)
 
     def run(self) -> dict[str, Any]:

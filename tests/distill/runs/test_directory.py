@@ -276,6 +276,12 @@ def test_a_recipe_of_the_users_is_not_replaced(finished, tmp_path, cifar10, cont
     assert (tmp_path / "recipe.yaml").read_text() == content
 
 
+def test_what_was_refused_leaves_nothing_in_the_way(recipe_of, tmp_path):
+    with pytest.raises(XkdError, match="expected at least one batch of 400"):
+        train(recipe_of(batch_size=400), tmp_path, device="cpu")
+    train(recipe_of(epochs=1), tmp_path, device="cpu")
+
+
 def test_killed_before_its_first_state_a_run_goes_on(finished, tmp_path, cifar10):
     shutil.copy(finished / "recipe.yaml", tmp_path)
     shutil.copy(finished / "best.pt", tmp_path / "best.new.pt")
