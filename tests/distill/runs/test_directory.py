@@ -7,12 +7,10 @@ import signal
 from dataclasses import replace
 
 import pytest
-import torch
 
 from distill.recipe.files import load_recipe
 from distill.runs.directory import TrainingDirectory
 from distill.runs.interruption import TrainingInterruptedError
-from distill.runs.state_file import read_state, write_state
 from distill.training.train import train
 from tests.distill.conftest import KD, assert_same_bits, values_of, weights_of
 from xkd_eval.classifiers.checkpoint import read_checkpoint, save_checkpoint
@@ -44,24 +42,6 @@ def test_another_teacher_is_refused(recipe_of, tmp_path, teacher):
     other = recipe_of(losses=KD, teacher={"model": str(tmp_path / "other" / "student.pt")})
     with pytest.raises(XkdError, match=r"another teacher; give the `teacher` that it had, .*`overwrite`"):
         train(other, tmp_path / "run", device="cpu", resume=True)
-
-
-@pytest.fixture(scope="module")
-def finished(cifar10, tmp_path_factory):
-    """The directory of a finished training of one epoch; not to be changed."""
-    directory = tmp_path_factory.mktemp("finished")
-    train(values_of(cifar10, epochs=1), directory, device="cpu")
-    return directory
-
-
-@pytest.fixture
-def copied(finished, tmp_path):
-    """A copy of `finished`, without some of its files."""
-
-    def copy(*left_out):
-        return shutil.copytree(finished, tmp_path / "copy", ignore=shutil.ignore_patterns(*left_out))
-
-    return copy
 
 
 @pytest.mark.parametrize(
@@ -103,74 +83,6 @@ def test_a_finished_run_without_its_student_makes_it_again(recipe_of, tmp_path):
         train(recipe_of(epochs=1), tmp_path, device="cpu")
     train(recipe_of(epochs=1), tmp_path, device="cpu", resume=True)
     assert_same_bits(read_checkpoint(tmp_path / "student.pt").state_dict, former)
-
-
-STATES = {
-    "epoch": ("x", "epoch: 'x' found; input should be a valid integer"),
-    "version": (9, "version: 9 found"),
-    "step": (10**6, "a training of this recipe is never there"),
-    "history": ([], "history: 0 epochs found; expected 1"),
-    "history.0": ({"test_top1": 7.5}, "test_top1: 7.5 found; expected 0 to 1"),
-    "best": ({"test_top1": 0.5, "test_loss": 0.25}, "best: is not among the epochs"),
-    "best_file": (None, "best: is not among the epochs"),
-    "means": ({"names": ["ce"], "steps": 3, "sums": None}, "means: of 3 steps; expected 0"),
-    "student": ({}, "Error"),
-    "optimiser": ({"param_groups": [], "state": {}}, "optimiser: of other parameters"),
-    "student.conv1.weight": (torch.full((8, 3, 3, 3), torch.nan), "conv1.weight is not finite"),
-    "origin.recipe": ({"epochs": 9}, "another recipe; these differ: epochs"),
-}
-
-
-def changed(state, place, value):
-    """A copy with the value at a dotted place replaced; mappings are merged."""
-    name, _, rest = place.partition(".")
-    copy, key = (list(state), int(name)) if isinstance(state, list) else (dict(state), name)
-    if rest:
-        # A tensor's name has dots of its own.
-        value = {**copy[key], rest: value} if rest in copy[key] else changed(copy[key], rest, value)
-        if place == "origin.recipe":
-            value["recipe"] = {**state["origin"]["recipe"], **value["recipe"]}
-    elif isinstance(copy[key], dict) and value:
-        value = {**copy[key], **value}
-    copy[key] = value
-    return copy
-
-
-@pytest.mark.parametrize("place", STATES)
-def test_a_state_of_another_kind_is_one_line(copied, cifar10, place):
-    """Of a finished training without its result: it stands at the end of its only epoch."""
-    directory = copied("result.json")
-    value, message = STATES[place]
-    state = changed(read_state(directory / "last.pt"), place, value)
-    if place == "version":
-        torch.save(state, directory / "last.pt")
-    else:
-        with (directory / "last.pt").open("wb") as file:
-            write_state(state, file)
-    with pytest.raises(XkdError, match=rf"{message}.*`overwrite`") as caught:
-        train(values_of(cifar10, epochs=1), directory, device="cpu", resume=True)
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
-
-
-@pytest.mark.parametrize(
-    "edit",
-    [
-        lambda state: state["history"][0].update(test_top1=0.99),
-        lambda state: state["student"]["conv1.weight"].mul_(3),
-        lambda state: state["student"]["bn1.running_mean"].neg_(),
-        lambda state: state["optimiser"]["state"][0]["momentum_buffer"].neg_(),
-        lambda state: state.update(best_file="0" * 64),
-        lambda state: state["origin"]["trained"].update(content="0" * 64),
-        lambda state: state.pop("digest"),
-    ],
-)
-def test_a_state_that_was_edited_is_refused(copied, cifar10, edit):
-    directory = copied("result.json")
-    state = torch.load(directory / "last.pt", weights_only=True)
-    edit(state)
-    torch.save(state, directory / "last.pt")
-    with pytest.raises(XkdError, match=r"last.pt' is not what the training wrote, .*`overwrite`"):
-        train(values_of(cifar10, epochs=1), directory, device="cpu", resume=True)
 
 
 def test_a_checkpoint_becomes_the_best_when_the_state_says_so(recipe_of, copied):
