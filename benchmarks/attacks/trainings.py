@@ -25,6 +25,7 @@ from distill.data.cache import decoded
 from distill.recipe.files import as_recipe
 from distill.runs.directory import TrainingDirectory
 from distill.runs.layout import RESULT, STATE, STUDENT
+from distill.runs.state_file import state_digest
 from distill.training.result import TrainingResult
 from distill.training.setup import set_up
 from distill.training.state import restore
@@ -129,7 +130,7 @@ class Trainings(BytesGroup):
 
 @group
 class TrainingValues(ValuesGroup):
-    """result.json as it is and with a digest that fits, and last.pt, whose plain values are the types' alone."""
+    """result.json and last.pt, as they are and with a digest that fits."""
 
     name, about = (
         "training-values",
@@ -142,7 +143,11 @@ class TrainingValues(ValuesGroup):
         self._tensors = {key: value for key, value in state.items() if key in _HEAVY}
         plain = {key: value for key, value in state.items() if key not in _HEAVY}
         result = json.loads(self._training.finished[RESULT])
-        self._documents = {"finished": result, "finished sealed": result, "unfinished": plain | dict.fromkeys(_HEAVY)}
+        state = plain | dict.fromkeys(_HEAVY)
+        self._documents = {
+            **{"finished": result, "finished sealed": result},
+            **{"unfinished": state, "unfinished sealed": state},
+        }
         for case, document in self._documents.items():
             with laid_out(self.written(case, document), folder / "original") as place:
                 self.originals[case] = self.found(case, None, place)
@@ -161,11 +166,13 @@ class TrainingValues(ValuesGroup):
         if isinstance(values, dict):  # None holds the place of what is heavy
             values = {key: self._tensors.get(key) if value is None else value for key, value in values.items()}
         buffer = io.BytesIO()
+        if case.endswith("sealed") and isinstance(values, dict):
+            values = {**values, "digest": state_digest(values)}
         torch.save(values, buffer)
         return {**self._training.unfinished, STATE: buffer.getvalue()}
 
     def is_strict(self, case: str, values: Any) -> bool:
-        return case == "finished"
+        return not case.endswith("sealed")
 
     def found(self, case: str, values: Any, folder: Path) -> Found:
         return self._training.found(case.split()[0], folder)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from distill.data.identity import ImagesIdentity, identity_of
 from distill.recipe.schema import DeviceData, Recipe, WorkerData
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
@@ -52,12 +53,15 @@ class Splits:
         val: held out of the training images; None without `val_split`.
         test: the set's own held-out part.
         classes: their common classes.
+        trained, tested: by what the images of `train` and `val`, and of `test`, are known again.
     """
 
     train: Labelled
     val: Labelled | None
     test: Labelled
     classes: Classes
+    trained: ImagesIdentity
+    tested: ImagesIdentity
 
 
 def open_splits(recipe: Recipe) -> Splits:
@@ -88,7 +92,9 @@ def open_splits(recipe: Recipe) -> Splits:
             f"data: {train.name} has {len(splits[0].labels)} training images; expected at least one batch of "
             f"{recipe.batch_size}: lower batch_size"
         )
-    return Splits(*splits, Labelled(test, _known_labels(test, classes)), classes)
+    resident = isinstance(data, DeviceData)
+    trained, tested = (identity_of(every, used, resident=resident) for every, used in ((whole, train), (test, test)))
+    return Splits(*splits, Labelled(test, _known_labels(test, classes)), classes, trained, tested)
 
 
 def check_same_classes(splits: Splits, teacher: Classifier) -> None:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from distill.recipe.files import load_recipe, recipe_text
+from distill.recipe.files import recipe_text
+from distill.recipe.parse import parse_recipe
 from distill.recipe.schema import Recipe
+from distill.recipe.yaml_text import read_yaml
 from distill.runs.job import JOB, LOG
 from distill.runs.layout import BEST, METRICS, NEW_BEST, RECIPE, RESULT, STATE, STUDENT
+from distill.runs.origin import Origin, check_origin, check_recipe
 from distill.runs.outcome_file import read_result, sealed
 from distill.runs.state_file import read_state, write_state
 from distill.runs.tables import csv_text
-from xkd_eval.classifiers.checkpoint import read_checkpoint
 from xkd_eval.errors import XkdError
 from xkd_eval.files import locked, replacing, writing
+from xkd_eval.foreign import read_bytes
 
 # In the order in which they are removed: what says that a run is there and finished is the first to go.
 _FILES = (RESULT, STUDENT, NEW_BEST, BEST, STATE, METRICS, RECIPE)
@@ -63,9 +67,10 @@ class TrainingDirectory:
     def __init__(self, path: Path, recipe: Recipe, *, resume: bool, overwrite: bool, write: bool) -> None:
         self.path = path
         self._write = write
-        self._metrics = b""
+        self._metrics, self._recipe = b"", recipe_text(recipe).encode()
         if path.exists() and not path.is_dir():
             raise XkdError(f"output {path}: is a file; expected a directory")
+        self._refuse_what_is_no_file()
         if overwrite and write:
             self._remove()
         self.result = None if overwrite else self._read_finished(recipe)
@@ -75,10 +80,12 @@ class TrainingDirectory:
                 f"output {path}: holds an unfinished run of {self.state['epoch']} epochs; `resume` continues it, "
                 "`overwrite` starts afresh"
             )
-        if self.result is None and write:
+
+    def begin(self) -> None:
+        """Leave the recipe, once all that can be refused has been: whoever mends it comes back to the same place."""
+        if self._write:
             self._clear()
-        if self.result is None and self.state is None:
-            self.write_bytes(RECIPE, recipe_text(recipe).encode())
+            self.write_bytes(RECIPE, self._recipe)
 
     def write_state(self, state: Mapping[str, Any]) -> None:
         """last.pt: everything that a run continues from, tensors and plain values."""
@@ -95,23 +102,43 @@ class TrainingDirectory:
         """result.json, by which a run counts as finished, beside student.pt; returns what stands there."""
         # Other processes' files are the first one's, which may not have written them yet.
         student = (self.path / STUDENT).read_bytes() if self._write else b""
-        written = sealed(result, self._metrics, student)
+        written = sealed(result, {RECIPE: self._recipe, METRICS: self._metrics, STUDENT: student})
         self.write_bytes(RESULT, (json.dumps(written, indent=2, allow_nan=False) + "\n").encode())
         return written
 
-    def settle_best(self, best: Mapping[str, Any] | None) -> None:
-        """Make best.new.pt best.pt if it is of the best epoch by the state that was written, or else remove it.
+    def settle_best(self, digest: str | None) -> None:
+        """Make best.new.pt best.pt if the state that was written says that it is, or else remove it.
 
         Args:
-            best: the metrics of that epoch; None before the first one.
+            digest: of the best epoch's checkpoint by that state; None before the first epoch.
+
+        Raises:
+            XkdError: neither file is that checkpoint.
         """
-        new = self.path / NEW_BEST
-        if not self._write or not new.is_file():
+        if not self._write:
             return
-        with suppress(XkdError):  # a damaged one is of no epoch
-            if read_checkpoint(new).metrics == best:
-                new.replace(self.path / BEST)
-        new.unlink(missing_ok=True)
+        new, best = self.path / NEW_BEST, self.path / BEST
+        with writing(f"output {self.path}: {BEST}"):
+            if new.is_file() and file_digest(new) == digest:
+                new.replace(best)
+            new.unlink(missing_ok=True)
+        found = file_digest(best) if best.is_file() else None
+        if digest is not None and found != digest:
+            fault = "is gone" if found is None else f"is not the best epoch's by {STATE}"
+            raise XkdError(f"output {self.path}: {BEST} {fault}; restore it, or `overwrite` starts afresh")
+
+    def check_origin(self, ours: Origin) -> None:
+        """Refuse to give, or to go on with, what was made of other images or by another teacher.
+
+        Args:
+            ours: of the training that is asked for; the recipe has been compared already.
+
+        Raises:
+            XkdError: says which differ.
+        """
+        there = self.result or self.state
+        if there is not None:
+            check_origin(ours, Origin.model_validate(there["origin"]), self.path)
 
     def write_bytes(self, name: str, content: bytes | memoryview) -> None:
         """Write a file so that readers, and a run after a crash, see the former one or the new one.
@@ -128,31 +155,52 @@ class TrainingDirectory:
             with replacing(target, durable=True) as file:
                 file.write(content)
 
+    def _refuse_what_is_no_file(self) -> None:
+        for name in _FILES:
+            entry = self.path / name
+            if entry.exists() and not entry.is_file():
+                raise XkdError(
+                    f"output {self.path}: {name} is no file, and a training's has to go there; remove it, or choose "
+                    "another directory"
+                )
+
     def _read_finished(self, recipe: Recipe) -> dict[str, Any] | None:
         result = read_result(self.path)
         if result is not None:
-            self._check_same(recipe, load_recipe(str(self.path / RECIPE)).identity())
+            check_recipe(recipe, Origin.model_validate(result["origin"]), self.path)
         return result
 
     def _read_state(self, recipe: Recipe) -> dict[str, Any] | None:
         file = self.path / STATE
         if not file.is_file():
-            if self.path.is_dir() and any(entry.name not in _FILES for entry in self._visible()):
-                raise XkdError(
-                    f"output {self.path}: holds files that are no run of this tool; choose an empty directory"
-                )
+            self._refuse_files_of_others(recipe)
             return None
         state = read_state(file)
-        self._check_same(recipe, state["recipe"])
+        check_recipe(recipe, Origin.model_validate(state["origin"]), self.path)
         return state
 
-    def _check_same(self, recipe: Recipe, theirs: Mapping[str, Any]) -> None:
-        differing = _differing(recipe.identity(), theirs)
-        if differing:
-            raise XkdError(
-                f"output {self.path}: holds a run of another recipe; these differ: {', '.join(differing[:5])}; "
-                "choose another directory, or `overwrite`"
-            )
+    def _refuse_files_of_others(self, recipe: Recipe) -> None:
+        """Without a state, all that can be a training's own is what it leaves before the first one."""
+        names = {entry.name for entry in self._visible()} if self.path.is_dir() else set()
+        if not names or (names <= {RECIPE, NEW_BEST} and self._is_begun(recipe)):
+            return
+        found = next((name for name in _FILES if name in names), None)
+        if found is None or not names <= set(_FILES):
+            raise XkdError(f"output {self.path}: holds files that are no run of this tool; choose an empty directory")
+        raise XkdError(
+            f"output {self.path}: holds {found}, and no {STATE} that says that it is this training's; choose another "
+            "directory, or `overwrite`"
+        )
+
+    def _is_begun(self, recipe: Recipe) -> bool:
+        """Whether recipe.yaml is this recipe, and as a training writes it."""
+        try:
+            values = read_yaml(self.path / RECIPE, "output")
+            written = parse_recipe(values["recipe"])
+            content = read_bytes(self.path / RECIPE, "output")
+        except (XkdError, KeyError, TypeError):  # no recipe
+            return False
+        return content == recipe_text(written).encode() and written.identity() == recipe.identity()
 
     def _clear(self) -> None:
         """Remove what a killed process left half-written, and a result that is not of this training."""
@@ -168,20 +216,19 @@ class TrainingDirectory:
         return [entry for entry in self.path.iterdir() if not entry.name.startswith(others)]
 
     def _remove(self) -> None:
-        if not (self.path / RECIPE).is_file():
-            return
+        was_run = (self.path / RECIPE).is_file()
         with writing(f"output {self.path}:"):
             for name in _FILES:
                 (self.path / name).unlink(missing_ok=True)
-        shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
+        if was_run:
+            shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
 
 
-def _differing(ours: Any, theirs: Any, place: str = "") -> list[str]:
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        keys = dict.fromkeys([*ours, *theirs])
-        return [
-            difference
-            for key in keys
-            for difference in _differing(ours.get(key), theirs.get(key), f"{place}.{key}" if place else key)
-        ]
-    return [] if ours == theirs else [place]
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, by which it is known again.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -44,23 +44,3 @@ def students_in(directory: Path) -> list[Path]:
     """The checkpoints of a recipe's finished trainings: its own, then those of its seeds."""
     own = directory / STUDENT
     return [*([own] if own.is_file() else []), *sorted(directory.glob(f"seed-*/{STUDENT}"))]
-
-
-def student_of(recipe: str, runs: Path) -> Path:
-    """The checkpoint that a teacher is read from, given the name of the recipe that trains it.
-
-    Args:
-        recipe: its name.
-        runs: the folder of runs.
-
-    Raises:
-        XkdError: no training of it has finished; the message says how to make one.
-    """
-    directory = runs / directory_name(recipe)
-    found = students_in(directory)
-    if not found:
-        raise XkdError(
-            f"teacher: {str(directory / STUDENT)!r} does not exist; make it by `xkd-distill train {recipe}`, or give "
-            "`teacher`"
-        )
-    return found[0]

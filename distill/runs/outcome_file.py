@@ -10,13 +10,16 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator
 
 from distill.recipe.schema import Count, Seed, Strict
-from distill.runs.layout import METRICS, RESULT, STUDENT
+from distill.runs.epochs import EpochMetrics
+from distill.runs.layout import METRICS, RECIPE, RESULT, STATE, STUDENT
+from distill.runs.origin import Origin
 from xkd_eval.digests import digest_of
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import parsed, read_bytes, read_json
 
-_AGAIN = f"remove {RESULT}, and `resume` makes it again"
-_NEEDED = ("epoch", "test_top1", "test_loss")
+_NEEDED = ("test_top1", "test_loss")
+# Field of the result to the file whose SHA-256 it is.
+_FILES = {"recipe": RECIPE, "metrics": METRICS, "weights": STUDENT}
 
 
 def _with_scores(epoch: dict[str, float]) -> dict[str, float]:
@@ -25,35 +28,36 @@ def _with_scores(epoch: dict[str, float]) -> dict[str, float]:
     return epoch
 
 
-_Epoch = Annotated[dict[str, float], AfterValidator(_with_scores)]
+_Epoch = Annotated[EpochMetrics, AfterValidator(_with_scores)]
 
 
 class _Result(Strict):
-    """See `distill.TrainingResult`; `metrics`, `weights` and `digest` are SHA-256 of two files and of all others."""
+    """See `distill.TrainingResult`; `recipe`, `metrics`, `weights` and `digest`: SHA-256 of files and of all else."""
 
+    origin: Origin
     last: _Epoch
     best: _Epoch
-    best_on: str
+    best_on: Literal["test images", "held-out training images"]
     student: Literal["last", "best"]
     seed: Seed
     epochs: Count
     train_images: Count
     processes: Count
     batch_norm_images: Count
+    recipe: str
     metrics: str
     weights: str
     digest: str
 
 
-def sealed(result: Mapping[str, Any], metrics: bytes, student: bytes) -> dict[str, Any]:
-    """A result with the digests by which `read_result` and `read_metrics` know it again.
+def sealed(result: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:
+    """A result with the digests by which it, and the files beside it, are known again.
 
     Args:
         result: plain values.
-        metrics, student: what metrics.csv and student.pt hold.
+        files: what recipe.yaml, metrics.csv and student.pt hold, by these names.
     """
-    files = {"metrics": metrics, "weights": student}
-    values = {**result, **{name: hashlib.sha256(content).hexdigest() for name, content in files.items()}}
+    values = {**result, **{field: _sha256(files[name]) for field, name in _FILES.items()}}
     return {**values, "digest": digest_of(values)}
 
 
@@ -64,21 +68,21 @@ def read_result(directory: Path) -> dict[str, Any] | None:
         None where none has finished, or where its student is gone: it is continued then.
 
     Raises:
-        XkdError: the file was edited or damaged, or the student is another.
+        XkdError: the file, its recipe or its student is gone, or is not what the training wrote.
     """
     file = directory / RESULT
     if not file.is_file() or not (directory / STUDENT).is_file():
         return None
     where = f"output {directory}: {RESULT}"
     try:
-        values = read_json(file, f"output {directory}")
+        values = read_json(file, f"output {directory}", "it was edited or damaged")
         parsed(_Result, values, where)
     except XkdError as error:
-        raise XkdError(f"{error}; {_AGAIN}") from None
+        raise XkdError(f"{error}; {_again(directory)}") from None
     if values["digest"] != digest_of({name: value for name, value in values.items() if name != "digest"}):
-        raise XkdError(f"{where} is not what the training wrote, so it was edited or damaged; {_AGAIN}")
-    if values["weights"] != hashlib.sha256(read_bytes(directory / STUDENT, f"output {directory}")).hexdigest():
-        raise XkdError(f"output {directory}: {STUDENT} is not what the training wrote; {_AGAIN}, too")
+        raise XkdError(f"{where} is not what the training wrote, so it was edited or damaged; {_again(directory)}")
+    for field in ("recipe", "weights"):
+        _read_file(directory, values, field)
     return values
 
 
@@ -92,9 +96,37 @@ def read_metrics(directory: Path, result: Mapping[str, Any]) -> bytes:
     Raises:
         XkdError: it is gone, or was edited or damaged.
     """
-    content = read_bytes(directory / METRICS, f"output {directory}")
-    if hashlib.sha256(content).hexdigest() != result["metrics"]:
+    return _read_file(directory, result, "metrics")
+
+
+def check_student(directory: Path, result: Mapping[str, Any]) -> None:
+    """Refuse a student.pt that is not what the training wrote; arguments as for `read_metrics`.
+
+    Raises:
+        XkdError: it is gone, or another.
+    """
+    _read_file(directory, result, "weights")
+
+
+def _read_file(directory: Path, result: Mapping[str, Any], field: str) -> bytes:
+    try:
+        content = read_bytes(directory / _FILES[field], f"output {directory}")
+    except XkdError as error:
+        raise XkdError(f"{error}; {_again(directory)}") from None
+    if _sha256(content) != result[field]:
         raise XkdError(
-            f"output {directory}: {METRICS} is not what the training wrote, so it was edited or damaged; {_AGAIN}, too"
+            f"output {directory}: {_FILES[field]} is not what the training wrote, so it was edited, exchanged or "
+            f"damaged; {_again(directory)}"
         )
     return content
+
+
+def _again(directory: Path) -> str:
+    """What makes a result again: the state that is still there, or else the whole training."""
+    if (directory / STATE).is_file():
+        return f"remove {RESULT}, and `resume` makes it again"
+    return "`overwrite` trains it again"
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

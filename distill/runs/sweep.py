@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from distill.recipe.files import load_recipe
 from distill.recipe.schema import Recipe
@@ -18,7 +17,9 @@ from distill.runs import tables
 from distill.runs.directory import hold
 from distill.runs.interruption import StopRequest, TrainingInterruptedError
 from distill.runs.job import JOB, LOG, RUNNER, TrainingJob, write_jobs
-from distill.runs.layout import RECIPE, directory_name, seed_directory, students_in
+from distill.runs.layout import directory_name, seed_directory, students_in
+from distill.runs.origin import Origin
+from distill.runs.origins import Origins
 from distill.runs.outcome_file import read_result
 from distill.runs.sweep_file import SweepChanges, SweepFile
 from distill.runs.tables import Outcome, csv_text, markdown
@@ -47,17 +48,20 @@ class SweepRun:
     directory: Path
     teacher: str | None
 
-    @property
-    def result(self) -> dict[str, Any] | None:
-        """What the finished run came to."""
-        return read_result(self.directory)
+    def is_finished(self, origins: Origins, runs: Path) -> bool:
+        """Whether what `train` would give is there already; why it is not, `train` says.
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether it came to anything by this recipe: `train` refuses to go on with what another left."""
-        if self.result is None:
+        Args:
+            origins: of this call.
+            runs: where the teachers lie.
+        """
+        try:
+            result = read_result(self.directory)
+            if result is None or result["origin"]["recipe"] != self.recipe.identity():
+                return False
+            return Origin.model_validate(result["origin"]) == origins.of(self.recipe, runs)
+        except XkdError:
             return False
-        return load_recipe(str(self.directory / RECIPE)).identity() == self.recipe.identity()
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,10 @@ def _run_all(
     progress: SweepProgress,
     stop: StopRequest,
 ) -> SweepResult:
-    finished = {run.directory for run in runs if run.is_finished}
+    origins, finished = Origins(), set[Path]()
+    for run in runs:  # teachers first: whether a student is finished depends on which teacher there is
+        if _is_ready(run, runs, finished) and run.is_finished(origins, directory):
+            finished.add(run.directory)
     waiting = [run for run in runs if run.directory not in finished]
     active: list[tuple[SweepRun, subprocess.Popen[bytes]]] = []
     failed: dict[Path, str] = {}

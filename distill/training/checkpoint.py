@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from distill.runs.directory import file_digest
 from distill.training.setup import TrainingSetup
 from xkd_eval import __version__
 from xkd_eval.classifiers.checkpoint import Checkpoint, save_checkpoint
@@ -15,7 +16,7 @@ from xkd_eval.classifiers.checkpoint import Checkpoint, save_checkpoint
 _PACKAGES = ("torch", "torchvision", "accelerate", "numpy")
 
 
-def write_student(setup: TrainingSetup, metrics: Mapping[str, Any], path: Path) -> None:
+def write_student(setup: TrainingSetup, metrics: Mapping[str, Any], path: Path) -> str | None:
     """Write the student, or the moving average of its weights where there is one; in one process only.
 
     Args:
@@ -23,11 +24,14 @@ def write_student(setup: TrainingSetup, metrics: Mapping[str, Any], path: Path) 
         metrics: of the epoch.
         path: of the file.
 
+    Returns:
+        SHA-256 of the file; None in the other processes.
+
     Raises:
         XkdError: it cannot be written; a former file survives.
     """
     if not setup.accelerator.is_main_process:
-        return
+        return None
     recipe, student = setup.recipe, setup.student
     contents = Checkpoint(
         architecture=recipe.student.architecture,
@@ -42,3 +46,4 @@ def write_student(setup: TrainingSetup, metrics: Mapping[str, Any], path: Path) 
         | {package: version(package) for package in _PACKAGES},
     )
     save_checkpoint(contents, path)
+    return file_digest(path)

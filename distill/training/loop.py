@@ -48,7 +48,7 @@ class TrainingLoop:
         capture: launch each step as one CUDA graph.
 
     Raises:
-        XkdError: the state in the directory is that of another teacher.
+        XkdError: the state in the directory is of other images or another teacher, or best.pt is not the state's.
     """
 
     def __init__(
@@ -65,10 +65,12 @@ class TrainingLoop:
         self._saved_at = time.monotonic()
         self._seconds = 0.0
         if directory.state is not None:
+            directory.check_origin(setup.origin)
             self.position = restore(setup, directory.state)
-            directory.settle_best(self.position.best)
+            directory.settle_best(self.position.best_file)
             directory.write_metrics(self.position.history)
         self._step: Step = CapturedStep(setup) if capture else OrdinaryStep(setup)
+        directory.begin()
         self._tensorboard = TensorBoard(directory.path, setup.accelerator.is_main_process, self.position.epoch)
 
     def run(self) -> dict[str, Any]:
@@ -124,9 +126,9 @@ class TrainingLoop:
         position.step, position.means = 0, EpochMeans()
         if position.best is None or scores.top1 > position.best[f"{split}_top1"]:
             position.best = metrics
-            write_student(setup, metrics, self.directory.path / NEW_BEST)
+            position.best_file = write_student(setup, metrics, self.directory.path / NEW_BEST)
         self.save()
-        self.directory.settle_best(position.best)
+        self.directory.settle_best(position.best_file)
         self.directory.write_metrics(position.history)
         self._tensorboard.write(metrics)
 
@@ -169,6 +171,7 @@ class TrainingLoop:
         chosen = last if setup.val is None else best
         write_student(setup, chosen, self.directory.path / STUDENT)
         result = {
+            "origin": setup.origin.model_dump(mode="json"),
             "last": last,
             "best": best,
             "best_on": "test images" if setup.val is None else "held-out training images",
@@ -185,6 +188,7 @@ class TrainingLoop:
 
     def _load_best(self, best: dict[str, Any]) -> None:
         """The weights of the best epoch, as best.pt has them."""
+        self.directory.settle_best(self.position.best_file)
         file = self.directory.path / BEST
         selected = read_checkpoint(file, "output")
         if selected.metrics != best:

@@ -14,14 +14,13 @@ from distill.methods import Method
 from distill.methods.base import Requirement
 from distill.methods.taps import TapMethod
 from distill.recipe.schema import Student, Teacher
-from distill.runs.layout import student_of
+from distill.runs.teachers import open_teacher
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.head import find_cam_head
-from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.sources import build_architecture
-from xkd_eval.errors import CamHeadError, XkdError, renamed
+from xkd_eval.errors import CamHeadError, XkdError
 from xkd_eval.registry import nearest
 
 
@@ -77,12 +76,8 @@ def load_teacher(recipe: Teacher, runs: Path, classes: Classes, needs: frozenset
     Raises:
         XkdError: no such file, another number of classes, or no CAM in closed form although a method needs it.
     """
-    model = recipe.model if recipe.model is not None else str(student_of(str(recipe.recipe), runs))
-    overrides = _known_fields("teacher", recipe.preprocess)
-    try:
-        teacher = load_classifier(model, weights=recipe.weights, **overrides)
-    except XkdError as error:
-        raise XkdError(renamed(str(error), {"model": "teacher", "weights": "teacher_weights"})) from None
+    _known_fields("teacher", recipe.preprocess)
+    teacher = open_teacher(recipe, runs)
     if teacher.num_classes != classes.count:
         raise XkdError(
             f"teacher: {teacher.name} has {teacher.num_classes} classes and the data has {classes.count}; "

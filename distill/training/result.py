@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill.recipe.schema import Recipe
 from distill.runs.layout import STUDENT
-from distill.runs.outcome_file import read_metrics
+from distill.runs.outcome_file import check_student, read_metrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,8 @@ class TrainingResult:
         result: what result.json holds: "last" and "best", the metrics of the last and of the best epoch (name to
             number: each loss, unweighted, and fractions from 0 to 1 such as "test_top1"); "best_on", the images that
             the best is best on; "student", which of the two student.pt is; "seed", "epochs", "train_images",
-            "processes", "batch_norm_images"; and digests by which an edited file is noticed.
+            "processes", "batch_norm_images"; "origin", the recipe's values and digests of images and teacher; digests
+            by which an edited file is noticed.
 
     Example:
         >>> import distill
@@ -65,10 +66,11 @@ class TrainingResult:
         """The trained classifier, frozen, on the CPU.
 
         Raises:
-            XkdError: its checkpoint is gone or damaged.
+            XkdError: its checkpoint is gone, or is not what the training wrote.
         """
         from xkd_eval.classifiers.loading import load_classifier
 
+        check_student(self.directory, self.result)
         return load_classifier(self.path)
 
     def plot(self) -> Figure:

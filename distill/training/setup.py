@@ -19,6 +19,7 @@ from distill.methods import Method
 from distill.methods.base import Requirement
 from distill.recipe.imports import import_modules
 from distill.recipe.schema import Recipe
+from distill.runs.origin import Origin, teacher_digest
 from distill.training.networks import build_student, load_teacher, requirements, tap_paths
 from distill.training.objective import Objective, create_methods
 from distill.training.observed import FrozenTeacher, Normaliser, Observed
@@ -37,6 +38,7 @@ class TrainingSetup:
 
     Attributes:
         recipe: as resolved.
+        origin: what the training comes from.
         accelerator: devices and processes.
         objective: student and methods, as one module.
         wrapped: the same as the engine wraps it for several processes.
@@ -48,6 +50,7 @@ class TrainingSetup:
     """
 
     recipe: Recipe
+    origin: Origin
     accelerator: Accelerator
     objective: Objective
     wrapped: nn.Module
@@ -107,7 +110,8 @@ def set_up(recipe: Recipe, device: str, runs: Path) -> TrainingSetup:
     average = None if recipe.ema_decay is None else average_of(student.model, recipe.ema_decay)
     observed = Observed(student, needs, tap_paths(methods, student.model, "student"))
     objective = Objective(observed, methods, recipe.losses)
-    teacher = _teacher(recipe, runs, splits, methods, accelerator.device, layout)
+    teacher, digest = _teacher(recipe, runs, splits, methods, accelerator.device, layout)
+    origin = Origin(recipe=recipe.identity(), trained=splits.trained, tested=splits.tested, teacher=digest)
     with accelerator.main_process_first():  # The first to come decodes the images for all.
         train = training_images(recipe, splits.train, student.preprocess, accelerator.device, rank)
         val, test = (
@@ -125,7 +129,7 @@ def set_up(recipe: Recipe, device: str, runs: Path) -> TrainingSetup:
     optimiser = create_optimiser(recipe.optimiser, objective.parameters())
     wrapped, optimiser = accelerator.prepare(objective, optimiser)
     return TrainingSetup(
-        recipe, accelerator, objective, wrapped, optimiser, average, normalise, teacher, train, val, test
+        recipe, origin, accelerator, objective, wrapped, optimiser, average, normalise, teacher, train, val, test
     )
 
 
@@ -201,13 +205,15 @@ def _teacher(
     methods: Iterable[Method],
     device: torch.device,
     layout: torch.memory_format,
-) -> FrozenTeacher | None:
+) -> tuple[FrozenTeacher | None, str | None]:
+    """The teacher and its digest, if the recipe has one."""
     if recipe.teacher is None:
-        return None
+        return None, None
     methods = list(methods)
     needs: frozenset[Requirement] = requirements(methods)
     classifier = load_teacher(recipe.teacher, runs, splits.classes, needs)
     check_same_classes(splits, classifier)
+    digest = teacher_digest(classifier)  # as it was loaded: what folding makes of it is the machine's
     # It is only ever run forward, in eval mode: a seventh of its time is its batch norms.
     fold_batch_norms(classifier, random_images(classifier.preprocess, seed=0))
     classifier.to(device=device, memory_format=layout)  # type: ignore[call-overload]
@@ -215,4 +221,4 @@ def _teacher(
     if recipe.compile:
         observed.compile()
     normalise = Normaliser(classifier.preprocess, layout).to(device)
-    return FrozenTeacher(observed, normalise, "input gradients" in needs)
+    return FrozenTeacher(observed, normalise, "input gradients" in needs), digest

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from distill.training.means import EpochMeans
 from distill.training.setup import TrainingSetup
-from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reading, short
 
 # What torch's optimisers keep for each parameter.
@@ -28,6 +27,7 @@ class Position:
         step: completed ones of the next epoch.
         history: the metrics of each completed epoch.
         best: those of the best epoch.
+        best_file: SHA-256 of its checkpoint; None before the first epoch.
         means: of the losses in the epoch that is under way.
     """
 
@@ -35,18 +35,19 @@ class Position:
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Any] | None = None
+    best_file: str | None = None
     means: EpochMeans = field(default_factory=EpochMeans)
 
 
 def state_of(setup: TrainingSetup, position: Position) -> dict[str, Any]:
     """Everything that a training continues from."""
     return {
-        "recipe": setup.recipe.identity(),
-        "teacher": None if setup.teacher is None else setup.teacher.classifier.digest(),
+        "origin": setup.origin.model_dump(mode="json"),
         "epoch": position.epoch,
         "step": position.step,
         "history": position.history,
         "best": position.best,
+        "best_file": position.best_file,
         "means": position.means.state(),
         "student": setup.student.model.state_dict(),
         "methods": setup.objective.adapters.state_dict(),
@@ -66,10 +67,8 @@ def restore(setup: TrainingSetup, state: Mapping[str, Any]) -> Position:
         Where the training was.
 
     Raises:
-        XkdError: it was taught by another teacher, or is of other networks than the recipe's.
+        XkdError: it is of other networks than the recipe's, or its weights are not finite.
     """
-    if setup.teacher is not None and state["teacher"] != setup.teacher.classifier.digest():
-        raise XkdError("output: holds a run with another teacher; `overwrite` starts afresh")
     with reading("resume: the state is not one of this recipe", "`overwrite` starts afresh"):
         position = _position(setup, state)
         _load(setup.student.model, state["student"])
@@ -88,22 +87,27 @@ def _position(setup: TrainingSetup, state: Mapping[str, Any]) -> Position:
     if [row.get("epoch") for row in history] != list(range(1, epoch + 1)):
         raise ValueError(f"history: {len(history)} epochs found; expected {epoch}")
     score = "test_top1" if setup.val is None else "val_top1"
-    if not all(score in row for row in history) or (best not in history if epoch else best is not None):
+    if any(row.keys() != history[0].keys() or score not in row for row in history):
+        raise ValueError(f"history: expected {score}, and the same keys in each epoch")
+    if (best is None) != (state["best_file"] is None) or (best not in history if epoch else best is not None):
         raise ValueError("best: is not among the epochs of the history")
     sums, names = means["sums"], means["names"]
     if means["steps"] != step or (step > 0) != isinstance(sums, Tensor):
         raise ValueError(f"means: of {means['steps']} steps; expected {step}")
     if step and not (sums.shape == (len(names),) and sums.dtype == torch.float32 and bool(sums.isfinite().all())):
         raise ValueError(f"means: no {len(names)} finite numbers")
-    return Position(epoch, step, history, best, EpochMeans(means))
+    return Position(epoch, step, history, best, state["best_file"], EpochMeans(means))
 
 
 def _load(module: nn.Module, given: Mapping[str, Any]) -> None:
-    """load_state_dict, which checks names and shapes, and would cast other types of number."""
+    """load_state_dict, which checks names and shapes, and would cast other types of number or take any value."""
+    parameters = dict(module.named_parameters())
     for name, ours in module.state_dict().items():
         if isinstance(ours, Tensor) and name in given:
             _check_tensor(name, given[name], ours)
-    module.load_state_dict(given)
+            if name in parameters and not bool(given[name].isfinite().all()):
+                raise ValueError(f"{name} is not finite")
+    module.load_state_dict(dict(given))
 
 
 def _load_optimiser(setup: TrainingSetup, given: Mapping[str, Any]) -> None:

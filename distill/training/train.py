@@ -11,6 +11,7 @@ from distill.recipe.files import as_recipe
 from distill.recipe.schema import Recipe
 from distill.runs.directory import TrainingDirectory, hold
 from distill.runs.layout import directory_name
+from distill.runs.origins import Origins
 from distill.runs.outcome_file import read_result
 from distill.training.captured_step import check_capturable
 from distill.training.loop import TrainingLoop, TrainingProgress
@@ -49,7 +50,7 @@ def train(
         progress: called after every step with the images seen, the images in all, and where the training is.
 
     Returns:
-        The finished training. One that is already finished is not run again.
+        The finished training. One that is already finished is not run again, if it is of the same images and teacher.
 
     Raises:
         TrainingInterruptedError: by Ctrl-C or SIGTERM; the state is saved.
@@ -75,7 +76,9 @@ def train(
     with hold(output) if main and not finished else ExitStack():
         directory = TrainingDirectory(output, resolved, resume=resume, overwrite=overwrite, write=main)
         result = directory.result
-        if result is None:
+        if result is not None:
+            directory.check_origin(Origins().of(resolved, Path(runs)))
+        else:
             setup = set_up(resolved, device, Path(runs))
             if capture:
                 check_capturable(setup)

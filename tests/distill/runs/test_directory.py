@@ -1,18 +1,18 @@
 """What a training leaves survives a full disk, and is not taken for another's."""
 
+import hashlib
 import os
+import shutil
 import signal
 from dataclasses import replace
 
 import pytest
-import torch
 
 from distill.recipe.files import load_recipe
 from distill.runs.directory import TrainingDirectory
 from distill.runs.interruption import TrainingInterruptedError
-from distill.runs.state_file import read_state
 from distill.training.train import train
-from tests.distill.conftest import KD, assert_same_bits
+from tests.distill.conftest import KD, assert_same_bits, values_of, weights_of
 from xkd_eval.classifiers.checkpoint import read_checkpoint, save_checkpoint
 from xkd_eval.errors import XkdError
 from xkd_eval.files import LOCK
@@ -40,7 +40,7 @@ def test_another_teacher_is_refused(recipe_of, tmp_path, teacher):
     with pytest.raises(TrainingInterruptedError):
         train(recipe, tmp_path / "run", device="cpu", progress=stop)
     other = recipe_of(losses=KD, teacher={"model": str(tmp_path / "other" / "student.pt")})
-    with pytest.raises(XkdError, match="another teacher; `overwrite`"):
+    with pytest.raises(XkdError, match=r"another teacher; give the `teacher` that it had, .*`overwrite`"):
         train(other, tmp_path / "run", device="cpu", resume=True)
 
 
@@ -85,43 +85,134 @@ def test_a_finished_run_without_its_student_makes_it_again(recipe_of, tmp_path):
     assert_same_bits(read_checkpoint(tmp_path / "student.pt").state_dict, former)
 
 
-STATES = {
-    "epoch": ("x", "epoch: 'x' found; input should be a valid integer"),
-    "version": (9, "version: 9 found"),
-    "step": (10**6, "a training of this recipe is never there"),
-    "history": ([], "history: 0 epochs found; expected 1"),
-    "best": ({"epoch": 1.0}, "best: is not among the epochs"),
-    "means": ({"names": ["ce"], "steps": 3, "sums": None}, "means: of 3 steps; expected 0"),
-    "student": ({}, "Error"),
-    "optimiser": ({"param_groups": [], "state": {}}, "optimiser: of other parameters"),
-    "recipe": ({"epochs": 1}, "another recipe; these differ"),
-}
-
-
-@pytest.mark.parametrize("field", STATES)
-def test_a_state_of_another_kind_is_one_line(recipe_of, tmp_path, field):
-    """Of a finished training without its result: it stands at the end of its only epoch."""
-    train(recipe_of(epochs=1), tmp_path, device="cpu")
-    (tmp_path / "result.json").unlink()
-    value, message = STATES[field]
-    torch.save(read_state(tmp_path / "last.pt") | {field: value}, tmp_path / "last.pt")
-    with pytest.raises(XkdError, match=rf"{message}.*`overwrite`") as caught:
-        train(recipe_of(epochs=1), tmp_path, device="cpu", resume=True)
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
-
-
-def test_a_checkpoint_becomes_the_best_when_the_state_says_so(recipe_of, tmp_path):
+def test_a_checkpoint_becomes_the_best_when_the_state_says_so(recipe_of, copied):
     """A kill between the two writes must not leave one epoch's numbers and another's weights."""
+    path = copied("result.json")
+    directory = TrainingDirectory(path, recipe_of(epochs=1), resume=True, overwrite=False, write=True)
+    former = (path / "best.pt").read_bytes()
+    save_checkpoint(replace(read_checkpoint(path / "best.pt"), metrics={"epoch": 9}), path / "best.new.pt")
+    new = (path / "best.new.pt").read_bytes()
+    directory.settle_best(hashlib.sha256(former).hexdigest())
+    assert (path / "best.pt").read_bytes() == former and not (path / "best.new.pt").exists()
+    (path / "best.new.pt").write_bytes(new)
+    directory.settle_best(hashlib.sha256(new).hexdigest())
+    assert (path / "best.pt").read_bytes() == new and not (path / "best.new.pt").exists()
+
+
+def negated(path):
+    """The same metrics beside other weights."""
+    checkpoint = read_checkpoint(path)
+    weights = {**checkpoint.state_dict, "linear.weight": -checkpoint.state_dict["linear.weight"]}
+    save_checkpoint(replace(checkpoint, state_dict=weights), path)
+
+
+@pytest.mark.parametrize(("edit", "message"), [(negated, "is not the best epoch's"), (os.unlink, "is gone")])
+def test_another_best_checkpoint_than_the_states_is_refused_before_training(copied, cifar10, edit, message):
+    directory = copied("result.json")
+    former = (directory / "best.pt").read_bytes()
+    edit(directory / "best.pt")
+    with pytest.raises(XkdError, match=rf"output .*best.pt {message}.*; restore it, or `overwrite` starts afresh"):
+        train(values_of(cifar10, epochs=1), directory, device="cpu", resume=True)
+    (directory / "best.pt").write_bytes(former)
+    train(values_of(cifar10, epochs=1), directory, device="cpu", resume=True)
+
+
+@pytest.mark.parametrize("file", ["recipe.yaml", "metrics.csv", "student.pt"])
+@pytest.mark.parametrize("kept", [True, False], ids=["with last.pt", "without"])
+def test_a_file_of_a_finished_run_that_is_gone_is_made_again_as_the_message_says(copied, cifar10, file, kept):
+    directory = copied(*([] if kept else ["last.pt"]))
+    expected = weights_of(directory)
+    (directory / file).unlink()
+    if file == "student.pt" and kept:
+        train(values_of(cifar10, epochs=1), directory, device="cpu", resume=True)
+    else:
+        advice = "remove result.json, and `resume` makes it again" if kept else "`overwrite`"
+        with pytest.raises(XkdError, match=rf"output .*; .*{advice}"):
+            _ = train(values_of(cifar10, epochs=1), directory, device="cpu").metrics
+        if kept:
+            (directory / "result.json").unlink()
+        train(values_of(cifar10, epochs=1), directory, device="cpu", resume=kept, overwrite=not kept)
+    assert train(values_of(cifar10, epochs=1), directory, device="cpu").metrics.shape[0] == 1
+    assert_same_bits(weights_of(directory), expected)
+
+
+def test_an_edited_recipe_is_not_taken_for_the_one_that_was_trained(copied, cifar10):
+    directory = copied()
+    text = (directory / "recipe.yaml").read_text()
+    (directory / "recipe.yaml").write_text(text.replace("epochs: 1", "epochs: 2"))
+    for epochs in (1, 2):
+        with pytest.raises(XkdError, match=r"recipe.yaml is not what the training wrote, .*; remove result.json, and"):
+            train(values_of(cifar10, epochs=epochs), directory, device="cpu")
+    (directory / "result.json").unlink()
+    train(values_of(cifar10, epochs=1), directory, device="cpu", resume=True)
+    assert (directory / "recipe.yaml").read_text() == text
+
+
+def test_another_student_is_not_handed_out(copied, cifar10):
+    result = train(values_of(cifar10, epochs=1), copied(), device="cpu")
+    negated(result.path)
+    with pytest.raises(XkdError, match=r"student.pt is not what the training wrote, .*; remove result.json, and"):
+        result.student()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["best.pt", "student.pt"], "holds student.pt, and no last.pt"),
+        (["recipe.yaml", "metrics.csv", "best.pt"], "holds best.pt, and no last.pt"),
+        (["result.json"], "holds result.json, and no last.pt"),
+        (["metrics.csv"], "holds metrics.csv, and no last.pt"),
+        (["best.new.pt"], "holds best.new.pt, and no last.pt"),
+        (["notes.txt"], "holds files that are no run of this tool; choose an empty directory"),
+    ],
+)
+def test_files_that_are_not_this_trainings_are_left(finished, tmp_path, cifar10, files, message):
+    for name in files:
+        source = finished / name
+        (tmp_path / name).write_bytes(source.read_bytes() if source.is_file() else b"mine")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for resume in (False, True):
+        with pytest.raises(XkdError, match=f"output .*{message}"):
+            train(values_of(cifar10, epochs=1, seed=9), tmp_path, device="cpu", resume=resume)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != LOCK} == before
+
+
+@pytest.mark.parametrize(
+    "content", ["# my own\nrecipe: {}\n", "# kept\n{}", "recipe: [", "3"], ids=["empty", "comment", "cut", "number"]
+)
+def test_a_recipe_of_the_users_is_not_replaced(finished, tmp_path, cifar10, content):
+    content = content.replace("# kept\n{}", "# kept\n" + (finished / "recipe.yaml").read_text())
+    (tmp_path / "recipe.yaml").write_text(content)
+    with pytest.raises(XkdError, match=r"output .*: holds recipe.yaml, and no last.pt .*, or `overwrite`"):
+        train(values_of(cifar10, epochs=1), tmp_path, device="cpu")
+    assert (tmp_path / "recipe.yaml").read_text() == content
+
+
+def test_what_was_refused_leaves_nothing_in_the_way(recipe_of, tmp_path):
+    with pytest.raises(XkdError, match="expected at least one batch of 400"):
+        train(recipe_of(batch_size=400), tmp_path, device="cpu")
     train(recipe_of(epochs=1), tmp_path, device="cpu")
-    directory = TrainingDirectory(tmp_path, recipe_of(epochs=1), resume=True, overwrite=False, write=True)
-    best = read_checkpoint(tmp_path / "best.pt")
-    former = (tmp_path / "best.pt").read_bytes()
-    save_checkpoint(replace(best, metrics={"epoch": 9}), tmp_path / "best.new.pt")
-    directory.settle_best(best.metrics)
-    assert (tmp_path / "best.pt").read_bytes() == former and not (tmp_path / "best.new.pt").exists()
-    save_checkpoint(replace(best, metrics={"epoch": 9}), tmp_path / "best.new.pt")
-    directory.settle_best({"epoch": 9})
-    assert read_checkpoint(tmp_path / "best.pt").metrics == {"epoch": 9}
+
+
+def test_killed_before_its_first_state_a_run_goes_on(finished, tmp_path, cifar10):
+    shutil.copy(finished / "recipe.yaml", tmp_path)
+    shutil.copy(finished / "best.pt", tmp_path / "best.new.pt")
+    train(values_of(cifar10, epochs=1), tmp_path, device="cpu")
+    assert_same_bits(weights_of(tmp_path), weights_of(finished))
+
+
+@pytest.mark.parametrize("name", ["student.pt", "last.pt", "result.json", "recipe.yaml"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_where_a_file_has_to_go_is_named_before_training(tmp_path, cifar10, name, overwrite):
+    (tmp_path / name).mkdir()
+    with pytest.raises(XkdError, match=f"output .*: {name} is no file, .*; remove it, or choose another directory"):
+        train(values_of(cifar10), tmp_path, device="cpu", overwrite=overwrite, progress=lambda *where: 1 / 0)
+
+
+def test_a_directory_may_be_called_like_a_variant(tmp_path, cifar10):
+    directory = tmp_path / "a.yaml:b"
+    first = train(values_of(cifar10, epochs=1), directory, device="cpu")
+    assert train(values_of(cifar10, epochs=1), directory, device="cpu") == first
 
 
 def test_what_a_killed_process_left_half_written_is_removed(recipe_of, tmp_path):

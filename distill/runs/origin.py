@@ -1,0 +1,89 @@
+"""What a training comes from, by which its state and its result are known again: recipe, images, teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from distill.data.identity import ImagesIdentity
+from distill.recipe.schema import Recipe, Strict
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.digests import digest_of
+from xkd_eval.errors import XkdError
+
+_MOST_NAMED = 5
+_REMEDY = "choose another directory, or `overwrite`"
+
+
+class Origin(Strict):
+    """What a training comes from. Where it is equal, so is what comes of it, up to the machine's rounding.
+
+    Attributes:
+        recipe: see `Recipe.identity`.
+        trained, tested: the images that it is trained on, held-out ones included, and those that it is tested on.
+        teacher: of `teacher_digest`; None without one.
+    """
+
+    recipe: dict[str, JsonValue]
+    trained: ImagesIdentity
+    tested: ImagesIdentity
+    teacher: str | None
+
+
+def teacher_digest(teacher: Classifier) -> str:
+    """By what a teacher is known again: its weights as they were loaded, and its input convention."""
+    return digest_of([teacher.digest(), teacher.preprocess.to_dict()])
+
+
+def check_recipe(recipe: Recipe, theirs: Origin, directory: Path) -> None:
+    """Refuse to go on with, or to take for this training, what another recipe left.
+
+    Raises:
+        XkdError: names the keys that differ.
+    """
+    differing = _differing(recipe.identity(), theirs.recipe)
+    if differing:
+        raise XkdError(
+            f"output {directory}: holds a run of another recipe; these differ: {', '.join(differing[:_MOST_NAMED])}; "
+            f"{_REMEDY}"
+        )
+
+
+def check_origin(ours: Origin, theirs: Origin, directory: Path) -> None:
+    """Refuse to go on with, or to take for this training, what was made of other images or by another teacher.
+
+    Args:
+        ours: of the training that is asked for; of the same recipe.
+        theirs: of the one in `directory`.
+        directory: for the message.
+
+    Raises:
+        XkdError: says which differ.
+    """
+    for what, mine, other in (
+        ("training", ours.trained, theirs.trained),
+        ("test", ours.tested, theirs.tested),
+    ):
+        if mine != other:
+            in_what = "names, labels or sizes" if mine.listing != other.listing else "content, under the same names"
+            raise XkdError(
+                f"output {directory}: holds a run on other {what} images, which differ in {in_what}; give the `data` "
+                f"that it was on, {_REMEDY}"
+            )
+    if ours.teacher != theirs.teacher:
+        raise XkdError(
+            f"output {directory}: holds a run with another teacher; give the `teacher` that it had, {_REMEDY}"
+        )
+
+
+def _differing(ours: Any, theirs: Any, place: str = "") -> list[str]:
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        keys = dict.fromkeys([*ours, *theirs])
+        return [
+            difference
+            for key in keys
+            for difference in _differing(ours.get(key), theirs.get(key), f"{place}.{key}" if place else key)
+        ]
+    return [] if ours == theirs else [place]

@@ -1,0 +1,52 @@
+"""What trainings would come from now: data and teachers opened, as their recipes name them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from distill.data.identity import ImagesIdentity
+from distill.data.splits import open_splits
+from distill.recipe.imports import import_modules
+from distill.recipe.schema import Recipe, Teacher
+from distill.runs.origin import Origin, teacher_digest
+from distill.runs.teachers import open_teacher
+from xkd_eval.digests import digest_of
+
+
+class Origins:
+    """The origins of many trainings; each data set and each teacher is opened once.
+
+    For a call and not for longer: what lies at a path may become another.
+    """
+
+    def __init__(self) -> None:
+        self._images: dict[str, tuple[ImagesIdentity, ImagesIdentity]] = {}
+        self._teachers: dict[tuple[str, Path], str] = {}
+
+    def of(self, recipe: Recipe, runs: Path) -> Origin:
+        """What a recipe's training would come from now.
+
+        Args:
+            recipe: as resolved.
+            runs: where the teacher's run is looked for.
+
+        Raises:
+            XkdError: data or teacher cannot be opened.
+        """
+        import_modules(recipe)
+        data = digest_of(recipe.data.model_dump(mode="json"))
+        if data not in self._images:
+            splits = open_splits(recipe)
+            self._images[data] = (splits.trained, splits.tested)
+        trained, tested = self._images[data]
+        return Origin(
+            recipe=recipe.identity(), trained=trained, tested=tested, teacher=self._teacher(recipe.teacher, runs)
+        )
+
+    def _teacher(self, teacher: Teacher | None, runs: Path) -> str | None:
+        if teacher is None:
+            return None
+        key = (digest_of(teacher.model_dump(mode="json")), runs)
+        if key not in self._teachers:
+            self._teachers[key] = teacher_digest(open_teacher(teacher, runs))
+        return self._teachers[key]
