@@ -67,7 +67,7 @@ class TrainingLoop:
         self._steps_between_checks = 1 if setup.accelerator.device.type == "cpu" else _STEPS_BETWEEN_CHECKS
         self._answers: defaultdict[HeldOutImages, dict[int, Tensor]] = defaultdict(dict)
         self._saved_at = time.monotonic()
-        self._seconds = 0.0
+        self._began = 0.0
         if directory.state is not None:
             directory.check_origin(setup.origin)
             self.position = restore(setup, directory.state)
@@ -96,7 +96,7 @@ class TrainingLoop:
         """The rest of the epoch at whose start, or within which, the run stands."""
         setup, position = self.setup, self.position
         setup.wrapped.train()
-        start = time.monotonic()
+        self._began = time.monotonic() - position.seconds
         weights = setup.objective.weights(position.epoch + 1)
         with self._draws():  # what a loader draws for its workers
             inputs = self._step.inputs(position.epoch, position.step)
@@ -107,7 +107,7 @@ class TrainingLoop:
             position.step += 1
             self._report()
             self._check(stop)
-        self._seconds = time.monotonic() - start
+        position.seconds = time.monotonic() - self._began
 
     def close_epoch(self) -> None:
         """Evaluate, keep the best, save."""
@@ -124,10 +124,10 @@ class TrainingLoop:
             "learning_rate": learning_rate,
             **position.means.named(means),
             **{f"{split}_{name}": value for name, value in scores.to_dict().items() if name != "n_images"},
-            "seconds": self._seconds,
+            "seconds": position.seconds,
         }
         position.history.append(metrics)
-        position.step, position.means = 0, EpochMeans()
+        position.step, position.seconds, position.means = 0, 0.0, EpochMeans()
         if position.best is None or scores.top1 > position.best[f"{split}_top1"]:
             position.best = metrics
             position.best_file = write_student(setup, metrics, self.directory.path / NEW_BEST)
@@ -237,6 +237,7 @@ class TrainingLoop:
         wishes = torch.tensor([float(stop.made), float(late)], device=setup.accelerator.device)
         asked, late = (wish > 0 for wish in setup.accelerator.reduce(wishes, reduction="sum").tolist())
         if asked or late:
+            position.seconds = time.monotonic() - self._began
             self.save()
         if asked:
             raise TrainingInterruptedError(

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -185,6 +186,20 @@ def test_interrupted_within_an_epoch_it_continues_to_the_same_bits(recipe_of, tm
     for row in (continued["last"], whole["last"]):
         row.pop("seconds")
     assert continued["last"] == whole["last"]
+
+
+def test_the_seconds_of_a_continued_epoch_are_those_of_all_its_steps(recipe_of, tmp_path):
+    recipe, pause = recipe_of(epochs=1), 0.2
+
+    def wait(done, total, where):
+        time.sleep(pause)
+        if done == 5 * 32:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(TrainingInterruptedError):
+        train(recipe, tmp_path, device="cpu", progress=wait)
+    row = train(recipe, tmp_path, device="cpu", resume=True).result["last"]
+    assert row["seconds"] > 5 * pause
 
 
 def test_killed_it_continues_to_the_same_bits(recipe_file, tmp_path):
