@@ -24,6 +24,7 @@ _LARGEST_PADDING = 1024
 _MOST_WORKERS = 1024
 # Beyond it float32 makes nothing, or no number, of a product with what networks compute.
 _LEAST_FACTOR, _LARGEST_FACTOR = 1e-6, 1e30
+_MOST_EPOCHS_OF_GROWTH = 1000  # a longer warm-up or ramp never gets anywhere
 _LEAST_SHARE = 0.01  # of a photo's area, below which crops of few pixels are replaced by others in silence
 
 Count = Annotated[int, Field(gt=0, le=_LARGEST_COUNT)]
@@ -103,7 +104,7 @@ class WeightedMethod(BaseModel):
 
     method: str
     weight: _Factor = 1.0
-    ramp_epochs: CountOrZero = 0
+    ramp_epochs: Annotated[int, Field(ge=0, le=_MOST_EPOCHS_OF_GROWTH)] = 0
 
     @property
     def options(self) -> dict[str, Any]:
@@ -185,7 +186,7 @@ class AdamW(Strict):
 class _Schedule(Strict):
     """What schedules with a linear warm-up read, in epochs."""
 
-    warmup_epochs: float = Field(default=0.0, ge=0)
+    warmup_epochs: float = Field(default=0.0, ge=0, le=_MOST_EPOCHS_OF_GROWTH)
 
 
 class Constant(_Schedule):

@@ -156,6 +156,8 @@ def test_files_of_another_kind_are_named(tmp_path, monkeypatch, content):
         ("optimiser.learning_rate=true", "optimiser.learning_rate: True found; input should be a valid number"),
         ("losses.ce.weight=-1", "losses.0.weight: -1 found"),
         ("losses.ce.weight=1e-308", "losses.0.weight: 1e-308 found; .*greater than or equal to 0.000001"),
+        ("losses.ce.ramp_epochs=2000000000", "losses.0.ramp_epochs: 2000000000 found"),
+        ("schedule={name: cosine, warmup_epochs: 1e300}", r"schedule.warmup_epochs: 1e\+300 found"),
         ("clip_norm=1e-300", "clip_norm: 1e-300 found"),
         ("optimiser.learning_rate=1e300", r"optimiser.learning_rate: 1e\+300 found"),
         ("optimiser.weight_decay=1e300", r"optimiser.weight_decay: 1e\+300 found"),
