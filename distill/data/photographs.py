@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from distill.data.augmentation import derive_seed, plan_epoch
 from distill.data.batches import LabelledBatch, ProcessRank
+from distill.data.draws import OwnDraws
 from distill.data.splits import Labelled
 from distill.recipe.schema import Recipe, WorkerData
 from xkd_eval.classifiers.preprocess import Preprocess
@@ -56,10 +57,12 @@ class TrainingPhotographs:
     def batches(self, epoch: int, first_step: int) -> Iterator[LabelledBatch]:
         """See TrainingImages."""
         self._order.epoch, self._order.first_step = epoch, first_step
-        for loaded in self._loader:
-            if isinstance(loaded, str):
-                raise XkdError(f"data: an image cannot be read; mend or remove it: {loaded}")
-            yield LabelledBatch(*(values.to(self._device, non_blocking=True) for values in loaded))
+        return map(self._on_device, iter(self._loader))
+
+    def _on_device(self, loaded: Sequence[Tensor] | str) -> LabelledBatch:
+        if isinstance(loaded, str):
+            raise XkdError(f"data: an image cannot be read; mend or remove it: {loaded}")
+        return LabelledBatch(*(values.to(self._device, non_blocking=True) for values in loaded))
 
 
 class HeldOutPhotographs:
@@ -131,9 +134,8 @@ class _Crops(Dataset[Any]):
             image = load_sample(self._labelled.dataset, position).image
         except XkdError as error:  # as a value: a worker would send its traceback
             return str(error)
-        # The transforms draw from torch's global generator, which may be the training loop's.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self._seed, epoch, position))
+        # The transforms would draw from torch's own generator.
+        with OwnDraws(derive_seed(self._seed, epoch, position)):
             return self._augment(image), self._labelled.labels[position], position
 
 

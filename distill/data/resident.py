@@ -12,6 +12,7 @@ from distill.data.cache import decoded
 from distill.data.splits import Labelled
 from distill.recipe.schema import DeviceData, Recipe
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.errors import XkdError
 
 
 class _Resident:
@@ -45,6 +46,12 @@ class ResidentTraining(_Resident):
         recipe: Recipe,
         data: DeviceData,
     ) -> None:
+        if data.padding >= min(preprocess.size):
+            height, width = preprocess.size
+            raise XkdError(
+                f"data.padding: {data.padding} pixels around images of {height}x{width} found; expected fewer than "
+                "their side, so that each crop shows some of its image"
+            )
         super().__init__(labelled, preprocess, device, rank)
         self._recipe = recipe
         self._data = data

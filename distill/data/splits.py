@@ -85,6 +85,8 @@ def open_splits(recipe: Recipe) -> Splits:
     # Files that are all of one size under the same names have the digest of others like them.
     if test.digest() == whole.digest() and test.content_hash(0) == whole.content_hash(0):
         raise XkdError(f"data: {data.path!r} holds one part only; expected training images and test images")
+    if data.images is not None and data.images > len(whole.ids):
+        raise XkdError(f"data.images: {data.images} found, and {whole.name} has {len(whole.ids)} to train on; lower it")
     train = whole if data.images is None else limit(whole, data.images)
     splits = _hold_out(Labelled(train, _indices(train, classes)), data.val_split, recipe.seed)
     if len(splits[0].labels) < recipe.batch_size:

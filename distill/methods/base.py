@@ -168,7 +168,8 @@ class Method(nn.Module, ABC):
             indices: (B,) int64, each image's place in the training set; where the method requires "indices".
 
         Returns:
-            Name to scalar. Each name begins with the method's, which alone is the name where there is one loss.
+            Name to scalar. Each name begins with the method's, which alone is the name where there is one loss; a
+            training refuses others.
 
         Raises:
             XkdError: no `setup` where the method needs one; no teacher, or other classes or images than its own; labels

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from distill.recipe.parse import parse_recipe
 from distill.recipe.schema import Recipe, Strict
@@ -107,7 +110,8 @@ def as_recipe(given: Recipe | str | Path | Mapping[str, Any], overrides: Sequenc
     """A recipe in whatever way it is given.
 
     Args:
-        given: a Recipe, the name or path that `load_recipe` takes, or nested plain values as YAML has them.
+        given: a Recipe, checked again, as copies of one need not have been; the name or path that `load_recipe` takes;
+            or nested plain values as YAML has them. numpy's numbers stand for Python's.
         overrides: as for `load_recipe`.
 
     Raises:
@@ -115,14 +119,32 @@ def as_recipe(given: Recipe | str | Path | Mapping[str, Any], overrides: Sequenc
     """
     if isinstance(given, str | Path):
         return load_recipe(str(given), overrides)
-    if isinstance(given, Recipe):
-        return given if not overrides else parse_recipe(_overridden(given.model_dump(mode="json"), overrides))
-    return parse_recipe(_overridden(given, overrides))
+    try:
+        values = _plain(given)
+    except RecursionError:
+        raise XkdError("recipe: nested too deeply; expected plain values") from None
+    return parse_recipe(_overridden(values, overrides))
 
 
 def recipe_text(recipe: Recipe) -> str:
     """A file of one recipe as it was resolved, which `train` takes again."""
     return yaml_text({"recipe": recipe.model_dump(mode="json", exclude_none=True)})
+
+
+def _plain(given: Any) -> Any:
+    """Nested models, mappings, sequences and numbers as YAML has them; other values as they are.
+
+    Not by pydantic, whose copies may hold what it then leaves out.
+    """
+    if isinstance(given, BaseModel):
+        given = {**vars(given), **(given.model_extra or {})}
+    if isinstance(given, Mapping):
+        return {key: _plain(value) for key, value in given.items()}
+    if isinstance(given, list | tuple):
+        return [_plain(value) for value in given]
+    if isinstance(given, Real) and not isinstance(given, bool):
+        return int(given) if isinstance(given, Integral) else float(given)
+    return given
 
 
 def _overridden(values: Mapping[str, Any], overrides: Sequence[str]) -> Mapping[str, Any]:

@@ -22,11 +22,17 @@ from xkd_eval.registry import nearest
 _LARGEST_COUNT = 2**31 - 1
 _LARGEST_PADDING = 1024
 _MOST_WORKERS = 1024
+# Beyond it float32 makes nothing, or no number, of a product with what networks compute.
+_LEAST_FACTOR, _LARGEST_FACTOR = 1e-6, 1e30
+_MOST_EPOCHS_OF_GROWTH = 1000  # a longer warm-up or ramp never gets anywhere
+_LEAST_SHARE = 0.01  # of a photo's area, below which crops of few pixels are replaced by others in silence
 
 Count = Annotated[int, Field(gt=0, le=_LARGEST_COUNT)]
 CountOrZero = Annotated[int, Field(ge=0, le=_LARGEST_COUNT)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-_Share = Annotated[float, Field(gt=0, le=1)]
+_Factor = Annotated[float, Field(ge=_LEAST_FACTOR, le=_LARGEST_FACTOR)]
+_Rate = Annotated[float, Field(ge=1e-8, le=_LARGEST_FACTOR)]
+_Share = Annotated[float, Field(ge=_LEAST_SHARE, le=1)]
 _Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -89,7 +95,7 @@ class WeightedMethod(BaseModel):
 
     Attributes:
         method: a name that `xkd-distill recipes --methods` lists, or "py:package.module:Class".
-        weight: what the sum of the method's losses is multiplied by, above 0.
+        weight: what the sum of the method's losses is multiplied by.
         ramp_epochs: the weight grows in proportion to the epoch until this one.
     """
 
@@ -97,8 +103,8 @@ class WeightedMethod(BaseModel):
     __pydantic_extra__: dict[str, JsonValue]
 
     method: str
-    weight: float = Field(default=1.0, gt=0)
-    ramp_epochs: CountOrZero = 0
+    weight: _Factor = 1.0
+    ramp_epochs: Annotated[int, Field(ge=0, le=_MOST_EPOCHS_OF_GROWTH)] = 0
 
     @property
     def options(self) -> dict[str, Any]:
@@ -156,10 +162,10 @@ class Sgd(Strict):
     """Stochastic gradient descent with momentum."""
 
     name: Literal["sgd"]
-    learning_rate: float = Field(gt=0)
+    learning_rate: _Rate
     momentum: _Decay = 0.9
     nesterov: bool = False
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _momentum_to_look_ahead_by(self) -> Sgd:
@@ -172,15 +178,15 @@ class AdamW(Strict):
     """Adam with decoupled weight decay (Loshchilov & Hutter, ICLR 2019)."""
 
     name: Literal["adamw"]
-    learning_rate: float = Field(gt=0)
+    learning_rate: _Rate
     betas: Annotated[tuple[_Decay, _Decay], Field(strict=False)] = (0.9, 0.999)
-    weight_decay: float = Field(default=0.01, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0, le=1)
 
 
 class _Schedule(Strict):
     """What schedules with a linear warm-up read, in epochs."""
 
-    warmup_epochs: float = Field(default=0.0, ge=0)
+    warmup_epochs: float = Field(default=0.0, ge=0, le=_MOST_EPOCHS_OF_GROWTH)
 
 
 class Constant(_Schedule):
@@ -194,7 +200,7 @@ class MultiStep(_Schedule):
 
     name: Literal["multistep"]
     milestones: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False)]
-    factor: float = Field(default=0.1, gt=0)
+    factor: float = Field(default=0.1, gt=0, le=1)
 
 
 class Cosine(_Schedule):
@@ -258,7 +264,7 @@ class Recipe(Strict):
     optimiser: Optimiser
     schedule: Schedule
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
-    clip_norm: float | None = Field(default=None, gt=0)
+    clip_norm: _Factor | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = True
     compile: bool = False

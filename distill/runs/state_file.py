@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from distill.recipe.schema import CountOrZero, Strict
@@ -40,6 +41,7 @@ class _State(Strict):
     origin: Origin
     epoch: CountOrZero
     step: CountOrZero
+    seconds: Annotated[float, Field(ge=0)]
     history: list[EpochMetrics]
     best: EpochMetrics | None
     best_file: str | None

@@ -29,7 +29,9 @@ def open_teacher(teacher: Teacher, runs: Path) -> Classifier:
     try:
         return load_classifier(model, weights=teacher.weights, **overrides)
     except XkdError as error:
-        raise XkdError(renamed(str(error), {"model": "teacher", "weights": "teacher_weights"})) from None
+        raise XkdError(
+            renamed(str(error), {"model": "teacher", "size": "teacher", "weights": "teacher_weights"})
+        ) from None
 
 
 def student_of(recipe: str, runs: Path) -> Path:

@@ -12,6 +12,7 @@ from distill.data.batches import LabelledBatch, ProcessRank
 from distill.data.photographs import HeldOutPhotographs
 from distill.data.splits import Labelled
 from distill.students.scores import Scores, score
+from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.datasets import ImageDataset, open_dataset, resolve_labels
@@ -24,6 +25,7 @@ from xkd_eval.errors import XkdError
 _AT_ONCE = 250
 
 
+@plain_torch()
 def measure(
     model: str,
     data: str,

@@ -135,6 +135,7 @@ def check_capturable(setup: TrainingSetup) -> None:
         (recipe.ema_decay is not None, f"ema_decay is {recipe.ema_decay}, an average that waits for the GPU"),
         (recipe.compile, "compile is true; expected one of the two"),
         (not isinstance(recipe.optimiser, Sgd), f"optimiser.name is {recipe.optimiser.name!r}; expected 'sgd'"),
+        (setup.draws and not methods, "the student draws at random"),
         (bool(methods), f"the method {', '.join(methods)} draws at random, or does other operations on other values"),
     ]
     for found, what in obstacles:

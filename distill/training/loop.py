@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, NoReturn
 
 import torch
@@ -13,6 +16,7 @@ from torch import Tensor
 
 from distill.data.augmentation import derive_seed
 from distill.data.batches import HeldOutImages, LabelledBatch
+from distill.data.draws import OwnDraws
 from distill.runs.directory import TrainingDirectory
 from distill.runs.interruption import StopRequest, TrainingInterruptedError
 from distill.runs.layout import BEST, NEW_BEST, STATE, STUDENT
@@ -61,9 +65,9 @@ class TrainingLoop:
         self._progress = progress
         self._steps_per_epoch = setup.train.n_images // setup.recipe.batch_size
         self._steps_between_checks = 1 if setup.accelerator.device.type == "cpu" else _STEPS_BETWEEN_CHECKS
-        self._answers: dict[int, Tensor] = {}
+        self._answers: defaultdict[HeldOutImages, dict[int, Tensor]] = defaultdict(dict)
         self._saved_at = time.monotonic()
-        self._seconds = 0.0
+        self._began = 0.0
         if directory.state is not None:
             directory.check_origin(setup.origin)
             self.position = restore(setup, directory.state)
@@ -91,19 +95,20 @@ class TrainingLoop:
 
     def train_epoch(self, stop: StopRequest) -> None:
         """The rest of the epoch at whose start, or within which, the run stands."""
-        setup, recipe, position = self.setup, self.recipe, self.position
+        setup, position = self.setup, self.position
         setup.wrapped.train()
-        start = time.monotonic()
+        self._began = time.monotonic() - position.seconds
         weights = setup.objective.weights(position.epoch + 1)
-        for given in self._step.inputs(position.epoch, position.step):
-            # Whatever else draws at random starts afresh with every step, so that a run may be continued at any.
-            torch.manual_seed(derive_seed(recipe.seed, position.epoch, position.step, setup.accelerator.process_index))
-            values = self._step(given, self._learning_rate(position.step), weights)
+        with self._draws():  # what a loader draws for its workers
+            inputs = self._step.inputs(position.epoch, position.step)
+        for given in inputs:
+            with self._draws() if setup.draws else nullcontext():
+                values = self._step(given, self._learning_rate(position.step), weights)
             position.means.add(values, position.step)
             position.step += 1
             self._report()
             self._check(stop)
-        self._seconds = time.monotonic() - start
+        position.seconds = time.monotonic() - self._began
 
     def close_epoch(self) -> None:
         """Evaluate, keep the best, save."""
@@ -120,10 +125,10 @@ class TrainingLoop:
             "learning_rate": learning_rate,
             **position.means.named(means),
             **{f"{split}_{name}": value for name, value in scores.to_dict().items() if name != "n_images"},
-            "seconds": self._seconds,
+            "seconds": position.seconds,
         }
         position.history.append(metrics)
-        position.step, position.means = 0, EpochMeans()
+        position.step, position.seconds, position.means = 0, 0.0, EpochMeans()
         if position.best is None or scores.top1 > position.best[f"{split}_top1"]:
             position.best = metrics
             position.best_file = write_student(setup, metrics, self.directory.path / NEW_BEST)
@@ -144,7 +149,7 @@ class TrainingLoop:
             scores = score(
                 lambda pixels: network(setup.normalise(pixels)),
                 images.batches(max(self.recipe.batch_size, _LEAST_EVALUATED_AT_ONCE)),
-                None if setup.teacher is None else self._teacher_answers,
+                None if setup.teacher is None else partial(self._teacher_answers, images),
                 setup.accelerator.gather,
             )
         for name, value in scores.to_dict().items():
@@ -204,6 +209,11 @@ class TrainingLoop:
         done = self.position.epoch * per_epoch + step
         return recipe.optimiser.learning_rate * factor(recipe.schedule, done, recipe.epochs * per_epoch, per_epoch)
 
+    def _draws(self) -> AbstractContextManager[Any]:
+        """Whatever draws at random starts afresh with every step, so that a run may be continued at any."""
+        position, process = self.position, self.setup.accelerator.process_index
+        return OwnDraws(derive_seed(self.recipe.seed, position.epoch, position.step, process))
+
     def _report(self) -> None:
         position, size = self.position, self.recipe.batch_size
         done = (position.epoch * self._steps_per_epoch + position.step) * size
@@ -228,6 +238,7 @@ class TrainingLoop:
         wishes = torch.tensor([float(stop.made), float(late)], device=setup.accelerator.device)
         asked, late = (wish > 0 for wish in setup.accelerator.reduce(wishes, reduction="sum").tolist())
         if asked or late:
+            position.seconds = time.monotonic() - self._began
             self.save()
         if asked:
             raise TrainingInterruptedError(
@@ -243,6 +254,8 @@ class TrainingLoop:
         flags = accelerator.gather(torch.tensor([bad is not None], device=accelerator.device))
         if bad is not None:
             step, name = bad
+            if self.setup.teacher is not None:
+                self.setup.teacher.check_finite()
             self._refuse(f"the loss {name} is not finite in step {step + 1} of epoch {position.epoch + 1}")
         if bool(flags.any()):
             raise XkdError("training: another process stopped on a loss that is not finite")
@@ -275,10 +288,10 @@ class TrainingLoop:
                 buffer.copy_(broadcast(buffer.clone()))
 
     @torch.inference_mode()
-    def _teacher_answers(self, batch: LabelledBatch) -> Tensor:
-        """(B,) classes that the teacher predicts; each batch is asked for once."""
+    def _teacher_answers(self, images: HeldOutImages, batch: LabelledBatch) -> Tensor:
+        """(B,) classes that the teacher predicts; each batch of a split, whose indices say which, is asked for once."""
         assert self.setup.teacher is not None
-        key = int(batch.indices[0])
-        if key not in self._answers:
-            self._answers[key] = self.setup.teacher.classes(batch.pixels)
-        return self._answers[key]
+        answers, first = self._answers[images], int(batch.indices[0])
+        if first not in answers:
+            answers[first] = self.setup.teacher.classes(batch.pixels)
+        return answers[first]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distill.training.objective import TOTAL
+from distill.methods.results import TOTAL
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import short
 

@@ -15,12 +15,17 @@ from distill.methods.base import Requirement
 from distill.methods.taps import TapMethod
 from distill.recipe.schema import Student, Teacher
 from distill.runs.teachers import open_teacher
+from xkd_eval.classifiers.arguments import described_values
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.copies import is_float32
 from xkd_eval.classifiers.head import find_cam_head
 from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.sources import build_architecture
-from xkd_eval.errors import CamHeadError, XkdError
+from xkd_eval.classifiers.trace import random_images
+from xkd_eval.engines.eager import check_alone, check_finite
+from xkd_eval.errors import CamHeadError, XkdError, renamed
+from xkd_eval.foreign import reading, short
 from xkd_eval.registry import nearest
 
 
@@ -42,13 +47,15 @@ def build_student(recipe: Student, classes: Classes, needs: frozenset[Requiremen
         needs: of the methods.
 
     Raises:
-        XkdError: unknown architecture, or no CAM in closed form although a method needs it.
+        XkdError: unknown architecture; no CAM in closed form although a method needs it; a network that could not be
+            evaluated after its training.
     """
     arguments = {"num_classes": classes.count, **recipe.arguments}
     network = build_architecture(recipe.architecture, arguments, "student: the architecture")
+    preprocess = student_preprocess(recipe)
+    _check_answers(network, preprocess, recipe.architecture, classes.count)
     if "taps" in needs:
         _keep_activations(network)
-    preprocess = student_preprocess(recipe)
     try:
         head = find_cam_head(network, preprocess) if "features" in needs else None
     except CamHeadError as error:
@@ -117,6 +124,25 @@ def tap_paths(methods: Iterable[Method], network: nn.Module, whose: str) -> tupl
         if path not in known:
             raise XkdError(f"{whose}_taps: the {whose} has no module {path!r}; {nearest(path, known)}")
     return tuple(dict.fromkeys(paths))
+
+
+def _check_answers(network: object, preprocess: Preprocess, name: str, num_classes: int) -> None:
+    """Refuse a student that evaluation would refuse, before it is trained."""
+    expected = f"expected an nn.Module in float32 that gives logits (B, {num_classes})"
+    if not isinstance(network, nn.Module):
+        raise XkdError(f"student: {name} made {short(network)}; {expected}")
+    try:
+        with reading(f"student: {name} cannot be evaluated", expected):
+            if not is_float32(network):
+                raise XkdError(f"student: {name} has weights of another precision; {expected}")
+            classifier = Classifier(network, preprocess, name=name, num_classes=num_classes).private()
+            check_alone(classifier)
+            logits = classifier(random_images(preprocess, seed=0))
+            if logits.shape[1] != num_classes or not logits.is_floating_point():
+                raise XkdError(f"student: {name} gives {described_values(logits)}; {expected}")
+            check_finite(logits, name, "noise")
+    except XkdError as error:
+        raise XkdError(renamed(str(error), {"model": "student"})) from None
 
 
 def _known_fields(whose: str, preprocess: dict[str, Any]) -> dict[str, Any]:

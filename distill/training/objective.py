@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from distill.data.draws import OwnDraws
 from distill.methods import Method, Pass, create_method
+from distill.methods.results import TOTAL, results_of
 from distill.recipe.schema import WeightedMethod
 from distill.training.observed import Observed
+from xkd_eval.classifiers.arguments import described_values
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reading
-
-TOTAL = "total"
 
 
 def create_methods(losses: Sequence[WeightedMethod]) -> list[Method]:
@@ -44,6 +45,7 @@ class Objective(nn.Module):
         self.methods = tuple(methods)
         self.adapters = nn.ModuleList(methods)
         self._losses = tuple(losses)
+        self._statistics: dict[str, Tensor] = {}
 
     def weights(self, epoch: int) -> list[float]:
         """What the methods' losses are multiplied by in epoch 1, 2, ...; those that grow do so in proportion to it."""
@@ -67,47 +69,91 @@ class Objective(nn.Module):
 
         Returns:
             Scalars: "total", the weighted sum to be differentiated; and every loss by its name, unweighted.
+
+        Raises:
+            XkdError: a method fails, or returns what a training cannot take.
         """
         student = self.student(images)
         total, values = torch.zeros((), device=images.device), {}
+        self._statistics = {}
         for method, weight in zip(self.methods, weights, strict=True):
-            losses = method(student, teacher, labels, indices)
+            losses, statistics = results_of(method, student, teacher, labels, indices)
             total = total + weight * torch.stack(list(losses.values())).sum()
             values.update(losses)
+            self._statistics.update(statistics)
         return {TOTAL: total, **values}
 
     def statistics(self) -> dict[str, Tensor]:
         """What the methods observed in the latest batch, scalars by name."""
-        return {name: value for method in self.methods for name, value in method.statistics.items()}
+        return self._statistics
 
-    def prepare(self, images: Tensor, teacher: Pass | None, labels: Tensor, indices: Tensor, dataset_size: int) -> None:
+    def prepare(
+        self,
+        drawn: OwnDraws,
+        images: Tensor,
+        teacher: Pass | None,
+        labels: Tensor,
+        indices: Tensor,
+        dataset_size: int,
+    ) -> bool:
         """Build the adapters on one batch, and check every method's loss on it.
 
         The student comes out as it went in, batch norm's statistics included.
 
         Args:
+            drawn: entered; counts what is drawn.
             images, teacher, labels, indices: as for `forward`.
             dataset_size: training images.
 
+        Returns:
+            Whether a step draws at random.
+
         Raises:
-            XkdError: the batch is too small for the student or a method; a loss fails, is not finite, is zero for a
-                random student, or gives it no gradient.
+            XkdError: the batch is too small for the student or a method; the student gives no logits; a loss fails, is
+                not finite, is zero for a random student, or gives it no gradient.
         """
+        at_first = drawn.count
         before = {name: value.clone() for name, value in self.student.classifier.model.state_dict().items()}
         self.student.train()
         with reading(f"batch_size: the student fails on {len(images)} images at once", "raise it, or lower accumulate"):
             student = self.student(images)
+        self._check_logits(student.logits, images)
+        by_student = drawn.count - at_first
         if teacher is not None:
             for method in self.methods:
                 with reading(f"losses: {method.name} does not fit the two networks", "check its options"):
                     method.setup(student, teacher, dataset_size)
         trained = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
-        for method in self.methods:
-            with reading(f"losses: {method.name} fails on the first batch", "check its options"):
-                loss = torch.stack(list(method(student, teacher, labels, indices).values())).sum()
+        set_up = drawn.count
+        owners: dict[str, str] = {}
+        total = torch.zeros((), device=images.device)
+        for method, entry in zip(self.methods, self._losses, strict=True):
+            losses, statistics = results_of(method, student, teacher, labels, indices)
+            _check_distinct(owners, method.name, [*losses, *statistics])
+            loss = torch.stack(list(losses.values())).sum()
             _check_value(method.name, loss)
             _check_gradient(method.name, loss, trained)
+            total = total + entry.weight * loss
+        _check_gradient("the weighted sum", total, trained)  # losses may cancel each other out
         self.student.classifier.model.load_state_dict(before)
+        return by_student > 0 or drawn.count > set_up
+
+    def _check_logits(self, logits: object, images: Tensor) -> None:
+        """In training mode a network may return more than its logits, as Inception does."""
+        classifier = self.student.classifier
+        shape = (len(images), classifier.num_classes)
+        if not isinstance(logits, Tensor) or logits.shape != shape or not logits.is_floating_point():
+            raise XkdError(
+                f"student: {classifier.name} gives {described_values(logits)} in training mode; expected logits {shape}"
+            )
+
+
+def _check_distinct(owners: dict[str, str], method: str, names: Sequence[str]) -> None:
+    """Refuse a name that an earlier method's result has; `owners`, name to method, grows."""
+    for name in names:
+        if name in owners:
+            raise XkdError(f"losses: {owners[name]} and {method} both call a result {name!r}; rename a method")
+        owners[name] = method
 
 
 def _check_value(name: str, loss: Tensor) -> None:

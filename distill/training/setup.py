@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from distill.data.batches import HeldOutImages, ProcessRank, TrainingImages
+from distill.data.draws import OwnDraws
 from distill.data.loaders import held_out_images, training_images
 from distill.data.splits import Splits, check_same_classes, open_splits
 from distill.methods import Method
@@ -47,6 +48,7 @@ class TrainingSetup:
         normalise: pixels -> the student's input.
         teacher: frozen; None where no method needs one.
         train, val, test: images; `val` is None without `val_split`.
+        draws: whether a step draws at random, by dropout or in a method.
     """
 
     recipe: Recipe
@@ -61,6 +63,7 @@ class TrainingSetup:
     train: TrainingImages
     val: HeldOutImages | None
     test: HeldOutImages
+    draws: bool
 
     @property
     def student(self) -> Classifier:
@@ -98,7 +101,11 @@ def set_up(recipe: Recipe, device: str, runs: Path) -> TrainingSetup:
     _check_batch(recipe, rank.processes)
     if recipe.compile:
         _check_compiler(accelerator.device)
-    torch.manual_seed(recipe.seed)
+    with OwnDraws(recipe.seed) as drawn:
+        return _set_up(recipe, runs, accelerator, rank, drawn)
+
+
+def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessRank, drawn: OwnDraws) -> TrainingSetup:
     import_modules(recipe)
     methods = create_methods(recipe.losses)
     needs = requirements(methods)
@@ -123,13 +130,16 @@ def set_up(recipe: Recipe, device: str, runs: Path) -> TrainingSetup:
     with _autocast(recipe, accelerator.device):
         batch = next(iter(train.batches(epoch=0, first_step=0))).micro_batches(recipe.accumulate)[0]
         passed = None if teacher is None else teacher(batch.pixels)
-        objective.prepare(normalise(batch.pixels), passed, batch.labels, batch.indices, train.n_images)
+        if teacher is not None:
+            teacher.check_finite()
+        draws = objective.prepare(drawn, normalise(batch.pixels), passed, batch.labels, batch.indices, train.n_images)
+    _check_draws(recipe, draws)
     if recipe.compile:
         objective.student.compile()
     optimiser = create_optimiser(recipe.optimiser, objective.parameters())
     wrapped, optimiser = accelerator.prepare(objective, optimiser)
     return TrainingSetup(
-        recipe, origin, accelerator, objective, wrapped, optimiser, average, normalise, teacher, train, val, test
+        recipe, origin, accelerator, objective, wrapped, optimiser, average, normalise, teacher, train, val, test, draws
     )
 
 
@@ -186,6 +196,14 @@ def _check_compiler(device: torch.device) -> None:
         raise XkdError(
             f"compile: torch.compile fails here ({reason}); install what it needs, or leave it out"
         ) from None
+
+
+def _check_draws(recipe: Recipe, draws: bool) -> None:
+    if draws and recipe.compile:
+        raise XkdError(
+            "compile: the student or a method draws at random, which a compiled network would do by a generator that "
+            "all threads share; set compile=false"
+        )
 
 
 def _check_teacher(recipe: Recipe, methods: Iterable[Method]) -> None:

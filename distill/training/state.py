@@ -25,6 +25,7 @@ class Position:
     Attributes:
         epoch: completed ones.
         step: completed ones of the next epoch.
+        seconds: that these steps took.
         history: the metrics of each completed epoch.
         best: those of the best epoch.
         best_file: SHA-256 of its checkpoint; None before the first epoch.
@@ -33,6 +34,7 @@ class Position:
 
     epoch: int = 0
     step: int = 0
+    seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Any] | None = None
     best_file: str | None = None
@@ -45,6 +47,7 @@ def state_of(setup: TrainingSetup, position: Position) -> dict[str, Any]:
         "origin": setup.origin.model_dump(mode="json"),
         "epoch": position.epoch,
         "step": position.step,
+        "seconds": position.seconds,
         "history": position.history,
         "best": position.best,
         "best_file": position.best_file,
@@ -96,7 +99,7 @@ def _position(setup: TrainingSetup, state: Mapping[str, Any]) -> Position:
         raise ValueError(f"means: of {means['steps']} steps; expected {step}")
     if step and not (sums.shape == (len(names),) and sums.dtype == torch.float32 and bool(sums.isfinite().all())):
         raise ValueError(f"means: no {len(names)} finite numbers")
-    return Position(epoch, step, history, best, state["best_file"], EpochMeans(means))
+    return Position(epoch, step, state["seconds"], history, best, state["best_file"], EpochMeans(means))
 
 
 def _load(module: nn.Module, given: Mapping[str, Any]) -> None:

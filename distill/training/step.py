@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from distill.data.batches import LabelledBatch
-from distill.training.objective import TOTAL
+from distill.methods.results import TOTAL
 from distill.training.optimisers import set_learning_rate
 from distill.training.setup import TrainingSetup
 

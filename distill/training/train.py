@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from distill.recipe.files import as_recipe
 from distill.recipe.schema import Recipe
 from distill.runs.directory import TrainingDirectory, hold
@@ -17,12 +19,16 @@ from distill.training.captured_step import check_capturable
 from distill.training.loop import TrainingLoop, TrainingProgress
 from distill.training.result import TrainingResult
 from distill.training.setup import set_up
+from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import public
 from xkd_eval.devices import process_state
 from xkd_eval.errors import XkdError
 
 
 @public()
+@plain_torch()
+@torch.inference_mode(False)
+@torch.enable_grad()
 def train(
     recipe: Recipe | str | Path | Mapping[str, Any],
     output: str | Path | None = None,
@@ -36,6 +42,8 @@ def train(
     progress: TrainingProgress | None = None,
 ) -> TrainingResult:
     """Train a student and keep all of it in a directory.
+
+    What the caller has set for torch, and what other threads draw at random, change nothing and stay as they are.
 
     Args:
         recipe: a Recipe; the name of one, "quickstart/kd"; a YAML file, "mine.yaml" or "mine.yaml:variant"; or nested

@@ -248,6 +248,7 @@ def _from_workers(decoded: _Decoded, workers: int, prefetch: int) -> Iterator[_A
         num_workers=workers,
         prefetch_factor=prefetch,
         worker_init_fn=leave_signals_to_parent,
+        generator=torch.Generator(),  # of its workers' seeds, which it would draw from the caller's
     )
     with reading(f"workers: {workers} cannot be started", "try fewer, or 0"):
         started = iter(runs)

@@ -1,10 +1,12 @@
 """Recipes: the shipped ones all resolve and build; wrong keys, names and values are errors that say what to do."""
 
+import numpy as np
 import pytest
 import yaml
 
 from distill.methods import create_method
-from distill.recipe.files import expand, load_recipe, recipe_text, shipped_files
+from distill.recipe.files import as_recipe, expand, load_recipe, recipe_text, shipped_files
+from distill.recipe.schema import Recipe
 from distill.runs.layout import directory_name
 from distill.training.networks import student_preprocess
 from xkd_eval.classifiers.sources import build_architecture
@@ -52,6 +54,49 @@ def test_a_recipe_written_out_is_the_same_recipe(tmp_path):
     recipe = load_recipe("dkd/cifar100/vgg13-mobilenetv2", ["epochs=3"])
     (tmp_path / "again.yaml").write_text(recipe_text(recipe))
     assert load_recipe(str(tmp_path / "again.yaml")) == recipe
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs: 0 found"),
+        ({"epochs": "1"}, "epochs: '1' found"),
+        ({"batch_size": True}, "batch_size: True found"),
+        ({"batch_size": -4}, "batch_size: -4 found"),
+        ({"seed": -1}, "seed: -1 found"),
+        ({"seed": np.float64(3.5)}, "seed: 3.5 found"),
+        ({"epoch": 3}, "nothing reads the key 'epoch'; nearest: epochs"),
+        ({"losses": [{"methd": "ce"}]}, "losses.0.method: missing"),
+        ({"data": None}, "data: None found"),
+    ],
+)
+@pytest.mark.parametrize("overrides", [[], ["accumulate=1"]])
+def test_a_changed_copy_is_checked(changes, message, overrides):
+    recipe = load_recipe("quickstart/kd").model_copy(update=changes)
+    with pytest.raises(XkdError, match=f"^recipe: {message}"):
+        as_recipe(recipe, overrides)
+
+
+def test_copies_within_a_copy_and_what_was_constructed_are_checked():
+    recipe = load_recipe("quickstart/kd")
+    optimiser = recipe.optimiser.model_copy(update={"learning_rate": -0.1})
+    with pytest.raises(XkdError, match=r"^recipe: optimiser.learning_rate: -0.1 found"):
+        as_recipe(recipe.model_copy(update={"optimiser": optimiser}))
+    with pytest.raises(XkdError, match=r"^recipe: data: missing"):
+        as_recipe(Recipe.model_construct())
+    endless: dict = {}
+    endless["student"] = endless
+    with pytest.raises(XkdError, match=r"^recipe: nested too deeply"):
+        as_recipe(endless)
+
+
+def test_numpy_numbers_and_entries_as_dicts_stand_for_ours():
+    recipe = load_recipe("quickstart/kd", ["losses.kd.temperature=3"])
+    changes = {"seed": np.int64(3), "ema_decay": np.float32(0.5), "losses": [{"method": "ce"}, *recipe.losses[1:]]}
+    taken = as_recipe(recipe.model_copy(update=changes))
+    assert (type(taken.seed), taken.seed, taken.ema_decay) == (int, 3, 0.5)
+    assert taken.losses[1].options == {"temperature": 3}
+    assert as_recipe(recipe) == recipe
 
 
 def test_overrides_reach_every_depth():

@@ -20,3 +20,9 @@ def test_measured_by_hand(teacher, cifar10):
     assert scores.top1 == pytest.approx((logits.argmax(1) == labels).float().mean().item())
     assert scores.loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-4)
     assert scores.agreement == 1.0
+
+
+def test_what_the_caller_has_set_changes_nothing():
+    alone = measure("embedded/kd", "embedded", limit=20, device="cpu")
+    with torch.device("meta"), torch.autocast("cpu", torch.bfloat16):
+        assert measure("embedded/kd", "embedded", limit=20, device="cpu") == alone

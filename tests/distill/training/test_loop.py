@@ -4,16 +4,21 @@ import csv
 import json
 import os
 import signal
+import threading
+import time
+from contextlib import contextmanager
 
 import pytest
 import torch
+from torch import nn
 
 from distill.data.splits import open_splits
 from distill.recipe.files import load_recipe
+from distill.recipe.parse import parse_recipe
 from distill.runs.interruption import TrainingInterruptedError
 from distill.students.measure import measure
 from distill.training.train import train
-from tests.distill.conftest import EXP_KD, assert_same_bits, weights_of
+from tests.distill.conftest import EXP_KD, KD, assert_same_bits, values_of, weights_of
 from tests.distill.processes import start, wait_for
 from xkd_eval import load_classifier
 from xkd_eval.errors import XkdError
@@ -60,8 +65,112 @@ EVERYTHING = {
 }
 
 
-def test_interrupted_within_an_epoch_it_continues_to_the_same_bits(recipe_of, tmp_path, teacher):
-    recipe = recipe_of(**EVERYTHING, teacher={"model": str(teacher)})
+class Dropping(nn.Module):
+    """Drops at random while it is trained."""
+
+    def __init__(self, num_classes=10):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3, 4), nn.ReLU(), nn.Dropout(0.3), nn.Flatten())
+        self.head = nn.Linear(512, num_classes)
+
+    def forward(self, images):
+        return self.head(self.layers(images))
+
+
+DROPPING = {"architecture": f"py:{__name__}:Dropping", "preprocess": {"size": [32, 32]}}
+
+
+def test_threads_that_draw_or_train_change_nothing_and_the_generator_stays(recipe_of, tmp_path):
+    recipe = recipe_of(student=DROPPING, epochs=1)
+    train(recipe, tmp_path / "alone", device="cpu")
+    done = threading.Event()
+
+    def draw():
+        while not done.is_set():
+            torch.rand(7)
+
+    drawing = threading.Thread(target=draw)
+    trainings = [
+        threading.Thread(target=train, args=(recipe, tmp_path / name), kwargs={"device": "cpu"}) for name in "abc"
+    ]
+    for thread in (drawing, *trainings):
+        thread.start()
+    for thread in trainings:
+        thread.join()
+    done.set()
+    drawing.join()
+    before = torch.get_rng_state()
+    train(recipe, tmp_path / "after", device="cpu")
+    assert torch.equal(torch.get_rng_state(), before)
+    for name in ("a", "b", "c", "after"):
+        assert_same_bits(weights_of(tmp_path / name), weights_of(tmp_path / "alone"))
+
+
+def test_the_generator_stays_where_workers_read_the_images(recipe_of, tmp_path, cifar10):
+    data = {"loader": "workers", "workers": 1, "path": str(cifar10)}
+    before = torch.get_rng_state()
+    train(recipe_of(data=data, student=DROPPING, epochs=1, batch_size=175), tmp_path, device="cpu")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.fixture(scope="module")
+def plainly(cifar10, tmp_path_factory):
+    """A training by a caller who has set nothing."""
+    directory = tmp_path_factory.mktemp("plainly")
+    train(parse_recipe(values_of(cifar10, epochs=1)), directory, device="cpu")
+    return weights_of(directory)
+
+
+@pytest.mark.parametrize(
+    "ambient",
+    [
+        torch.no_grad,
+        torch.inference_mode,
+        lambda: torch.device("meta"),
+        lambda: torch.autocast("cpu", torch.bfloat16),
+        lambda: default_dtype(torch.float64),
+        lambda: default_dtype(torch.bfloat16),
+    ],
+)
+def test_what_the_caller_has_set_changes_nothing(recipe_of, tmp_path, plainly, ambient):
+    with ambient():
+        train(recipe_of(epochs=1), tmp_path, device="cpu")
+    assert_same_bits(weights_of(tmp_path), plainly)
+
+
+@contextmanager
+def default_dtype(dtype):
+    torch.set_default_dtype(dtype)
+    yield
+    assert torch.get_default_dtype() == dtype
+    torch.set_default_dtype(torch.float32)
+
+
+def test_agreement_is_with_the_teacher_on_the_images_of_its_split(recipe_of, tmp_path, cifar10, teacher):
+    """As many images are held out as there are for the test, so that their places are the same."""
+    data = {"loader": "device", "path": str(cifar10), "val_split": 0.2857}
+    recipe = recipe_of(data=data, losses=KD, teacher={"model": str(teacher)}, epochs=2)
+    result = train(recipe, tmp_path / "whole", device="cpu").result
+    measured = measure(str(tmp_path / "whole" / "student.pt"), str(cifar10), teacher=str(teacher))
+    assert result["best"]["test_agreement"] == measured.agreement
+
+    def stop(done, total, where):
+        if where.startswith("epoch 2"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(TrainingInterruptedError):
+        train(recipe, tmp_path / "cut", device="cpu", progress=stop)
+    continued = train(recipe, tmp_path / "cut", device="cpu", resume=True).result
+    for epoch in ("best", "last"):
+        assert {**continued[epoch], "seconds": 0} == {**result[epoch], "seconds": 0}
+
+
+@pytest.mark.parametrize("student", [{}, {"student": DROPPING}], ids=["plain", "dropout"])
+def test_interrupted_within_an_epoch_it_continues_to_the_same_bits(recipe_of, tmp_path, teacher, student):
+    everything = {**EVERYTHING, **student}
+    if student:  # without features for crd
+        everything["losses"] = KD
+    recipe = recipe_of(**everything, teacher={"model": str(teacher)})
     whole = train(recipe, tmp_path / "whole", device="cpu").result
 
     def stop(done, total, where):
@@ -77,6 +186,20 @@ def test_interrupted_within_an_epoch_it_continues_to_the_same_bits(recipe_of, tm
     for row in (continued["last"], whole["last"]):
         row.pop("seconds")
     assert continued["last"] == whole["last"]
+
+
+def test_the_seconds_of_a_continued_epoch_are_those_of_all_its_steps(recipe_of, tmp_path):
+    recipe, pause = recipe_of(epochs=1), 0.2
+
+    def wait(done, total, where):
+        time.sleep(pause)
+        if done == 5 * 32:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(TrainingInterruptedError):
+        train(recipe, tmp_path, device="cpu", progress=wait)
+    row = train(recipe, tmp_path, device="cpu", resume=True).result["last"]
+    assert row["seconds"] > 5 * pause
 
 
 def test_killed_it_continues_to_the_same_bits(recipe_file, tmp_path):

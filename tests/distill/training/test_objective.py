@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
 from distill.methods import create_method
 from distill.methods.base import Method
@@ -42,6 +43,40 @@ def test_a_loss_that_teaches_nothing_stops_at_the_start(recipe_of, tmp_path, tea
     )
     with pytest.raises(XkdError, match=f"losses: {message}"):
         train(recipe_of(losses=KD, teacher={"model": str(teacher)}), tmp_path / "run", device="cpu")
+
+
+class Cross(Method):
+    """Cross-entropy by another name, or its opposite."""
+
+    name = "cross"
+    citation = "a test"
+    requires = frozenset()
+
+    def __init__(self, sign, called):
+        super().__init__()
+        self._sign, self._called = sign, called
+
+    def losses(self, student, teacher, labels, indices):
+        return {self._called: self._sign * functional.cross_entropy(student.logits, labels)}
+
+
+class Half(Cross):
+    """A method whose name another's results begin with."""
+
+    name = "cr"
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ([Cross(1, "cross"), Cross(-1, "cross_opposite")], "losses: the weighted sum gives the student no gradient"),
+        ([Cross(1, "cross"), Half(1, "cross")], "losses: cross and cr both call a result 'cross'; rename a method"),
+    ],
+)
+def test_methods_are_looked_at_together(recipe_of, tmp_path, monkeypatch, methods, message):
+    monkeypatch.setattr("distill.training.setup.create_methods", lambda losses: methods)
+    with pytest.raises(XkdError, match=f"^{message}"):
+        set_up(recipe_of(losses=[{"method": "ce"}, {"method": "kd"}]), "cpu", tmp_path)
 
 
 def test_weights_combine_and_grow(recipe_of, tmp_path, teacher):

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
 
 from distill.training.setup import set_up
 from distill.training.train import train
@@ -54,6 +56,10 @@ def test_the_teacher_sees_its_own_input_and_stays_as_it_is(recipe_of, tmp_path, 
             r"^teacher\.preprocess: nothing reads the key 'men'; nearest: mean",
         ),
         ({"losses": [{"method": "kdd"}]}, "kdd"),
+        (
+            {"losses": KD, "teacher": {"model": f"py:{__name__}:Fails"}},
+            r"^teacher: the model rejects images of 224x224: one",
+        ),
         ({"losses": [{"method": "ce", "smoothing": 1}]}, "smoothing"),
     ],
 )
@@ -62,6 +68,103 @@ def test_bad_input_is_one_line_before_anything_is_written(recipe_of, tmp_path, c
         train(recipe_of(**changes), tmp_path / "run", device="cpu", runs=tmp_path)
     assert "\n" not in str(error.value)
     assert not list(tmp_path.glob("run/*.pt"))
+
+
+class Pooled(nn.Module):
+    """The mean colours, and a head."""
+
+    def __init__(self, num_classes=10):
+        super().__init__()
+        self.head = nn.Linear(3, num_classes)
+
+    def forward(self, images):
+        return self.head(images.mean((2, 3)))
+
+
+class Five(Pooled):
+    def __init__(self, num_classes=10):
+        super().__init__(5)
+
+
+class Double(Pooled):
+    def __init__(self, num_classes=10):
+        super().__init__(num_classes)
+        self.double()
+
+
+class Lazy(Pooled):
+    def __init__(self, num_classes=10):
+        super().__init__(num_classes)
+        self.head = nn.LazyLinear(num_classes)
+
+
+class Pair(Pooled):
+    def forward(self, images):
+        return super().forward(images), 1
+
+
+class PairInTraining(Pooled):
+    def forward(self, images):
+        logits = super().forward(images)
+        return (logits, logits) if self.training else logits
+
+
+class Nan(Pooled):
+    def forward(self, images):
+        return super().forward(images) * float("nan")
+
+
+class Drops(Pooled):
+    def forward(self, images):
+        return functional.dropout(super().forward(images), 0.5)
+
+
+class Fails(Pooled):
+    def forward(self, images):
+        raise RuntimeError("one\ntwo")
+
+
+class NanLater(Pooled):
+    """A number for the first batches alone."""
+
+    calls = 0
+
+    def forward(self, images):
+        NanLater.calls += 1
+        return super().forward(images) * (float("nan") if NanLater.calls > 20 else 1)
+
+
+def nothing(num_classes=10):
+    return 3
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Five", r"student: \S+Five gives a float32 tensor \(2, 5\); expected an nn.Module .* logits \(B, 10\)"),
+        ("Double", "student: .*Double has weights of another precision; expected"),
+        ("Lazy", "student: .*Lazy cannot be evaluated .*uninitialized"),
+        ("Pair", "student: .*Pair gives a tuple for 2 images; expected logits"),
+        ("PairInTraining", "student: .*PairInTraining gives a tuple in training mode; expected"),
+        ("Nan", "student: .*Nan gives logits that are not finite on noise"),
+        ("Drops", "student: .*Drops answers otherwise when an image is classified again"),
+        ("Fails", r"student: .*Fails cannot be evaluated \(one\); expected"),
+        ("nothing", "architecture: .*nothing' returned a int; expected an nn.Module"),
+    ],
+)
+def test_a_student_that_could_not_be_evaluated_is_refused_by_name(recipe_of, tmp_path, name, message):
+    student = {"architecture": f"py:{__name__}:{name}", "preprocess": {"size": [32, 32]}}
+    with pytest.raises(XkdError, match=f"^{message}") as error:
+        set_up(recipe_of(student=student), "cpu", tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["Nan", "NanLater"])
+def test_a_teacher_that_answers_no_numbers_is_named(recipe_of, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(NanLater, "calls", 0)
+    teacher = {"model": f"py:{__name__}:{name}", "preprocess": {"size": [32, 32]}}
+    with pytest.raises(XkdError, match=rf"^teacher: \S+{name} gives logits that are not finite; check its weights"):
+        train(recipe_of(losses=KD, teacher=teacher), tmp_path / "run", device="cpu")
 
 
 def test_a_missing_compiler_is_one_line(recipe_of, tmp_path, monkeypatch):
