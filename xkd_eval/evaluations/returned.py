@@ -12,7 +12,7 @@ import numpy as np
 
 from xkd_eval.classifiers.arguments import described_values
 from xkd_eval.datasets import ImageDataset
-from xkd_eval.datasets.open import checked
+from xkd_eval.datasets.checks import checked
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.scores import STUDYS_COLUMNS, Columns, ScoreSpec
 from xkd_eval.foreign import is_writable_name, printable, short
