@@ -42,3 +42,30 @@ def test_classes_that_there_are_not_are_refused(wrong):
     """-1 would be the last class."""
     with pytest.raises(XkdError, match=rf"^classes: {wrong} found; expected class indices from 0 to 4"):
         class_activation_maps(torch.rand(2, 3, 4, 4), torch.rand(5, 3), torch.tensor([[0], [wrong]]))
+
+
+@pytest.mark.parametrize("classes", [None, torch.tensor([[1], [0]])])
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_the_head_is_taken_in_the_features_type(kind, classes):
+    features, weight = torch.rand(2, 3, 2, 2).to(kind), torch.randn(4, 3)
+    found = class_activation_maps(features, weight, classes)
+    assert found.dtype == kind
+    assert torch.equal(found, class_activation_maps(features, weight.to(kind), classes))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((torch.rand(2, 3, 2, 2), torch.rand(4, 3).to("meta")), "head_weight: on meta, and `features` on cpu"),
+        (
+            (torch.rand(2, 3, 2, 2), torch.rand(4, 3), torch.zeros(2, 1, dtype=torch.int64, device="meta")),
+            "classes: on meta, and `features` on cpu; expected one device",
+        ),
+        ((torch.rand(2, 3, 2, 2), torch.rand(0, 3)), r"head_weight: \(0, 3\) found; expected \(K, C\) with at least"),
+        ((torch.ones(2, 3, 2, 2).int(), torch.rand(4, 3)), r"features: torch\.int32 found; expected floats"),
+        ((torch.rand(2, 3, 2, 2), torch.ones(4, 3).int()), r"head_weight: torch\.int32 found; expected floats"),
+    ],
+)
+def test_what_has_no_maps_is_refused_by_the_argument(given, message):
+    with pytest.raises(XkdError, match=f"^{message}"):
+        class_activation_maps(*given)

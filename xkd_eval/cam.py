@@ -14,7 +14,7 @@ def class_activation_maps(features: Tensor, head_weight: Tensor, classes: Tensor
 
     Args:
         features: (B, C, h, w), the last spatial map before global average pooling.
-        head_weight: (K, C), the linear head's weight.
+        head_weight: (K, C), the linear head's weight; taken in the type of `features`.
         classes: (B, k) class indices to keep per image; None keeps all K.
 
     Returns:
@@ -22,7 +22,8 @@ def class_activation_maps(features: Tensor, head_weight: Tensor, classes: Tensor
         head's bias is the logit. Differentiable in both arguments.
 
     Raises:
-        XkdError: C differs between features and head, or `classes` is not (B, k) int64, or has none of K.
+        XkdError: C differs between features and head, or their device; integers; no class at all; or `classes` is not
+            (B, k) int64 of the K, on the same device.
 
     Example:
         >>> import torch
@@ -35,7 +36,8 @@ def class_activation_maps(features: Tensor, head_weight: Tensor, classes: Tensor
         >>> class_activation_maps(features, head_weight, torch.tensor([[3], [8]])).shape
         torch.Size([2, 1, 7, 7])
     """
-    _check_shapes(features, head_weight, classes)
+    _check(features, head_weight, classes)
+    head_weight = head_weight.to(features.dtype)
     if classes is None:
         return F.conv2d(features, head_weight[:, :, None, None])
     # A matrix product per image with its own k rows: K / k times less work than all maps followed by a gather.
@@ -43,7 +45,7 @@ def class_activation_maps(features: Tensor, head_weight: Tensor, classes: Tensor
     return maps.unflatten(2, features.shape[2:])
 
 
-def _check_shapes(features: Tensor, head_weight: Tensor, classes: Tensor | None) -> None:
+def _check(features: Tensor, head_weight: Tensor, classes: Tensor | None) -> None:
     for name, given in (("features", features), ("head_weight", head_weight), ("classes", classes)):
         if not isinstance(given, Tensor) and (given is not None or name != "classes"):
             raise XkdError(f"{name}: a {type(given).__name__} found; expected a tensor")
@@ -52,6 +54,14 @@ def _check_shapes(features: Tensor, head_weight: Tensor, classes: Tensor | None)
             f"features: {tuple(features.shape)} and `head_weight` {tuple(head_weight.shape)} do not fit: "
             "expected (B, C, h, w) and (K, C) with the same C"
         )
+    for name, given in (("features", features), ("head_weight", head_weight)):
+        if not given.is_floating_point():
+            raise XkdError(f"{name}: {given.dtype} found; expected floats")
+    for name, given in (("head_weight", head_weight), ("classes", features if classes is None else classes)):
+        if given.device != features.device:
+            raise XkdError(f"{name}: on {given.device}, and `features` on {features.device}; expected one device")
+    if not len(head_weight):
+        raise XkdError(f"head_weight: {tuple(head_weight.shape)} found; expected (K, C) with at least one class")
     if classes is not None and (classes.dtype != torch.int64 or classes.ndim != 2 or len(classes) != len(features)):
         found = f"{classes.dtype} of shape {tuple(classes.shape)}"
         raise XkdError(f"classes: {found} found; expected int64 of shape (B, k) with B = {len(features)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from importlib import import_module
@@ -309,6 +310,13 @@ def described(error: BaseException) -> str:
     """An error of somebody else's code in one line: "ValueError: its first line"."""
     first = str(error).strip().split("\n")[0]
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def place_of(error: BaseException) -> str:
+    """Where somebody else's code raised an error, as "mine.py:12": the author's last line, not a library's beneath."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = next((frame for frame in reversed(frames[1:]) if "site-packages" not in frame.filename), frames[-1])
+    return f"{last.filename.rpartition('/')[2]}:{last.lineno}"
 
 
 def _is_redefined(there: object, thing: object) -> bool:

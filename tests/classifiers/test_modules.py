@@ -14,6 +14,7 @@ from xkd_eval.classifiers import Classifier, Preprocess, load_classifier
 from xkd_eval.classifiers.architectures import build
 from xkd_eval.classifiers.checkpoint import read_checkpoint, save_checkpoint
 from xkd_eval.errors import CamHeadError, XkdError
+from xkd_eval.explainers import create_explainer
 
 
 def test_a_module_is_copied_and_a_classifier_is_not():
@@ -129,6 +130,49 @@ def test_modules_that_cannot_be_evaluated_as_they_are_say_so(make):
         XkdError, match=r"^model: \w+ cannot be evaluated as it is \(.*\); expected an nn.Module that has"
     ):
         load_classifier(make(), size=32)
+
+
+def test_a_module_without_values_says_so():
+    for model in (_plain().to("meta"), Classifier(_plain().to("meta"), Preprocess(), name="net", num_classes=10)):
+        with pytest.raises(XkdError, match=r"^model: \w+ has no values in '(model\.)?0\.weight', .*; move it with"):
+            load_classifier(model, size=32)
+
+
+def _compiled_within():
+    model = _plain()
+    model[0] = torch.compile(model[0], backend="eager")
+    return model
+
+
+def _compiled_in_place():
+    model = _plain()
+    model.compile(backend="eager")
+    return model
+
+
+WRAPPED = {
+    "compiled": lambda: torch.compile(_plain(), backend="eager"),
+    "parallel": lambda: nn.DataParallel(_plain()),
+    "both": lambda: torch.compile(nn.DataParallel(_plain()), backend="eager"),
+    "a layer": _compiled_within,
+    "in place": _compiled_in_place,
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_what_is_wrapped_is_the_module_within(name):
+    """Its layers are seen by hooks then, and its maps are those of the plain module."""
+    torch.manual_seed(0)
+    plain = load_classifier(_plain(), size=32)
+    torch.manual_seed(0)
+    wrapped = WRAPPED[name]()
+    images, classes = torch.rand(1, 3, 32, 32), torch.tensor([1])
+    direct = Classifier(wrapped, Preprocess(size=(32, 32)), name="net", num_classes=10)
+    for classifier in (load_classifier(wrapped, size=32), load_classifier(direct)):
+        assert (classifier.head, classifier.digest()) == (plain.head, plain.digest())
+        for explainer in map(create_explainer, ("cam", "gradcam")):
+            assert torch.equal(explainer(classifier, images, classes), explainer(plain, images, classes))
+    assert wrapped.training
 
 
 @pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")

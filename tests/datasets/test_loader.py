@@ -150,7 +150,7 @@ RGB, INT8 = Image.new("RGB", (6, 4)), np.zeros((4, 6), np.int8)
         (Odd(XkdError("data: gone")), "^data: gone$"),
         (Odd(None), "a NoneType found; expected a Sample of an RGB image"),
         (Odd(Sample(RGB.convert("L"))), "a L image found; expected a Sample of an RGB image"),
-        (Odd(Sample(RGB, content_hash=7)), "the content hash 7 found; expected text or None"),
+        (Odd(Sample(RGB, content_hash=7)), "the content hash 7 found; expected ASCII text, or None"),
         (Odd(Sample(RGB), has_masks=True), "no mask found; expected one"),
         (Odd(Sample(RGB, INT8.astype(np.int64))), r"int64 of shape \(4, 6\) found; expected int8 of shape \(4, 6\)"),
         (Odd(Sample(RGB, INT8.T)), r"int8 of shape \(6, 4\) found; expected int8 of shape \(4, 6\)"),

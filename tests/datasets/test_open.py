@@ -6,7 +6,7 @@ import pytest
 from tests.datasets.files import write_image
 from tests.datasets.stand_ins import stand_in
 from xkd_eval.datasets import ImageDataset, open_dataset, resolve_labels
-from xkd_eval.datasets.open import checked
+from xkd_eval.datasets.checks import checked
 from xkd_eval.errors import UnreadableImageError, XkdError
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from xkd_eval.ambient import plain_torch
 from xkd_eval.cam import class_activation_maps
 from xkd_eval.classifiers.arguments import check_arguments, check_classes, check_images, described_values
-from xkd_eval.classifiers.copies import is_float32, is_quiet, quiet_copy
+from xkd_eval.classifiers.copies import is_float32, is_quiet, quiet_copy, unwrapped
 from xkd_eval.classifiers.hooks import Outputs
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import CamHeadError, XkdError
@@ -70,7 +70,8 @@ class Classifier(nn.Module):
     """A module with its input convention, its classes and its CAM head, as `load_classifier` makes it.
 
     Args:
-        model: (B, 3, H, W) normalised images -> (B, K) logits. Of a module that is not float32 a float32 copy is taken.
+        model: (B, 3, H, W) normalised images -> (B, K) logits. Of a module that is not float32 a float32 copy is taken,
+            of a compiled or parallel one what is within.
         preprocess: the model's input convention.
         name: how tables and figures call it.
         num_classes: K.
@@ -119,6 +120,7 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         check_arguments(model, preprocess, num_classes)
+        model = unwrapped(model)
         self.model = model if is_float32(model) else quiet_copy(model)
         self.preprocess = preprocess
         self.name = name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,29 @@ from xkd_eval.foreign import reason
 M = TypeVar("M", bound=nn.Module)
 
 
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module within what torch.compile, DataParallel and the like put around it: it computes the same.
+
+    They run it where no hook of ours sees its layers.
+    """
+    while True:
+        if type(module).__name__ == "OptimizedModule" and "_orig_mod" in module._modules:
+            module = cast(nn.Module, module._modules["_orig_mod"])
+        elif isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            module = module.module
+        else:
+            return module
+
+
 def copied(module: M, sharing: Iterable[nn.Parameter] = ()) -> M:
     """A deep copy that holds some of the parameters themselves: those that neither it nor the original changes.
 
     Args:
         module: to copy; buffers always are.
         sharing: parameters of it, unless a module of it does more than set flags where it goes into eval mode.
+
+    Returns:
+        The copy, in which layers are as they are within their wrappers, see `unwrapped`.
 
     Raises:
         XkdError: the module cannot be copied.
@@ -69,12 +86,17 @@ def _copied(module: M, shared: dict[int, nn.Parameter]) -> M:
                 if isinstance(tensor, Tensor) and (tensor.grad_fn is not None or tensor.is_inference()):
                     known.setdefault(id(tensor), _cloned(tensor))
         try:
-            return deepcopy(module, known)
+            made = deepcopy(module, known)
         except Exception as error:  # a module from outside may hold anything
             raise XkdError(
                 f"model: {type(module).__name__} cannot be copied ({reason(error)}), and a copy is what is evaluated; "
                 "keep what cannot be copied out of it, or give it a __deepcopy__"
             ) from error
+    for part in list(made.modules()):
+        for name, inner in part._modules.items():
+            if inner is not None:
+                part._modules[name] = unwrapped(inner)
+    return made
 
 
 def _has_plain_modes(module: nn.Module) -> bool:

@@ -15,7 +15,7 @@ from xkd_eval.arguments import Within, check_known, public
 from xkd_eval.classifiers import sources
 from xkd_eval.classifiers.class_names import imagenet_classes
 from xkd_eval.classifiers.classifier import CamHead, Classifier
-from xkd_eval.classifiers.copies import copied
+from xkd_eval.classifiers.copies import copied, unwrapped
 from xkd_eval.classifiers.head import find_cam_head
 from xkd_eval.classifiers.overrides import FIELDS, with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
@@ -74,9 +74,12 @@ def load_classifier(
         >>> load_classifier("torchvision/resnet18", weights="mine.pth", mean=0.5, std=0.25)  # doctest: +SKIP
     """
     _check_arguments(model, overrides)
+    if isinstance(model, nn.Module):
+        model = unwrapped(model)
     given = None if weights is None else Weights(str(weights), read_state_dict(weights))
     overrides = {name: value for name, value in overrides.items() if value is not None}
     found = _find(model, given)
+    _check_there(found if isinstance(found, Classifier) else found.module)
     if isinstance(found, Classifier):
         if not overrides and given is None and (found.head is not None or found.head_refusal):
             return _checked(found, num_classes)
@@ -119,6 +122,15 @@ def _from_module(model: nn.Module, weights: Weights | None) -> Network | Classif
     if weights is not None:
         load_state_dict(inner, weights.state_dict, weights.path)
     return module if isinstance(module, Classifier) else Network(module, sources.timm_preprocess(module))
+
+
+def _check_there(module: nn.Module) -> None:
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.device.type == "meta":
+            raise XkdError(
+                f"model: {type(module).__name__} has no values in {name!r}, which is on the meta device; "
+                "move it with to_empty() and load its weights"
+            )
 
 
 def _made_ready(name: str) -> AbstractContextManager[None]:

@@ -7,6 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 
 from xkd_eval.arguments import public
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import reading, short
 from xkd_eval.registry import Registry
 
 LabelKind = Literal["index", "wordnet", "name", "none"]
@@ -119,10 +121,29 @@ class ImageDataset(ABC):
 
         Equal digests mean: as many images of the same names, labels and, where `stored_sizes` tells them, sizes. Other
         pictures of the same sizes under the same names keep the digest; `content_hash` tells them apart.
+
+        Raises:
+            XkdError: `stored_sizes` fails, or gives no such sizes.
         """
-        facts = [self.label_kind, self.classes, list(self.ids), list(self.labels), self.stored_sizes()]
+        with reading(f"data: {self.name}: stored_sizes fails", "expected a list of bytes an image, or None"):
+            sizes = self.stored_sizes()
+        facts = [self.label_kind, self.classes, list(self.ids), list(self.labels), _checked_sizes(self, sizes)]
         # As JSON, in which no name or label can look like two, nor the class 7 like a class called 7.
         return hashlib.sha256(json.dumps(facts, default=repr).encode()).hexdigest()
+
+
+def _checked_sizes(dataset: ImageDataset, sizes: Any) -> list[int] | None:
+    """What `stored_sizes` gives of all images; numpy's numbers stand for Python's."""
+    if sizes is None:
+        return None
+    found = list(sizes) if isinstance(sizes, Sequence | np.ndarray) and getattr(sizes, "ndim", 1) == 1 else []
+    are_numbers = all(isinstance(size, Integral) and not isinstance(size, bool) for size in found)
+    if len(found) != len(dataset.ids) or not are_numbers:
+        raise XkdError(
+            f"data: {dataset.name}: stored_sizes gives {short(sizes)}; expected the bytes of each of "
+            f"{len(dataset.ids)} images, or None"
+        )
+    return [int(size) for size in found]
 
 
 def hash_of(sample: Sample) -> str:

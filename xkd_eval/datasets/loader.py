@@ -108,7 +108,7 @@ def load_sample(dataset: ImageDataset, position: int) -> Sample:
 
     Raises:
         UnreadableImageError: as the data set says.
-        XkdError: it raises something else, or gives no RGB image, or a mask of another kind or size.
+        XkdError: it raises something else, or gives no RGB image with pixels, or a mask of another kind, size or range.
     """
     where = f"data: {dataset.name}: {dataset.ids[position]}"
     with reading(f"{where}: loading fails", "expected a Sample, or UnreadableImageError"):
@@ -117,14 +117,17 @@ def load_sample(dataset: ImageDataset, position: int) -> Sample:
     if not isinstance(sample, Sample) or found != "RGB":
         what = f"{found} image" if isinstance(sample, Sample) else type(sample).__name__
         raise XkdError(f"{where}: a {what} found; expected a Sample of an RGB image")
-    if not isinstance(sample.content_hash, str | None):
-        raise XkdError(f"{where}: the content hash {short(sample.content_hash)} found; expected text or None")
+    if 0 in sample.image.size:
+        raise XkdError(f"{where}: an image of {sample.image.width}x{sample.image.height} found; expected pixels")
+    _check_hash(where, sample.content_hash)
     mask, expected = sample.mask, (sample.image.height, sample.image.width)
     if dataset.has_masks and mask is None:
         raise XkdError(f"{where}: no mask found; expected one, since has_masks is true")
     if mask is not None and (not isinstance(mask, np.ndarray) or mask.dtype != np.int8 or mask.shape != expected):
         what = f"{mask.dtype} of shape {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
         raise XkdError(f"{where}: a mask of {what} found; expected int8 of shape {expected}")
+    if mask is not None and not -1 <= mask.min() <= mask.max() <= 1:
+        raise XkdError(f"{where}: a mask of {mask.min()} to {mask.max()} found; expected 1 object, 0 background, -1")
     return sample
 
 
@@ -136,8 +139,16 @@ def hash_of_stored(dataset: ImageDataset, position: int) -> str | None:
     """
     where = f"data: {dataset.name}: {dataset.ids[position]}"
     with suppress(UnreadableImageError), reading(f"{where}: content_hash fails", "expected text"):
-        return dataset.content_hash(position)
+        found = dataset.content_hash(position)
+        _check_hash(where, found)
+        return found
     return None
+
+
+def _check_hash(where: str, found: Any) -> None:
+    if found is None or (isinstance(found, str) and found and found.isascii()):
+        return
+    raise XkdError(f"{where}: the content hash {short(found)} found; expected ASCII text, or None")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from xkd_eval.arguments import public
 from xkd_eval.datasets.base import DATASETS, ImageDataset
+from xkd_eval.datasets.checks import checked
 from xkd_eval.datasets.cifar import CifarArchive, is_cifar_folder
 from xkd_eval.datasets.flat import (
     COMPANIONS,
@@ -99,25 +100,6 @@ def open_dataset(path: str | Path, *, split: str = "val", labels: Path | None = 
     if labels is not None and not isinstance(dataset, WithLabels):
         raise XkdError(f"labels: {str(path)!r} is no flat folder of images; leave `labels` out")
     return checked(dataset)
-
-
-def checked(dataset: ImageDataset) -> ImageDataset:
-    """The data set, where its ids tell its images apart and can be written, and each image has a label or None.
-
-    Raises:
-        XkdError: the first fault.
-    """
-    seen: set[str] = set()
-    for identifier in dataset.ids:
-        if not isinstance(identifier, str) or identifier in seen:
-            fault = "stands for two images" if isinstance(identifier, str) else "is no text"
-            raise XkdError(f"data: {dataset.name}: the id {short(identifier)} {fault}; expected one text an image")
-        seen.add(identifier)
-    with reading(f"data: {dataset.name} has ids that cannot be written", "expected text that is valid as UTF-8"):
-        "".join(dataset.ids).encode()
-    if len(dataset.labels) != len(dataset.ids):
-        raise XkdError(f"data: {dataset.name} has {len(dataset.labels)} labels for {len(dataset.ids)} images")
-    return dataset
 
 
 def _open_file(path: Path, split: str, labels: Path | None) -> ImageDataset | None:

@@ -50,8 +50,10 @@ def __getattr__(name: str) -> Any:
 
 def _checked(thing: object) -> type[Evaluation]:
     from xkd_eval.evaluations.base import Evaluation
+    from xkd_eval.evaluations.guard import check_kind
 
     if isinstance(thing, type) and issubclass(thing, Evaluation):
+        check_kind(thing)
         return thing
     raise XkdError(f"tests: {short(thing)} found; expected a subclass of xkd_eval.evaluations.Evaluation")
 
@@ -72,7 +74,7 @@ def register_test(test: _E) -> _E:
         test: a subclass of Evaluation; one that is defined again in the same place replaces what it was.
 
     Raises:
-        XkdError: the name is taken, or it is no test.
+        XkdError: the name is taken, it is no test, or it lacks what a test must say of itself.
 
     Example:
         >>> import xkd_eval

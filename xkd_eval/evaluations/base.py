@@ -11,8 +11,11 @@ import numpy as np
 
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.base import ImageDataset
+from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.batch import Batch
+from xkd_eval.evaluations.guard import guard_methods
 from xkd_eval.evaluations.protocol import Rules
+from xkd_eval.evaluations.returned import named
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
 from xkd_eval.statistics.bootstrap import scores_with_intervals
 
@@ -29,6 +32,9 @@ class NoOptions:
 
 class Evaluation(ABC):
     """One test under one protocol. A subclass holds everything that is known of the test.
+
+    Whoever calls a method of a subclass calls it through guard.py: what it raises is told in one line by the test's
+    name, and what it returns is held to what is written here.
 
     Attributes:
         name: as commands, functions and directories call it.
@@ -81,6 +87,10 @@ class Evaluation(ABC):
     Options: ClassVar[type] = NoOptions
     Protocol: ClassVar[type[Rules]] = Rules
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        guard_methods(cls, Evaluation)
+
     def __init__(self, protocol: Rules) -> None:
         self.protocol = protocol
 
@@ -111,8 +121,13 @@ class Evaluation(ABC):
     def rows(self, batch: Batch) -> Columns:
         """Score each image by itself.
 
+        Args:
+            batch: a copy for this call, which may write to it.
+
         Returns:
-            Column -> (B,) or (B, n). "degenerate" is a boolean column of a test on maps: constant or not finite.
+            Column -> (B,) or (B, n) NumPy array of booleans, integers or floats, or (B,) of texts; the same columns of
+            the same types for every batch. "degenerate" is a boolean column of a test on maps: constant or not finite.
+            Names of a study's own columns are refused.
         """
 
     @abstractmethod
@@ -136,7 +151,7 @@ class Evaluation(ABC):
         return {name: values for name, values in rows.items() if values.dtype.kind in "bf"}
 
     def extras(self, rows: Columns) -> dict[str, Any]:
-        """What a summary holds beside the scores, plain values."""
+        """What a summary holds beside the scores: plain values without NaN, under names that nothing else has."""
         return {}
 
     def notes(self, summary: Mapping[str, Any]) -> list[str]:
@@ -171,8 +186,15 @@ class Evaluation(ABC):
         return next((spec for spec in self.specs() if spec.name == name), None)
 
     def summarise(self, rows: Columns) -> dict[str, Any]:
-        """Scores over all rows, each {"value", "ci95"} as fractions of 1, nested by their dotted names."""
-        flat = scores_with_intervals(self.columns(rows), {spec.name: spec.compute for spec in self.specs()})
+        """Scores over all rows, each {"value", "ci95"} as fractions of 1, nested by their dotted names; and the extras.
+
+        Raises:
+            XkdError: no column that scores could be made of, or an extra with the name of a score.
+        """
+        columns, scores = self.columns(rows), {spec.name: spec.compute for spec in self.specs()}
+        if scores and not columns:
+            raise XkdError(f"{named(self)}: it has scores and no boolean or float column; return one, or `columns`")
+        flat = scores_with_intervals(columns, scores) if scores else {}
         nested: dict[str, Any] = {}
         for name, value in flat.items():
             *groups, last = name.split(".")
@@ -180,4 +202,7 @@ class Evaluation(ABC):
             for group in groups:
                 place = place.setdefault(group, {})
             place[last] = value
-        return {**nested, **self.extras(rows)}
+        extras = self.extras(rows)
+        if twice := nested.keys() & extras.keys():
+            raise XkdError(f"{named(self)}: {min(twice)!r} is a score and one of its extras; choose another name")
+        return {**nested, **extras}

@@ -21,7 +21,8 @@ class Network(Protocol):
     """What a test may ask of the model again; every forward has one fixed shape, so a row depends on its image alone.
 
     Attributes:
-        classifier: the network as it was made, on the device of the batch.
+        classifier: the network as it was made, on the device of the batch; a copy for this call of the test. A test
+            that changes it gives it to `explain`; `classify` asks the network as it was.
         chunk: images that one forward takes; a test that makes many images makes about so many at a time.
     """
 
@@ -44,7 +45,7 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """What a test sees of B photographs, everything on one device.
+    """What a test sees of B photographs, everything on one device. Each call of a test has a copy of its own.
 
     Attributes:
         ids: B image ids.

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from xkd_eval.arguments import fields_taken
+from xkd_eval.errors import XkdError
+from xkd_eval.foreign import short
 from xkd_eval.statistics.bootstrap import Score
 
 if TYPE_CHECKING:
@@ -15,6 +18,12 @@ if TYPE_CHECKING:
 
 Columns = dict[str, np.ndarray]
 """One array a column, first axis the images: (B,) or, for lists, (B, n)."""
+
+STUDYS_COLUMNS = (
+    *("position", "id", "content_hash", "skipped"),
+    *("label", "predicted", "probability", "target", "reference_hit"),
+)
+"""What a study says of each image itself, beside a test's columns."""
 
 Role = Literal["headline", "shown", "compared", "detail"]
 """How much is made of a score: "headline" scores are spoken of in sentences, "shown" ones stand in every printed table,
@@ -42,6 +51,9 @@ class ScoreSpec:
         x: abscissa of a curve's n points; None for a number.
         area: name of the score that is the area under a curve.
 
+    Raises:
+        XkdError: a value of another kind, or no name or title.
+
     Example:
         >>> from xkd_eval import ScoreSpec
         >>> spec = ScoreSpec("hits", "share of hits", lambda means: means["hit"], better="higher")
@@ -61,6 +73,16 @@ class ScoreSpec:
     where_right: bool = False
     x: tuple[float, ...] | None = None
     area: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in fields_taken(ScoreSpec, vars(self)).items():
+            object.__setattr__(self, name, value)
+        if not all(part.isprintable() and part.strip() for part in self.name.split(".")):
+            raise XkdError(f"name: {short(self.name)} found for a score; expected words with dots between them")
+        if not self.title.isprintable() or not self.title.strip():
+            raise XkdError(f"title: {short(self.title)} found for the score {self.name!r}; expected a text")
+        if self.x is not None and not self.x:
+            raise XkdError(f"x: () found for the score {self.name!r}; expected a number a point, or None")
 
     @property
     def scale(self) -> float:

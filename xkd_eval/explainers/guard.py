@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -15,7 +14,7 @@ from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.arguments import check_classes, check_images, described_values
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import ExplainerError, XkdError
-from xkd_eval.registry import described
+from xkd_eval.registry import described, place_of
 
 Method = Callable[..., Any]
 
@@ -64,7 +63,7 @@ def _owed(name: str) -> Iterator[None]:
         raise
     except Exception as error:  # an explainer of another package may raise anything
         raise ExplainerError(
-            f"explainer '{name}': it failed ({described(error)}, in {_place(error)}); mend it, or use another"
+            f"explainer '{name}': it failed ({described(error)}, in {place_of(error)}); mend it, or use another"
         ) from error
 
 
@@ -96,10 +95,3 @@ def _check_classifier(classifier: Any) -> None:
         raise XkdError(
             f"classifier: a {type(classifier).__name__} found; expected a Classifier, which load_classifier makes"
         )
-
-
-def _place(error: Exception) -> str:
-    """Where an error was raised, as "mine.py:12": the author's last line, not that of a library beneath."""
-    frames = traceback.extract_tb(error.__traceback__)
-    last = next((frame for frame in reversed(frames[1:]) if "site-packages" not in frame.filename), frames[-1])
-    return f"{last.filename.rpartition('/')[2]}:{last.lineno}"

@@ -12,6 +12,9 @@ RESAMPLES = 2000
 
 _BLOCK = 5_000_000  # counts at a time
 
+# What is not finite makes a score undefined, which its value says.
+_UNDEFINED = np.errstate(over="ignore", invalid="ignore")
+
 Means = Mapping[str, np.ndarray]
 """Column name -> its mean over the images, with a leading axis of resamples."""
 
@@ -25,7 +28,7 @@ def scores_with_intervals(
     """Each score with its 95 % percentile bootstrap interval over images.
 
     Args:
-        columns: name -> (n,) or (n, m) finite values, one row an image.
+        columns: name -> (n,) or (n, m), one row an image; a score of values that are not finite is undefined.
         scores: name -> function of the columns' means.
         resamples: bootstrap resamples of the images, shared by all scores.
         seed: of the resampling.
@@ -43,16 +46,19 @@ def scores_with_intervals(
         }
 
 
+@_UNDEFINED
 def all_images_means(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Means over all images, NaN of none: name -> (1,) or (1, m)."""
     return {name: _sums(values)[None] / (len(values) or np.nan) for name, values in columns.items()}
 
 
+@_UNDEFINED
 def left_out_means(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Means without image i, NaN where it is the only one: name -> (n,) or (n, m)."""
     return {name: (_sums(values) - values) / (len(values) - 1 or np.nan) for name, values in columns.items()}
 
 
+@_UNDEFINED
 def resampled_means(
     columns: Mapping[str, np.ndarray], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, np.ndarray]:

@@ -12,12 +12,14 @@ from xkd_eval.arguments import fields_taken, one_or_more
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations import TESTS, option_names
 from xkd_eval.evaluations.base import Evaluation
+from xkd_eval.evaluations.guard import check_kind, check_made, owed
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.explainers import Explainer, as_explainer
 from xkd_eval.explainers.cam import Cam
 from xkd_eval.explainers.stored import StoredMaps
 from xkd_eval.registry import name_and_rest, nearest
 from xkd_eval.study.options import RunOptions
+from xkd_eval.study.summary import RESERVED
 from xkd_eval.written import written_options
 
 T = TypeVar("T")
@@ -118,18 +120,23 @@ def tests_of(given: Sequence[TestLike], rules: Rules, options: Mapping[str, Any]
         options: of all tests that take them; what is spelt behind a name comes first.
 
     Raises:
-        XkdError: none, an unknown name, or a value that an option does not take.
+        XkdError: none, an unknown name, a value that an option does not take, or a test that says less of itself or
+            its scores than a study needs.
     """
     found: list[tuple[str, str, Evaluation]] = []
     for test in given:
         if isinstance(test, Evaluation):
+            check_made(test, RESERVED)
             _check_rules(test, rules)
             made, spelt = test, f"{test.name}:{test.protocol.hash}"
         else:
             kind, own = _spelt(test)
             known = {name: value for name, value in options.items() if name in option_names(kind)}
-            made = kind.create(rules, kind.Options(**fields_taken(kind.Options, {**known, **own})))
+            with owed(kind, "its Options"):
+                chosen = kind.Options(**fields_taken(kind.Options, {**known, **own}))
+            made = kind.create(rules, chosen)
             spelt = test if isinstance(test, str) else kind.name
+        check_made(made, RESERVED)
         if not any(_is_same(made, other) for _, _, other in found):
             found.append((made.name, spelt, made))
     if not found:
@@ -175,6 +182,7 @@ def _spelt(test: str | type[Evaluation]) -> tuple[type[Evaluation], dict[str, An
     if isinstance(test, type):
         if not issubclass(test, Evaluation):
             raise XkdError(f"tests: the class {test.__name__} found; expected a subclass of xkd_eval.Evaluation")
+        check_kind(test)
         return test, {}
     name, text = name_and_rest(test)
     kind = TESTS[name]

@@ -11,7 +11,7 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets import ImageDataset, limit, open_dataset, resolve_labels
-from xkd_eval.datasets.open import checked
+from xkd_eval.datasets.checks import checked
 from xkd_eval.errors import XkdError, renamed
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import Rules, shared_rules

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import torch
@@ -13,7 +13,9 @@ from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.datasets.loader import Item, Skipped
 from xkd_eval.engines.network import Network
+from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.batch import Batch
+from xkd_eval.evaluations.returned import named
 from xkd_eval.evaluations.scores import Columns
 from xkd_eval.explainers.base import Context
 from xkd_eval.explainers.stored import StoredMaps, map_path, save_maps
@@ -38,6 +40,7 @@ class Sitting:
         todo: cell -> positions that it wants.
         writing: kept maps -> positions to be written.
         stored: maps that are, or will be, on disk.
+        columns: cell -> the columns that its first batch had.
     """
 
     dataset: ImageDataset
@@ -48,6 +51,7 @@ class Sitting:
     todo: Mapping[CellRun, set[int]]
     writing: Mapping[KeptMaps, set[int]]
     stored: Mapping[MapSource, KeptMaps]
+    columns: dict[CellRun, pa.Schema] = field(default_factory=dict)
 
     def label_of(self, model: str, position: int, *, required: bool) -> int | None:
         """The class index of an image among a model's classes."""
@@ -96,7 +100,7 @@ class Photographs:
             return None
         skipped = [found for entry in due if (found := self._skipped(run, entry)) is not None]
         places = self._wanted[run]
-        tables = [self._scored(run.cell, places)] if places else []
+        tables = [self._scored(run, places)] if places else []
         if skipped:
             tables.append(_identity(skipped))
         return concatenated(tables)
@@ -108,7 +112,8 @@ class Photographs:
             maps = self._map(job.source, None, places)
             save_maps(job.folder, [self._entries[place].id for place in places], maps)
 
-    def _scored(self, cell: Cell, places: list[int]) -> pa.Table:
+    def _scored(self, run: CellRun, places: list[int]) -> pa.Table:
+        cell = run.cell
         batch = self._batch(cell, cell.model, cell.source, places)
         if cell.test.needs_reference:
             reference = self._batch(cell, self._sitting.inputs.reference, cell.reference, places)
@@ -129,6 +134,7 @@ class Photographs:
                 network.check_answers(batch.ids)
         table = _identity([self._entries[place] for place in places])
         scores = to_table(columns)
+        _check_columns(cell, scores.schema, self._sitting.columns.setdefault(run, scores.schema))
         for name in scores.column_names:
             table = table.append_column(name, scores[name])
         return table
@@ -252,6 +258,18 @@ class Photographs:
     def _masks(self, places: list[int]) -> Tensor | None:
         masks = [item.mask for item in self._items(places) if item.mask is not None]
         return torch.stack(masks).to(self._sitting.device) if masks else None
+
+
+def _check_columns(cell: Cell, found: pa.Schema, first: pa.Schema) -> None:
+    """Rows of one run have the same columns in all batches."""
+    kinds, known = ({column.name: str(column.type) for column in schema} for schema in (found, first))
+    for name in (*kinds, *known):
+        if kinds.get(name) != known.get(name):
+            before, now = known.get(name, "not there"), kinds.get(name, "not there")
+            raise XkdError(
+                f"{named(cell.test)}: its column {name!r} is {now}, and in an earlier batch it was {before}; expected "
+                "the same columns of the same types for every batch"
+            )
 
 
 def _rows_of(places: list[int], chosen: list[int]) -> list[int]:

@@ -11,8 +11,12 @@ import pyarrow as pa
 from xkd_eval.digests import digest_of
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
+from xkd_eval.evaluations.returned import named
 from xkd_eval.evaluations.scores import to_columns
-from xkd_eval.study.records import SUMMARY_SCHEMA
+from xkd_eval.study.records import SUMMARY_SCHEMA, Summary
+
+RESERVED = (*(field.alias or name for name, field in Summary.model_fields.items()), "digest")
+"""What a summary calls its own facts, beside a test's scores and extras."""
 
 SUMMARY_AGAIN = "delete it and run its test again, which makes it anew of the rows"
 
@@ -30,10 +34,16 @@ def summarise(
         description: as protocol.json holds it.
         rows: of all images, skipped ones included.
         images_per_second: of the last sitting; None where nothing was left to score.
+
+    Raises:
+        XkdError: a score or an extra of the test has the name of one of the summary's own facts.
     """
     scored = scored_rows(rows)
     columns = to_columns(scored)
     skipped = skipped_rows(rows)
+    found = test.summarise(columns)
+    if taken := [name for name in found if name in RESERVED]:
+        raise XkdError(f"{named(test)}: {taken[0]!r} is what a summary calls a fact of its own; choose another name")
     return {
         "schema": SUMMARY_SCHEMA,
         **_described(description),
@@ -41,7 +51,7 @@ def summarise(
         "n_images": scored.num_rows,
         "degenerate_maps": int(columns["degenerate"].sum()) if "degenerate" in columns else 0,
         "skipped": {"count": len(skipped), "images": skipped},
-        **test.summarise(columns),
+        **found,
         "images_per_second": images_per_second,
     }
 

@@ -39,13 +39,13 @@ def check_dataset(dataset: str | ImageDataset, samples: int = 8) -> None:
         _fail(opened, f"its name is {name!r}; expected a short text that can name a folder")
     _check_ids(opened)
     _check_labels(opened)
+    _check_sizes(opened)
     try:
         copied: ImageDataset = pickle.loads(pickle.dumps(opened))
     except Exception as error:
         raise AssertionError(f"{name}: it cannot be pickled for the processes that decode ({error})") from error
     if copied.digest() != opened.digest():
         _fail(opened, "its pickled copy has other ids, labels or stored sizes")
-    _check_sizes(opened)
     contents: set[tuple[bytes, bytes | None]] = set()
     hashes: set[str] = set()
     for position in sorted({round(place) for place in np.linspace(0, len(opened) - 1, samples)}):

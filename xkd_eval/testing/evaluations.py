@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, NoReturn
 
 import numpy as np
@@ -41,14 +40,11 @@ def check_test(
 
     Raises:
         AssertionError: something is violated; the message says what.
-        XkdError: no such test, or data that lacks what the test needs.
+        XkdError: no such test, data that lacks what the test needs, or what every run of a test would refuse.
     """
     images = EmbeddedDataset("test", size=_IMAGES) if dataset is None else dataset
     result = _run(test, images, classifier, reference)
     made = result.test
-    for name in ("name", "title", "citation"):
-        if not isinstance(getattr(made, name, None), str):
-            _fail(made, f"it has no {name}; expected a text as a class attribute")
     _check_made_again(made)
     _check_rows(made, result)
     _check_alone(made, result, test, images, classifier, reference)
@@ -62,8 +58,7 @@ def _run(test: Any, images: ImageDataset, classifier: Any, reference: Any, **opt
 
 
 def _check_made_again(test: Evaluation) -> None:
-    settings = json.loads(json.dumps(test.settings()))
-    again = type(test).from_description(test.protocol.to_dict(), settings)
+    again = type(test).from_description(test.protocol.to_dict(), test.settings())
     if again.protocol.hash != test.protocol.hash:
         _fail(test, "`from_description` makes a test of another protocol hash")
     if [spec.name for spec in again.specs()] != [spec.name for spec in test.specs()]:
@@ -71,10 +66,6 @@ def _check_made_again(test: Evaluation) -> None:
 
 
 def _check_rows(test: Evaluation, result: EvaluationResult) -> None:
-    n_images = len(result.ids)
-    for name, values in result.columns.items():
-        if len(values) != n_images:
-            _fail(test, f"its column {name!r} has {len(values)} values for {n_images} images; expected one an image")
     for name, values in test.columns(result.columns).items():
         if not np.isfinite(np.asarray(values, dtype=np.float64)).all():
             _fail(test, f"its column {name!r} is not finite; `columns` returns finite values alone")
@@ -96,10 +87,6 @@ def _check_alone(
 
 
 def _check_scores(test: Evaluation, result: EvaluationResult) -> None:
-    json.dumps(result.summary, allow_nan=False)
-    names = [spec.name for spec in test.specs()]
-    if len(set(names)) < len(names):
-        _fail(test, "two of its scores have one name")
     for spec in test.specs():
         found = spec.of(result.summary)
         if found is None:
@@ -107,8 +94,6 @@ def _check_scores(test: Evaluation, result: EvaluationResult) -> None:
         if spec.per_image is None or spec.x is not None or found["value"] is None:
             continue
         values = np.asarray(spec.per_image(result.columns), dtype=np.float64)
-        if values.shape != (len(result.ids),):
-            _fail(test, f"`per_image` of {spec.name!r} has the shape {values.shape}; expected ({len(result.ids)},)")
         mean = values[~np.isnan(values)].mean()
         if abs(mean - found["value"]) > 1e-6 * max(1.0, abs(mean)):
             _fail(test, f"the mean of `per_image` of {spec.name!r} is {mean:.6g}, and the score {found['value']:.6g}")

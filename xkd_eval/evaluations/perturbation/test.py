@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -98,24 +99,7 @@ class PerturbationTest(Evaluation):
 
     def specs(self) -> tuple[ScoreSpec, ...]:
         """See Evaluation.specs."""
-        accuracy = ScoreSpec(
-            "clean_accuracy",
-            "accuracy",
-            lambda means: means["clean_hit"],
-            better="higher",
-            role="headline",
-            per_image=lambda rows: rows["clean_hit"].astype(bool),
-            of_maps=False,
-        )
-        ties = ScoreSpec(
-            "tie_share",
-            "pixels that share their value with another",
-            lambda means: means["tie_share"],
-            role="detail",
-            per_image=lambda rows: rows["tie_share"],
-        )
-        areas = [list(_direction_specs(direction, self.protocol.fractions)) for direction in self.directions]
-        return (accuracy, *(spec for specs in areas for spec in specs), ties)
+        return _specs(self.directions, self.protocol.fractions)
 
     def extras(self, rows: Columns) -> dict[str, Any]:
         """See Evaluation.extras."""
@@ -171,6 +155,28 @@ def _outcomes(prefix: str, logits: Tensor, labels: Tensor, target: Tensor) -> di
         f"{prefix}_log_ratio": label_logit - best_other,
     }
     return {name: values[:, 0] if prefix == "clean" else values for name, values in outcomes.items()}
+
+
+@lru_cache(maxsize=32)
+def _specs(directions: tuple[Direction, ...], fractions: tuple[float, ...]) -> tuple[ScoreSpec, ...]:
+    accuracy = ScoreSpec(
+        "clean_accuracy",
+        "accuracy",
+        lambda means: means["clean_hit"],
+        better="higher",
+        role="headline",
+        per_image=lambda rows: rows["clean_hit"].astype(bool),
+        of_maps=False,
+    )
+    ties = ScoreSpec(
+        "tie_share",
+        "pixels that share their value with another",
+        lambda means: means["tie_share"],
+        role="detail",
+        per_image=lambda rows: rows["tie_share"],
+    )
+    areas = [list(_direction_specs(direction, fractions)) for direction in directions]
+    return (accuracy, *(spec for specs in areas for spec in specs), ties)
 
 
 def _direction_specs(direction: Direction, fractions: tuple[float, ...]) -> Iterator[ScoreSpec]:
