@@ -12,6 +12,7 @@ from distill.data.batches import LabelledBatch, ProcessRank
 from distill.data.photographs import HeldOutPhotographs
 from distill.data.splits import Labelled
 from distill.students.scores import Scores, score
+from xkd_eval.arguments import Workers, public
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.datasets import ImageDataset, open_dataset, resolve_labels
@@ -24,6 +25,7 @@ from xkd_eval.errors import XkdError
 _AT_ONCE = 250
 
 
+@public()
 def measure(
     model: str,
     data: str,
@@ -33,7 +35,7 @@ def measure(
     teacher_weights: Path | None = None,
     limit: int | None = None,
     device: str = "auto",
-    workers: int = 0,
+    workers: Workers = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Accuracy, loss, calibration, and agreement with a teacher.
