@@ -179,3 +179,13 @@ def test_an_output_is_no_input(xkd_distill, teacher, cifar10, tmp_path):
     with pytest.raises(XkdError, match="resume: found beside `overwrite`"):
         train("quickstart/plain", tmp_path / "out", resume=True, overwrite=True)
     assert copy.read_bytes() == teacher.read_bytes()
+
+
+def test_a_teacher_is_not_trained_over(recipe_of, teacher, tmp_path):
+    copy = tmp_path / "out" / "student.pt"
+    copy.parent.mkdir()
+    copy.write_bytes(teacher.read_bytes())
+    recipe = recipe_of(teacher={"model": str(copy)}, losses=KD)
+    with pytest.raises(XkdError, match=r"^output: .*student\.pt' is one of the inputs"):
+        train(recipe, copy.parent, overwrite=True)
+    assert copy.read_bytes() == teacher.read_bytes()
