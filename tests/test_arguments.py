@@ -138,3 +138,22 @@ def test_no_function_swallows_a_keyword_that_nothing_reads(function, value):
 def test_the_keyword_that_was_meant_is_named(function, wrong, meant):
     with pytest.raises(XkdError, match=rf"^{wrong}: unknown .*; nearest: .*\b{meant}\b"):
         function(*[FITTING["models"]] * (function is not xkd_eval.open_dataset), **{wrong: None})
+
+
+@pytest.mark.parametrize(
+    ("given", "hint", "expected"),
+    [
+        (np.bool_(True), bool, True),
+        (torch.tensor(3), int, 3),
+        (torch.tensor([0.25, 0.5]), tuple[float, ...], (0.25, 0.5)),
+    ],
+)
+def test_numbers_of_libraries_are_python_s(given, hint, expected):
+    found = taken("x", given, hint)
+    assert found == expected and type(found) is type(expected)
+
+
+def test_bounded_numbers_in_a_tuple_are_said_in_a_sentence():
+    side = Annotated[int, Within(1, 32)]
+    with pytest.raises(XkdError, match=r"expected a whole number from 1 to 32 or 2 whole numbers from 1 to 32$"):
+        taken("size", "x", side | tuple[side, side])

@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from xkd_eval.errors import XkdError
-from xkd_eval.files import locked, replacing, writing
+from xkd_eval.files import check_output, locked, replacing, writing
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -141,3 +142,30 @@ def test_what_is_no_failure_to_write_passes():
         raise XkdError("mine")
     with pytest.raises(KeyError), writing("output:"):
         raise KeyError("a mistake of ours")
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
+    (tmp_path / "link").symlink_to("a.bin")
+    for content in (b"one", b"two"):
+        with replacing(tmp_path / "link") as file:
+            file.write(content)
+        assert (tmp_path / "link").is_symlink() and (tmp_path / "a.bin").read_bytes() == content
+
+
+def test_what_is_no_regular_file_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null"), Path("/dev/stdout"), tmp_path):
+        with pytest.raises(XkdError, match=r"^output: .* cannot be written .*choose another name$"):
+            check_output(path)
+        with pytest.raises(OSError), replacing(path):
+            pass
+    assert [entry.name for entry in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_an_output_is_none_of_the_inputs(tmp_path):
+    (tmp_path / "a.pt").touch()
+    (tmp_path / "link.pt").symlink_to("a.pt")
+    check_output(tmp_path / "new.pt", [tmp_path / "new.pt", "timm/resnet18"])
+    for name in ("a.pt", "link.pt"):
+        with pytest.raises(XkdError, match=r"^output: .* is one of the inputs; choose another name"):
+            check_output(tmp_path / name, ["xkd/resnet8", str(tmp_path / "a.pt")])

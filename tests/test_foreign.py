@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -137,3 +139,15 @@ def test_names_that_are_no_file_s(name):
 @pytest.mark.parametrize("name", ["resnet18", "...", "a b", "é" * 20, "x" * 100])
 def test_names_that_are(name):
     assert is_writable_name(name)
+
+
+def test_a_file_from_outside_is_regular_and_of_a_sensible_size(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "sparse").touch()
+    os.truncate(tmp_path / "sparse", 2**40)
+    for path, why in ((tmp_path / "pipe", "a pipe"), ("/dev/zero", "a pipe or a dev"), (tmp_path / "sparse", "more")):
+        with pytest.raises(XkdError, match=f"^class_map: .* cannot be read .*{why}"):
+            read_json(Path(path), "class_map")
+    (tmp_path / "link").symlink_to(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text("3")
+    assert read_json(tmp_path / "link", "class_map") == 3

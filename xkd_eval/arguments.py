@@ -42,6 +42,13 @@ class Within:
         return f"of at least {low}" if math.isinf(self.high) else f"from {low} to {high}"
 
 
+MOST_WORKERS = 1024
+"""Processes that may be asked for; machines have fewer cores, and some systems end at more."""
+
+Workers = Annotated[int, Within(0, MOST_WORKERS)]
+"""How many processes decode; 0 is none beside the one that asks."""
+
+
 class _UnfitError(Exception):
     """A value is not of a kind."""
 
@@ -90,8 +97,8 @@ def check_known(given: Mapping[str, object], known: Sequence[str]) -> None:
 def taken(name: str, value: Any, hint: Any) -> Any:
     """An argument's value as its annotation has it.
 
-    numpy's numbers stand for Python's, a text for a path, any iterable for a tuple; neither True nor "3" nor 3.0 is a
-    whole number, and NaN and infinity are no numbers.
+    Numbers of numpy and torch stand for Python's, a text for a path, any iterable for a tuple; neither True nor "3" nor
+    3.0 is a whole number, and NaN and infinity are no numbers.
 
     Args:
         name: of the argument, for the message.
@@ -203,6 +210,7 @@ def _as_one(kind: Any, value: Any) -> Any:
         return _bounded(_as(get_args(kind)[0], value), get_args(kind)[1:])
     if _is_several(kind):
         return _tuple(get_args(kind), value)
+    value = _plain(value)
     fits = {
         Literal: lambda: type(value) is str and value in get_args(kind),
         Callable: lambda: callable(value),
@@ -213,6 +221,16 @@ def _as_one(kind: Any, value: Any) -> Any:
     if not fits.get(origin or kind, lambda: isinstance(value, kind))():
         raise _UnfitError
     return kind(value) if kind in (int, float, Path) else value
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy or torch as Python's; anything else as it is."""
+    if getattr(value, "ndim", None) != 0 or not callable(getattr(value, "item", None)):
+        return value
+    try:
+        return value.item()
+    except (RuntimeError, TypeError, ValueError):  # a tensor that holds nothing, as on torch's "meta"
+        return value
 
 
 def _bounded(value: Any, bounds: tuple[Any, ...]) -> Any:
@@ -247,6 +265,14 @@ def _one_expected(kind: Any) -> str:
     if get_origin(kind) is Annotated:
         return " ".join(map(str, (_expected(arguments[0]), *arguments[1:])))
     if _is_several(kind):
-        several = _PLAIN.get(arguments[0], ("", "several of them"))[1]
+        several = _several(arguments[0])
         return several if len(arguments) == 1 or arguments[-1] is Ellipsis else f"{len(arguments)} {several}"
     return _PLAIN[kind][0]
+
+
+def _several(kind: Any) -> str:
+    """What several of a kind are called, with the bounds of each."""
+    if get_origin(kind) is Annotated:
+        inner, *bounds = get_args(kind)
+        return " ".join(map(str, (_several(inner), *bounds)))
+    return _PLAIN.get(kind, ("", "several of them"))[1]

@@ -6,13 +6,13 @@ import errno
 import os
 import secrets
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import reason
+from xkd_eval.foreign import check_regular, is_there, reason
 
 LOCK = ".lock"
 """The file in a directory that the process that writes there holds; it stays behind, and means nothing then."""
@@ -29,6 +29,8 @@ _ADVICE = {
     errno.EACCES: "choose another directory, or allow writing there",
     errno.EPERM: "choose another directory, or allow writing there",
     errno.EROFS: "choose a directory on a disk that can be written",
+    errno.EINVAL: "choose another name",
+    errno.EBUSY: "choose another name",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOTDIR: "a part of that path is a file: choose another directory",
     errno.EEXIST: "a part of that path is a file: choose another directory",
@@ -71,24 +73,64 @@ def writing(what: str, kept: str = "") -> Iterator[None]:
 def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """Write beside `path` and rename over it at the end: readers see the former file or the new one.
 
-    An exception within leaves the former file, and nothing else. The folder must exist.
+    An exception within leaves the former file, and nothing else. The folder must exist. Of a link what it leads to is
+    replaced.
 
     Args:
         path: of the file.
         durable: wait until the disk has it, so that a crash of the machine costs it neither.
+
+    Raises:
+        OSError: a folder, a pipe or a device is there, or what this process prints goes there; or as the system says.
     """
+    target = _target(path)
     # Not by the process alone: on a shared disk two machines may have one of the same number.
     # Of the name the beginning: one that is as long as a disk takes leaves no room.
-    temporary = path.with_name(f".{path.name[:_NAMED]}.{secrets.token_hex(4)}")
+    temporary = target.with_name(f".{target.name[:_NAMED]}.{secrets.token_hex(4)}")
     try:
         with temporary.open("wb") as file:
             yield file
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        temporary.replace(path)
+        temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_output(path: Path, inputs: Iterable[str | Path] = (), what: str = "output") -> None:
+    """Refuse, before the work for it, a file to be written that cannot be, or that is an input.
+
+    Args:
+        path: of the file.
+        inputs: what the work reads; those that name no file are passed over.
+        what: the argument that named it.
+
+    Raises:
+        XkdError: a folder, a pipe or a device is there, or one of `inputs`.
+    """
+    with writing(f"{what}: {str(path)!r}"):
+        _target(path)
+        for given in inputs:
+            if is_there(path) and is_there(given) and path.samefile(given):
+                raise XkdError(f"{what}: {str(path)!r} is one of the inputs; choose another name")
+
+
+def _target(path: Path) -> Path:
+    """The file that a path leads to, be it there or not."""
+    with suppress(FileNotFoundError):
+        check_regular(path)
+        if any(_is_stream(path, number) for number in (1, 2)):
+            raise OSError(errno.EBUSY, "what is printed goes there", str(path))
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _is_stream(path: Path, number: int) -> bool:
+    """Whether a file is this process's stdout (1) or stderr (2): what is printed would go where nobody finds it."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(number))
+    except OSError:  # closed
+        return False
 
 
 @contextmanager

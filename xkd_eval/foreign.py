@@ -5,7 +5,11 @@ Each reader of a format has one place that does this, with what stands here; ins
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -18,9 +22,14 @@ from xkd_eval.errors import XkdError
 from xkd_eval.escapes import visible
 
 if TYPE_CHECKING:
+    from io import BufferedReader
+
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
+
+LARGEST_LIST = 2**26
+"""Bytes of a file of names, labels or facts; what is larger was not meant."""
 
 _LONGEST_REASON = 200
 _SHORT = Repr()
@@ -76,18 +85,58 @@ def reading(what: str, remedy: str, kind: type[XkdError] = XkdError) -> Iterator
         raise kind(f"{what} ({reason(error)}); {remedy}") from error
 
 
-def read_bytes(path: Path, what: str) -> bytes:
+def check_regular(path: Path) -> None:
+    """Refuse what a path leads to where that is no regular file; links are followed.
+
+    Whoever opens a pipe waits for its other end, and a device may have no end.
+
+    Raises:
+        OSError: missing, a folder, a pipe, a device; `reason` says which.
+        ValueError: a name that no file can have.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "a pipe or a device", str(path))
+
+
+def open_file(path: Path) -> BufferedReader:
+    """A file from outside, open for reading: all of them are opened here, or by a library after `check_regular`.
+
+    Raises:
+        OSError, ValueError: as `check_regular`; or not allowed.
+    """
+    check_regular(path)
+    return path.open("rb")
+
+
+def bytes_of(path: Path, most: int) -> bytes:
+    """The bytes of a file from outside, to be called where its errors become one line.
+
+    Raises:
+        OSError, ValueError: as `open_file`; or more than `most`, which a sparse file has for nothing.
+    """
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise ValueError(f"{size:,} bytes, more than {most:,}")
+        return file.read()
+
+
+def read_bytes(path: Path, what: str, most: int = sys.maxsize) -> bytes:
     """A file's bytes.
 
     Args:
         path: of the file.
         what: the argument that named it.
+        most: bytes that are read.
 
     Raises:
-        XkdError: missing, a directory, not allowed, on a broken disk.
+        XkdError: missing, a directory, a pipe, a device, not allowed, on a broken disk, larger than `most`.
     """
     try:
-        return path.read_bytes()
+        return bytes_of(path, most)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise XkdError(f"{what}: {str(path)!r} cannot be read ({reason(error)})") from None
 
@@ -101,9 +150,9 @@ def read_json(path: Path, what: str, remedy: str = "restore it, or make it again
         remedy: what to do where it is none.
 
     Raises:
-        XkdError: unreadable, not UTF-8, no JSON, nested beyond reason.
+        XkdError: unreadable, of more than `LARGEST_LIST`, not UTF-8, no JSON, nested beyond reason.
     """
-    content = read_bytes(path, what)
+    content = read_bytes(path, what, LARGEST_LIST)
     with reading(f"{what}: {str(path)!r} is no JSON", remedy):
         return json_value(content)
 

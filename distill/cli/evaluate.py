@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from itertools import count
 
 from distill.cli import options as o
 from xkd_eval.errors import XkdError
+from xkd_eval.files import check_output
 
 EXAMPLES = """[b]Examples[/b]
 
@@ -32,10 +35,13 @@ def evaluate(
 
     if weights and len(weights) != len(models):
         raise XkdError(f"weights: {len(weights)} files for {len(models)} models; give one each, in the same order")
+    if output is not None:
+        given = (*models, *(weights or ()), data, teacher, teacher_weights)
+        check_output(output, [source for source in given if source is not None])
     scores = {}
-    for position, model in enumerate(models):
+    for position, (name, model) in enumerate(zip(_names(models), models, strict=True)):
         with progress_bar() as progress:
-            scores[model] = measure(
+            scores[name] = measure(
                 model,
                 data,
                 weights=weights[position] if weights else None,
@@ -44,8 +50,17 @@ def evaluate(
                 limit=limit,
                 device=device,
                 workers=workers,
-                progress=partial(progress, model),
+                progress=partial(progress, name),
             )
     print_scores(scores, data)
     if output is not None:
         write_scores(scores, output)
+
+
+def _names(models: Sequence[str]) -> list[str]:
+    """What rows are called: a model that is given again, as with other weights, "NAME #2", as in xkd-eval's tables."""
+    names: list[str] = []
+    for model in models:
+        others = (f"{model} #{number}" for number in count(2))
+        names.append(model if model not in names else next(name for name in others if name not in names))
+    return names

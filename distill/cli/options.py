@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from xkd_eval.arguments import MOST_WORKERS
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import short
 
@@ -75,7 +76,7 @@ Devices = Annotated[int, typer.Option(min=1, help="Processes on each node.", ric
 Nodes = Annotated[int, typer.Option(min=1, help="Machines; start it once on each.", rich_help_panel=HOW)]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs at once on the one device.", rich_help_panel=HOW)]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only a label-stratified sample of so many.")]
-Workers = Annotated[int, typer.Option(min=0, help="Processes that decode images.")]
+Workers = Annotated[int, typer.Option(min=0, max=MOST_WORKERS, help="Processes that decode images.")]
 
 
 def seed_numbers(text: str | None) -> tuple[int, ...]:
@@ -87,6 +88,7 @@ def seed_numbers(text: str | None) -> tuple[int, ...]:
     if text is None:
         return ()
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and len(part) < 19 for part in parts) or len(set(parts)) < len(parts):
+    seeds = [int(part) for part in parts if part.isdecimal() and len(part) < 19]
+    if len(seeds) < len(parts) or len(set(seeds)) < len(seeds):
         raise XkdError(f"seeds: {short(text)} found; expected different whole numbers, such as 0,1,2")
-    return tuple(int(part) for part in parts)
+    return tuple(seeds)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from distill.cli import options as o
-from xkd_eval.errors import XkdError
 
 EXAMPLES = """[b]Examples[/b]
 
@@ -44,8 +43,6 @@ def train(
     from distill.runs.launch import is_launched, launch
     from distill.runs.plan import RecipeChanges, plan_runs
 
-    if resume and overwrite:
-        raise XkdError("resume: found beside `overwrite`; give one of the two")
     changes = RecipeChanges(
         data=data,
         teacher=teacher,

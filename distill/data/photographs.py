@@ -16,7 +16,7 @@ from distill.data.draws import OwnDraws
 from distill.data.splits import Labelled
 from distill.recipe.schema import Recipe, WorkerData
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.datasets.loader import Item, leave_signals_to_parent, load_sample, stream
+from xkd_eval.datasets.loader import Item, leave_signals_to_parent, load_sample, starting_workers, stream
 from xkd_eval.errors import XkdError
 
 
@@ -44,20 +44,24 @@ class TrainingPhotographs:
         self.n_images = len(labelled.labels)
         self._device = device
         self._order = _Order(self.n_images, recipe, rank)
-        self._loader: DataLoader[Any] = DataLoader(
-            _Crops(labelled, preprocess, recipe.seed, data),
-            batch_sampler=self._order,
-            num_workers=data.workers,
-            collate_fn=_collate,
-            pin_memory=device.type == "cuda",
-            persistent_workers=data.workers > 0,
-            worker_init_fn=leave_signals_to_parent,
-        )
+        workers = min(data.workers, self.n_images // recipe.batch_size)  # more would find no batch to make
+        with starting_workers():  # of which torch warns already here
+            self._loader: DataLoader[Any] = DataLoader(
+                _Crops(labelled, preprocess, recipe.seed, data),
+                batch_sampler=self._order,
+                num_workers=workers,
+                collate_fn=_collate,
+                pin_memory=device.type == "cuda",
+                persistent_workers=workers > 0,
+                worker_init_fn=leave_signals_to_parent,
+            )
 
     def batches(self, epoch: int, first_step: int) -> Iterator[LabelledBatch]:
         """See TrainingImages."""
         self._order.epoch, self._order.first_step = epoch, first_step
-        return map(self._on_device, iter(self._loader))
+        with starting_workers():
+            started = iter(self._loader)
+        return map(self._on_device, started)
 
     def _on_device(self, loaded: Sequence[Tensor] | str) -> LabelledBatch:
         if isinstance(loaded, str):

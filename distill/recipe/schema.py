@@ -15,13 +15,13 @@ from pydantic import (
     model_validator,
 )
 
+from xkd_eval.arguments import MOST_WORKERS
 from xkd_eval.foreign import short
 from xkd_eval.registry import nearest
 
 # A 32-bit count: beyond it arithmetic overflows somewhere, and no training is meant.
 _LARGEST_COUNT = 2**31 - 1
 _LARGEST_PADDING = 1024
-_MOST_WORKERS = 1024
 # Beyond it float32 makes nothing, or no number, of a product with what networks compute.
 _LEAST_FACTOR, _LARGEST_FACTOR = 1e-6, 1e30
 _MOST_EPOCHS_OF_GROWTH = 1000  # a longer warm-up or ramp never gets anywhere
@@ -148,7 +148,7 @@ class WorkerData(_Data):
     """
 
     loader: Literal["workers"]
-    workers: Annotated[int, Field(ge=0, le=_MOST_WORKERS)] = 8
+    workers: Annotated[int, Field(ge=0, le=MOST_WORKERS)] = 8
     scale: Annotated[tuple[_Share, _Share], Field(strict=False)] = (0.08, 1.0)
 
     @model_validator(mode="after")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import stat
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,7 +15,7 @@ import yaml
 from yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
 
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import reading, reason, short
+from xkd_eval.foreign import bytes_of, reading, reason, short
 
 _LARGEST_FILE = 2**20  # bytes; libraries' parsers take seconds for one
 _MOST_VALUES = 100_000  # once aliases are written out
@@ -84,19 +83,11 @@ def read_yaml(path: Path, what: str) -> Any:
     """
     where = f"{what}: {short(str(path))}"
     try:
-        # A pipe would be waited for, and a device may have no end.
-        is_file = stat.S_ISREG(path.stat().st_mode)
-        if is_file:
-            with path.open("rb") as file:
-                content = file.read(_LARGEST_FILE + 1)
+        content = bytes_of(path, _LARGEST_FILE)
     except FileNotFoundError:
         raise XkdError(f"{where} does not exist; give the path of a file, from here") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise XkdError(f"{where} cannot be read ({reason(error)})") from None
-    if not is_file:
-        raise XkdError(f"{where} is no file; expected one of YAML")
-    if len(content) > _LARGEST_FILE:
-        raise XkdError(f"{where} has more than {_LARGEST_FILE:,} bytes; expected a file as people write them")
+        raise XkdError(f"{where} cannot be read ({reason(error)}); expected a file as people write them") from None
     with reading(f"{where} is no YAML", "save it as UTF-8"):
         text = content.decode("utf-8-sig")
     return parse_yaml(text, where)
@@ -138,6 +129,22 @@ def parse_yaml(text: str, where: str) -> Any:
 def yaml_text(values: Any) -> str:
     """Plain values as a document that `parse_yaml` gives back, keys in their order."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
+
+
+def override(key: str, value: Any, what: str) -> str:
+    """ "key=value" of any plain value, as `load_recipe` takes it.
+
+    Args:
+        key: dotted.
+        value: a truth value, a number, a text.
+        what: the argument that it comes from.
+
+    Raises:
+        XkdError: a text that no YAML holds, as a file's name that is not UTF-8.
+    """
+    text = yaml_text(value)
+    parse_yaml(text, f"{what}: {short(value)}")
+    return f"{key}={text}"
 
 
 class _Checked:

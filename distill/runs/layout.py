@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from xkd_eval.errors import XkdError
@@ -33,6 +34,25 @@ def directory_name(recipe: str) -> str:
     if not all(map(is_writable_name, name.split("/"))):
         raise XkdError(f"recipe: {short(recipe)} is no name for a directory of runs; expected one as `mine.yaml`")
     return name
+
+
+def check_apart(runs: Iterable[tuple[str, Path]]) -> None:
+    """Refuse trainings of which two would lie in one directory.
+
+    Args:
+        runs: the recipe's name, as it was given, and the directory of each.
+
+    Raises:
+        XkdError: the first two.
+    """
+    names: dict[Path, str] = {}
+    for name, directory in runs:
+        other = names.setdefault(directory, name)
+        if other != name:
+            raise XkdError(
+                f"recipe: {short(other)} and {short(name)} would both be trained in {str(directory)!r}; rename one, or "
+                "leave it out"
+            )
 
 
 def seed_directory(directory: Path, seed: int) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 from distill.recipe.files import expand, load_recipe
 from distill.recipe.imports import import_modules
 from distill.recipe.schema import Recipe, Teacher
-from distill.runs.layout import directory_name, seed_directory
+from distill.recipe.yaml_text import override
+from distill.runs.layout import check_apart, directory_name, seed_directory
 from xkd_eval.errors import XkdError
 
 
@@ -66,7 +66,7 @@ def plan_runs(
 
     Raises:
         XkdError: no such recipe, an override that makes none, an `output` for several recipes, a teacher that no
-            recipe reads.
+            recipe reads, two recipes whose trainings would lie in one directory.
     """
     recipes = {name: _resolved(name, changes) for given in names for name in expand(given)}
     if output is not None and len(recipes) > 1:
@@ -81,23 +81,26 @@ def plan_runs(
             planned.append(PlannedRun(name, seeded, seed_directory(directory, seed)))
         if not seeds:
             planned.append(PlannedRun(name, recipe, directory))
+    check_apart((run.name, run.directory) for run in planned)
     return planned
 
 
 def _resolved(name: str, changes: RecipeChanges) -> Recipe:
     given = {
-        "data.path": changes.data,
-        "data.val_split": changes.val_split,
-        "precision": changes.precision,
-        "compile": changes.compile or None,
+        "data": ("data.path", changes.data),
+        "val_split": ("data.val_split", changes.val_split),
+        "precision": ("precision", changes.precision),
+        "compile": ("compile", changes.compile or None),
     }
-    texts = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    texts = [override(key, value, name) for name, (key, value) in given.items() if value is not None]
     recipe = load_recipe(name, [*texts, *changes.overrides])
     if changes.teacher_weights is not None and changes.teacher is None:
         raise XkdError("teacher_weights: needs the architecture as `teacher`, such as timm/resnet18")
     if changes.teacher is None or not _distils(recipe):
         return recipe
     weights = None if changes.teacher_weights is None else str(changes.teacher_weights)
+    for name, text in (("teacher", changes.teacher), ("teacher_weights", weights)):
+        override("", text, name)  # what no file of a recipe can hold is refused here
     preprocess = {} if recipe.teacher is None else recipe.teacher.preprocess
     return recipe.model_copy(update={"teacher": Teacher(model=changes.teacher, weights=weights, preprocess=preprocess)})
 

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from distill.recipe.files import load_recipe
 from distill.recipe.schema import Recipe
+from distill.recipe.yaml_text import override
 from distill.runs import tables
 from distill.runs.directory import hold
 from distill.runs.interruption import StopRequest, TrainingInterruptedError
 from distill.runs.job import JOB, LOG, RUNNER, TrainingJob, write_jobs
-from distill.runs.layout import directory_name, seed_directory, students_in
+from distill.runs.layout import check_apart, directory_name, seed_directory, students_in
 from distill.runs.origin import Origin
 from distill.runs.origins import Origins
 from distill.runs.outcome_file import read_result
 from distill.runs.sweep_file import SweepChanges, SweepFile
 from distill.runs.tables import Outcome, csv_text, markdown
-from xkd_eval.errors import XkdError
+from xkd_eval.errors import XkdError, renamed
 from xkd_eval.files import replacing, writing
+from xkd_eval.foreign import check_regular, open_file, reading
 
 _POLL_SECONDS = 0.1
+_LONGEST_LINE = 2**16
+
+# What `train` can be told and a sweep cannot -> what does the same there.
+_CALLED = {"overwrite": "remove that one", "resume": "the same command", "teacher": "teacher.model by `set`"}
 
 SweepProgress = Callable[[int, int, str], None]
 """Called with the runs done, the runs in all, and what is under way."""
@@ -70,7 +78,7 @@ class SweepResult:
 
     Attributes:
         outcomes: of the finished runs.
-        failed: directory and last line of the others.
+        failed: directory of each other one, and why.
     """
 
     outcomes: list[Outcome]
@@ -86,15 +94,18 @@ def plan_sweep(sweep: SweepFile, directory: Path, changes: SweepChanges | None =
         changes: of the file.
 
     Raises:
-        XkdError: a name or an override that makes no recipe; a teacher that neither lies there nor is in the sweep.
+        XkdError: a name or an override that makes no recipe; two recipes whose runs would lie in one directory; a
+            teacher that neither lies there nor is in the sweep.
     """
     changes = changes or SweepChanges()
     sweep = changes.applied(sweep)
-    runs = [
-        _planned(sweep, name, variant, seed, directory, changes)
+    planned = [
+        (name, _planned(sweep, name, variant, seed, directory, changes))
         for name, seed in sweep.names_and_seeds()
         for variant in _variants(sweep, name)
     ]
+    check_apart((name, run.directory) for name, run in planned)
+    runs = [run for _, run in planned]
     made = {run.name for run in runs}
     for run in runs:
         if run.teacher is not None and run.teacher not in made and not students_in(directory / run.teacher):
@@ -167,7 +178,7 @@ def _run_all(
             for run, process in ended:
                 active.remove((run, process))
                 if process.returncode:
-                    failed[run.directory] = _last_line(run.directory / LOG)
+                    failed[run.directory] = _why(process.returncode, run.directory / LOG)
                 else:
                     finished.add(run.directory)
             if ended:
@@ -194,9 +205,9 @@ def _variants(sweep: SweepFile, name: str) -> list[str]:
 def _planned(sweep: SweepFile, name: str, variant: str, seed: int, directory: Path, changes: SweepChanges) -> SweepRun:
     overrides = [*sweep.set, *sweep.variants.get(variant, []), *changes.overrides]
     if sweep.data is not None:
-        overrides.insert(0, f"data.path={json.dumps(sweep.data)}")
+        overrides.insert(0, override("data.path", sweep.data, "data"))
     if sweep.val_split is not None:
-        overrides.insert(0, f"data.val_split={sweep.val_split}")
+        overrides.insert(0, override("data.val_split", sweep.val_split, "val_split"))
     # Last, so that no override can make two runs of one seed.
     overrides.append(f"seed={seed}")
     recipe = load_recipe(name, overrides)
@@ -229,7 +240,7 @@ def _is_ready(run: SweepRun, runs: Sequence[SweepRun], finished: Set[Path]) -> b
 def _start(job: TrainingJob, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     file = job.directory / JOB
     write_jobs([job], file)
-    with writing(f"output {job.directory}: {LOG}"), (job.directory / LOG).open("ab") as log:
+    with writing(f"output {job.directory}: {LOG}"), _opened(job.directory / LOG) as log:
         return subprocess.Popen(
             [sys.executable, "-m", RUNNER, str(file)],
             stdout=log,
@@ -240,10 +251,27 @@ def _start(job: TrainingJob, environment: Mapping[str, str]) -> subprocess.Popen
         )
 
 
+def _opened(log: Path) -> BinaryIO:
+    """A log for one process alone: what a former one said is no reason why this one failed."""
+    with suppress(FileNotFoundError):
+        check_regular(log)
+    return log.open("wb")
+
+
+def _why(code: int, log: Path) -> str:
+    """Why a process failed: the signal that ended it, and what it said last, in the words of a sweep."""
+    said = renamed(_last_line(log), _CALLED, quote="")
+    if code < 0:
+        ended = f"ended by {signal.Signals(-code).name if -code in set(signal.Signals) else f'signal {-code}'}"
+        return f"{ended}; before it said: {said}" if said else ended
+    return said or f"exit code {code}, without a word"
+
+
 def _last_line(log: Path) -> str:
-    text = log.read_text(errors="replace") if log.is_file() else ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it left no message"
+    with reading(f"output {log}: cannot be read", "remove it"), open_file(log) as file:
+        file.seek(max(os.fstat(file.fileno()).st_size - _LONGEST_LINE, 0))
+        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else ""
 
 
 def _outcomes(runs: Sequence[SweepRun], finished: Set[Path]) -> list[Outcome]:

@@ -14,7 +14,7 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.classifiers.sealed import sealed, unsealed
 from xkd_eval.errors import XkdError
-from xkd_eval.files import replacing, writing
+from xkd_eval.files import check_output, replacing, writing
 from xkd_eval.foreign import reading
 
 SUFFIXES = (".safetensors", ".onnx")
@@ -40,13 +40,14 @@ def export(model: Path, output: Path) -> float:
         The largest difference of a logit, as a fraction of the largest logit.
 
     Raises:
-        XkdError: no checkpoint of this project, another suffix, a missing package, or logits that differ by more than
-            1e-4; then nothing is left behind.
+        XkdError: no checkpoint of this project, another suffix, an `output` that is `model` or cannot be written, a
+            missing package, or logits that differ by more than 1e-4; then nothing is left behind.
     """
     if output.suffix not in SUFFIXES:
         raise XkdError(f"output {output}: {output.suffix or 'no'} suffix; expected {' or '.join(SUFFIXES)}")
     if output.suffix == ".onnx":
         _check_packages()
+    check_output(output, [model])
     description = _description(model)
     classifier = load_classifier(str(model)).eval()
     write, run = (_write_onnx, _run_onnx) if output.suffix == ".onnx" else (_write_tensors, _run_tensors)

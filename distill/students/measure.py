@@ -13,6 +13,7 @@ from distill.data.photographs import HeldOutPhotographs
 from distill.data.splits import Labelled
 from distill.students.scores import Scores, score
 from xkd_eval.ambient import plain_torch
+from xkd_eval.arguments import Workers, public
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.datasets import ImageDataset, open_dataset, resolve_labels
@@ -25,6 +26,7 @@ from xkd_eval.errors import XkdError
 _AT_ONCE = 250
 
 
+@public()
 @plain_torch()
 def measure(
     model: str,
@@ -35,7 +37,7 @@ def measure(
     teacher_weights: Path | None = None,
     limit: int | None = None,
     device: str = "auto",
-    workers: int = 0,
+    workers: Workers = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Accuracy, loss, calibration, and agreement with a teacher.

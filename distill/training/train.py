@@ -12,7 +12,7 @@ import torch
 from distill.recipe.files import as_recipe
 from distill.recipe.schema import Recipe
 from distill.runs.directory import TrainingDirectory, hold
-from distill.runs.layout import directory_name
+from distill.runs.layout import BEST, STATE, STUDENT, directory_name
 from distill.runs.origins import Origins
 from distill.runs.outcome_file import read_result
 from distill.training.captured_step import check_capturable
@@ -23,6 +23,7 @@ from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import public
 from xkd_eval.devices import process_state
 from xkd_eval.errors import XkdError
+from xkd_eval.files import check_output
 
 
 @public()
@@ -63,7 +64,7 @@ def train(
     Raises:
         TrainingInterruptedError: by Ctrl-C or SIGTERM; the state is saved.
         XkdError: bad input, a loss that is not finite, a full disk, `capture` where it cannot be, another process that
-            trains in `output`.
+            trains in `output`, a teacher there that would be written over.
 
     Example:
         >>> import distill
@@ -73,6 +74,8 @@ def train(
         ('student.pt', [1])
         >>> classifier = result.student()
     """
+    if resume and overwrite:
+        raise XkdError("resume: found beside `overwrite`; give one of the two")
     resolved = as_recipe(recipe, overrides)
     if output is None:
         if not isinstance(recipe, str | Path):
@@ -80,6 +83,8 @@ def train(
         output = Path(runs) / directory_name(str(recipe))
     main, output = process_state(device).is_main_process, Path(output)
     finished = not overwrite and read_result(output) is not None
+    if not finished:
+        _check_teacher(resolved, output)
     # What is finished is only read, be it on a disk that cannot be written.
     with hold(output) if main and not finished else ExitStack():
         directory = TrainingDirectory(output, resolved, resume=resume, overwrite=overwrite, write=main)
@@ -92,3 +97,11 @@ def train(
                 check_capturable(setup)
             result = TrainingLoop(setup, directory, progress or (lambda done, total, where: None), capture).run()
     return TrainingResult(directory.path, resolved, result)
+
+
+def _check_teacher(recipe: Recipe, output: Path) -> None:
+    """A training must not write over the teacher that it learns from."""
+    teacher = recipe.teacher
+    if teacher is not None:
+        for name in (STUDENT, BEST, STATE):
+            check_output(output / name, [given for given in (teacher.model, teacher.weights) if given is not None])

@@ -180,7 +180,7 @@ def test_truncated_safetensors(trained, tmp_path):
 
 def test_what_is_no_weight_file(tmp_path):
     assert_refused(tmp_path / "none.pt", "does not exist")
-    assert_refused(tmp_path, "is a directory")
+    assert_refused(tmp_path, "Is a directory")
     files = {
         "is empty": b"",
         "web page": b"\n<!DOCTYPE html><html><title>404</title></html>",
@@ -275,8 +275,8 @@ def test_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.pt")
     (tmp_path / "loop.pt").symlink_to("loop.pt")
     for path, reason in {
-        tmp_path / "pipe.pt": "is a device or a pipe",
-        "/dev/null": "is a device or a pipe",
+        tmp_path / "pipe.pt": "a pipe or a device",
+        "/dev/null": "a pipe or a device",
         tmp_path / "loop.pt": "cannot be read",
         tmp_path / ("a" * 300): "cannot be read",
         "a\0b.pt": "cannot be read",

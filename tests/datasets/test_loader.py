@@ -12,7 +12,7 @@ from tests.datasets.files import noise, write_image, write_mat
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets import open_dataset
 from xkd_eval.datasets.base import ImageDataset, Sample
-from xkd_eval.datasets.loader import Item, Skipped, stream
+from xkd_eval.datasets.loader import Item, Skipped, starting_workers, stream
 from xkd_eval.errors import UnreadableImageError, XkdError
 
 SMALL = Preprocess(size=(5, 7))
@@ -179,3 +179,20 @@ def test_a_strip_is_not_scaled_to_gigabytes(tmp_path):
     (entry,) = stream(open_dataset(str(tmp_path)), [0], Preprocess(resize="crop"))
     assert isinstance(entry, Skipped)
     assert entry.reason.startswith("1x40000 pixels would be scaled to 256x10240000")
+
+
+def test_a_signal_waits_until_all_workers_are_there():
+    came = []
+    former = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        with starting_workers():
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert not came
+        assert came == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def test_no_more_workers_than_work_and_no_warning(photos, recwarn):
+    assert len(list(stream(photos, range(20), SMALL, workers=1000))) == 20
+    assert not recwarn.list

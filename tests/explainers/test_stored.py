@@ -1,5 +1,7 @@
 """Maps written and read back, and every way in which reading them fails."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -132,3 +134,9 @@ def test_an_unwritable_folder_is_named(tmp_path):
         save_maps(tmp_path / "file", ["x"], torch.zeros(1, 2, 2))
     with pytest.raises(XkdError, match="for 2 ids"):
         save_maps(tmp_path, ["x", "y"], torch.zeros(1, 2, 2))
+
+
+def test_a_pipe_among_the_maps_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.npy")
+    with pytest.raises(XkdError, match=r"^maps: .*a\.npy' cannot be read \(a pipe or a device\)"):
+        StoredMaps(tmp_path).parameters()

@@ -284,3 +284,8 @@ def test_tensors_that_numpy_does_not_have_are_taken_or_refused():
         explain("embedded/kd", photo.to_sparse())
     with pytest.raises(XkdError, match=r"^images: got a memoryview; expected a path"):
         explain("embedded/kd", memoryview(np.zeros((8, 8, 3), np.uint8)))
+
+
+def test_an_empty_path_is_no_folder():
+    with pytest.raises(XkdError, match=r"^images: '' found; expected"):
+        as_photo("")

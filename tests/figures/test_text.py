@@ -45,4 +45,4 @@ def test_width_grows_with_the_type_size():
 
 
 def test_characters_without_a_glyph_are_replaced_and_others_kept():
-    assert printable("кошка\n\t$_^ \U000e0001") == "кошка $_^ \N{REPLACEMENT CHARACTER}"
+    assert printable("кошка\n\t$_^ \U000e0001 \U00012000") == r"кошка $_^ \U000e0001 " + "\N{REPLACEMENT CHARACTER}"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, SupportsIndex
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import read_bytes, read_json, reading, short
+from xkd_eval.foreign import LARGEST_LIST, read_bytes, read_json, reading, short
 from xkd_eval.registry import nearest
 
 
@@ -125,7 +125,7 @@ class _Entry(NamedTuple):
 
 
 def _table_entries(path: Path) -> Iterator[_Entry]:
-    content = read_bytes(path, "class_map")
+    content = read_bytes(path, "class_map", LARGEST_LIST)
     with reading(f"class_map: {str(path)!r} cannot be read", "expected text in UTF-8"):
         lines = re.split(r"\r\n|\n|\r", content.decode("utf-8-sig"))
     for number, line in enumerate(lines, 1):

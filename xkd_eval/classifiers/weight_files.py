@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import pickle
-import stat
 import threading
 import warnings
 from pathlib import Path
@@ -17,7 +16,7 @@ from numpy._core.multiarray import _reconstruct, scalar
 from xkd_eval.classifiers.archives import AGAIN, DAMAGED, check_archive, is_archive
 from xkd_eval.classifiers.sealed import unsealed
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import json_value, printable, reading, reason
+from xkd_eval.foreign import json_value, open_file, printable, reading, reason
 
 SUFFIXES = (".pt", ".pth", ".th", ".safetensors")
 
@@ -62,8 +61,7 @@ def read_weight_file(path: Path, argument: str = "weights") -> Any:
     """
     where = f"{argument}: {str(path)!r}"
     try:
-        _check_regular(path, where)
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return _read(file, path.suffix, where)
     except XkdError:
         raise
@@ -81,16 +79,9 @@ def check_weight_file(path: Path, argument: str) -> None:
     """
     if not path.is_file():
         return
-    with path.open("rb") as file:
+    with open_file(path) as file:
         if is_archive(file):
             check_archive(file, f"{argument}: {str(path)!r}")
-
-
-def _check_regular(path: Path, where: str) -> None:
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        found = "a directory" if stat.S_ISDIR(mode) else "a device or a pipe"
-        raise XkdError(f"{where} is {found}; expected a file ({', '.join(SUFFIXES)})")
 
 
 def _read(file: BinaryIO, suffix: str, where: str) -> Any:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from xkd_eval.arguments import MOST_WORKERS
 from xkd_eval.cli import options as o
 from xkd_eval.cli.app import app
 from xkd_eval.cli.console import Command, console
@@ -48,7 +49,8 @@ def overlay(
     ] = Path("overlay.png"),
     file_format: Annotated[str, typer.Option("--format", help="png, pdf or svg, where -o is a folder.")] = "png",
     workers: Annotated[
-        int, typer.Option(min=0, help="Processes that decode photos; 0: this one.", rich_help_panel=o.HOW)
+        int,
+        typer.Option(min=0, max=MOST_WORKERS, help="Processes that decode photos; 0: this one.", rich_help_panel=o.HOW),
     ] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Photos explained at a time.", rich_help_panel=o.HOW)] = 32,
 ) -> None:

@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from xkd_eval.foreign import reading, short
+from xkd_eval.foreign import check_regular, reading, short
 
 _BLOCK = 512
 # Writers end with two blocks of zeros and fill a record up with more: 20 blocks by default, other numbers by option.
@@ -27,6 +27,7 @@ def members(path: Path, remedy: str) -> Iterator[tarfile.TarInfo]:
             or bytes behind it; with the place.
     """
     with reading(f"data: {str(path)!r} cannot be read as a tar shard", remedy):
+        check_regular(path)
         size = path.stat().st_size
         with tarfile.open(path, "r:", tarinfo=_Header, encoding="utf-8") as archive:
             for member in archive:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from xkd_eval.datasets.base import ImageDataset, Label, Sample, content_hash
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import reading, short
+from xkd_eval.foreign import bytes_of, open_file, reading, short
 
 _FILES: dict[str, dict[str, tuple[str, ...]]] = {
     "cifar10": {"train": tuple(f"data_batch_{number}" for number in range(1, 6)), "test": ("test_batch",)},
@@ -103,11 +103,11 @@ def _contents(path: Path) -> dict[str, bytes]:
     remedy = "expected cifar-10-python.tar.gz or cifar-100-python.tar.gz, whole"
     with reading(f"data: {str(path)!r} cannot be read", remedy):
         if path.is_dir():
-            return {file: (path / file).read_bytes() for file in sorted(wanted) if (path / file).is_file()}
+            return {file: bytes_of(path / file, _LARGEST_FILE) for file in sorted(wanted) if (path / file).is_file()}
         found: dict[str, bytes] = {}
         # Member by member and to the very end: there gzip's checksum stands, which covers every byte before it.
         compressed = path.suffix != ".tar"
-        with gzip.open(path) if compressed else path.open("rb") as stream:
+        with open_file(path) as file, gzip.open(file) if compressed else file as stream:
             with tarfile.open(fileobj=stream, mode="r:") as archive:
                 for member in archive:
                     name = PurePosixPath(member.name).name

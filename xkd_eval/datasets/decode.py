@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import stat
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from xkd_eval.errors import UnreadableImageError
-from xkd_eval.foreign import reading
+from xkd_eval.foreign import bytes_of, reading
 
 _ORIENTATION_TAG = 0x0112
 _SAMPLES_TAG = 277
@@ -42,13 +41,7 @@ def stored_bytes(path: Path, identifier: str) -> bytes:
         UnreadableImageError: missing, a folder, a pipe or device, not allowed, or of more than 1 GiB.
     """
     with reading(f"{identifier}: cannot be read", "expected an image file", UnreadableImageError):
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):  # Whoever opens a pipe waits for its other end.
-            kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no regular file"
-            raise UnreadableImageError(f"{identifier}: {kind}; expected an image file")
-        if found.st_size > _LARGEST_FILE:
-            raise UnreadableImageError(f"{identifier}: {found.st_size} bytes; expected an image file of at most 1 GiB")
-        return path.read_bytes()
+        return bytes_of(path, _LARGEST_FILE)
 
 
 def decode_image(source: bytes | Path, identifier: str) -> Image.Image:

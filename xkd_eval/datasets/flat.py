@@ -19,7 +19,7 @@ from xkd_eval.datasets.imagenet import is_wordnet_id
 from xkd_eval.datasets.label_texts import typed_labels
 from xkd_eval.datasets.matlab import read_structs
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import read_bytes, reading, short
+from xkd_eval.foreign import LARGEST_LIST, read_bytes, reading, short
 
 KAGGLE_SOLUTION = "LOC_val_solution.csv"
 DEVKIT_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
@@ -28,7 +28,6 @@ _LIST_NAME = re.compile(r".*\.(txt|csv|tsv)(\.gz)?", re.IGNORECASE)
 _NUMBER = re.compile(r"_(\d{8})$")
 # Kaggle unpacks to ILSVRC/Data/CLS-LOC/val and leaves the solution four folders up.
 _KAGGLE_DEPTH = 4
-_LARGEST_LIST = 2**26
 COMPANIONS = frozenset({KAGGLE_SOLUTION, DEVKIT_TRUTH, _DEVKIT_META})
 
 
@@ -114,13 +113,13 @@ def _lists_in(place: Path, stems: set[str]) -> Iterator[LabelFile]:
     """Nobody said that these files are lists: one is where most lines that name an image have a class for it."""
     for name in file_names(place):
         path = place / name
-        readable = os.access(path, os.R_OK) and path.is_file() and size_of(path) <= _LARGEST_LIST
+        readable = os.access(path, os.R_OK) and path.is_file() and size_of(path) <= LARGEST_LIST
         if readable and _LIST_NAME.fullmatch(name) and _is_list(_content(path), stems):
             yield _name_class_list(path, _lines(path), stems)
 
 
 def _is_list(content: bytes, stems: set[str]) -> bool:
-    lines = _split(content.decode("utf-8-sig", "replace")) if len(content) <= _LARGEST_LIST else []
+    lines = _split(content.decode("utf-8-sig", "replace")) if len(content) <= LARGEST_LIST else []
     delimiter = _delimiter(lines)
     rows = [line.split(delimiter) for line in lines]
     named = [row for row in rows if identifier_of(stem_of(row[0].strip(' "'))) in stems]
@@ -136,18 +135,18 @@ def _devkit_folders(place: Path) -> list[Path]:
 def _lines(path: Path) -> list[str]:
     with _opening(path):
         content = _content(path)
-        if len(content) > _LARGEST_LIST:
-            raise ValueError(f"more than {_LARGEST_LIST} bytes")
+        if len(content) > LARGEST_LIST:
+            raise ValueError(f"more than {LARGEST_LIST} bytes")
         return _split(content.decode("utf-8-sig"))
 
 
 def _content(path: Path) -> bytes:
     """The bytes of a file, unpacked; one more than the largest list has where there are more."""
-    content = read_bytes(path, "labels")
+    content = read_bytes(path, "labels", LARGEST_LIST)
     if path.suffix.lower() != ".gz":
         return content
     with _opening(path), gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-        return file.read(_LARGEST_LIST + 1)
+        return file.read(LARGEST_LIST + 1)
 
 
 @contextmanager
@@ -199,7 +198,7 @@ def _devkit(path: Path, lines: list[str], stems: set[str]) -> LabelFile:
 
 
 def _wordnet_id_of(meta: Path) -> dict[int, str]:
-    content = read_bytes(meta, "labels")
+    content = read_bytes(meta, "labels", LARGEST_LIST)
     remedy = "expected the devkit's meta.mat with synsets of ILSVRC2012_ID and WNID"
     with reading(f"labels: {str(meta)!r} cannot be read", remedy):
         synsets = read_structs(content, "synsets")

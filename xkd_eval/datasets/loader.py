@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -25,6 +27,8 @@ from xkd_eval.foreign import reading, short
 # Neighbours in a set share a Parquet row group or a shard, so a worker takes a run of them.
 _RUN = 16
 _SECONDS_AFTER_SIGTERM = 5
+# SIGHUP is not everywhere.
+_SIGNALS = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def stream(
         XkdError: a worker died, or the data set fails in another way than by UnreadableImageError.
     """
     decoded = _Decoded(dataset, positions, preprocess, mask_size)
-    for entry in decoded if workers == 0 else _from_workers(decoded, workers, prefetch):
+    for entry in decoded if workers == 0 or not len(decoded) else _from_workers(decoded, workers, prefetch):
         if isinstance(entry, _Failure):
             raise XkdError(entry.message)
         if isinstance(entry, Skipped) and strict:
@@ -230,17 +234,39 @@ class _Decoded(TorchDataset[Any]):
 
 
 def leave_signals_to_parent(worker: int) -> None:
-    """`worker_init_fn` of a DataLoader: a signal to the whole group of processes is met by the one that started it.
+    """`worker_init_fn` of a DataLoader, or a pool's initialiser: signals to all processes are met by their parent.
 
     Ctrl-C and a hangup pass the worker by. SIGTERM leaves it a few seconds for a batch that is waited for; it exits
     well then, as the death of a worker would raise an error in its parent, which may be saving.
     """
-    for name in ("SIGINT", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in _SIGNALS - {signal.SIGTERM}:
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "alarm"):
         signal.signal(signal.SIGALRM, _exit_well)
         signal.signal(signal.SIGTERM, _exit_soon)
+
+
+@contextmanager
+def starting_workers() -> Iterator[None]:
+    """While processes are started that `leave_signals_to_parent`.
+
+    A signal waits until all are there: what its handler raised within a fork would be lost, or leave some without a
+    parent. torch warns of more workers than cores; whoever asked for them knows.
+    """
+    came: list[int] = []
+    is_main = threading.current_thread() is threading.main_thread()
+    # Blocking them would not do: any other thread would take them.
+    met = [number for number in _SIGNALS if is_main and signal.getsignal(number) is not None]
+    former = {number: signal.signal(number, lambda number, _: came.append(number)) for number in met}
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "This DataLoader will create")
+            yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 def _exit_soon(number: int, frame: FrameType | None) -> None:
@@ -252,17 +278,19 @@ def _exit_well(number: int, frame: FrameType | None) -> None:
 
 
 def _from_workers(decoded: _Decoded, workers: int, prefetch: int) -> Iterator[_Arrays | Skipped | _Failure]:
-    runs = DataLoader(
-        decoded,
-        batch_size=_RUN,
-        collate_fn=list,
-        num_workers=workers,
-        prefetch_factor=prefetch,
-        worker_init_fn=leave_signals_to_parent,
-        generator=torch.Generator(),  # of its workers' seeds, which it would draw from the caller's
-    )
-    with reading(f"workers: {workers} cannot be started", "try fewer, or 0"):
-        started = iter(runs)
+    workers = min(workers, -(-len(decoded) // _RUN))  # more would find nothing to do
+    with starting_workers(), reading(f"workers: {workers} cannot be started", "try fewer, or 0"):
+        started = iter(
+            DataLoader(
+                decoded,
+                batch_size=_RUN,
+                collate_fn=list,
+                num_workers=workers,
+                prefetch_factor=prefetch,
+                worker_init_fn=leave_signals_to_parent,
+                generator=torch.Generator(),  # of its workers' seeds, which it would draw from the caller's
+            )
+        )
     try:
         for run in started:
             yield from run

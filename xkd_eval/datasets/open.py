@@ -38,7 +38,7 @@ from xkd_eval.datasets.segmentation import MaskFolder, SegmentationMat, are_sepa
 from xkd_eval.datasets.shards import TarShards
 from xkd_eval.datasets.splits import SPLIT_NAMES, inner_folder, plain_name, set_name, shards_of_split
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import reading, short
+from xkd_eval.foreign import check_regular, reading, short
 
 _CIFAR_ARCHIVE = re.compile(r"cifar-100?-python\.(tar\.gz|tgz|tar)")
 _TAR = re.compile(r"\.(tar|tar\.gz|tgz)$")
@@ -90,8 +90,6 @@ def open_dataset(path: str | Path, *, split: str = "val", labels: Path | None = 
         if is_named(str(path)):
             return checked(open_named(str(path), split=split, labels=labels))
         raise XkdError(f"data: {str(path)!r} does not exist; give a folder or a file, or {_named()}")
-    if not root.is_dir() and not root.is_file():  # Whoever opens a pipe waits for its other end.
-        raise XkdError(f"data: {str(path)!r} is a pipe or a device; expected a folder or a file")
     dataset = _open_folder(root, split, labels) if root.is_dir() else _open_file(root, split, labels)
     if dataset is None:
         raise XkdError(f"data: {str(path)!r} is not recognised; looked for {'; '.join(_LOOKED_FOR)}")
@@ -103,6 +101,8 @@ def open_dataset(path: str | Path, *, split: str = "val", labels: Path | None = 
 
 
 def _open_file(path: Path, split: str, labels: Path | None) -> ImageDataset | None:
+    with reading(f"data: {str(path)!r} cannot be read", "expected a folder or a file"):
+        check_regular(path)
     name = path.name.lower()
     if name.endswith(".mat"):
         return SegmentationMat(path)

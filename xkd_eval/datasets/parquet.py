@@ -16,7 +16,7 @@ from xkd_eval.datasets.handles import PerProcess, SameFile
 from xkd_eval.datasets.identifiers import identifier_of
 from xkd_eval.datasets.label_texts import typed_labels
 from xkd_eval.errors import UnreadableImageError, XkdError
-from xkd_eval.foreign import reading, short
+from xkd_eval.foreign import check_regular, reading, short
 
 _IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp")
 _LABEL_COLUMNS = ("fine_label", "label", "labels", "cls")
@@ -169,6 +169,7 @@ class _Reader:
 def _open(path: Path, **options: Any) -> Any:
     import pyarrow.parquet as pq
 
+    check_regular(path)
     return pq.ParquetFile(path, page_checksum_verification=True, **options)
 
 

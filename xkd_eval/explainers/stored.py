@@ -21,12 +21,12 @@ from xkd_eval.errors import ExplainerError, XkdError
 from xkd_eval.escapes import file_name
 from xkd_eval.explainers.base import Context, Explainer
 from xkd_eval.files import replacing, writing
-from xkd_eval.foreign import is_there, is_writable_name, reading
+from xkd_eval.foreign import bytes_of, is_there, is_writable_name, open_file, reading
 from xkd_eval.resizing import resized
 
 _ENCODED = "%~"
 _SEAL = b"xkd map 1"
-_LARGEST = 2**30  # bytes in an .npz, which may be compressed
+_LARGEST = 2**30  # bytes of a file, and in an .npz, which may be compressed
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class StoredMaps(Explainer):
     def _digest(self) -> str:
         sha = hashlib.sha256()
         for path in sorted(Path(self.directory).rglob("*.np[yz]")):
-            with reading(f"maps: {str(path)!r} cannot be read", "make it again"), path.open("rb") as file:
+            with reading(f"maps: {str(path)!r} cannot be read", "make it again"), open_file(path) as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
             sha.update(f"{path.relative_to(self.directory).as_posix()!r} {content}\n".encode())
         return sha.hexdigest()[:12]
@@ -158,7 +158,7 @@ def _seal(content: bytes, identifier: str) -> bytes:
 
 def _read(path: Path, identifier: str) -> np.ndarray:
     """The array of a file, 2-D. What a header claims is held against what is there before memory is taken for it."""
-    content = path.read_bytes()
+    content = bytes_of(path, _LARGEST)
     if content.startswith(np.lib.format.MAGIC_PREFIX):
         array, rest = _array(io.BytesIO(content), len(content))
         if rest and rest != _seal(content[: -len(rest)], identifier):

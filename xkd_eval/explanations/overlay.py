@@ -16,12 +16,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from xkd_eval.ambient import plain_torch
-from xkd_eval.arguments import Within, listed, public
+from xkd_eval.arguments import Within, Workers, listed, public
 from xkd_eval.classifiers.class_names import class_index
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.datasets import ImageDataset, open_dataset
 from xkd_eval.datasets import limit as sample
+from xkd_eval.datasets.folder import is_image_name
+from xkd_eval.datasets.loader import leave_signals_to_parent, starting_workers
 from xkd_eval.devices import resolve_device
 from xkd_eval.engines.eager import on_device
 from xkd_eval.errors import UnreadableImageError, XkdError
@@ -31,10 +33,12 @@ from xkd_eval.explanations.explain import explain
 from xkd_eval.explanations.photos import Photo, as_photo, as_photos, as_pixels, file_name
 from xkd_eval.figures.overlay import OverlayPanel, overlay_figure
 from xkd_eval.figures.style import save_figure
-from xkd_eval.foreign import short
+from xkd_eval.files import check_output
+from xkd_eval.foreign import is_there, short
 from xkd_eval.registry import nearest
 
 _FIRST = 4
+_AT_ONCE = 16  # photos that a process is given; it finishes them when it is asked to end
 # Of a file's name, and not of "../x".
 _SUFFIX = re.compile(r"(?<=[^/.])\.[^./]*$")
 
@@ -139,7 +143,7 @@ def write_overlays(
     file_format: Literal["png", "pdf", "svg"] = "png",
     preprocess: dict[str, Any] | None = None,
     limit: int | None = None,
-    workers: int = 0,
+    workers: Workers = 0,
     seed: int = 0,
     **options: Any,
 ) -> list[Path]:
@@ -163,18 +167,20 @@ def write_overlays(
         The files written.
 
     Raises:
-        XkdError: see `overlay`; or nothing to draw, or a number of weights that does not fit.
+        XkdError: see `overlay`; or nothing to draw, `output` is an input; a number of weights that does not fit.
     """
     if weights and len(weights) != len(models):
         raise XkdError(f"weights: got {len(weights)} for {len(models)} models; expected one a `model`, in order")
     convention = {"resize": "squash", **(preprocess or {})}
     named = _gather(photos, data, ids, limit, seed, workers)
+    is_file = bool(output.suffix) and not output.is_dir()
+    groups = [(output, named)] if is_file else _figure_paths(output, named, file_format)
+    for path, _ in groups:
+        check_output(path, [*models, *weights, *photos, *_inputs_at(path, data)])
     columns = [
         load_classifier(model, weights=weights[place] if weights else None, **convention)
         for place, model in enumerate(models)
     ]
-    is_file = bool(output.suffix) and not output.is_dir()
-    groups = [(output, named)] if is_file else _figure_paths(output, named, file_format)
     for path, group in groups:
         save_figure(overlay(columns, group, seed=seed, **options), path)
     return [path for path, _ in groups]
@@ -197,6 +203,14 @@ def _gather(
     dataset = open_dataset(data)
     drawn = dataset.ids[:_FIRST] if limit is None else sample(dataset, limit, seed).ids
     return from_dataset(dataset, ids or drawn, workers)
+
+
+def _inputs_at(path: Path, data: str | None) -> list[str | Path]:
+    """The data set, where it is a file, and what is at a path, where that is one of the images in the set's folder."""
+    if data is None or not is_there(data):
+        return []
+    is_below = path.resolve().is_relative_to(Path(data).resolve())
+    return [data, path] if is_below and is_image_name(path.name) else [data]
 
 
 def _figure_paths(folder: Path, photos: Sequence[NamedPhoto], file_format: str) -> list[tuple[Path, list[NamedPhoto]]]:
@@ -234,10 +248,13 @@ def from_dataset(dataset: ImageDataset, ids: Sequence[str], workers: int = 0) ->
 
 
 def _mapped(function: Callable[[_V], _R], values: Sequence[_V], workers: int) -> list[_R]:
-    if workers == 0:
+    if workers == 0 or not values:
         return [function(value) for value in values]
-    with ProcessPoolExecutor(workers) as pool:
-        return list(pool.map(function, values, chunksize=max(1, len(values) // workers)))
+    at_once = min(max(1, len(values) // workers), _AT_ONCE)
+    with ProcessPoolExecutor(min(workers, len(values)), initializer=leave_signals_to_parent, initargs=(0,)) as pool:
+        with starting_workers():
+            answers = pool.map(function, values, chunksize=at_once)
+        return list(answers)
 
 
 def _top_count(classes: str | int) -> int | None:

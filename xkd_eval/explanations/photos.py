@@ -63,7 +63,7 @@ def as_photo(photo: Photo, argument: str = "images") -> Image.Image:
         case Tensor():
             return _from_tensor(photo, argument)
         case str() | Path():
-            return _from_file(Path(photo), argument)
+            return _from_file(photo, argument)
     raise _no_photo(photo, argument)
 
 
@@ -88,7 +88,10 @@ def _no_photo(found: object, argument: str, more: str = "") -> XkdError:
     return XkdError(f"{argument}: got a {type(found).__name__}; {_EXPECTED}{more}")
 
 
-def _from_file(path: Path, argument: str) -> Image.Image:
+def _from_file(given: str | Path, argument: str) -> Image.Image:
+    if given == "":  # which Path takes for "."
+        raise XkdError(f"{argument}: '' found; {_EXPECTED}")
+    path = Path(given)
     if not is_there(path, Path.is_file):
         found = "is a folder" if is_there(path, Path.is_dir) else "is no file"
         raise XkdError(f"{argument}: {str(path)!r} {found}; expected an image file")

@@ -8,6 +8,7 @@ from functools import lru_cache
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.textpath import text_to_path
 
+from xkd_eval.escapes import visible
 from xkd_eval.figures.style import font_families
 
 LINE_HEIGHT = 1.28
@@ -29,8 +30,11 @@ def text_width(text: str, size: float, weight: str = "normal") -> float:
 
 
 def printable(text: str) -> str:
-    """The text on one line; characters that no installed font has become U+FFFD, and nothing warns about them."""
-    one_line = " ".join(text.split())
+    """The text on one line, `visible`, since an SVG says it in its comments too.
+
+    Characters that no installed font has become U+FFFD, and nothing warns about them.
+    """
+    one_line = visible(" ".join(text.split()))
     return "".join(char if char in "\u200c\u200d" or _has_glyph(char) else _MISSING for char in one_line)
 
 

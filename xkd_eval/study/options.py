@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from xkd_eval.arguments import Within, fields_taken
+from xkd_eval.arguments import Within, Workers, fields_taken
 from xkd_eval.errors import XkdError
 
 PREPROCESS = ("size", "resize", "interpolation", "mean", "std", "channel_order", "value_range", "crop_fraction")
@@ -92,7 +92,7 @@ class RunOptions:
     device: str = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     models_at_once: Annotated[int, Within(1)] | None = None
-    workers: Annotated[int, Within(0)] | None = None
+    workers: Workers | None = None
     batch_size: Annotated[int, Within(1, 2**31 - 1)] = 32
     seed: Annotated[int, Within(0, 2**63 - 1)] = 0
     strict: bool = False

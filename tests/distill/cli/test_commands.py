@@ -8,8 +8,11 @@ import sys
 import pytest
 import yaml
 
+from distill import train
 from distill.cli import app
+from distill.cli.evaluate import _names
 from distill.cli.job import main
+from distill.cli.options import seed_numbers
 from distill.runs.directory import hold
 from distill.runs.job import TrainingJob, read_jobs, write_jobs
 from distill.runs.layout import directory_name, seed_directory
@@ -155,3 +158,34 @@ def test_a_signal_says_how_to_resume(recipe_file, tmp_path, number):
     assert len(err.splitlines()) == 1
     assert "stopped in epoch" in err
     assert "the same command with --resume continues" in err
+
+
+def test_a_model_that_is_given_twice_has_two_rows():
+    assert _names(["a", "b", "a", "a #2", "a"]) == ["a", "b", "a #2", "a #2 #2", "a #3"]
+
+
+@pytest.mark.parametrize("text", ["0,00", "1,1", "1,x", ""])
+def test_seeds_are_different_numbers(text):
+    with pytest.raises(XkdError, match=r"^seeds: .* expected different whole numbers"):
+        seed_numbers(text)
+
+
+def test_an_output_is_no_input(xkd_distill, teacher, cifar10, tmp_path):
+    copy = tmp_path / "s.pt"
+    copy.write_bytes(teacher.read_bytes())
+    for arguments in (("evaluate", copy, "--data", cifar10, "-o", copy), ("evaluate", copy, "--workers", "9999")):
+        code, _, err = xkd_distill(*arguments)
+        assert code == 2 and ("is one of the inputs" in err or "1024" in err)
+    with pytest.raises(XkdError, match="resume: found beside `overwrite`"):
+        train("quickstart/plain", tmp_path / "out", resume=True, overwrite=True)
+    assert copy.read_bytes() == teacher.read_bytes()
+
+
+def test_a_teacher_is_not_trained_over(recipe_of, teacher, tmp_path):
+    copy = tmp_path / "out" / "student.pt"
+    copy.parent.mkdir()
+    copy.write_bytes(teacher.read_bytes())
+    recipe = recipe_of(teacher={"model": str(copy)}, losses=KD)
+    with pytest.raises(XkdError, match=r"^output: .*student\.pt' is one of the inputs"):
+        train(recipe, copy.parent, overwrite=True)
+    assert copy.read_bytes() == teacher.read_bytes()

@@ -102,11 +102,14 @@ def _pipe(path: Path) -> Path:
 
 FILES = {
     "not UTF-8": (lambda path: _written(path, b"a: \xff"), "is no YAML .*; save it as UTF-8"),
-    "too large": (lambda path: _written(path, b"a: 1\n" * 300_000), "has more than 1,048,576 bytes"),
-    "a directory": (lambda path: path.mkdir() or path, "is no file"),
+    "too large": (
+        lambda path: _written(path, b"a: 1\n" * 300_000),
+        "cannot be read .1,500,000 bytes, more than 1,048,576",
+    ),
+    "a directory": (lambda path: path.mkdir() or path, "cannot be read .Is a directory"),
     "a link to itself": (_link, "cannot be read"),
-    "a pipe": (_pipe, "is no file"),
-    "an endless device": (lambda path: Path("/dev/zero"), "is no file"),
+    "a pipe": (_pipe, "cannot be read .a pipe or a device"),
+    "an endless device": (lambda path: Path("/dev/zero"), "cannot be read .a pipe or a device"),
     "none": (lambda path: path, "does not exist; give the path of a file"),
     "a zero byte": (lambda path: path.with_name("a\0.yaml"), "cannot be read"),
     "a long name": (lambda path: path.with_name("x" * 300), "cannot be read"),

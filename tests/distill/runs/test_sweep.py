@@ -9,7 +9,8 @@ import yaml
 from distill.methods import METHODS
 from distill.recipe.files import load_recipe
 from distill.runs.job import read_jobs
-from distill.runs.sweep import plan_sweep, run_sweep
+from distill.runs.plan import RecipeChanges, plan_runs
+from distill.runs.sweep import _opened, _why, plan_sweep, run_sweep
 from distill.runs.sweep_file import SweepChanges, SweepFile, read_sweep
 from tests.distill.conftest import KD, values_of
 from tests.distill.processes import Ended, run_here
@@ -234,3 +235,42 @@ def test_the_published_sweep_is_that_of_the_evidence(tmp_path):
     assert all((run.recipe.epochs, run.recipe.batch_size) == (240, 64) for run in runs)
     capturable = {METHODS[loss.method].capturable for run in runs for loss in run.recipe.losses}
     assert capturable == {True}
+
+
+def test_two_recipes_of_one_directory_are_refused(tmp_path, cifar10):
+    (tmp_path / "other").mkdir()
+    for folder in (tmp_path, tmp_path / "other"):
+        (folder / "mine.yaml").write_text(yaml.safe_dump({"recipe": values_of(cifar10, epochs=1)}))
+    names = [str(tmp_path / "mine.yaml"), str(tmp_path / "other" / "mine.yaml")]
+    for twice in (names, [names[0], f"{tmp_path}/./mine.yaml"]):
+        message = rf"^recipe: {twice[0]!r} and {twice[1]!r} would both be trained in .*mine"
+        with pytest.raises(XkdError, match=message):
+            plan_sweep(SweepFile.model_validate({"recipes": twice}), tmp_path / "out")
+        with pytest.raises(XkdError, match=message):
+            plan_runs(twice, RecipeChanges(), tmp_path / "out")
+
+
+def test_any_name_of_a_data_set_comes_through(tmp_path, cifar10):
+    name = "d\N{GRINNING FACE}\x85: 'x'"
+    file = sweep_file(tmp_path, cifar10, recipes=["quickstart/plain"])
+    (run, *_) = plan_sweep(read_sweep(file), tmp_path / "out", SweepChanges(data=name))
+    assert run.recipe.data.path == name
+    with pytest.raises(XkdError, match=r"^data: .*half a character"):
+        plan_sweep(read_sweep(file), tmp_path / "out", SweepChanges(data="d\udcff"))
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "expected"),
+    [
+        (-9, b"", "ended by SIGKILL"),
+        (-9, b"step 3", "ended by SIGKILL; before it said: step 3"),
+        (1, b"", "exit code 1, without a word"),
+        (2, b"error: another recipe; or `overwrite`", "error: another recipe; or remove that one"),
+    ],
+)
+def test_why_a_run_failed(tmp_path, code, said, expected):
+    """What a former process said is gone, and nothing is advised that a sweep has no option for."""
+    (tmp_path / "log.txt").write_bytes(b"what a former one said")
+    with _opened(tmp_path / "log.txt") as log:
+        log.write(said)
+    assert _why(code, tmp_path / "log.txt") == expected
