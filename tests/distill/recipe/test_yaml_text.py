@@ -179,5 +179,5 @@ def test_values_of_another_kind_are_named(override, message):
 
 
 def test_overrides_are_a_list():
-    with pytest.raises(XkdError, match="overrides: 'epochs=3' found; expected a list of texts"):
+    with pytest.raises(XkdError, match="overrides: 'epochs=3' found; expected texts"):
         load_recipe("ce/cifar10/resnet20", "epochs=3")
