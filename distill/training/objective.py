@@ -16,6 +16,9 @@ from xkd_eval.classifiers.arguments import described_values
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reading
 
+# Whose layers and methods draw in each step, or in none.
+_KNOWN = ("torch", "torchvision", "timm", "distill", "xkd_eval")
+
 
 def create_methods(losses: Sequence[WeightedMethod]) -> list[Method]:
     """The recipe's methods with their options, still without what depends on the networks' shapes.
@@ -86,6 +89,11 @@ class Objective(nn.Module):
     def statistics(self) -> dict[str, Tensor]:
         """What the methods observed in the latest batch, scalars by name."""
         return self._statistics
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether a layer or a method is of a package that may draw in some of its steps only."""
+        return any(type(part).__module__.partition(".")[0] not in _KNOWN for part in self.modules())
 
     def prepare(
         self,

@@ -48,7 +48,8 @@ class TrainingSetup:
         normalise: pixels -> the student's input.
         teacher: frozen; None where no method needs one.
         train, val, test: images; `val` is None without `val_split`.
-        draws: whether a step draws at random, by dropout or in a method.
+        draws: whether a step draws at random, by dropout or in a method: on its first batch it does.
+        may_draw: whether one may: it does, or is of code whose later steps may, as with a queue that is empty at first.
     """
 
     recipe: Recipe
@@ -64,6 +65,7 @@ class TrainingSetup:
     val: HeldOutImages | None
     test: HeldOutImages
     draws: bool
+    may_draw: bool
 
     @property
     def student(self) -> Classifier:
@@ -138,8 +140,10 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
         objective.student.compile()
     optimiser = create_optimiser(recipe.optimiser, objective.parameters())
     wrapped, optimiser = accelerator.prepare(objective, optimiser)
+    may_draw = draws or (not recipe.compile and objective.is_foreign)
     return TrainingSetup(
-        recipe, origin, accelerator, objective, wrapped, optimiser, average, normalise, teacher, train, val, test, draws
+        *(recipe, origin, accelerator, objective, wrapped, optimiser, average, normalise, teacher),
+        *(train, val, test, draws, may_draw),
     )
 
 

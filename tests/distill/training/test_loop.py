@@ -80,6 +80,26 @@ class Dropping(nn.Module):
 DROPPING = {"architecture": f"py:{__name__}:Dropping", "preprocess": {"size": [32, 32]}}
 
 
+class DroppingLater(Dropping):
+    """Draws nothing at first, when a training is set up."""
+
+    calls = 0
+
+    def forward(self, images):
+        self.calls += 1
+        self.layers[2].train(self.training and self.calls > 4)
+        return super().forward(images)
+
+
+def test_what_draws_from_a_later_step_on_draws_by_the_seed_too(recipe_of, tmp_path):
+    recipe = recipe_of(student={**DROPPING, "architecture": f"py:{__name__}:DroppingLater"}, epochs=1)
+    for seed, name in enumerate("ab"):
+        before = torch.manual_seed(seed).get_state()
+        train(recipe, tmp_path / name, device="cpu")
+        assert torch.equal(torch.get_rng_state(), before)
+    assert_same_bits(weights_of(tmp_path / "a"), weights_of(tmp_path / "b"))
+
+
 def test_threads_that_draw_or_train_change_nothing_and_the_generator_stays(recipe_of, tmp_path):
     recipe = recipe_of(student=DROPPING, epochs=1)
     train(recipe, tmp_path / "alone", device="cpu")
