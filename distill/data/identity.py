@@ -26,21 +26,21 @@ class ImagesIdentity(Strict):
     content: str | None
 
 
-def identity_of(whole: ImageDataset, used: ImageDataset, *, resident: bool) -> ImagesIdentity:
+def identity_of(listing: str, used: ImageDataset, *, resident: bool) -> ImagesIdentity:
     """The digests of some images.
 
     Args:
-        whole: the set that they are drawn from.
+        listing: `ImageDataset.digest` of the set that they are drawn from.
         used: those that are used.
         resident: whether all of them are held in memory: then each is looked at, and else some, evenly spread.
 
     Raises:
         XkdError: the data set fails.
     """
-    if isinstance(whole, EmbeddedDataset):  # made at run time, image by image of its name
-        return ImagesIdentity(listing=whole.digest(), content=None)
-    step = 1 if resident else max(len(used) // _LOOKED_AT, 1)
-    return ImagesIdentity(listing=whole.digest(), content=content_digest(used, range(0, len(used), step)))
+    if isinstance(used, EmbeddedDataset):  # made at run time, image by image of its name
+        return ImagesIdentity(listing=listing, content=None)
+    step = 1 if resident else -(-len(used) // _LOOKED_AT)
+    return ImagesIdentity(listing=listing, content=content_digest(used, range(0, len(used), step)))
 
 
 def content_digest(dataset: ImageDataset, positions: Sequence[int]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.data import DataLoader, Dataset
 
 from distill.data.augmentation import derive_seed, plan_epoch
@@ -54,12 +55,13 @@ class TrainingPhotographs:
                 pin_memory=device.type == "cuda",
                 persistent_workers=workers > 0,
                 worker_init_fn=leave_signals_to_parent,
+                generator=torch.Generator(),  # of its workers' seeds, which it would draw from the caller's
             )
 
     def batches(self, epoch: int, first_step: int) -> Iterator[LabelledBatch]:
         """See TrainingImages."""
         self._order.epoch, self._order.first_step = epoch, first_step
-        with starting_workers():
+        with starting_workers(), _disable_current_modes():  # workers, which draw nothing, would have them for good
             started = iter(self._loader)
         return map(self._on_device, started)
 

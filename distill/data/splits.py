@@ -82,11 +82,10 @@ def open_splits(recipe: Recipe) -> Splits:
     test = open_dataset(data.path, split="test")
     if test.label_kind == "none":
         raise XkdError(f"data: the test images of {test.name} have no labels; expected them to measure accuracy")
+    listings = whole.digest(), test.digest()
     # Files that are all of one size under the same names have the digest of others like them.
-    if test.digest() == whole.digest() and test.content_hash(0) == whole.content_hash(0):
+    if listings[0] == listings[1] and test.content_hash(0) == whole.content_hash(0):
         raise XkdError(f"data: {data.path!r} holds one part only; expected training images and test images")
-    if data.images is not None and data.images > len(whole.ids):
-        raise XkdError(f"data.images: {data.images} found, and {whole.name} has {len(whole.ids)} to train on; lower it")
     train = whole if data.images is None else limit(whole, data.images)
     splits = _hold_out(Labelled(train, _indices(train, classes)), data.val_split, recipe.seed)
     if len(splits[0].labels) < recipe.batch_size:
@@ -95,7 +94,9 @@ def open_splits(recipe: Recipe) -> Splits:
             f"{recipe.batch_size}: lower batch_size"
         )
     resident = isinstance(data, DeviceData)
-    trained, tested = (identity_of(every, used, resident=resident) for every, used in ((whole, train), (test, test)))
+    trained, tested = (
+        identity_of(listing, used, resident=resident) for listing, used in zip(listings, (train, test), strict=True)
+    )
     return Splits(*splits, Labelled(test, _known_labels(test, classes)), classes, trained, tested)
 
 

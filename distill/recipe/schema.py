@@ -117,7 +117,7 @@ class _Data(Strict):
 
     Attributes:
         path: what `open_dataset` takes; None has to be given as `data`.
-        images: train on a seeded, label-stratified sample of so many; of the embedded set, how many are made.
+        images: train on a seeded, label-stratified sample of at most so many; of the embedded set, how many are made.
         val_split: fraction of the training images that is held out, never trained on and used to select the epoch.
         flip: mirror half of the images.
     """

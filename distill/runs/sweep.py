@@ -21,7 +21,7 @@ from distill.runs.directory import hold
 from distill.runs.interruption import StopRequest, TrainingInterruptedError
 from distill.runs.job import JOB, LOG, RUNNER, TrainingJob, write_jobs
 from distill.runs.layout import check_apart, directory_name, seed_directory, students_in
-from distill.runs.origin import Origin
+from distill.runs.origin import Origin, check_origin, check_recipe
 from distill.runs.origins import Origins
 from distill.runs.outcome_file import read_result
 from distill.runs.sweep_file import SweepChanges, SweepFile
@@ -57,19 +57,23 @@ class SweepRun:
     teacher: str | None
 
     def is_finished(self, origins: Origins, runs: Path) -> bool:
-        """Whether what `train` would give is there already; why it is not, `train` says.
+        """Whether what `train` would give is there already.
 
         Args:
             origins: of this call.
             runs: where the teachers lie.
+
+        Raises:
+            XkdError: what is there is of another recipe, other images or another teacher, or was damaged; or data or
+                teacher cannot be opened.
         """
-        try:
-            result = read_result(self.directory)
-            if result is None or result["origin"]["recipe"] != self.recipe.identity():
-                return False
-            return Origin.model_validate(result["origin"]) == origins.of(self.recipe, runs)
-        except XkdError:
+        result = read_result(self.directory)
+        if result is None:
             return False
+        theirs = Origin.model_validate(result["origin"])
+        check_recipe(self.recipe, theirs, self.directory)
+        check_origin(origins.of(self.recipe, runs), theirs, self.directory)
+        return True
 
 
 @dataclass(frozen=True)
@@ -156,10 +160,7 @@ def _run_all(
     progress: SweepProgress,
     stop: StopRequest,
 ) -> SweepResult:
-    origins, finished = Origins(), set[Path]()
-    for run in runs:  # teachers first: whether a student is finished depends on which teacher there is
-        if _is_ready(run, runs, finished) and run.is_finished(origins, directory):
-            finished.add(run.directory)
+    finished = _finished(runs, directory)
     waiting = [run for run in runs if run.directory not in finished]
     active: list[tuple[SweepRun, subprocess.Popen[bytes]]] = []
     failed: dict[Path, str] = {}
@@ -196,6 +197,18 @@ def _run_all(
     outcomes = _outcomes(runs, finished)
     _write_results(outcomes, directory)
     return SweepResult(outcomes, list(failed.items()))
+
+
+def _finished(runs: Sequence[SweepRun], directory: Path) -> set[Path]:
+    """The directories of runs that are not due; what cannot be one is refused before a table loses its row."""
+    origins, finished = Origins(), set[Path]()
+    try:
+        for run in runs:  # teachers first: whether a student is finished depends on which teacher there is
+            if _is_ready(run, runs, finished) and run.is_finished(origins, directory):
+                finished.add(run.directory)
+    except XkdError as error:
+        raise XkdError(renamed(str(error), _CALLED, quote="")) from None
+    return finished
 
 
 def _variants(sweep: SweepFile, name: str) -> list[str]:

@@ -100,9 +100,7 @@ class TrainingLoop:
         self._began = time.monotonic() - position.seconds
         weights = setup.objective.weights(position.epoch + 1)
         may_draw = setup.may_draw and isinstance(self._step, OrdinaryStep)  # a graph of no draws repeats none
-        with self._draws():  # what a loader draws for its workers
-            inputs = self._step.inputs(position.epoch, position.step)
-        for given in inputs:
+        for given in self._step.inputs(position.epoch, position.step):
             with self._draws() if may_draw else nullcontext():
                 values = self._step(given, self._learning_rate(position.step), weights)
             position.means.add(values, position.step)

@@ -220,6 +220,13 @@ def test_what_a_test_says_of_itself_and_its_scores_is_checked(members, message, 
     assert "\n" not in str(caught.value)
 
 
+def test_static_and_class_methods_are_asked_as_they_are(images, classifier):
+    specs = staticmethod(lambda: (ScoreSpec("w", "w", lambda means: means["v"]),))
+    settings = classmethod(lambda cls: {"kind": cls.__name__})
+    found = scored(outsiders(specs=specs, settings=settings), classifier, images)
+    assert found.summary["w"]["value"] == 0.5 and found.description["settings"]["kind"] == "Outsiders"
+
+
 @pytest.mark.parametrize(
     ("members", "asked", "message"),
     [

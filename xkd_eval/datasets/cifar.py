@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -130,7 +131,10 @@ def _field(path: Path, contents: dict[str, bytes], file: str, *keys: str) -> lis
     if file not in contents:
         raise XkdError(f"data: {str(path)!r} has no '{file}'; expected the CIFAR python archive whole, fetch it again")
     with _damaged(path, file):
-        loaded = _ArraysOnly(io.BytesIO(contents[file]), encoding="bytes").load()
+        stream = io.BytesIO(contents[file])
+        # Without its readinto, into which CPython's unpickler lets a bytearray go that it then drops on an error.
+        plain: Any = SimpleNamespace(read=stream.read, readline=stream.readline)
+        loaded = _ArraysOnly(plain, encoding="bytes").load()
         fields = {_text(field): value for field, value in loaded.items()}
         return [fields[key] for key in keys]
 

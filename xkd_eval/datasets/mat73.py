@@ -90,7 +90,7 @@ class _Process:
                     self._child = child
                     break
             else:
-                raise Mat73Error(f"the HDF5 library crashes on it: {end}")
+                raise Mat73Error(end)
         if "error" in answer:
             raise Mat73Error(answer["error"])
         return answer["value"], arrays
@@ -130,4 +130,6 @@ def _array(stream: IO[bytes], kind: np.dtype[Any], shape: list[int]) -> np.ndarr
 
 def _end_of(child: subprocess.Popen[bytes]) -> str:
     code = child.wait()
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    if code < 0:
+        return f"the HDF5 library crashes on it: {signal.Signals(-code).name}"
+    return f"the process that reads it ends with exit code {code}"

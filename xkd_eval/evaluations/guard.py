@@ -41,8 +41,18 @@ def guard_methods(kind: type, base: type) -> None:
             continue
         if not inspect.isfunction(function) or getattr(function, "__isabstractmethod__", False):
             continue
-        guarded = _guarded(name, function)
+        guarded = _guarded(name, _with_self(function) if isinstance(method, staticmethod) else function)
         setattr(kind, name, classmethod(guarded) if isinstance(method, classmethod) else guarded)
+
+
+def _with_self(function: Method) -> Method:
+    """A static method as one that every instance has."""
+
+    @wraps(function)
+    def call(_: Any, *given: Any, **others: Any) -> Any:
+        return function(*given, **others)
+
+    return call
 
 
 def _guarded(name: str, method: Method) -> Method:

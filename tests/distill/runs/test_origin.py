@@ -140,9 +140,15 @@ def test_a_sweep_takes_no_run_on_other_images_for_its_own(images, tmp_path, swee
     monkeypatch.setattr("distill.runs.origins.open_splits", lambda recipe: opened.append(recipe) or open_splits(recipe))
     assert sweep(images) == (outcomes, [])
     assert len(opened) == 1
-    outcomes, failures = sweep(write_images(tmp_path / "other", seed=5))
-    assert outcomes == []
-    assert all("holds a run on other training images" in line or "teacher failed" in line for line in failures)
+    table = (tmp_path / "a.yaml:b" / "results.csv").read_bytes()
+    for data, message in (
+        (write_images(tmp_path / "other", seed=5), "holds a run on other training images"),
+        (tmp_path / "away", "'.*away' does not exist"),
+    ):
+        with pytest.raises(XkdError, match=message):
+            sweep(data)
+    assert (tmp_path / "a.yaml:b" / "results.csv").read_bytes() == table
+    assert sweep(images) == (outcomes, [])
 
 
 def test_the_origins_of_many_trainings_open_each_teacher_once(images, tmp_path, monkeypatch):
