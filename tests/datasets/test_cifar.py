@@ -217,3 +217,17 @@ def test_class_folders_with_a_class_called_train(tmp_path):
         assert dataset.labels == ["apple", "streetcar", "train"]
         assert dataset.ids[0] == "apple/test.png"
         assert resolve_labels(dataset, stand_in(3, class_names=("train", "streetcar", "apple"))) == [2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\x80\x05\x96" + b"\xff" * 7 + b"\x0f.", "bytearray8, but only 1 remain"),
+        (pickle.dumps(np.dtype("O")), "numbers of 'O8' are not allowed"),
+        (pickle.dumps(np.dtype([("a", "u1")])), "numbers of 'V1' are not allowed"),
+    ],
+)
+def test_a_pickle_of_sizes_or_types_that_no_archive_has(cifar10, content, reason):
+    (cifar10 / "test_batch").write_bytes(content)
+    with pytest.raises(XkdError, match=rf"'test_batch' of .* is damaged or no CIFAR file \(.*{reason}"):
+        open_dataset(str(cifar10))

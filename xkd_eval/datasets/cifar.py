@@ -6,11 +6,12 @@ import gzip
 import io
 import operator
 import pickle
+import pickletools
+import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -78,12 +79,19 @@ def is_cifar_folder(folder: Path) -> bool:
     )
 
 
+def _dtype(name: Any, *options: Any) -> np.dtype[Any]:
+    """A type of numbers, to be given its byte order; NumPy would take more, and warn of some of it."""
+    if not re.fullmatch("[biuf][1248]", str(_text(name)), re.ASCII):
+        raise pickle.UnpicklingError(f"numbers of {short(name)} are not allowed")
+    return np.dtype(_text(name), align=False, copy=True)
+
+
 class _ArraysOnly(pickle.Unpickler):
     """An archive from anywhere must not run code: only what a NumPy array consists of is built."""
 
     _KNOWN: ClassVar[dict[tuple[str, str], Any]] = {
         ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
+        ("numpy", "dtype"): _dtype,
         ("numpy", "_reconstruct"): np.zeros(0).__reduce__()[0],
         ("numpy", "_frombuffer"): np.zeros(0).__reduce_ex__(5)[0],
         # How Python 3 writes bytes for Python 2.
@@ -131,10 +139,9 @@ def _field(path: Path, contents: dict[str, bytes], file: str, *keys: str) -> lis
     if file not in contents:
         raise XkdError(f"data: {str(path)!r} has no '{file}'; expected the CIFAR python archive whole, fetch it again")
     with _damaged(path, file):
-        stream = io.BytesIO(contents[file])
-        # Without its readinto, into which CPython's unpickler lets a bytearray go that it then drops on an error.
-        plain: Any = SimpleNamespace(read=stream.read, readline=stream.readline)
-        loaded = _ArraysOnly(plain, encoding="bytes").load()
+        for _ in pickletools.genops(contents[file]):
+            pass  # of sizes beyond the end, for which the unpickler would ask for memory
+        loaded = _ArraysOnly(io.BytesIO(contents[file]), encoding="bytes").load()
         fields = {_text(field): value for field, value in loaded.items()}
         return [fields[key] for key in keys]
 
