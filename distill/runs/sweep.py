@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence, Set
-from contextlib import suppress
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from distill.recipe.files import load_recipe
 from distill.recipe.schema import Recipe
 from distill.recipe.yaml_text import override
-from distill.runs import tables
+from distill.runs import child, tables
 from distill.runs.directory import hold
 from distill.runs.interruption import StopRequest, TrainingInterruptedError
-from distill.runs.job import JOB, LOG, RUNNER, TrainingJob, write_jobs
+from distill.runs.job import LOG, TrainingJob
 from distill.runs.layout import check_apart, directory_name, seed_directory, students_in
 from distill.runs.origin import Origin, check_origin, check_recipe
 from distill.runs.origins import Origins
@@ -28,10 +24,8 @@ from distill.runs.sweep_file import SweepChanges, SweepFile
 from distill.runs.tables import Outcome, csv_text, markdown
 from xkd_eval.errors import XkdError, renamed
 from xkd_eval.files import replacing, writing
-from xkd_eval.foreign import check_regular, open_file, reading
 
 _POLL_SECONDS = 0.1
-_LONGEST_LINE = 2**16
 
 # What `train` can be told and a sweep cannot -> what does the same there.
 _CALLED = {"overwrite": "remove that one", "resume": "the same command", "teacher": "teacher.model by `set`"}
@@ -171,7 +165,7 @@ def _run_all(
             for run in [run for run in waiting if _is_ready(run, runs, finished)][: jobs - len(active)]:
                 waiting.remove(run)
                 job = TrainingJob(run.name, run.recipe, run.directory, directory, device, resume=True, capture=capture)
-                active.append((run, _start(job, environment)))
+                active.append((run, child.start(job, environment)))
             if not active:
                 failed |= {run.directory: "its teacher failed" for run in waiting}
                 break
@@ -179,7 +173,7 @@ def _run_all(
             for run, process in ended:
                 active.remove((run, process))
                 if process.returncode:
-                    failed[run.directory] = _why(process.returncode, run.directory / LOG)
+                    failed[run.directory] = _in_its_words(child.why_ended(process.returncode, run.directory / LOG))
                 else:
                     finished.add(run.directory)
             if ended:
@@ -207,8 +201,13 @@ def _finished(runs: Sequence[SweepRun], directory: Path) -> set[Path]:
             if _is_ready(run, runs, finished) and run.is_finished(origins, directory):
                 finished.add(run.directory)
     except XkdError as error:
-        raise XkdError(renamed(str(error), _CALLED, quote="")) from None
+        raise XkdError(_in_its_words(str(error))) from None
     return finished
+
+
+def _in_its_words(said: str) -> str:
+    """What a training said, without what a sweep cannot be told."""
+    return renamed(said, _CALLED, quote="")
 
 
 def _variants(sweep: SweepFile, name: str) -> list[str]:
@@ -248,43 +247,6 @@ def _teachers_first(runs: Sequence[SweepRun]) -> list[SweepRun]:
 def _is_ready(run: SweepRun, runs: Sequence[SweepRun], finished: Set[Path]) -> bool:
     """Whether all runs of its teacher are finished: which of them is read must not depend on the order."""
     return all(other.directory in finished for other in runs if other.name == run.teacher)
-
-
-def _start(job: TrainingJob, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    file = job.directory / JOB
-    write_jobs([job], file)
-    with writing(f"output {job.directory}: {LOG}"), _opened(job.directory / LOG) as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", RUNNER, str(file)],
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            env=dict(environment),
-            start_new_session=True,  # Ctrl-C reaches the sweep alone, which then asks each run to save.
-        )
-
-
-def _opened(log: Path) -> BinaryIO:
-    """A log for one process alone: what a former one said is no reason why this one failed."""
-    with suppress(FileNotFoundError):
-        check_regular(log)
-    return log.open("wb")
-
-
-def _why(code: int, log: Path) -> str:
-    """Why a process failed: the signal that ended it, and what it said last, in the words of a sweep."""
-    said = renamed(_last_line(log), _CALLED, quote="")
-    if code < 0:
-        ended = f"ended by {signal.Signals(-code).name if -code in set(signal.Signals) else f'signal {-code}'}"
-        return f"{ended}; before it said: {said}" if said else ended
-    return said or f"exit code {code}, without a word"
-
-
-def _last_line(log: Path) -> str:
-    with reading(f"output {log}: cannot be read", "remove it"), open_file(log) as file:
-        file.seek(max(os.fstat(file.fileno()).st_size - _LONGEST_LINE, 0))
-        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else ""
 
 
 def _outcomes(runs: Sequence[SweepRun], finished: Set[Path]) -> list[Outcome]:

@@ -6,6 +6,7 @@ and the file, or the one image, is an error like others.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -74,6 +75,12 @@ class _Process:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
+        atexit.register(self._end, os.getpid())
+
+    def _end(self, owner: int) -> None:
+        # A process that was forked since has this one's copy, and no business with its child.
+        if self._child is not None and os.getpid() == owner:
+            self._child.communicate()
 
     def ask(self, what: str, path: Path, position: int = 0) -> tuple[Any, list[np.ndarray]]:
         """The answer's value and arrays; raises Mat73Error."""

@@ -115,7 +115,7 @@ def test_a_finished_run_is_not_given_for_another_teacher(images, tmp_path, chang
 @pytest.fixture
 def sweep(tmp_path, monkeypatch):
     """Run a sweep of a teacher and of students, in this process: data -> (outcomes, failures)."""
-    monkeypatch.setattr("distill.runs.sweep._start", run_here)
+    monkeypatch.setattr("distill.runs.child.start", run_here)
     variants = {
         "teacher": {"seed": 1},
         "kd": {"teacher": {"recipe": str(tmp_path / "a.yaml:teacher")}, "losses": KD},

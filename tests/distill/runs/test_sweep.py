@@ -9,9 +9,10 @@ import yaml
 
 from distill.methods import METHODS
 from distill.recipe.files import load_recipe
+from distill.runs.child import _opened, why_ended
 from distill.runs.job import read_jobs
 from distill.runs.plan import RecipeChanges, plan_runs
-from distill.runs.sweep import _opened, _why, plan_sweep, run_sweep
+from distill.runs.sweep import _in_its_words, plan_sweep, run_sweep
 from distill.runs.sweep_file import SweepChanges, SweepFile, read_sweep
 from tests.distill.conftest import KD, values_of
 from tests.distill.processes import Ended, run_here
@@ -52,7 +53,7 @@ def finished(tmp_path_factory, cifar10):
 @pytest.fixture
 def without_processes(monkeypatch):
     """Run the trainings of a sweep in this process."""
-    monkeypatch.setattr("distill.runs.sweep._start", run_here)
+    monkeypatch.setattr("distill.runs.child.start", run_here)
 
 
 def test_a_sweep_trains_teachers_first_and_is_not_run_twice(finished, xkd_distill):
@@ -192,8 +193,8 @@ def test_the_command_line_has_the_last_word_but_for_the_seed(tmp_path, cifar10):
 
 def test_capture_is_handed_over(tmp_path, cifar10, monkeypatch):
     started = []
-    monkeypatch.setattr("distill.runs.sweep._start", lambda job, environment: started.append(job) or Ended(1))
-    monkeypatch.setattr("distill.runs.sweep._last_line", lambda log: "")
+    monkeypatch.setattr("distill.runs.child.start", lambda job, environment: started.append(job) or Ended(1))
+    monkeypatch.setattr("distill.runs.child._last_line", lambda log: "")
     runs = plan_sweep(read_sweep(sweep_file(tmp_path, cifar10)), tmp_path / "out")
     run_sweep(runs, tmp_path / "out", capture=True)
     assert started
@@ -273,4 +274,4 @@ def test_why_a_run_failed(tmp_path, code, said, expected):
     (tmp_path / "log.txt").write_bytes(b"what a former one said")
     with _opened(tmp_path / "log.txt") as log:
         log.write(said)
-    assert _why(code, tmp_path / "log.txt") == expected
+    assert _in_its_words(why_ended(code, tmp_path / "log.txt")) == expected

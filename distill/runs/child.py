@@ -1,0 +1,69 @@
+"""A training in a process of its own: how it is started, and what is known of its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from distill.runs.job import JOB, LOG, RUNNER, TrainingJob, write_jobs
+from xkd_eval.files import writing
+from xkd_eval.foreign import check_regular, open_file, reading
+
+_LONGEST_LINE = 2**16
+
+
+def start(job: TrainingJob, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Hand a training over to a process, whose words go into its directory's log.
+
+    Args:
+        job: written into its directory.
+        environment: of the process.
+
+    Raises:
+        XkdError: a file cannot be written.
+    """
+    file = job.directory / JOB
+    write_jobs([job], file)
+    with writing(f"output {job.directory}: {LOG}"), _opened(job.directory / LOG) as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", RUNNER, str(file)],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            env=dict(environment),
+            start_new_session=True,  # Ctrl-C reaches the sweep alone, which then asks each run to save.
+        )
+
+
+def _opened(log: Path) -> BinaryIO:
+    """A log for one process alone: what a former one said is no reason why this one failed."""
+    with suppress(FileNotFoundError):
+        check_regular(log)
+    return log.open("wb")
+
+
+def why_ended(code: int, log: Path) -> str:
+    """Why a process failed: the signal that ended it, and what it said last.
+
+    Args:
+        code: that it returned.
+        log: its words.
+    """
+    said = _last_line(log)
+    if code < 0:
+        ended = f"ended by {signal.Signals(-code).name if -code in set(signal.Signals) else f'signal {-code}'}"
+        return f"{ended}; before it said: {said}" if said else ended
+    return said or f"exit code {code}, without a word"
+
+
+def _last_line(log: Path) -> str:
+    with reading(f"output {log}: cannot be read", "remove it"), open_file(log) as file:
+        file.seek(max(os.fstat(file.fileno()).st_size - _LONGEST_LINE, 0))
+        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else ""
