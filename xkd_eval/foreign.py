@@ -6,6 +6,7 @@ Each reader of a format has one place that does this, with what stands here; ins
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import stat
@@ -124,6 +125,16 @@ def bytes_of(path: Path, most: int) -> bytes:
         return file.read()
 
 
+def file_digest(path: Path) -> str:
+    """sha256, in hexadecimal, of the bytes of a file from outside.
+
+    Raises:
+        OSError, ValueError: as `open_file`.
+    """
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def read_bytes(path: Path, what: str, most: int = sys.maxsize) -> bytes:
     """A file's bytes.
 
@@ -206,6 +217,11 @@ def is_writable_name(name: str) -> bool:
         and not set(name) & {"/", "\\", "\0"}
         and len(name.encode(errors="surrogatepass")) < 200
     )
+
+
+def is_writable_text(text: str) -> bool:
+    """Whether a text can be written as UTF-8, which the surrogates in the names of odd files cannot."""
+    return text == text.encode(errors="replace").decode()
 
 
 @cache

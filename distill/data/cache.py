@@ -16,7 +16,7 @@ from xkd_eval.datasets.base import ImageDataset
 from xkd_eval.datasets.loader import hash_of_stored, load_sample
 from xkd_eval.errors import UnreadableImageError, XkdError
 from xkd_eval.files import replacing
-from xkd_eval.foreign import open_file
+from xkd_eval.foreign import file_digest
 
 
 def decoded(dataset: ImageDataset, preprocess: Preprocess) -> np.ndarray:
@@ -78,7 +78,6 @@ def _written(images: np.ndarray, folder: Path, key: str) -> Path:
 
 def _digest(path: Path) -> str:
     try:
-        with open_file(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+        return file_digest(path)[:32]
     except OSError:
         return "unreadable"

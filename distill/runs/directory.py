@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import shutil
@@ -23,7 +22,7 @@ from distill.runs.state_file import read_state, write_state
 from distill.runs.tables import csv_text
 from xkd_eval.errors import XkdError
 from xkd_eval.files import locked, replacing, writing
-from xkd_eval.foreign import read_bytes
+from xkd_eval.foreign import file_digest, read_bytes
 
 # In the order in which they are removed: what says that a run is there and finished is the first to go.
 _FILES = (RESULT, STUDENT, NEW_BEST, BEST, STATE, METRICS, RECIPE)
@@ -121,6 +120,7 @@ class TrainingDirectory:
         with writing(f"output {self.path}: {BEST}"):
             if new.is_file() and file_digest(new) == digest:
                 new.replace(best)
+                return
             new.unlink(missing_ok=True)
         found = file_digest(best) if best.is_file() else None
         if digest is not None and found != digest:
@@ -222,13 +222,3 @@ class TrainingDirectory:
                 (self.path / name).unlink(missing_ok=True)
         if was_run:
             shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, by which it is known again.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

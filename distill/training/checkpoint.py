@@ -8,10 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from distill.runs.directory import file_digest
 from distill.training.setup import TrainingSetup
 from xkd_eval import __version__
 from xkd_eval.classifiers.checkpoint import Checkpoint, save_checkpoint
+from xkd_eval.foreign import file_digest
 
 _PACKAGES = ("torch", "torchvision", "accelerate", "numpy")
 

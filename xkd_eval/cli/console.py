@@ -9,7 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from io import StringIO, TextIOWrapper
 from types import FrameType
 from typing import Any, NoReturn, TextIO
@@ -183,21 +183,17 @@ def terminable(asked: list[int] | None = None) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def keeping_what_is_done() -> Iterator[None]:
+def keeping_what_is_done() -> AbstractContextManager[None]:
     """Ctrl-C and SIGTERM end the command with a sentence that says that it continues, and exit code 130 or 143."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        raise typer.Exit(_say_interruption(error, "; what is done is kept: the same command continues")) from None
+    return _saying_interruption("; what is done is kept: the same command continues")
 
 
 @contextmanager
-def _saying_interruption() -> Iterator[None]:
+def _saying_interruption(outcome: str = "") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        raise typer.Exit(_say_interruption(error, "")) from None
+        raise typer.Exit(_say_interruption(error, outcome)) from None
 
 
 def _say_interruption(error: BaseException, outcome: str) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from xkd_eval.datasets.base import ImageDataset, LabelKind
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import reading, short
+from xkd_eval.foreign import is_writable_text, reading, short
 
 _LABEL_TYPES: dict[str, type] = {"index": int, "wordnet": str, "name": str}
 
@@ -21,14 +21,14 @@ def checked(dataset: ImageDataset) -> ImageDataset:
         XkdError: the first fault.
     """
     name = getattr(dataset, "name", None)
-    if not isinstance(name, str) or not name.strip() or not _is_writable(name):
+    if not isinstance(name, str) or not name.strip() or not is_writable_text(name):
         raise XkdError(f"data: {type(dataset).__name__} has the name {short(name)}; expected a short text")
     _check_ids(dataset)
     _check_labels(dataset)
     classes = dataset.classes
     if classes is not None:
         names = _listed(dataset, "classes", classes)
-        if odd := [one for one in names if not isinstance(one, str) or not _is_writable(one)]:
+        if odd := [one for one in names if not isinstance(one, str) or not is_writable_text(one)]:
             raise XkdError(f"data: {name}: the class {short(odd[0])} found; expected texts, or None for `classes`")
     if not isinstance(dataset.has_masks, bool):
         raise XkdError(f"data: {name}: has_masks is {short(dataset.has_masks)}; expected True or False")
@@ -75,7 +75,3 @@ def _listed(dataset: ImageDataset, what: str, given: Any) -> Sequence[Any]:
     if not isinstance(given, Sequence | np.ndarray) or isinstance(given, str | bytes) or getattr(given, "ndim", 1) != 1:
         raise XkdError(f"data: {dataset.name}: its {what} are {short(given)}; expected a list, one an image")
     return given  # type: ignore[return-value]
-
-
-def _is_writable(text: str) -> bool:
-    return text == text.encode(errors="replace").decode()

@@ -15,7 +15,7 @@ from xkd_eval.datasets import ImageDataset
 from xkd_eval.datasets.checks import checked
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.scores import STUDYS_COLUMNS, Columns, ScoreSpec
-from xkd_eval.foreign import is_writable_name, printable, short
+from xkd_eval.foreign import is_writable_name, is_writable_text, printable, short
 from xkd_eval.registry import described
 
 _FLOATS = (np.float16, np.float32, np.float64)
@@ -212,7 +212,7 @@ def _made(kind: Any, found: Any, *given: Any) -> Any:
 
 
 def _writable(test: Any, what: str, text: Any) -> str:
-    if not isinstance(text, str) or text != text.encode(errors="replace").decode():
+    if not isinstance(text, str) or not is_writable_text(text):
         _refuse(test, f"{what} {short(text)}; expected text that is valid as UTF-8")
     return text
 

@@ -21,7 +21,7 @@ from xkd_eval.errors import ExplainerError, XkdError
 from xkd_eval.escapes import file_name
 from xkd_eval.explainers.base import Context, Explainer
 from xkd_eval.files import replacing, writing
-from xkd_eval.foreign import bytes_of, is_there, is_writable_name, open_file, reading
+from xkd_eval.foreign import bytes_of, file_digest, is_there, is_writable_name, reading
 from xkd_eval.resizing import resized
 
 _ENCODED = "%~"
@@ -61,8 +61,8 @@ class StoredMaps(Explainer):
     def _digest(self) -> str:
         sha = hashlib.sha256()
         for path in sorted(Path(self.directory).rglob("*.np[yz]")):
-            with reading(f"maps: {str(path)!r} cannot be read", "make it again"), open_file(path) as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
+            with reading(f"maps: {str(path)!r} cannot be read", "make it again"):
+                content = file_digest(path)
             sha.update(f"{path.relative_to(self.directory).as_posix()!r} {content}\n".encode())
         return sha.hexdigest()[:12]
 

@@ -126,17 +126,18 @@ def tests_of(given: Sequence[TestLike], rules: Rules, options: Mapping[str, Any]
     found: list[tuple[str, str, Evaluation]] = []
     for test in given:
         if isinstance(test, Evaluation):
-            check_made(test, RESERVED)
-            _check_rules(test, rules)
-            made, spelt = test, f"{test.name}:{test.protocol.hash}"
+            made = test
+            check_made(made, RESERVED)
+            _check_rules(made, rules)
+            spelt = f"{made.name}:{made.protocol.hash}"
         else:
             kind, own = _spelt(test)
             known = {name: value for name, value in options.items() if name in option_names(kind)}
             with owed(kind, "its Options"):
                 chosen = kind.Options(**fields_taken(kind.Options, {**known, **own}))
             made = kind.create(rules, chosen)
+            check_made(made, RESERVED)
             spelt = test if isinstance(test, str) else kind.name
-        check_made(made, RESERVED)
         if not any(_is_same(made, other) for _, _, other in found):
             found.append((made.name, spelt, made))
     if not found:
