@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from distill.recipe.schema import Strict
+from distill.recipe.fields import Strict
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.datasets.loader import hash_of_stored

@@ -8,7 +8,8 @@ from distill.data.batches import HeldOutImages, ProcessRank, TrainingImages
 from distill.data.photographs import HeldOutPhotographs, TrainingPhotographs
 from distill.data.resident import ResidentHeldOut, ResidentTraining
 from distill.data.splits import Labelled
-from distill.recipe.schema import Recipe, WorkerData
+from distill.recipe.data import WorkerData
+from distill.recipe.schema import Recipe
 from xkd_eval.classifiers.preprocess import Preprocess
 
 

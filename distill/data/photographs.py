@@ -15,7 +15,8 @@ from distill.data.augmentation import derive_seed, plan_epoch
 from distill.data.batches import LabelledBatch, ProcessRank
 from distill.data.draws import OwnDraws
 from distill.data.splits import Labelled
-from distill.recipe.schema import Recipe, WorkerData
+from distill.recipe.data import WorkerData
+from distill.recipe.schema import Recipe
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.loader import Item, leave_signals_to_parent, load_sample, starting_workers, stream
 from xkd_eval.errors import XkdError

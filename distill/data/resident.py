@@ -10,7 +10,8 @@ from distill.data.augmentation import BatchPlan, crop_and_flip, plan_epoch
 from distill.data.batches import LabelledBatch, ProcessRank
 from distill.data.cache import decoded
 from distill.data.splits import Labelled
-from distill.recipe.schema import DeviceData, Recipe
+from distill.recipe.data import DeviceData
+from distill.recipe.schema import Recipe
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import XkdError
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from distill.data.identity import ImagesIdentity, identity_of
-from distill.recipe.schema import DeviceData, Recipe, WorkerData
+from distill.recipe.data import DeviceData, WorkerData
+from distill.recipe.schema import Recipe
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets import ImageDataset, limit, open_dataset, resolve_labels

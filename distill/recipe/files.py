@@ -11,8 +11,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from distill.recipe.fields import Strict
 from distill.recipe.parse import parse_recipe
-from distill.recipe.schema import Recipe, Strict
+from distill.recipe.schema import Recipe
 from distill.recipe.yaml_text import parse_yaml, read_yaml, yaml_text
 from xkd_eval.arguments import public
 from xkd_eval.errors import XkdError

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.recipe.schema import Recipe, Strict
+from distill.recipe.fields import Strict
+from distill.recipe.schema import Recipe
 from distill.recipe.yaml_text import read_yaml, yaml_text
 from xkd_eval.errors import XkdError
 from xkd_eval.files import replacing, writing

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from distill.data.identity import ImagesIdentity
-from distill.recipe.schema import Recipe, Strict
+from distill.recipe.fields import Strict
+from distill.recipe.schema import Recipe
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.digests import digest_of
 from xkd_eval.errors import XkdError
@@ -43,7 +44,7 @@ def check_recipe(recipe: Recipe, theirs: Origin, directory: Path) -> None:
     Raises:
         XkdError: names the keys that differ.
     """
-    differing = _differing(recipe.identity(), theirs.recipe)
+    differing = _differing(recipe.identity(), _with_defaults(theirs.recipe))
     if differing:
         raise XkdError(
             f"output {directory}: holds a run of another recipe; these differ: {', '.join(differing[:_MOST_NAMED])}; "
@@ -76,6 +77,14 @@ def check_origin(ours: Origin, theirs: Origin, directory: Path) -> None:
         raise XkdError(
             f"output {directory}: holds a run with another teacher; give the `teacher` that it had, {_REMEDY}"
         )
+
+
+def _with_defaults(identity: dict[str, Any]) -> dict[str, Any]:
+    """The identity of a recipe as it is written today: keys that came since are at their defaults."""
+    try:
+        return Recipe.model_validate(identity).identity()
+    except ValidationError:  # it holds what no recipe holds any more
+        return identity
 
 
 def _differing(ours: Any, theirs: Any, place: str = "") -> list[str]:

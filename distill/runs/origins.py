@@ -7,7 +7,8 @@ from pathlib import Path
 from distill.data.identity import ImagesIdentity
 from distill.data.splits import open_splits
 from distill.recipe.imports import import_modules
-from distill.recipe.schema import Recipe, Teacher
+from distill.recipe.networks import Teacher
+from distill.recipe.schema import Recipe
 from distill.runs.origin import Origin, teacher_digest
 from distill.runs.teachers import open_teacher
 from xkd_eval.digests import digest_of

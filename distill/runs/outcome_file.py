@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
-from distill.recipe.schema import Count, Seed, Strict
+from distill.recipe.fields import Count, Seed, Strict
 from distill.runs.epochs import EpochMetrics
 from distill.runs.layout import METRICS, RECIPE, RESULT, STATE, STUDENT
 from distill.runs.origin import Origin

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from distill.recipe.files import expand, load_recipe
 from distill.recipe.imports import import_modules
-from distill.recipe.schema import Recipe, Teacher
+from distill.recipe.networks import Teacher
+from distill.recipe.schema import Recipe
 from distill.recipe.yaml_text import override
 from distill.runs.layout import check_apart, directory_name, seed_directory
 from xkd_eval.errors import XkdError

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from distill.recipe.schema import CountOrZero, Strict
+from distill.recipe.fields import CountOrZero, Strict
 from distill.runs.epochs import EpochMetrics
 from distill.runs.origin import Origin
 from xkd_eval.classifiers.weight_files import read_weight_file

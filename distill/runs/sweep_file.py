@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
+from distill.recipe.fields import Seed, Strict
 from distill.recipe.files import expand
-from distill.recipe.schema import Seed, Strict
 from distill.recipe.yaml_text import read_yaml
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import is_writable_name, parsed, short

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from distill.recipe.schema import Teacher
+from distill.recipe.networks import Teacher
 from distill.runs.layout import STUDENT, directory_name, students_in
 from distill.runs.outcome_file import read_result
 from xkd_eval.classifiers.classifier import Classifier

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from distill.data.augmentation import BatchPlan
 from distill.data.resident import ResidentTraining
-from distill.recipe.schema import Sgd
+from distill.recipe.optimisation import Sgd
 from distill.training.optimisers import read_learning_rate_from
 from distill.training.setup import TrainingSetup
 from distill.training.step import differentiate, update

@@ -13,7 +13,7 @@ from distill.data.splits import Classes
 from distill.methods import Method
 from distill.methods.base import Requirement
 from distill.methods.taps import TapMethod
-from distill.recipe.schema import Student, Teacher
+from distill.recipe.networks import Student, Teacher
 from distill.runs.teachers import open_teacher
 from xkd_eval.classifiers.arguments import described_values
 from xkd_eval.classifiers.classifier import Classifier

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from distill.data.draws import OwnDraws
 from distill.methods import Method, Pass, create_method
 from distill.methods.results import TOTAL, results_of
-from distill.recipe.schema import WeightedMethod
+from distill.recipe.losses import WeightedMethod
 from distill.training.observed import Observed
 from xkd_eval.classifiers.arguments import described_values
 from xkd_eval.errors import XkdError

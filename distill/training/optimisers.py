@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from distill.recipe.schema import AdamW, Sgd
+from distill.recipe.optimisation import AdamW, Sgd
 
 
 def create_optimiser(recipe: Sgd | AdamW, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from distill.recipe.schema import Constant, Cosine, MultiStep, OneCycle
+from distill.recipe.optimisation import Constant, Cosine, MultiStep, OneCycle
 
 Schedule = Constant | MultiStep | Cosine | OneCycle
 

@@ -5,7 +5,7 @@ import pytest
 from distill.data.cache import decoded
 from distill.data.photographs import _Crops
 from distill.data.splits import Labelled, _classes
-from distill.recipe.schema import WorkerData
+from distill.recipe.data import WorkerData
 from distill.training.train import train
 from tests.distill.conftest import write_cifar10
 from xkd_eval.classifiers.preprocess import Preprocess

@@ -12,6 +12,7 @@ from PIL import Image
 from distill.recipe.parse import parse_recipe
 from distill.runs import origins
 from distill.runs.interruption import TrainingInterruptedError
+from distill.runs.origin import check_recipe
 from distill.runs.origins import Origins
 from distill.runs.sweep import plan_sweep, run_sweep
 from distill.runs.sweep_file import SweepChanges, read_sweep
@@ -161,3 +162,12 @@ def test_the_origins_of_many_trainings_open_each_teacher_once(images, tmp_path, 
         recipe = small(images, losses=KD, seed=seed, teacher={"model": str(tmp_path / "teacher" / "student.pt")})
         found.of(parse_recipe(recipe), tmp_path)
     assert len(opened) == 1
+
+
+def test_a_key_that_recipes_did_not_have_yet_is_at_its_default(images, tmp_path):
+    recipe = parse_recipe(small(images))
+    former = {key: value for key, value in recipe.identity().items() if key not in ("compile", "imports")}
+    theirs = Origins().of(recipe, tmp_path).model_copy(update={"recipe": former})
+    check_recipe(recipe, theirs, tmp_path)
+    with pytest.raises(XkdError, match=r"these differ: compile;"):
+        check_recipe(parse_recipe(small(images, compile=True)), theirs, tmp_path)

@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from distill.recipe.schema import AdamW, Sgd
+from distill.recipe.optimisation import AdamW, Sgd
 from distill.training.optimisers import average_of, create_optimiser
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from distill.recipe.schema import Constant, Cosine, MultiStep, OneCycle
+from distill.recipe.optimisation import Constant, Cosine, MultiStep, OneCycle
 from distill.training.schedules import factor
 
 

@@ -1,0 +1,65 @@
+"""The images of a recipe, by the loader that brings them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from distill.recipe.fields import Count, Strict
+from xkd_eval.arguments import MOST_WORKERS
+
+_LARGEST_PADDING = 1024
+_LEAST_SHARE = 0.01  # of a photo's area, below which crops of few pixels are replaced by others in silence
+
+_Share = Annotated[float, Field(ge=_LEAST_SHARE, le=1)]
+
+
+class _Data(Strict):
+    """What both loaders read.
+
+    Attributes:
+        path: what `open_dataset` takes; None has to be given as `data`.
+        images: train on a seeded, label-stratified sample of at most so many; of the embedded set, how many are made.
+        val_split: fraction of the training images that is held out, never trained on and used to select the epoch.
+        flip: mirror half of the images.
+    """
+
+    path: str | None = None
+    images: Count | None = None
+    val_split: float = Field(default=0.0, ge=0, lt=1)
+    flip: bool = False
+
+
+class DeviceData(_Data):
+    """Small images: all of them on the training device as uint8, cropped and flipped there.
+
+    Attributes:
+        padding: zero pixels put around an image before a crop of its own size is cut out at random.
+    """
+
+    loader: Literal["device"] = "device"
+    padding: Annotated[int, Field(ge=0, le=_LARGEST_PADDING)] = 0
+
+
+class WorkerData(_Data):
+    """Photographs: decoded, cropped and resized by worker processes.
+
+    Attributes:
+        workers: processes on each node's device.
+        scale: smallest and largest fraction of a photo's area that a random crop covers.
+    """
+
+    loader: Literal["workers"]
+    workers: Annotated[int, Field(ge=0, le=MOST_WORKERS)] = 8
+    scale: Annotated[tuple[_Share, _Share], Field(strict=False)] = (0.08, 1.0)
+
+    @model_validator(mode="after")
+    def _smallest_first(self) -> WorkerData:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale: {list(self.scale)} found; expected the smallest fraction first")
+        return self
+
+
+Data = Annotated[DeviceData | WorkerData, Field(discriminator="loader")]
+"""By `loader`."""

@@ -1,0 +1,46 @@
+"""Student and teacher, as a recipe names them."""
+
+from __future__ import annotations
+
+from pydantic import Field, JsonValue, model_validator
+
+from distill.recipe.fields import Strict
+
+
+class Student(Strict):
+    """The network that is trained, from random weights.
+
+    Attributes:
+        architecture: a project architecture ("resnet20"), "timm/NAME", "torchvision/NAME", or "py:package.module:name"
+            for a class or function of one's own that takes `num_classes` and returns the network.
+        arguments: its keyword arguments; `num_classes` comes from the data.
+        preprocess: fields of Preprocess that differ from the defaults: size, mean, std, ...
+    """
+
+    architecture: str
+    arguments: dict[str, JsonValue] = Field(default={})
+    preprocess: dict[str, JsonValue] = Field(default={})
+
+
+class Teacher(Strict):
+    """The network that is distilled, by one of two names.
+
+    Attributes:
+        recipe: the recipe that trains it; its student is looked for among the runs.
+        model: what `load_classifier` takes: a file as a rule, "timm/NAME", "py:package.module:function", ...
+        weights: a file of weights for an architecture's name.
+        preprocess: fields of Preprocess that override the teacher's own.
+    """
+
+    recipe: str | None = None
+    model: str | None = None
+    weights: str | None = None
+    preprocess: dict[str, JsonValue] = Field(default={})
+
+    @model_validator(mode="after")
+    def _one_name(self) -> Teacher:
+        if (self.recipe is None) == (self.model is None):
+            raise ValueError("recipe and model: give one of the two")
+        if self.recipe is not None and self.weights is not None:
+            raise ValueError("weights: nothing reads them beside 'recipe'; name the architecture as 'model'")
+        return self
