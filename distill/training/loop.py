@@ -278,7 +278,8 @@ class TrainingLoop:
         return str(file) if file.is_file() else "the start: none was written yet"
 
     def _images_at_once(self) -> int:
-        return self.recipe.batch_size // (self.setup.accelerator.num_processes * self.recipe.accumulate)
+        apart = 1 if self.recipe.sync_batch_norm else self.setup.accelerator.num_processes
+        return self.recipe.batch_size // (apart * self.recipe.accumulate)
 
     def _broadcast_batch_statistics(self) -> None:
         """Every process normalises by the main one's statistics, which are those that are saved."""
