@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
 import torch
-from torch import nn
+from torch.nn import functional as F
 
 from distill.methods import Method
 from distill.recipe.schema import Recipe
@@ -45,11 +45,12 @@ def check_precision(recipe: Recipe, device: torch.device, methods: Iterable[Meth
 
 def _half_fault(recipe: Recipe, device: torch.device) -> str | None:
     """Why a convolution and a linear layer, there and back, are not computed in float16; None where they are."""
-    layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 2)).to(device)
+    # Nothing is drawn, so that a student's first weights are those of other precisions.
+    kernel, weight = (torch.ones(shape, device=device, requires_grad=True) for shape in ((4, 3, 3, 3), (2, 4)))
     try:
         with warnings.catch_warnings(), autocast(recipe, device):
             warnings.simplefilter("ignore")  # that autocast is off
-            made = layers(torch.ones(2, 3, 3, 3, device=device))
+            made = F.linear(F.conv2d(torch.ones(2, 3, 3, 3, device=device), kernel).flatten(1), weight)
         made.float().sum().backward()
     except Exception as error:  # whatever a kernel that is missing raises
         return reason(error)

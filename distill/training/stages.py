@@ -50,4 +50,5 @@ def depths(network: nn.Module) -> dict[str, int]:
         # Parameters are listed in the order in which the network was built.
         depth = within[0] if within else (0 if depth == 0 else len(stages) + 1)
         found[name] = depth
-    return found if stages else {}
+    ranks = {depth: rank for rank, depth in enumerate(sorted(set(found.values())))}  # some stages have no parameters
+    return {name: ranks[depth] for name, depth in found.items()} if stages else {}
