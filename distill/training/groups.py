@@ -11,6 +11,7 @@ from torch import nn
 from distill.recipe.optimisation import Optimiser
 from distill.training.stages import depths
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import reading
 from xkd_eval.registry import nearest
 
 
@@ -82,7 +83,8 @@ def _spared(recipe: Optimiser, network: nn.Module) -> set[int]:
     excepted = getattr(network, "no_weight_decay", None)
     if recipe.decay == "all" or not callable(excepted):
         return set()
-    patterns = [str(pattern) for pattern in excepted()]
+    with reading("optimiser.decay: the student's no_weight_decay fails", "mend it, or leave decay out"):
+        patterns = [str(pattern) for pattern in excepted()]
     return {
         id(parameter)
         for name, parameter in network.named_parameters()

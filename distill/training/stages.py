@@ -6,6 +6,8 @@ import re
 
 from torch import nn
 
+from xkd_eval.foreign import reading
+
 # What torchvision, timm and others call the parts that a network runs one after the other.
 _CONTAINERS = ("stages", "blocks", "layers", "features", "trunk_output", "encoder.layers")
 _NUMBERED = re.compile(r"(layer|stage|block|s)_?\d+")
@@ -21,9 +23,9 @@ def stage_paths(network: nn.Module) -> tuple[str, ...]:
         Shallow to deep; () where there is nothing to go by.
     """
     listed = getattr(network, "stages", None)
-    if isinstance(listed, tuple | list) and all(isinstance(path, str) for path in listed):
-        return tuple(listed)
     modules = dict(network.named_modules())
+    if isinstance(listed, tuple | list) and all(isinstance(path, str) and path in modules for path in listed):
+        return tuple(listed)
     for path in _CONTAINERS:
         container = modules.get(path)
         if isinstance(container, nn.Sequential | nn.ModuleList) and len(container) > 1:
@@ -38,12 +40,16 @@ def depths(network: nn.Module) -> dict[str, int]:
 
     Returns:
         From 0 upwards; {} where there is nothing to go by.
+
+    Raises:
+        XkdError: the network's own grouping fails.
     """
     matcher = getattr(network, "group_matcher", None)
     if callable(matcher):
         from timm.models import group_parameters
 
-        return group_parameters(network, matcher(coarse=False), reverse=True)
+        with reading("optimiser.layer_decay: the student's group_matcher fails", "mend it, or give `rates`"):
+            return group_parameters(network, matcher(coarse=False), reverse=True)
     stages, found, depth = stage_paths(network), {}, 0
     for name, _ in network.named_parameters():
         within = [number for number, path in enumerate(stages, start=1) if name.startswith(f"{path}.")]

@@ -96,6 +96,28 @@ def test_a_network_without_depth_is_refused():
         factors(nn.Sequential(nn.Flatten(), nn.Linear(3, 2)), layer_decay=0.5)
 
 
+class Matched(nn.Linear):
+    """Names layers by rules of its own, which fail."""
+
+    def group_matcher(self):
+        return {}
+
+    def no_weight_decay(self):
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layer_decay": 0.5}, r"^optimiser\.layer_decay: the student's group_matcher fails \(.*\); mend it"),
+        ({"decay": "matrices", "weight_decay": 0.1}, r"^optimiser\.decay: the student's no_weight_decay fails \(.*\);"),
+    ],
+)
+def test_rules_of_a_networks_own_that_fail_are_one_line(options, message):
+    with pytest.raises(XkdError, match=message):
+        factors(Matched(2, 2), **options)
+
+
 def test_vectors_and_what_the_network_excepts_are_not_decayed():
     network = timm.create_model("vit_tiny_patch16_224", num_classes=10, img_size=32, depth=1)
     recipe = AdamW(name="adamw", learning_rate=0.1, weight_decay=0.5, decay="matrices")
