@@ -38,6 +38,7 @@ class RecipeChanges:
         data: the data set's folder or file.
         teacher: a model in place of the recipe's teacher, or for a recipe that distils and names none.
         teacher_weights: a file of weights for the teacher's architecture.
+        test_split: fraction that is split off to be tested on.
         val_split: fraction of the training images that is held out.
         precision: "fp32" or "bf16".
         compile: run the networks through torch.compile.
@@ -47,6 +48,7 @@ class RecipeChanges:
     data: str | None = None
     teacher: str | None = None
     teacher_weights: Path | None = None
+    test_split: float | None = None
     val_split: float | None = None
     precision: str | None = None
     compile: bool = False
@@ -89,6 +91,7 @@ def plan_runs(
 def _resolved(name: str, changes: RecipeChanges) -> Recipe:
     given = {
         "data": ("data.path", changes.data),
+        "test_split": ("data.test_split", changes.test_split),
         "val_split": ("data.val_split", changes.val_split),
         "precision": ("precision", changes.precision),
         "compile": ("compile", changes.compile or None),

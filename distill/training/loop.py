@@ -178,7 +178,7 @@ class TrainingLoop:
             "origin": setup.origin.model_dump(mode="json"),
             "last": last,
             "best": best,
-            "best_on": "test images" if setup.val is None else "held-out training images",
+            "best_on": setup.val_from or "test images",
             "student": "last" if setup.val is None else "best",
             "seed": self.recipe.seed,
             "epochs": self.recipe.epochs,

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from distill.data.batches import HeldOutImages, ProcessRank, TrainingImages
 from distill.data.draws import OwnDraws
 from distill.data.loaders import held_out_images, training_images
-from distill.data.splits import Splits, check_same_classes, open_splits
+from distill.data.splits import HeldOutFrom, Splits, check_same_classes, open_splits
 from distill.methods import Method
 from distill.methods.base import Requirement
 from distill.recipe.imports import import_modules
@@ -47,7 +47,8 @@ class TrainingSetup:
         average: moving average of the student's weights; None without `ema_decay`.
         normalise: pixels -> the student's input.
         teacher: frozen; None where no method needs one.
-        train, val, test: images; `val` is None without `val_split`.
+        train, val, test: images; `val` is None where none are held out and the data set has none of its own.
+        val_from: where the images of `val` come from; None without any.
         draws: whether a step draws at random, by dropout or in a method: on its first batch it does.
         may_draw: whether one may: it does, or is of code whose later steps may, as with a queue that is empty at first.
     """
@@ -64,6 +65,7 @@ class TrainingSetup:
     train: TrainingImages
     val: HeldOutImages | None
     test: HeldOutImages
+    val_from: HeldOutFrom | None
     draws: bool
     may_draw: bool
 
@@ -120,7 +122,7 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     observed = Observed(student, needs, tap_paths(methods, student.model, "student"))
     objective = Objective(observed, methods, recipe.losses)
     teacher, digest = _teacher(recipe, runs, splits, methods, accelerator.device, layout)
-    origin = Origin(recipe=recipe.identity(), trained=splits.trained, tested=splits.tested, teacher=digest)
+    origin = Origin(recipe=recipe.identity(), **splits.identities(), teacher=digest)
     with accelerator.main_process_first():  # The first to come decodes the images for all.
         train = training_images(recipe, splits.train, student.preprocess, accelerator.device, rank)
         val, test = (
@@ -143,7 +145,7 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     may_draw = draws or (not recipe.compile and objective.is_foreign)
     return TrainingSetup(
         *(recipe, origin, accelerator, objective, wrapped, optimiser, average, normalise, teacher),
-        *(train, val, test, draws, may_draw),
+        *(train, val, test, splits.val_from, draws, may_draw),
     )
 
 
