@@ -124,7 +124,8 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     teacher, digest = _teacher(recipe, runs, splits, methods, accelerator.device, layout)
     origin = Origin(recipe=recipe.identity(), **splits.identities(), teacher=digest)
     with accelerator.main_process_first():  # The first to come decodes the images for all.
-        train = training_images(recipe, splits.train, student.preprocess, accelerator.device, rank)
+        seen_by = [] if teacher is None else [teacher.classifier.preprocess]
+        train = training_images(recipe, splits.train, student.preprocess, seen_by, accelerator.device, rank)
         val, test = (
             None if split is None else held_out_images(recipe, split, student.preprocess, accelerator.device, rank)
             for split in (splits.val, splits.test)
@@ -133,7 +134,7 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     normalise = Normaliser(student.preprocess, layout).to(accelerator.device)
     with _autocast(recipe, accelerator.device):
         batch = next(iter(train.batches(epoch=0, first_step=0))).micro_batches(recipe.accumulate)[0]
-        passed = None if teacher is None else teacher(batch.pixels)
+        passed = None if teacher is None else teacher(batch.others[0])
         if teacher is not None:
             teacher.check_finite()
         draws = objective.prepare(drawn, normalise(batch.pixels), passed, batch.labels, batch.indices, train.n_images)
