@@ -29,6 +29,7 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.trace import random_images
 from xkd_eval.engines.folding import fold_batch_norms
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import reading
 
 _ONEDNN_BLOCK = 16  # channels that an AVX-512 kernel takes at a time
 
@@ -120,6 +121,7 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     student.to(device=accelerator.device, memory_format=layout)  # type: ignore[call-overload]
     average = None if recipe.ema_decay is None else average_of(student.model, recipe.ema_decay)
     observed = Observed(student, needs, tap_paths(methods, student.model, "student"))
+    _count_classes(methods, splits, accelerator.device)
     objective = Objective(observed, methods, recipe.losses)
     teacher, digest = _teacher(recipe, runs, splits, methods, accelerator.device, layout)
     origin = Origin(recipe=recipe.identity(), **splits.identities(), teacher=digest)
@@ -148,6 +150,14 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
         *(recipe, origin, accelerator, objective, wrapped, optimiser, average, normalise, teacher),
         *(train, val, test, splits.val_from, draws, may_draw),
     )
+
+
+def _count_classes(methods: Iterable[Method], splits: Splits, device: torch.device) -> None:
+    """Tell each method how many images that are trained on each class has."""
+    counts = torch.tensor(splits.train.labels).bincount(minlength=splits.classes.count).to(device)
+    for method in methods:
+        with reading(f"losses: {method.name} fails on the number of images of each class", "mend it"):
+            method.see_classes(counts.clone())
 
 
 def _accelerator(device: str) -> Accelerator:
