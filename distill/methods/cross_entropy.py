@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.methods.base import Method, Pass
+from distill.methods.gather import gather_batch
 from distill.methods.options import fraction, positive
 from distill.methods.registry import register
 from xkd_eval.errors import XkdError
@@ -24,7 +25,7 @@ class CrossEntropy(Method):
         label_smoothing: fraction of the target spread over all classes, in [0, 1) (Szegedy et al., CVPR 2016).
         class_weights: what the loss of an image is multiplied by, a number above 0 a class; "balanced" for N / (K n_k)
             with n_k training images of class k, N of the K classes that have any (as scikit-learn has it). The mean
-            over a batch is the weighted one, divided by the sum of its images' weights, in each process for its part.
+            over a batch, of all processes, is divided by the sum of its images' weights.
     """
 
     name = "ce"
@@ -67,12 +68,7 @@ class CrossEntropy(Method):
             raise XkdError(
                 "class_weights: the classes are not counted; call `see_classes` with how many images each has"
             )
-        if labels.ndim == 2:
-            loss = _of_shares(student.logits, labels, self.weights, self.label_smoothing)
-        else:
-            weights = self.weights.to(student.logits)
-            loss = F.cross_entropy(student.logits, labels, weights, label_smoothing=self.label_smoothing)
-        return {"ce": loss}
+        return {"ce": _weighted(student.logits, labels, self.weights.to(student.logits), self.label_smoothing)}
 
 
 def _numbers(given: object) -> tuple[float, ...]:
@@ -81,8 +77,16 @@ def _numbers(given: object) -> tuple[float, ...]:
     return tuple(positive("class_weights", weight) for weight in given)
 
 
-def _of_shares(logits: Tensor, labels: Tensor, weights: Tensor, label_smoothing: float) -> Tensor:
-    """The weighted mean for labels (B, K), where F.cross_entropy would divide by B; weights (K,)."""
-    shares, weights = labels.to(logits), weights.to(logits)
-    targets = (1 - label_smoothing) * shares + label_smoothing / logits.shape[1]
-    return -(targets * weights * logits.log_softmax(1)).sum() / (shares @ weights).sum()
+def _weighted(logits: Tensor, labels: Tensor, weights: Tensor, label_smoothing: float) -> Tensor:
+    """The mean of which an image counts as much as its class, or as its shares (B, K) of the classes do; weights (K,).
+
+    Divided by the mean of the processes' sums of weights: averaged over processes it is that of the whole batch.
+    """
+    if labels.ndim == 2:
+        shares = labels.to(logits)
+        targets = (1 - label_smoothing) * shares + label_smoothing / logits.shape[1]
+        loss, counted = -(targets * weights * logits.log_softmax(1)).sum(), (shares @ weights).sum()
+    else:
+        loss = F.cross_entropy(logits, labels, weights, reduction="sum", label_smoothing=label_smoothing)
+        counted = weights[labels].sum()
+    return loss / gather_batch(counted[None]).mean()
