@@ -109,6 +109,20 @@ def open_splits(recipe: Recipe) -> Splits:
     )
 
 
+def split_off_test_images(dataset: ImageDataset, fraction: float) -> tuple[ImageDataset, ImageDataset]:
+    """The images of a set without test images that are trained on, and those that are tested on.
+
+    Args:
+        dataset: of one part.
+        fraction: that is tested on, stratified by label; the same images whatever a training's seed.
+
+    Raises:
+        XkdError: an image without a label, or a fraction that leaves nothing on either side.
+    """
+    classes_of(dataset)  # which refuses what cannot be divided by its labels
+    return _divided(dataset, fraction, _TEST_SEED, "test_split")
+
+
 def check_same_classes(splits: Splits, teacher: Classifier) -> None:
     """Refuse a teacher whose logits mean other classes than the student's.
 
@@ -150,8 +164,7 @@ def _opened(path: str, data: DeviceData | WorkerData) -> _Parts:
         raise XkdError(f"test_split: {path!r} has {has} images of its own to test on; leave it out, or set it to 0")
     train = parts["train"] if "train" in parts else open_dataset(path, split="train")
     if data.test_split:
-        classes_of(train)  # which refuses what cannot be divided by its labels
-        rest, test = _divided(train, data.test_split, _TEST_SEED, "test_split")
+        rest, test = split_off_test_images(train, data.test_split)
         return _Parts(rest, None, test)
     if test is None:
         has = "training images" if "train" in parts else "one part"
