@@ -96,14 +96,14 @@ def labels_among(part: ImageDataset, classes: Classes, *, by_index: bool, called
     return [index for index in labels if index is not None]
 
 
-def without_images(classes: Classes, labels: Iterable[int]) -> str:
-    """A sentence on the classes that no training image is of; "" where each has one."""
+def without_images(classes: Classes, labels: Iterable[int]) -> tuple[str, ...]:
+    """A sentence on the classes that no training image is of; none where each has one."""
     present = set(labels)
     empty = [name for index, name in enumerate(classes.said()) if index not in present]
     if not empty:
-        return ""
+        return ()
     listed = ", ".join(map(short, empty[:_MOST_NAMED])) + (", ..." if len(empty) > _MOST_NAMED else "")
-    return f"data: {len(empty)} of {classes.count} classes have no training image, and nothing trains them: {listed}"
+    return (f"{len(empty)} of {classes.count} classes have no training image, so nothing trains them: {listed}",)
 
 
 def _check_labelled(part: ImageDataset, called: str) -> None:

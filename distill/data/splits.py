@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -10,8 +9,7 @@ from distill.data.classes import Classes, classes_of, labels_among, training_lab
 from distill.data.identity import ImagesIdentity, identity_of
 from distill.recipe.data import DeviceData, WorkerData
 from distill.recipe.schema import Recipe
-from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.datasets import ImageDataset, limit, open_dataset, open_parts, resolve_labels
+from xkd_eval.datasets import ImageDataset, limit, open_dataset, open_parts
 from xkd_eval.datasets.base import Subset
 from xkd_eval.errors import XkdError
 
@@ -47,6 +45,7 @@ class Splits:
         classes: their common classes.
         trained, tested: by what the images of `train` and those held out of them, and of `test`, are known again.
         validated: the same of `val` where it is of the set's own; else None.
+        notes: what the user should know of them, a sentence each.
     """
 
     train: Labelled
@@ -57,6 +56,7 @@ class Splits:
     trained: ImagesIdentity
     tested: ImagesIdentity
     validated: ImagesIdentity | None
+    notes: tuple[str, ...]
 
     def identities(self) -> dict[str, Any]:
         """`trained`, `validated` and `tested`, as an Origin has them."""
@@ -71,9 +71,6 @@ def open_splits(recipe: Recipe) -> Splits:
 
     Raises:
         XkdError: no data, no labels, an empty split, test images of other classes, fewer images than a batch.
-
-    Warns:
-        UserWarning: a class has no training image.
     """
     data = recipe.data
     if data.path is None:
@@ -90,8 +87,6 @@ def open_splits(recipe: Recipe) -> Splits:
             f"data: {whole.name} has {len(train.labels)} training images; expected at least one batch of "
             f"{recipe.batch_size}: lower batch_size"
         )
-    if empty := without_images(classes, train.labels):
-        warnings.warn(empty, stacklevel=2)
     own = {
         called: Labelled(part, labels_among(part, classes, by_index=by_index, called=called))
         for called, part in parts.called().items()
@@ -106,6 +101,7 @@ def open_splits(recipe: Recipe) -> Splits:
     return Splits(
         *(train, val, None if val is None else val_from, own["test"], classes),
         *(known["training"], known["test"], known.get("validation")),
+        without_images(classes, train.labels),
     )
 
 
@@ -121,27 +117,6 @@ def split_off_test_images(dataset: ImageDataset, fraction: float) -> tuple[Image
     """
     classes_of(dataset)  # which refuses what cannot be divided by its labels
     return _divided(dataset, fraction, _TEST_SEED, "test_split")
-
-
-def check_same_classes(splits: Splits, teacher: Classifier) -> None:
-    """Refuse a teacher whose logits mean other classes than the student's.
-
-    Args:
-        splits: of the recipe.
-        teacher: as loaded.
-
-    Raises:
-        XkdError: other classes, or another order of the same.
-    """
-    try:
-        labels = resolve_labels(splits.train.dataset, teacher)
-    except XkdError as error:
-        raise XkdError(f"teacher: {str(error).removeprefix('data: ')}") from None
-    if labels != splits.train.labels:
-        raise XkdError(
-            f"teacher: the classes of {teacher.name} have another order than those of {splits.train.dataset.name}; "
-            "give the `teacher` that belongs to the data"
-        )
 
 
 class _Parts(NamedTuple):

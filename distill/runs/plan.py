@@ -40,6 +40,7 @@ class RecipeChanges:
         teacher_weights: a file of weights for the teacher's architecture.
         test_split: fraction that is split off to be tested on.
         val_split: fraction of the training images that is held out.
+        select_on_test: keep the epoch that is the best on the test images.
         precision: "fp32" or "bf16".
         compile: run the networks through torch.compile.
         overrides: "key=value" texts, applied last.
@@ -50,6 +51,7 @@ class RecipeChanges:
     teacher_weights: Path | None = None
     test_split: float | None = None
     val_split: float | None = None
+    select_on_test: bool = False
     precision: str | None = None
     compile: bool = False
     overrides: tuple[str, ...] = field(default=())
@@ -93,6 +95,7 @@ def _resolved(name: str, changes: RecipeChanges) -> Recipe:
         "data": ("data.path", changes.data),
         "test_split": ("data.test_split", changes.test_split),
         "val_split": ("data.val_split", changes.val_split),
+        "select_on_test": ("select_on_test", changes.select_on_test or None),
         "precision": ("precision", changes.precision),
         "compile": ("compile", changes.compile or None),
     }

@@ -68,8 +68,8 @@ def test_a_balanced_training_is_another_one_and_goes_on_to_the_same_bits(uneven,
     whole, without = (next(iter(weights_of(tmp_path / run).values())) for run in ("whole", "plain"))
     assert not torch.equal(whole, without)
 
-    def stop(done, total, where):
-        if done == 7 * 8:
+    def stop(point):
+        if point.images == 7 * 8:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(TrainingInterruptedError):
