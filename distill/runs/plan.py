@@ -38,6 +38,7 @@ class RecipeChanges:
         data: the data set's folder or file.
         teacher: a model in place of the recipe's teacher, or for a recipe that distils and names none.
         teacher_weights: a file of weights for the teacher's architecture.
+        test_split: fraction that is split off to be tested on.
         val_split: fraction of the training images that is held out.
         select_on_test: keep the epoch that is the best on the test images.
         precision: "fp32" or "bf16".
@@ -48,6 +49,7 @@ class RecipeChanges:
     data: str | None = None
     teacher: str | None = None
     teacher_weights: Path | None = None
+    test_split: float | None = None
     val_split: float | None = None
     select_on_test: bool = False
     precision: str | None = None
@@ -91,6 +93,7 @@ def plan_runs(
 def _resolved(name: str, changes: RecipeChanges) -> Recipe:
     given = {
         "data": ("data.path", changes.data),
+        "test_split": ("data.test_split", changes.test_split),
         "val_split": ("data.val_split", changes.val_split),
         "select_on_test": ("select_on_test", changes.select_on_test or None),
         "precision": ("precision", changes.precision),
