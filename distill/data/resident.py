@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from distill.data.augmentation import BatchPlan, crop_and_flip, plan_epoch, scaled_crops
 from distill.data.batches import LabelledBatch, ProcessRank
 from distill.data.cache import decoded
 from distill.data.splits import Labelled
+from distill.data.transforms import ImageTransforms
 from distill.data.views import Views
 from distill.recipe.data import DeviceData
 from distill.recipe.schema import Recipe
@@ -18,7 +20,7 @@ from xkd_eval.errors import XkdError
 
 
 class ResidentTraining:
-    """TrainingImages that are cropped and flipped on the device, a batch at a time.
+    """TrainingImages that are cropped and flipped on the device, a batch at a time; other changes image by image.
 
     Every view has a decoded copy of all images. What the plan says in the student's pixels is scaled to each view's and
     rounded there, so that views of unlike sizes are aligned to half a pixel.
@@ -54,10 +56,12 @@ class ResidentTraining:
         self._rank = rank
         self._recipe = recipe
         self._data = data
+        self._transforms = ImageTransforms(data, views, recipe.seed) if data.image_by_image else None
 
     def batches(self, epoch: int, first_step: int) -> Iterator[LabelledBatch]:
         """See TrainingImages."""
-        return map(self.cut, self.plans(epoch, first_step))
+        plans = self.plans(epoch, first_step)
+        return map(self.cut, plans) if self._transforms is None else (self._changed(plan, epoch) for plan in plans)
 
     def plans(self, epoch: int, first_step: int) -> Iterator[BatchPlan]:
         """Order, crops and flips of each batch of an epoch from a step on, this process's part of each."""
@@ -68,12 +72,21 @@ class ResidentTraining:
             yield BatchPlan(*(self._rank.part_of(drawn[places]) for drawn in (plan.order, plan.shifts, plan.flips)))
 
     def cut(self, plan: BatchPlan) -> LabelledBatch:
-        """The batch of a plan, made on the device without waiting for it."""
+        """The batch of a plan by crops and flips alone, made on the device without waiting for it."""
+        return self._views.batch(self._cut(plan), self._labels[plan.indices], plan.indices)
+
+    def _changed(self, plan: BatchPlan, epoch: int) -> LabelledBatch:
+        assert self._transforms is not None
+        pixels = self._transforms.batch(self._cut(plan), epoch, plan.indices.tolist())
+        return self._views.batch(pixels, self._labels[plan.indices], plan.indices)
+
+    def _cut(self, plan: BatchPlan) -> list[Tensor]:
+        """(B, 3, H_i, W_i) uint8 of each view."""
         pixels = []
         for copy, scale in zip(self._copies, self._views.scales(), strict=True):
             shifts, padding = scaled_crops(plan.shifts, self._data.padding, scale)
             pixels.append(crop_and_flip(copy[plan.indices], shifts, plan.flips, padding))
-        return self._views.batch(pixels, self._labels[plan.indices], plan.indices)
+        return pixels
 
 
 class ResidentHeldOut:

@@ -12,7 +12,7 @@ from distill.methods.registry import register
 
 @register
 class CrossEntropy(Method):
-    """Cross-entropy on the labels.
+    """Cross-entropy on the labels; of mixed images on their shares of the classes.
 
     Args:
         label_smoothing: fraction of the target spread over all classes, in [0, 1) (Szegedy et al., CVPR 2016).
@@ -21,6 +21,7 @@ class CrossEntropy(Method):
     name = "ce"
     citation = "cross-entropy with the labels"
     requires = frozenset()
+    takes_mixed = True
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
@@ -28,4 +29,5 @@ class CrossEntropy(Method):
 
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""
+        labels = labels.to(student.logits.dtype) if labels.is_floating_point() else labels
         return {"ce": F.cross_entropy(student.logits, labels, label_smoothing=self.label_smoothing)}

@@ -120,7 +120,7 @@ class FrozenTeacher:
         self.classifier = observed.classifier
 
     def __call__(self, pixels: Tensor) -> Pass:
-        """(B, 3, H, W) uint8 RGB -> Pass."""
+        """(B, 3, H, W) uint8 RGB, its own view of a training batch -> Pass."""
         with torch.set_grad_enabled(self._differentiable):
             passed = self._observed(self._normalise(pixels))
         self._note(passed.logits)

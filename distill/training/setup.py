@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from distill.data.batches import HeldOutImages, ProcessRank, TrainingImages
 from distill.data.draws import OwnDraws
 from distill.data.loaders import held_out_images, training_images
+from distill.data.mixing import mixed_images
 from distill.data.splits import Splits, check_same_classes, open_splits
 from distill.methods import Method
 from distill.methods.base import Requirement
@@ -129,6 +130,7 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
             for split in (splits.val, splits.test)
         )
     assert test is not None
+    train = mixed_images(train, recipe, splits.classes.count, methods, rank)
     normalise = Normaliser(student.preprocess, layout).to(accelerator.device)
     with _autocast(recipe, accelerator.device):
         batch = next(iter(train.batches(epoch=0, first_step=0))).micro_batches(recipe.accumulate)[0]
