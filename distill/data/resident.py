@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import torch
@@ -49,6 +50,7 @@ class ResidentTraining:
                 f"data.padding: {data.padding} pixels around images of {height}x{width} found; expected fewer than "
                 "their side, so that each crop shows some of its image"
             )
+        _check_room(len(labelled.labels), views, device)
         self.n_images = len(labelled.labels)
         self._views = views
         self._copies = [torch.tensor(decoded(labelled.dataset, view)).to(device) for view in views.geometries]
@@ -87,6 +89,24 @@ class ResidentTraining:
             shifts, padding = scaled_crops(plan.shifts, self._data.padding, scale)
             pixels.append(crop_and_flip(copy[plan.indices], shifts, plan.flips, padding))
         return pixels
+
+
+def _check_room(n_images: int, views: Views, device: torch.device) -> None:
+    """Refuse more than the device can ever hold, such as a small data set at the size of a large teacher."""
+    needed = sum(3 * n_images * view.size[0] * view.size[1] for view in views.geometries)
+    if needed > (memory := _memory(device)):
+        sizes = " and ".join(f"{view.size[0]}x{view.size[1]}" for view in views.geometries)
+        raise XkdError(
+            f"data.loader: 'device' would hold {n_images:,} images of {sizes}, {needed / 2**30:,.0f} GiB, on {device}, "
+            f"which has {memory / 2**30:,.0f}; expected 'workers'"
+        )
+
+
+def _memory(device: torch.device) -> int:
+    """Bytes of a device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 class ResidentHeldOut:

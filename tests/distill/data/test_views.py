@@ -83,6 +83,15 @@ def test_a_view_of_its_own_size_and_interpolation_keeps_the_students_part():
         Views.of(student, [Preprocess(size=(40, 30))])
 
 
+def test_copies_that_no_device_holds_are_refused(gradients, monkeypatch):
+    monkeypatch.setattr("distill.data.resident._memory", lambda device: 2**30)
+    message = (
+        r"^data\.loader: 'device' would hold 16 images of 20x20 and 9000x9000, 4 GiB, on cpu, which has 1; expected"
+    )
+    with pytest.raises(XkdError, match=message):
+        batches_of(gradients, "device", [Preprocess(size=(9000, 9000))])
+
+
 def test_micro_batches_split_every_view():
     pixels, other = torch.rand(4, 3, 2, 2), torch.rand(4, 3, 4, 4)
     batch = LabelledBatch(pixels, torch.arange(4), torch.arange(4), (pixels, other))
