@@ -50,6 +50,7 @@ class ResidentTraining:
                 f"data.padding: {data.padding} pixels around images of {height}x{width} found; expected fewer than "
                 "their side, so that each crop shows some of its image"
             )
+        views.check_centre_crops()
         _check_room(len(labelled.labels), views, device)
         self.n_images = len(labelled.labels)
         self._views = views

@@ -80,7 +80,8 @@ def test_a_view_of_its_own_size_and_interpolation_keeps_the_students_part():
     assert views.geometries[1].crop_fraction == 0.9
     assert views.geometries[1].interpolation == "bicubic"
     with pytest.raises(XkdError, match=r"^student\.preprocess\.resize: 'crop' to 20x20 found, with a teacher of 40x30"):
-        Views.of(student, [Preprocess(size=(40, 30))])
+        Views.of(student, [Preprocess(size=(40, 30))]).check_centre_crops()
+    views.check_centre_crops()
 
 
 def test_copies_that_no_device_holds_are_refused(gradients, monkeypatch):
@@ -108,7 +109,7 @@ def test_the_teacher_of_a_small_student_is_as_good_as_alone(tmp_path):
     recipe = parse_recipe(values | {"teacher": {"model": "embedded/teacher"}})
     setup = set_up(recipe, "cpu", tmp_path)
     batch = next(iter(setup.train.batches(0, 0)))
-    in_training = setup.teacher(batch.others[0]).logits.argmax(1)
+    in_training = setup.teachers(batch)[0].logits.argmax(1)
     teacher, images = load_classifier("embedded/teacher"), open_splits(recipe).train.dataset
     with torch.no_grad():
         pixels = torch.stack(

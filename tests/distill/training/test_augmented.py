@@ -31,8 +31,8 @@ def recipe_with(cifar10, teacher):
 
 
 def test_cut_off_it_continues_to_the_same_bits_and_not_to_those_without(recipe_with, tmp_path):
-    def stop(done, total, where):
-        if done == 33:
+    def stop(point):
+        if point.images == 33:
             os.kill(os.getpid(), signal.SIGINT)
 
     recipe = recipe_with(MIXED | CHANGED)
