@@ -27,8 +27,10 @@ def check_method(method: str | type[Method], **options: Any) -> None:
     whose names begin with its own, their sum is not zero, and the student gets a gradient while the teacher gets none.
     What it says twice is the same, also when another one was loaded from its state. Every parameter of its own that
     requires a gradient gets one. Losses of bfloat16 passes are float32. With `capturable` a step holds no operation
-    that waits for a GPU, draws at random, or has a shape that depends on values. Its losses are finite for as few
-    images, and as few classes, as it says that it needs. It is told first how many images each class has.
+    that waits for a GPU, draws at random, or has a shape that depends on values. With `takes_mixed` its losses are
+    finite for labels that are shares of classes, and those of whole ones are those of the classes' numbers. Its losses
+    are finite for as few images, and as few classes, as it says that it needs. It is told first how many images each
+    class has.
 
     Args:
         method: what a recipe names, "exp_kd" or "py:package.module:Class", or the class itself.
@@ -68,6 +70,8 @@ def check_method(method: str | type[Method], **options: Any) -> None:
     _check_half(made, student, teacher, images)
     if kind.capturable:
         _check_capturable(made, student, teacher, images)
+    if kind.takes_mixed:
+        _check_mixed(made, student.run(images), teacher.run(images))
     _check_needs(make, kind.needs_images, _CLASSES)
     _check_needs(make, max(_BATCH, kind.needs_images), kind.needs_classes)
 
@@ -200,6 +204,20 @@ def _check_capturable(method: Method, student: _Network, teacher: _Network, imag
         _total(method(*passes, *_labels())).backward()
     if operations.found:
         _fail(method, f"a CUDA graph cannot hold {', '.join(sorted(operations.found))}; set capturable = False")
+
+
+def _check_mixed(method: Method, student: Pass, teacher: Pass) -> None:
+    labels, indices = _labels()
+    whole = F.one_hot(labels, _CLASSES).float()
+    found = []
+    for given in (labels, whole, 0.7 * whole + 0.3 * whole.roll(1, 0)):
+        torch.manual_seed(0)
+        try:
+            found.append(copy.deepcopy(method)(student, teacher, given, indices))
+        except Exception as error:
+            _fail(method, f"labels that are shares of classes fail ({error}); set takes_mixed = False")
+    _check_equal(method, found[1], found[0], "whole shares of classes give something else than their numbers")
+    _check_losses(method, found[2])
 
 
 def _check_needs(make: Callable[[], Method], batch: int, classes: int) -> None:

@@ -13,10 +13,10 @@ class LabelledBatch(NamedTuple):
     """Images on the training device, as they come before a network's own normalisation.
 
     Attributes:
-        pixels: (B, 3, H, W) uint8, RGB.
-        labels: (B,) int64 class indices.
+        pixels: (B, 3, H, W) RGB of 0 to 255: uint8, or float32 where images were blended.
+        labels: (B,) int64 class indices; (B, K) float32 shares of classes where images were mixed.
         indices: (B,) int64, each image's place in its split.
-        others: (B, 3, H_i, W_i) uint8 for each teacher, in order: the same crop and flip of the same photographs at the
+        others: (B, 3, H_i, W_i) for each teacher, in order: the same crop and flip of the same photographs at the
             teacher's own size. It is `pixels` itself where the two geometries are one. Empty where no teacher looks.
     """
 

@@ -16,6 +16,7 @@ from distill.data.augmentation import derive_seed, earlier_times, plan_epoch
 from distill.data.batches import LabelledBatch, ProcessRank
 from distill.data.draws import OwnDraws
 from distill.data.splits import Labelled
+from distill.data.transforms import ImageTransforms
 from distill.data.views import Views
 from distill.recipe.data import WorkerData
 from distill.recipe.schema import Recipe
@@ -151,6 +152,7 @@ class _Crops(Dataset[Any]):
         self._seed = seed
         self._scale = data.scale
         self._flip = 0.5 if data.flip else 0.0
+        self._transforms = ImageTransforms(data, views, seed) if data.image_by_image else None
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[int, int, list[Tensor]] | str:
         draw, position = key
@@ -160,7 +162,10 @@ class _Crops(Dataset[Any]):
             return str(error)
         # The transforms would draw from torch's own generator.
         with OwnDraws(derive_seed(self._seed, draw, position)):
-            return self._labelled.labels[position], position, self._cut(image)
+            pixels = self._cut(image)
+        if self._transforms is not None:
+            pixels = self._transforms(pixels, draw, position)
+        return self._labelled.labels[position], position, pixels
 
     def _cut(self, image: Image.Image) -> list[Tensor]:
         """One box and one flip of a photograph, at the size of each view: (3, H_i, W_i) uint8."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from distill.data.augmentation import BatchPlan, crop_and_flip, plan_epoch, scaled_crops
 from distill.data.batches import LabelledBatch, ProcessRank
 from distill.data.cache import decoded
 from distill.data.splits import Labelled
+from distill.data.transforms import ImageTransforms
 from distill.data.views import Views
 from distill.recipe.data import DeviceData
 from distill.recipe.schema import Recipe
@@ -18,7 +21,7 @@ from xkd_eval.errors import XkdError
 
 
 class ResidentTraining:
-    """TrainingImages that are cropped and flipped on the device, a batch at a time.
+    """TrainingImages that are cropped and flipped on the device, a batch at a time; other changes image by image.
 
     Every view has a decoded copy of all images. What the plan says in the student's pixels is scaled to each view's and
     rounded there, so that views of unlike sizes are aligned to half a pixel.
@@ -47,6 +50,8 @@ class ResidentTraining:
                 f"data.padding: {data.padding} pixels around images of {height}x{width} found; expected fewer than "
                 "their side, so that each crop shows some of its image"
             )
+        views.check_centre_crops()
+        _check_room(len(labelled.labels), views, device)
         self.n_images = len(labelled.labels)
         self._views = views
         self._copies = [torch.tensor(decoded(labelled.dataset, view)).to(device) for view in views.geometries]
@@ -55,10 +60,12 @@ class ResidentTraining:
         self._rank = rank
         self._recipe = recipe
         self._data = data
+        self._transforms = ImageTransforms(data, views, recipe.seed) if data.image_by_image else None
 
     def batches(self, epoch: int, first_step: int) -> Iterator[LabelledBatch]:
         """See TrainingImages."""
-        return map(self.cut, self.plans(epoch, first_step))
+        plans = self.plans(epoch, first_step)
+        return map(self.cut, plans) if self._transforms is None else (self._changed(plan, epoch) for plan in plans)
 
     def plans(self, epoch: int, first_step: int) -> Iterator[BatchPlan]:
         """Order, crops and flips of each batch of an epoch from a step on, this process's part of each."""
@@ -70,12 +77,39 @@ class ResidentTraining:
             yield BatchPlan(*(self._rank.part_of(drawn[places]) for drawn in (plan.order, plan.shifts, plan.flips)))
 
     def cut(self, plan: BatchPlan) -> LabelledBatch:
-        """The batch of a plan, made on the device without waiting for it."""
+        """The batch of a plan by crops and flips alone, made on the device without waiting for it."""
+        return self._views.batch(self._cut(plan), self._labels[plan.indices], plan.indices)
+
+    def _changed(self, plan: BatchPlan, epoch: int) -> LabelledBatch:
+        assert self._transforms is not None
+        pixels = self._transforms.batch(self._cut(plan), epoch, plan.indices.tolist())
+        return self._views.batch(pixels, self._labels[plan.indices], plan.indices)
+
+    def _cut(self, plan: BatchPlan) -> list[Tensor]:
+        """(B, 3, H_i, W_i) uint8 of each view."""
         pixels = []
         for copy, scale in zip(self._copies, self._views.scales(), strict=True):
             shifts, padding = scaled_crops(plan.shifts, self._data.padding, scale)
             pixels.append(crop_and_flip(copy[plan.indices], shifts, plan.flips, padding))
-        return self._views.batch(pixels, self._labels[plan.indices], plan.indices)
+        return pixels
+
+
+def _check_room(n_images: int, views: Views, device: torch.device) -> None:
+    """Refuse more than the device can ever hold, such as a small data set at the size of a large teacher."""
+    needed = sum(3 * n_images * view.size[0] * view.size[1] for view in views.geometries)
+    if needed > (memory := _memory(device)):
+        sizes = " and ".join(f"{view.size[0]}x{view.size[1]}" for view in views.geometries)
+        raise XkdError(
+            f"data.loader: 'device' would hold {n_images:,} images of {sizes}, {needed / 2**30:,.0f} GiB, on {device}, "
+            f"which has {memory / 2**30:,.0f}; expected 'workers'"
+        )
+
+
+def _memory(device: torch.device) -> int:
+    """Bytes of a device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 class ResidentHeldOut:

@@ -30,13 +30,9 @@ class Views:
 
         A teacher's view is of its own size and interpolation, and of the student's region: its `resize` and
         `crop_fraction`.
-
-        Raises:
-            XkdError: a centre crop for the student, and a teacher of another aspect ratio, which cannot show the same.
         """
         geometries, places = [student], []
         for teacher in teachers:
-            _check_shape(student, teacher)
             seen = [(known.size, known.interpolation) for known in geometries]
             wanted = (teacher.size, teacher.interpolation)
             if wanted not in seen:
@@ -44,6 +40,21 @@ class Views:
                 seen.append(wanted)
             places.append(seen.index(wanted))
         return cls(tuple(geometries), tuple(places))
+
+    def check_centre_crops(self) -> None:
+        """Refuse a centre crop for the student beside a teacher of another aspect ratio, which would show more or less.
+
+        Raises:
+            XkdError: it is one.
+        """
+        height, width = self.geometries[0].size
+        for other_height, other_width in (view.size for view in self.geometries):
+            if self.geometries[0].resize == "crop" and height * other_width != width * other_height:
+                raise XkdError(
+                    f"student.preprocess.resize: 'crop' to {height}x{width} found, with a teacher of "
+                    f"{other_height}x{other_width}, which cannot be shown the same part; expected sizes of one shape, "
+                    "or 'squash'"
+                )
 
     def scales(self) -> list[tuple[float, float]]:
         """Height and width of each geometry in those of the student's."""
@@ -53,13 +64,3 @@ class Views:
     def batch(self, pixels: Sequence[Tensor], labels: Tensor, indices: Tensor) -> LabelledBatch:
         """The batch of one (B, 3, H_i, W_i) a geometry."""
         return LabelledBatch(pixels[0], labels, indices, tuple(pixels[place] for place in self.teachers))
-
-
-def _check_shape(student: Preprocess, teacher: Preprocess) -> None:
-    (height, width), (teacher_height, teacher_width) = student.size, teacher.size
-    if student.resize == "crop" and height * teacher_width != width * teacher_height:
-        raise XkdError(
-            f"student.preprocess.resize: 'crop' to {height}x{width} found, with a teacher of "
-            f"{teacher_height}x{teacher_width}, which cannot be shown the same part; expected sizes of one shape, or "
-            "'squash'"
-        )

@@ -40,6 +40,7 @@ class At(TapMethod):
 
     name = "at"
     citation = "Zagoruyko & Komodakis, ICLR 2017"
+    takes_mixed = True
 
     def __init__(
         self,

@@ -113,6 +113,8 @@ class Method(nn.Module, ABC):
             drawing at random, so that a CUDA graph can hold it.
         needs_images: the fewest in a batch by which its losses are defined and teach something.
         needs_classes: the same of the classes.
+        takes_mixed: whether `labels` may be shares of classes (B, K), of images that mixup or CutMix made of two; not
+            where it reads one class an image, or remembers images.
         gathers: whether it compares the images of all processes' batches, so that those of all count.
         statistics: name to scalar, of the latest batch, to be logged and not trained on.
 
@@ -134,6 +136,7 @@ class Method(nn.Module, ABC):
     capturable: ClassVar[bool] = True
     needs_images: ClassVar[int] = 1
     needs_classes: ClassVar[int] = 2
+    takes_mixed: ClassVar[bool] = False
     gathers: ClassVar[bool] = False
 
     def __init__(self) -> None:
@@ -177,7 +180,7 @@ class Method(nn.Module, ABC):
         Args:
             student: with gradient.
             teacher: on the same images; None only for methods that require nothing.
-            labels: (B,) int64.
+            labels: (B,) int64; (B, K) floats that sum to 1 for mixed images, where the method takes them.
             indices: (B,) int64, each image's place in the training set; where the method requires "indices".
 
         Returns:
@@ -220,7 +223,10 @@ class Method(nn.Module, ABC):
             for part, values in self._read_of(network):
                 if values is not None and len(values) != images:
                     raise XkdError(f"{name}: {part} of {len(values)} images found; expected {images}")
-        _check_numbers("labels", labels, images, student.logits.shape[1])
+        if isinstance(labels, Tensor) and labels.is_floating_point() and self.takes_mixed:
+            _check_shares(labels, student.logits.shape)
+        else:
+            _check_numbers("labels", labels, images, student.logits.shape[1])
         if indices is not None:
             _check_numbers("indices", indices, images)
 
@@ -256,6 +262,15 @@ class Method(nn.Module, ABC):
 def full_precision(values: Tensor) -> Tensor:
     """float16 and bfloat16 as float32; wider tensors as they are."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def _check_shares(labels: Tensor, expected: torch.Size) -> None:
+    """Raise XkdError for anything but shares of the classes, one row an image."""
+    if labels.shape != expected:
+        raise XkdError(f"labels: {labels.dtype} {tuple(labels.shape)} found; expected shares {tuple(expected)}")
+    # As for _check_numbers.
+    if labels.device.type == "cpu" and not (labels.ge(0).all() and labels.sum(1).sub(1).abs().lt(1e-3).all()):
+        raise XkdError("labels: shares of classes found that are negative or do not sum to 1")
 
 
 def _check_numbers(name: str, given: object, count: int, end: int | None = None) -> None:

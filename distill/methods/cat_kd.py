@@ -40,6 +40,7 @@ class CatKd(Method):
     name = "cat_kd"
     citation = "Guo et al., CVPR 2023"
     requires = frozenset({"logits", "features"})
+    takes_mixed = True
 
     def __init__(self, grid: int = 2, normalise: bool = True) -> None:
         super().__init__()

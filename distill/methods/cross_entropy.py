@@ -19,7 +19,7 @@ from xkd_eval.foreign import short
 
 @register
 class CrossEntropy(Method):
-    """Cross-entropy on the labels.
+    """Cross-entropy on the labels; of mixed images on their shares of the classes.
 
     Args:
         label_smoothing: fraction of the target spread over all classes, in [0, 1) (Szegedy et al., CVPR 2016).
@@ -31,6 +31,7 @@ class CrossEntropy(Method):
     name = "ce"
     citation = "cross-entropy with the labels"
     requires = frozenset()
+    takes_mixed = True
 
     weights: Tensor | None
 
@@ -63,6 +64,7 @@ class CrossEntropy(Method):
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""
         if self.class_weights is None:
+            labels = labels.to(student.logits.dtype) if labels.is_floating_point() else labels
             return {"ce": F.cross_entropy(student.logits, labels, label_smoothing=self.label_smoothing)}
         if self.weights is None:
             raise XkdError(

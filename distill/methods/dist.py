@@ -43,6 +43,7 @@ class Dist(Method):
     name = "dist"
     citation = "Huang et al., NeurIPS 2022; standardise: Sun et al., CVPR 2024"
     requires = frozenset({"logits"})
+    takes_mixed = True
     needs_images = 2
     gathers = True
 

@@ -79,6 +79,7 @@ class E2Kd(Method):
     name = "e2kd"
     citation = "Parchami-Araghi et al., ECCV 2024"
     requires = frozenset({"logits", "features", "input gradients"})
+    takes_mixed = True
     capturable = False
 
     def __init__(self, explanation: Explanation = "gradcam") -> None:

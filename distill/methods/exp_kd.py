@@ -71,6 +71,7 @@ class ExpKd(Method):
     name = "exp_kd"
     citation = "Exp-KD (abstract, figure and first published revision)"
     requires = frozenset({"logits", "features"})
+    takes_mixed = True
 
     def __init__(
         self,

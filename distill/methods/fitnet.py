@@ -36,6 +36,7 @@ class FitNet(TapMethod):
 
     name = "fitnet"
     citation = "Romero et al., ICLR 2015"
+    takes_mixed = True
 
     def __init__(self, student_taps: Sequence[str] | None = None, teacher_taps: Sequence[str] | None = None) -> None:
         super().__init__(student_taps, teacher_taps)

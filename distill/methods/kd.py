@@ -54,6 +54,7 @@ class Kd(Method):
     name = "kd"
     citation = "Hinton et al., NIPS workshop 2014; standardise: Sun et al., CVPR 2024"
     requires = frozenset({"logits"})
+    takes_mixed = True
 
     def __init__(self, temperature: float = 4.0, standardise: bool = False) -> None:
         super().__init__()

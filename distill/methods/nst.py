@@ -31,6 +31,7 @@ class Nst(TapMethod):
 
     name = "nst"
     citation = "Huang & Wang, 2017"
+    takes_mixed = True
 
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""

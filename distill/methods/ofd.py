@@ -49,6 +49,7 @@ class Ofd(TapMethod):
 
     name = "ofd"
     citation = "Heo et al., ICCV 2019"
+    takes_mixed = True
     needs_images = 2  # for its batch norms
 
     def __init__(self, student_taps: Sequence[str] | None = None, teacher_taps: Sequence[str] | None = None) -> None:

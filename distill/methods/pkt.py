@@ -31,6 +31,7 @@ class Pkt(Method):
     name = "pkt"
     citation = "Passalis & Tefas, ECCV 2018"
     requires = frozenset({"features"})
+    takes_mixed = True
     needs_images = 2
     gathers = True
 

@@ -28,7 +28,7 @@ def results_of(
     Args:
         method: set up.
         student, teacher: of the batch; what the method has no business writing to.
-        labels, indices: (B,).
+        labels, indices: (B,); labels (B, K) of mixed images.
 
     Returns:
         Losses and statistics by name, scalars on the student's device.

@@ -78,6 +78,7 @@ class ReviewKd(TapMethod):
     name = "reviewkd"
     citation = "Chen et al., CVPR 2021"
     requires = frozenset({"taps", "features"})
+    takes_mixed = True
     needs_images = 2  # for its batch norms
 
     def __init__(

@@ -48,6 +48,7 @@ class Rkd(Method):
     name = "rkd"
     citation = "Park et al., CVPR 2019"
     requires = frozenset({"features"})
+    takes_mixed = True
     needs_images = 3  # two have one distance and no angle
     gathers = True
     capturable = False

@@ -29,6 +29,7 @@ class Sp(Method):
     name = "sp"
     citation = "Tung & Mori, ICCV 2019"
     requires = frozenset({"features"})
+    takes_mixed = True
     needs_images = 2
     gathers = True
 

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from distill.recipe.fields import Count, Strict
+from distill.recipe.augmentation import Augmentation
+from distill.recipe.fields import Count
 from xkd_eval.arguments import MOST_WORKERS
 
 _LARGEST_PADDING = 1024
@@ -15,8 +16,8 @@ _LEAST_SHARE = 0.01  # of a photo's area, below which crops of few pixels are re
 _Share = Annotated[float, Field(ge=_LEAST_SHARE, le=1)]
 
 
-class _Data(Strict):
-    """What both loaders read.
+class _Data(Augmentation):
+    """What both loaders read, beside Augmentation.
 
     Attributes:
         path: what `open_dataset` takes; None has to be given as `data`.

@@ -130,10 +130,12 @@ def check_capturable(setup: TrainingSetup) -> None:
     recipe, device = setup.recipe, setup.accelerator.device.type
     processes = setup.accelerator.num_processes
     methods = [method.name for method in setup.objective.methods if not method.capturable]
+    changes = (*recipe.data.mixing, *recipe.data.image_by_image)
     obstacles = [
         (device != "cuda", f"the device is {device!r}; expected 'cuda', an NVIDIA GPU"),
         (processes > 1, f"{processes} processes found; expected one"),
         (recipe.data.loader != "device", "data.loader is 'workers'; expected 'device', images that lie on the GPU"),
+        (bool(changes), f"data.{''.join(changes[:1])} draws at random, image by image or step by step"),
         (recipe.accumulate > 1, f"accumulate is {recipe.accumulate}; expected 1"),
         (recipe.precision == "fp16", "precision is 'fp16', whose overflows are waited for; expected bf16 or fp32"),
         (recipe.gradient_checkpointing, "gradient_checkpointing is true; expected one of the two"),

@@ -124,7 +124,7 @@ class Objective(nn.Module):
         Args:
             images: (B, 3, H, W), normalised for the student.
             teachers: their passes on the same images.
-            labels, indices: (B,).
+            labels, indices: (B,); labels (B, K) of mixed images.
             weights: of the methods; scalars on the device where they change without the step being launched anew.
 
         Returns:

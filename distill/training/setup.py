@@ -17,6 +17,7 @@ from distill.data.classes import Classes
 from distill.data.draws import OwnDraws
 from distill.data.joining import class_places
 from distill.data.loaders import held_out_images, training_images
+from distill.data.mixing import mixed_images
 from distill.data.splits import Splits, open_splits
 from distill.methods import Method
 from distill.methods.base import Requirement
@@ -151,6 +152,7 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
             for split in (splits.val, splits.test)
         )
     assert test is not None
+    train = mixed_images(train, recipe, splits.classes.count, methods, rank)
     normalise = Normaliser(student.preprocess, layout).to(accelerator.device)
     with autocast(recipe, accelerator.device):
         batch = next(iter(train.batches(epoch=0, first_step=0))).micro_batches(recipe.accumulate)[0]

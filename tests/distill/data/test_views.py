@@ -80,7 +80,17 @@ def test_a_view_of_its_own_size_and_interpolation_keeps_the_students_part():
     assert views.geometries[1].crop_fraction == 0.9
     assert views.geometries[1].interpolation == "bicubic"
     with pytest.raises(XkdError, match=r"^student\.preprocess\.resize: 'crop' to 20x20 found, with a teacher of 40x30"):
-        Views.of(student, [Preprocess(size=(40, 30))])
+        Views.of(student, [Preprocess(size=(40, 30))]).check_centre_crops()
+    views.check_centre_crops()
+
+
+def test_copies_that_no_device_holds_are_refused(gradients, monkeypatch):
+    monkeypatch.setattr("distill.data.resident._memory", lambda device: 2**30)
+    message = (
+        r"^data\.loader: 'device' would hold 16 images of 20x20 and 9000x9000, 4 GiB, on cpu, which has 1; expected"
+    )
+    with pytest.raises(XkdError, match=message):
+        batches_of(gradients, "device", [Preprocess(size=(9000, 9000))])
 
 
 def test_micro_batches_split_every_view():
@@ -99,7 +109,7 @@ def test_the_teacher_of_a_small_student_is_as_good_as_alone(tmp_path):
     recipe = parse_recipe(values | {"teacher": {"model": "embedded/teacher"}})
     setup = set_up(recipe, "cpu", tmp_path)
     batch = next(iter(setup.train.batches(0, 0)))
-    in_training = setup.teacher(batch.others[0]).logits.argmax(1)
+    in_training = setup.teachers(batch)[0].logits.argmax(1)
     teacher, images = load_classifier("embedded/teacher"), open_splits(recipe).train.dataset
     with torch.no_grad():
         pixels = torch.stack(

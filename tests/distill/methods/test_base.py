@@ -60,6 +60,21 @@ def test_float32_whatever_the_passes_hold(name, labels):
     assert {term.dtype for term in terms.values()} == {torch.float32}
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_of_shares_is_the_mean_of_their_classes(student, labels, smoothing):
+    ce, other = create_method("ce", label_smoothing=smoothing), labels.roll(1)
+    classes = student.logits.shape[1]
+    shares = 0.7 * torch.nn.functional.one_hot(labels, classes) + 0.3 * torch.nn.functional.one_hot(other, classes)
+    expected = 0.7 * ce(student, None, labels)["ce"] + 0.3 * ce(student, None, other)["ce"]
+    torch.testing.assert_close(ce(student, None, shares)["ce"], expected)
+    with pytest.raises(XkdError, match="labels: shares of classes found that are negative or do not sum to 1"):
+        ce(student, None, 2 * shares)
+    with pytest.raises(XkdError, match=r"labels: torch\.float32 .* found; expected shares"):
+        ce(student, None, shares[:, 1:])
+    with pytest.raises(XkdError, match=r"labels: torch\.float32 .* found; expected int64 \(B,\)"):
+        create_method("dkd")(student, student, shares)
+
+
 def test_cross_entropy_needs_no_teacher(student, labels):
     terms = create_method("ce")(student, None, labels)
     by_hand = -torch.stack([student.logits[row].log_softmax(0)[label] for row, label in enumerate(labels)]).mean()

@@ -36,6 +36,7 @@ def method(losses, requires=frozenset({"logits"}), parameter=False, **attributes
 
         def losses(self, student, teacher, labels, indices):
             self.calls += 1
+            self.labels = labels
             return losses(self, student, teacher)
 
     Example.requires = requires
@@ -69,6 +70,13 @@ BROKEN = {
     ),
     "needs_images is 0; expected an integer of at least 1": method(
         lambda self, s, t: {"example": distance(s, t)}, needs_images=0
+    ),
+    r"labels that are shares of classes fail .*; set takes_mixed = False": method(
+        lambda self, s, t: {"example": distance(s, t) + s.logits.gather(1, self.labels[:, None]).mean()},
+        takes_mixed=True,
+    ),
+    "whole shares of classes give something else than their numbers": method(
+        lambda self, s, t: {"example": distance(s, t) * self.labels.float().std()}, takes_mixed=True
     ),
     "expected torch.float32": method(lambda self, s, t: {"example": distance(s, t).bfloat16()}),
 }  # fmt: skip

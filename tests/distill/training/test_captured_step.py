@@ -33,9 +33,9 @@ def captured_recipe(cifar10, teacher):
     """A recipe with all that changes from step to step: crops, flips, learning rate and a weight that grows."""
 
     def make(**changes):
-        data = {"loader": "device", "path": str(cifar10), **AUGMENTED}
-        values = {"data": data, "losses": GROWING, "teacher": {"model": str(teacher)}, "optimiser": SGD}
-        return parse_recipe(values_of(cifar10, **{**values, **changes}))
+        values = {"data": AUGMENTED, "losses": GROWING, "teacher": {"model": str(teacher)}, "optimiser": SGD, **changes}
+        data = {"loader": "device", "path": str(cifar10), **values.pop("data")}
+        return parse_recipe(values_of(cifar10, data=data, **values))
 
     return make
 
@@ -141,6 +141,8 @@ def test_what_is_not_capturable_is_known_by_its_operations(captured_recipe, tmp_
         ({"accumulate": 2}, "accumulate is 2; expected 1"),
         ({"precision": "fp16"}, "precision is 'fp16', whose overflows are waited for; expected bf16 or fp32"),
         ({"gradient_checkpointing": True}, "gradient_checkpointing is true"),
+        ({"data": AUGMENTED | {"mixup": 0.8}}, "data.mixup draws at random, image by image or step by step"),
+        ({"data": AUGMENTED | {"erasing": 0.2}}, "data.erasing draws at random"),
         ({"compile": True}, "compile is true"),
         ({"optimiser": {"name": "adamw", "learning_rate": 0.1}}, "optimiser.name is 'adamw'; expected 'sgd'"),
         ({"losses": [*KD, {"method": "crd", "negatives": 4}]}, "the method crd draws at random"),
