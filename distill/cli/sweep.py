@@ -40,7 +40,8 @@ def sweep(
     capture: o.Capture = False,
 ) -> None:
     """Pairs x methods x seeds; finished runs are kept, unfinished ones continued."""
-    from distill.cli.output import print_sweep, sweep_bar
+    from distill.cli.output import print_sweep
+    from distill.cli.progress import sweep_bar
     from distill.runs.sweep import plan_sweep, run_sweep
     from distill.runs.sweep_file import SweepChanges, read_sweep
 

@@ -24,13 +24,13 @@ class Origin(Strict):
     Attributes:
         recipe: see `Recipe.identity`.
         trained, tested: the images that it is trained on, held-out ones included, and those that it is tested on.
-        teacher: of `teacher_digest`; None without one.
+        teachers: the `teacher_digest` of each by name.
     """
 
     recipe: dict[str, JsonValue]
     trained: ImagesIdentity
     tested: ImagesIdentity
-    teacher: str | None
+    teachers: dict[str, str]
 
 
 def teacher_digest(teacher: Classifier) -> str:
@@ -73,9 +73,11 @@ def check_origin(ours: Origin, theirs: Origin, directory: Path) -> None:
                 f"output {directory}: holds a run on other {what} images, which differ in {in_what}; give the `data` "
                 f"that it was on, {_REMEDY}"
             )
-    if ours.teacher != theirs.teacher:
+    if ours.teachers != theirs.teachers:
+        name = next((name for name, digest in ours.teachers.items() if theirs.teachers.get(name) != digest), "teacher")
+        called = "" if name == "teacher" else f" {name}"
         raise XkdError(
-            f"output {directory}: holds a run with another teacher; give the `teacher` that it had, {_REMEDY}"
+            f"output {directory}: holds a run with another teacher{called}; give the `teacher` that it had, {_REMEDY}"
         )
 
 

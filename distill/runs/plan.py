@@ -39,6 +39,7 @@ class RecipeChanges:
         teacher: a model in place of the recipe's teacher, or for a recipe that distils and names none.
         teacher_weights: a file of weights for the teacher's architecture.
         val_split: fraction of the training images that is held out.
+        select_on_test: keep the epoch that is the best on the test images.
         precision: "fp32" or "bf16".
         compile: run the networks through torch.compile.
         overrides: "key=value" texts, applied last.
@@ -48,6 +49,7 @@ class RecipeChanges:
     teacher: str | None = None
     teacher_weights: Path | None = None
     val_split: float | None = None
+    select_on_test: bool = False
     precision: str | None = None
     compile: bool = False
     overrides: tuple[str, ...] = field(default=())
@@ -90,6 +92,7 @@ def _resolved(name: str, changes: RecipeChanges) -> Recipe:
     given = {
         "data": ("data.path", changes.data),
         "val_split": ("data.val_split", changes.val_split),
+        "select_on_test": ("select_on_test", changes.select_on_test or None),
         "precision": ("precision", changes.precision),
         "compile": ("compile", changes.compile or None),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import nn
 
 from distill.students.evaluation import Evaluation
 from distill.students.latency import Latency, latency_of
-from distill.students.measure import Measured, Measurement, Progress, Subject, answers_from, measured
+from distill.students.measure import Measured, Measurement, Progress, Subject, answers_from, measured, teacher_of
 from distill.students.names import Models, names_of, unique_name
 from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import Within, Workers, public
@@ -59,7 +60,8 @@ def evaluate(
         data: what `open_dataset` takes, or an ImageDataset.
         split: the part of the data; "val" and "test" stand in for each other where a set has one of them.
         weights: files for architectures' names, one a model in order.
-        teacher: another model of the same classes, which is measured too.
+        teacher: another model, which is measured too. It may know more classes than the models, or have them in another
+            order: they are joined by name, and it is asked for these alone.
         teacher_weights: a file for an architecture's name.
         limit: only a label-stratified sample of so many.
         latency: time single images and batches, too.
@@ -91,7 +93,7 @@ def evaluate(
     dataset = checked(data) if isinstance(data, ImageDataset) else open_dataset(data, split=split)
     dataset = dataset if limit is None else stratified_sample(dataset, limit)
     subjects = _subjects(models, weights, dataset)
-    master = None if teacher is None else _teacher(teacher, teacher_weights, dataset, subjects)
+    master = None if teacher is None else _teacher(teacher, teacher_weights, subjects)
     everybody = subjects if master is None else [*subjects, master]
     tested = None
     if measure:
@@ -126,20 +128,28 @@ def _subjects(
 
 def _subject(name: str, model: Model, weights: str | Path | None, dataset: ImageDataset) -> Subject:
     classifier = load_classifier(model, weights=weights)
-    source = weights if weights is not None else None if isinstance(model, nn.Module) else model
-    file = Path(source) if source is not None and is_there(source, Path.is_file) else None
-    return Subject.of(name, str(model) if isinstance(model, str | Path) else classifier.name, file, classifier, dataset)
+    return Subject.of(name, _text(model, classifier), _file(model, weights), classifier, dataset)
 
 
-def _teacher(model: Model, weights: Path | None, dataset: ImageDataset, subjects: list[Subject]) -> Subject:
+def _teacher(model: Model, weights: Path | None, subjects: list[Subject]) -> Subject:
     try:
-        (pair,) = names_of(model)
-        name = unique_name(f"{pair[0]} (teacher)", {subject.name for subject in subjects})
-        subject = _subject(name, pair[1], weights, dataset)
+        ((called, given),) = names_of([model])
+        classifier = load_classifier(given, weights=weights)
     except XkdError as error:
-        said = str(error).removeprefix("model: ").removeprefix("models: ").removeprefix("data: ")
-        raise XkdError(f"teacher: {said}") from None
-    return subject.as_teacher_of(subjects)
+        said = renamed(str(error), {"weights": "teacher_weights"})
+        raise XkdError(re.sub(r"^models?: ", "teacher: ", said)) from None
+    name = unique_name(f"{called} (teacher)", {subject.name for subject in subjects})
+    return teacher_of(subjects, name, _text(given, classifier), _file(given, weights), classifier)
+
+
+def _file(model: Model, weights: str | Path | None) -> Path | None:
+    """The file that the weights lie in."""
+    source = weights if weights is not None else None if isinstance(model, nn.Module) else model
+    return Path(source) if source is not None and is_there(source, Path.is_file) else None
+
+
+def _text(model: Model, classifier: Classifier) -> str:
+    return str(model) if isinstance(model, str | Path) else classifier.name
 
 
 def _measured(

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from distill.data.batches import LabelledBatch, ProcessRank
+from distill.data.joining import class_places
 from distill.data.photographs import HeldOutPhotographs
-from distill.data.splits import Labelled
+from distill.data.splits import Classes, Labelled
 from distill.students.cost import Cost, cost_of
 from distill.students.latency import Latency
 from distill.students.scores import Answers, Scores, answers_of, logits_of, scores_of
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.datasets import ImageDataset, resolve_labels
 from xkd_eval.datasets.base import Subset
+from xkd_eval.datasets.labels import wordnet_ids_of
 from xkd_eval.engines.eager import check_finite, prepare
 from xkd_eval.errors import XkdError
 
@@ -66,6 +68,7 @@ class Subject:
         classifier: as loaded.
         labelled: the images with a label among its classes.
         positions: their places in the whole set.
+        places: of a teacher, (K,) where it has each class of the first model; None where its classes are these.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Subject:
     classifier: Classifier
     labelled: Labelled
     positions: list[int]
+    places: list[int] | None = None
 
     @classmethod
     def of(cls, name: str, model: str, file: Path | None, classifier: Classifier, dataset: ImageDataset) -> Subject:
@@ -91,19 +95,38 @@ class Subject:
         part = dataset if len(known) == len(labels) else Subset(dataset, positions)
         return cls(name, model, file, False, classifier, Labelled(part, known), positions)
 
-    def as_teacher_of(self, others: list[Subject]) -> Subject:
-        """The same as their teacher.
+    def asked(self) -> tuple[list[int], list[int], Classes]:
+        """Which images, and what their classes are."""
+        return self.positions, self.labelled.labels, self.classes()
 
-        Raises:
-            XkdError: its classes are not theirs.
-        """
-        for other in others:
-            if (self.positions, self.labelled.labels) != (other.positions, other.labelled.labels):
-                raise XkdError(
-                    f"teacher: the classes of {self.classifier.name} have another order than those of the model "
-                    f"{other.name}"
-                )
-        return replace(self, is_teacher=True)
+    def classes(self) -> Classes:
+        """Its classes as `class_places` takes them: by what the data is labelled by."""
+        classifier, kind = self.classifier, self.labelled.dataset.label_kind
+        ids = tuple(wordnet_ids_of(classifier)) if kind == "wordnet" else None
+        return Classes(classifier.num_classes, classifier.class_names, ids)
+
+
+def teacher_of(
+    subjects: Sequence[Subject], name: str, model: str, file: Path | None, classifier: Classifier
+) -> Subject:
+    """The teacher of all models, asked about the images of the first.
+
+    Args:
+        subjects: at least one.
+        name, model, file, classifier: the teacher's.
+
+    Raises:
+        XkdError: it does not know a class of the first model, or the others are not about the same images and classes.
+    """
+    first = subjects[0]
+    for other in subjects[1:]:
+        if first.asked() != other.asked():
+            raise XkdError(
+                f"teacher: {first.name} and {other.name} have other classes, or have them in another order; evaluate "
+                "them apart"
+            )
+    places = class_places(first.classes(), classifier)
+    return Subject(name, model, file, True, classifier, first.labelled, first.positions, places)
 
 
 class Measurement:
@@ -120,10 +143,11 @@ class Measurement:
         self._workers = workers
         self._progress = progress or (lambda what, done, total: None)
 
-    def logits(self, subject: Subject) -> Tensor:
-        """(N, K) float32, on the CPU."""
-        forward = self._forward(subject.classifier)
-        return logits_of(forward, self._batches(subject), len(subject.positions)).cpu()
+    def logits(self, teacher: Subject) -> Tensor:
+        """(N, K) float32 of the first model's classes, on the CPU."""
+        forward = self._forward(teacher.classifier)
+        found = logits_of(forward, self._batches(teacher), len(teacher.positions)).cpu()
+        return found if teacher.places is None else found[:, teacher.places]
 
     def answers(self, subject: Subject, teacher: Tensor | None) -> Answers:
         """On the CPU.
@@ -166,7 +190,7 @@ def measured(subject: Subject, answers: Answers, latency: Latency | None) -> Mea
         name=subject.name,
         model=subject.model,
         is_teacher=subject.is_teacher,
-        classes=_class_names(subject.classifier, subject.labelled.dataset),
+        classes=_class_names(subject),
         ids=tuple(subject.labelled.dataset.ids),
         answers=answers,
         scores=scores_of(answers),
@@ -176,9 +200,12 @@ def measured(subject: Subject, answers: Answers, latency: Latency | None) -> Mea
     )
 
 
-def _class_names(classifier: Classifier, dataset: ImageDataset) -> tuple[str, ...]:
+def _class_names(subject: Subject) -> tuple[str, ...]:
     """K names: the classifier's, or else the set's, whose indices or sorted folders are its classes then."""
+    classifier, dataset = subject.classifier, subject.labelled.dataset
     own = classifier.class_names or classifier.wordnet_ids
+    if own is not None and subject.places is not None:
+        own = tuple(own[place] for place in subject.places)
     if own is None and dataset.label_kind in ("index", "name") and len(dataset.classes or ()) == classifier.num_classes:
         own = dataset.classes
     return tuple(own) if own else tuple(map(str, range(classifier.num_classes)))

@@ -168,11 +168,29 @@ def test_bad_input_is_named(options, message):
         distill.evaluate(**{"models": "embedded/kd", "limit": 20, **options})
 
 
-def test_a_teacher_of_other_classes_is_refused(teacher, cifar10):
-    wrong = load_classifier(teacher)
-    wrong.class_names = tuple(reversed(wrong.class_names))
-    with pytest.raises(XkdError, match=r"^teacher: the classes of .* have another order than those of the model"):
-        distill.evaluate(teacher, cifar10, teacher=wrong)
+def test_a_teacher_is_joined_by_its_classes_names(teacher, cifar10):
+    """One that knows a class more, and has all of them in another order, agrees with itself."""
+    known, other = load_classifier(teacher), load_classifier(teacher)
+    order = [*range(9, -1, -1), 0]
+    other.model.linear.weight = torch.nn.Parameter(known.model.linear.weight[order])
+    other.model.linear.bias = torch.nn.Parameter(known.model.linear.bias[order] + 9 * torch.eye(11)[10])
+    other.num_classes, other.class_names = 11, (*reversed(known.class_names), "background")
+    ours, theirs = distill.evaluate(known, cifar10, teacher=other, device="cpu").models
+    assert ours.scores.agreement == 1
+    assert ours.scores.divergence == pytest.approx(0, abs=1e-6)
+    assert theirs.scores.top1 == ours.scores.top1
+    assert theirs.classes == ours.classes
+    other.class_names = tuple(f"thing {number}" for number in range(11))
+    with pytest.raises(XkdError, match=r"^teacher: .* does not know 10 of the 10 classes of the data"):
+        distill.evaluate(known, cifar10, teacher=other)
+
+
+def test_models_of_other_classes_have_no_common_teacher(teacher, cifar10):
+    other = load_classifier(teacher)
+    other.class_names = tuple(reversed(other.class_names))
+    assert len(distill.evaluate([teacher, other], cifar10).models) == 2
+    with pytest.raises(XkdError, match=r"^teacher: .* have them in another order; evaluate them apart"):
+        distill.evaluate([teacher, other], cifar10, teacher=teacher)
 
 
 def test_answers_that_are_not_finite_are_an_error(teacher, cifar10):
