@@ -26,13 +26,17 @@ xkd-distill evaluate student.pt --data photos/ --per-class --confusion confusion
 xkd-distill evaluate kd=runs/kd/student.pt exp-kd=runs/exp-kd/student.pt --teacher resnet56.pt --data cifar100/
 --latency --measure perturbation --measure-limit 500 -o table.md"""
 
-IMAGES = "Which images"
 WRITTEN = "What is written"
 EXPLAINED = "Explanations"
 
 _Latency = Annotated[
     bool, typer.Option("--latency", help="Time single images and batches on this machine, too.", rich_help_panel=o.HOW)
 ]
+_Teacher = Annotated[
+    str | None,
+    typer.Option("--teacher", "-t", help="Agreement with this model, KL to it, and a row of its own."),
+]
+_TeacherWeights = Annotated[Path | None, typer.Option(help="Weights for the teacher's architecture.")]
 _PerClass = Annotated[
     bool, typer.Option("--per-class", help="Print every class, the worst first.", rich_help_panel=WRITTEN)
 ]
@@ -82,9 +86,9 @@ def evaluate(
     data: o.TestData = "embedded",
     split: o.Split = o.SplitChoice.test,
     limit: o.Limit = None,
-    teacher: o.Teacher = None,
+    teacher: _Teacher = None,
     weights: o.Weights = None,
-    teacher_weights: o.TeacherWeights = None,
+    teacher_weights: _TeacherWeights = None,
     per_class: _PerClass = False,
     output: _Output = None,
     confusion: _Confusion = None,
