@@ -9,6 +9,7 @@ from pydantic import JsonValue, ValidationError
 
 from distill.data.identity import ImagesIdentity
 from distill.recipe.fields import Strict
+from distill.recipe.optimisation import Constant
 from distill.recipe.schema import Recipe
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.digests import digest_of
@@ -46,10 +47,19 @@ def check_recipe(recipe: Recipe, theirs: Origin, directory: Path) -> None:
     """
     differing = _differing(recipe.identity(), _with_defaults(theirs.recipe))
     if differing:
+        longer = "`resume` goes on with it, " if goes_on(recipe, theirs) else ""
         raise XkdError(
             f"output {directory}: holds a run of another recipe; these differ: {', '.join(differing[:_MOST_NAMED])}; "
-            f"{_REMEDY}"
+            f"{longer}{_REMEDY}"
         )
+
+
+def goes_on(recipe: Recipe, theirs: Origin) -> bool:
+    """Whether a recipe asks for what was trained, and for more epochs, which its schedules allow: none is shaped by
+    the number of them."""
+    former = _with_defaults(theirs.recipe)
+    shaped = not isinstance(recipe.schedule, Constant) or any(loss.schedule for loss in recipe.losses)
+    return not shaped and _differing(recipe.identity(), former) == ["epochs"] and recipe.epochs > former["epochs"]
 
 
 def check_origin(ours: Origin, theirs: Origin, directory: Path) -> None:

@@ -17,7 +17,7 @@ from distill.runs.directory import hold
 from distill.runs.interruption import StopRequest, TrainingInterruptedError
 from distill.runs.job import LOG, TrainingJob
 from distill.runs.layout import check_apart, directory_name, seed_directory, students_in
-from distill.runs.origin import Origin, check_origin, check_recipe
+from distill.runs.origin import Origin, check_origin, check_recipe, goes_on
 from distill.runs.origins import Origins
 from distill.runs.outcome_file import read_result
 from distill.runs.sweep_file import SweepChanges, SweepFile
@@ -65,6 +65,8 @@ class SweepRun:
         if result is None:
             return False
         theirs = Origin.model_validate(result["origin"])
+        if goes_on(self.recipe, theirs):
+            return False
         check_recipe(self.recipe, theirs, self.directory)
         check_origin(origins.of(self.recipe, runs), theirs, self.directory)
         return True

@@ -11,10 +11,9 @@ import torch
 
 from distill.recipe.files import as_recipe
 from distill.recipe.schema import Recipe
-from distill.runs.directory import TrainingDirectory, hold
+from distill.runs.directory import TrainingDirectory, finished_in, hold
 from distill.runs.layout import BEST, STATE, STUDENT, directory_name
 from distill.runs.origins import Origins
-from distill.runs.outcome_file import read_result
 from distill.training.captured_step import check_capturable
 from distill.training.loop import TrainingLoop
 from distill.training.progress import TrainingProgress
@@ -55,7 +54,8 @@ def train(
         overrides: "key=value" texts that change the recipe: "epochs=60", "losses.exp_kd.weight=2000".
         device: "auto" or "cpu".
         runs: where the trainings of other recipes lie, for a teacher that is named by its recipe.
-        resume: continue the unfinished training in `output`. On a CPU the weights come out as without the interruption.
+        resume: continue the training in `output`: an unfinished one, or by a constant schedule one of fewer epochs. On
+            a CPU the weights come out as without the interruption.
         overwrite: discard the training in `output`.
         capture: launch each step as one CUDA graph; the result is the same up to rounding.
         force: train by a teacher that is hardly better than chance on the images that select the epoch, too.
@@ -85,7 +85,7 @@ def train(
             raise XkdError("output: missing; a recipe without a name has no directory of its own among the runs")
         output = Path(runs) / directory_name(str(recipe))
     main, output = process_state(device).is_main_process, Path(output)
-    finished = not overwrite and read_result(output) is not None
+    finished = not overwrite and finished_in(output, resolved, resume=resume) is not None
     if not finished:
         _check_teachers(resolved, output)
     # What is finished is only read, be it on a disk that cannot be written.
