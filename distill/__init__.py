@@ -4,6 +4,7 @@
     result.metrics                                        # a data frame, a line an epoch
     result.plot()                                         # the learning curve
     result.student()                                      # the trained network as xkd_eval's Classifier
+    evaluate({"kd": result.path}, "cifar100/", teacher="resnet56.pt").table   # accuracy, cost, agreement
 
 The names are imported when they are first used, so that `import distill` and `xkd-distill --help` stay quick.
 """
@@ -18,20 +19,24 @@ if TYPE_CHECKING:
     from distill.methods.registry import register
     from distill.recipe.files import load_recipe
     from distill.recipe.schema import Recipe
+    from distill.students.evaluate import evaluate
+    from distill.students.evaluation import Evaluation
     from distill.training.result import TrainingResult
     from distill.training.train import train
 
 _HOME = {
+    "Evaluation": "distill.students.evaluation",
     "Method": "distill.methods.base",
     "Pass": "distill.methods.base",
     "Recipe": "distill.recipe.schema",
     "TrainingResult": "distill.training.result",
+    "evaluate": "distill.students.evaluate",
     "load_recipe": "distill.recipe.files",
     "register": "distill.methods.registry",
     "train": "distill.training.train",
 }
 
-__all__ = ["Method", "Pass", "Recipe", "TrainingResult", "load_recipe", "register", "train"]
+__all__ = ["Evaluation", "Method", "Pass", "Recipe", "TrainingResult", "evaluate", "load_recipe", "register", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -23,14 +23,26 @@ class PrecisionChoice(StrEnum):
     bf16 = "bf16"
 
 
+class SplitChoice(StrEnum):
+    """--split."""
+
+    test = "test"
+    val = "val"
+    train = "train"
+
+
 Recipes = Annotated[list[str], typer.Argument(help="Recipes, or files of recipes for all of their variants.")]
 Recipe = Annotated[str | None, typer.Argument(help="Print this recipe as it resolves.", show_default=False)]
 Methods = Annotated[bool, typer.Option("--methods", help="The methods, their papers and options instead.")]
 Sweep = Annotated[Path, typer.Argument(help="sweep.yaml.")]
-Models = Annotated[list[str], typer.Argument(help="student.pt, timm/NAME, torchvision/NAME, py:package.module:f.")]
+Models = Annotated[
+    list[str],
+    typer.Argument(help="student.pt, timm/NAME, torchvision/NAME, py:package.module:f; or NAME=any of these."),
+]
 Student = Annotated[Path, typer.Argument(help="student.pt.")]
 Data = Annotated[str | None, typer.Option("--data", "-d", help="The data set's folder or file.", rich_help_panel=WHAT)]
-TestData = Annotated[str, typer.Option("--data", "-d", help="Data set; its held-out part is used.")]
+TestData = Annotated[str, typer.Option("--data", "-d", help="The data set's folder or file.")]
+Split = Annotated[SplitChoice, typer.Option(help="The part of it that is evaluated.")]
 Teacher = Annotated[
     str | None,
     typer.Option("--teacher", "-t", help="A model in place of the recipe's teacher.", rich_help_panel=WHAT),
@@ -63,7 +75,6 @@ SweepOutput = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Its directory; by default runs/ and the file's name.", rich_help_panel=HOW),
 ]
-ScoresOutput = Annotated[Path | None, typer.Option("--output", "-o", help="Write the scores as JSON, too.")]
 ExportOutput = Annotated[Path, typer.Option("--output", "-o", help="A file: .onnx or .safetensors.")]
 Runs = Annotated[Path, typer.Option(help="Where runs lie, the teachers of other recipes too.", rich_help_panel=HOW)]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an unfinished run.", rich_help_panel=HOW)]

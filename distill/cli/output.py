@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +12,12 @@ from rich.table import Table
 
 from distill.runs.launch import is_first_process
 from xkd_eval.cli.console import console, errors
-from xkd_eval.files import replacing, writing
 
 if TYPE_CHECKING:
     from distill.recipe.files import RecipeFile
     from distill.recipe.schema import Recipe
     from distill.runs.sweep import SweepResult
     from distill.runs.tables import Outcome
-    from distill.students.scores import Scores
 
 
 def print_recipes(files: Sequence[RecipeFile]) -> None:
@@ -74,33 +71,6 @@ def print_sweep(result: SweepResult, directory: Path) -> None:
         console.print(f"in {directory}", highlight=False, markup=False, soft_wrap=True)
     for place, reason in result.failed:
         errors.print(f"[red]failed[/red] {escape(str(place))}: {escape(reason)}", highlight=False, soft_wrap=True)
-
-
-def print_scores(scores: Mapping[str, Scores], data: str) -> None:
-    """A line a model, in percent."""
-    any_scores = next(iter(scores.values()))
-    table = Table(title=f"{any_scores.n_images:,} images of {escape(data)}", title_justify="left")
-    table.add_column("model")
-    for column in ("top-1 %", "top-5 %", "loss", "calibration error %", "agrees with teacher %"):
-        table.add_column(column, justify="right")
-    for model, found in scores.items():
-        fractions = (found.top1, found.top5, found.calibration_error, found.agreement)
-        top1, top5, calibration, agreement = ("" if value is None else f"{100 * value:.2f}" for value in fractions)
-        table.add_row(escape(model), top1, top5, f"{found.loss:.4f}", calibration, agreement)
-    console.print(table)
-
-
-def write_scores(scores: Mapping[str, Scores], path: Path) -> None:
-    """As JSON: model to name to number, fractions from 0 to 1.
-
-    Raises:
-        XkdError: the file cannot be written; a former one survives.
-    """
-    text = json.dumps({model: found.to_dict() for model, found in scores.items()}, indent=2)
-    with writing(f"output {path}:"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            file.write(f"{text}\n".encode())
 
 
 def print_export(output: Path, difference: float) -> None:

@@ -34,7 +34,9 @@ def cost_of(classifier: Classifier) -> Cost:
     Args:
         classifier: left as it is.
     """
-    return Cost(sum(parameter.numel() for parameter in classifier.parameters()), _macs(classifier.private()))
+    parameters = sum(parameter.numel() for parameter in classifier.parameters())
+    with torch.inference_mode(False), torch.enable_grad():
+        return Cost(parameters, _macs(classifier.private()))
 
 
 def _macs(classifier: Classifier) -> int | None:
@@ -44,7 +46,7 @@ def _macs(classifier: Classifier) -> int | None:
     images.requires_grad_()
     counter = FlopCounterMode(display=False)
     try:
-        with torch.inference_mode(False), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+        with sdpa_kernel(SDPBackend.MATH), counter:
             classifier(images)
     except Exception:  # operations from outside may refuse to be watched; a training must not be lost for a count
         return None

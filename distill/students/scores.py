@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -55,7 +55,7 @@ class Answers:
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Answers:
         """The same with every tensor changed: moved, or gathered from all processes."""
-        return Answers(**{name: None if value is None else change(value) for name, value in vars(self).items()})  # type: ignore[arg-type]
+        return replace(self, **{name: change(value) for name, value in vars(self).items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ def answers_of(
         _answers(classify(batch.pixels), batch, None if teacher_answers is None else teacher_answers(batch))
         for batch in batches
     ]
-    columns = ([getattr(part, name) for part in parts] for name in vars(parts[0]))
-    return Answers(*(None if values[0] is None else torch.cat(values) for values in columns))  # type: ignore[arg-type]
+    names = [name for name, value in vars(parts[0]).items() if value is not None]
+    return replace(parts[0], **{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
 
 @torch.inference_mode()

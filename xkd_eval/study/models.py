@@ -84,7 +84,7 @@ def _listed(models: Any, where: str) -> list[Model]:
 
 
 def _from_sequence(models: Sequence[Model]) -> dict[str, list[Model]]:
-    pairs = [_named(given) for given in models]
+    pairs = [split_name(given) for given in models]
     chosen = {name for name, _ in pairs if name is not None}
     grouped: dict[str, list[Model]] = {}
     seen: Counter[str] = Counter()
@@ -112,7 +112,7 @@ def _encodable(name: str) -> str:
     return name.encode(errors="backslashreplace").decode()
 
 
-def _named(given: Model) -> tuple[str | None, Model]:
+def split_name(given: Model) -> tuple[str | None, Model]:
     """ "kd=runs/kd/student.pt" in two; a file whose own name holds the sign is one."""
     if not isinstance(given, str) or is_there(given):
         return None, given

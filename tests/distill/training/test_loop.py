@@ -16,7 +16,7 @@ from distill.data.splits import open_splits
 from distill.recipe.files import load_recipe
 from distill.recipe.parse import parse_recipe
 from distill.runs.interruption import TrainingInterruptedError
-from distill.students.measure import measure
+from distill.students.evaluate import evaluate
 from distill.training.train import train
 from tests.distill.conftest import EXP_KD, KD, assert_same_bits, values_of, weights_of
 from tests.distill.processes import start, wait_for
@@ -34,7 +34,7 @@ def test_a_run_leaves_what_it_came_to(recipe_of, tmp_path, cifar10):
     assert (result["student"], result["best_on"]) == ("last", "test images")
     assert (seen[-1].images, seen[-1].total_images) == (640, 640)
     assert load_recipe(str(tmp_path / "recipe.yaml")) == recipe_of()
-    measured = measure(str(tmp_path / "student.pt"), str(cifar10))
+    measured = evaluate(tmp_path / "student.pt", cifar10).models[0].scores
     assert measured.top1 == pytest.approx(result["last"]["test_top1"])
     assert measured.loss == pytest.approx(result["last"]["test_loss"], abs=1e-4)
     classifier = load_classifier(tmp_path / "student.pt")
@@ -171,7 +171,7 @@ def test_agreement_is_with_the_teacher_on_the_images_of_its_split(recipe_of, tmp
     data = {"loader": "device", "path": str(cifar10), "val_split": 0.2857}
     recipe = recipe_of(data=data, losses=KD, teacher={"model": str(teacher)}, epochs=2)
     result = train(recipe, tmp_path / "whole", device="cpu").result
-    measured = measure(str(tmp_path / "whole" / "student.pt"), str(cifar10), teacher=str(teacher))
+    measured = evaluate(tmp_path / "whole" / "student.pt", cifar10, teacher=teacher).models[0].scores
     assert result["best"]["test_agreement"] == measured.agreement
 
     def stop(point):
@@ -250,7 +250,8 @@ def test_held_out_images_select_and_are_not_trained_on(recipe_of, tmp_path, cifa
     rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
     assert max(float(row["val_top1"]) for row in rows) == result["best"]["val_top1"]
     assert not any("test_top1" in row for row in rows)
-    assert measure(str(tmp_path / "student.pt"), str(cifar10)).top1 == pytest.approx(result["best"]["test_top1"])
+    measured = evaluate(tmp_path / "student.pt", cifar10).models[0].scores
+    assert measured.top1 == pytest.approx(result["best"]["test_top1"])
     splits = open_splits(recipe_of(data=data))
     assert not set(splits.train.dataset.ids) & set(splits.val.dataset.ids)
     assert torch.bincount(torch.tensor(splits.val.labels)).tolist() == [7] * 10

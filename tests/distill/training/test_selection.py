@@ -8,7 +8,7 @@ import pytest
 
 from distill.runs.interruption import TrainingInterruptedError
 from distill.runs.tables import Outcome, legend
-from distill.students.measure import measure
+from distill.students.evaluate import evaluate
 from distill.training.evaluation import better_weights
 from distill.training.train import train
 from tests.distill.conftest import assert_same_bits, weights_of
@@ -42,7 +42,7 @@ def test_the_epoch_is_selected_on_test_images_only_if_asked_and_it_is_said(recip
     best = train(recipe, tmp_path / "best", device="cpu", overrides=["select_on_test=true"]).result
     assert (last["student"], best["student"]) == ("last", "best")
     assert best["best"]["epoch"] == last["best"]["epoch"]
-    assert measure(str(tmp_path / "best" / "student.pt"), str(cifar10)).top1 == best["best"]["test_top1"]
+    assert evaluate(tmp_path / "best" / "student.pt", cifar10).models[0].scores.top1 == best["best"]["test_top1"]
     assert "is the epoch that is the best on the test images" in legend([Outcome("mine", best)])
     assert "is the epoch that is the best" not in legend([Outcome("mine", last)])
 
@@ -64,7 +64,7 @@ def test_the_average_and_the_trained_weights_are_both_measured_and_the_better_na
     epoch = result[result["student"]]
     assert result["average"]["better"] == better_weights(epoch, split)
     assert result["average"]["saved"] == (result["average"]["better"] if val_split else "average")
-    measured = measure(str(tmp_path / "student.pt"), str(cifar10)).top1
+    measured = evaluate(tmp_path / "student.pt", cifar10).models[0].scores.top1
     suffix = "_trained" if result["average"]["saved"] == "trained" else ""
     assert measured == pytest.approx(epoch["test_top1" + suffix])
     assert epoch["test_top1"] != epoch["test_top1_trained"] or epoch["test_loss"] != epoch["test_loss_trained"]

@@ -10,7 +10,7 @@ from distill.data.joining import class_places
 from distill.data.splits import Classes
 from distill.methods import Pass
 from distill.runs.layout import STUDENT
-from distill.students.measure import measure
+from distill.students.evaluate import evaluate
 from distill.training.setup import set_up
 from distill.training.teachers import averaged
 from distill.training.train import train
@@ -184,11 +184,11 @@ def test_what_is_recorded_of_student_and_teachers_is_what_evaluate_says(
     recipe = recipe_of(data=data, losses=TWO_LOSSES, teachers=two, precision="bf16", epochs=1)
     result = train(recipe, tmp_path / "run", device="cpu").result
     ours = result[result["student"]]
-    student = measure(str(tmp_path / "run" / STUDENT), str(cifar10))
+    student = evaluate(tmp_path / "run" / STUDENT, cifar10).models[0].scores
     for name, value in student.to_dict().items():
         assert name == "n_images" or ours[f"test_{name}"] == pytest.approx(value, rel=1e-6), name
     for name, named in two.items():
-        told = measure(named["model"], str(cifar10)).to_dict()
+        told = evaluate(named["model"], cifar10).models[0].scores.to_dict()
         recorded = result["teachers"][name]
         assert recorded["test_top1"] == told["top1"]
         assert recorded["test_loss"] == pytest.approx(told["loss"], rel=1e-6)
