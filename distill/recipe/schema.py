@@ -18,8 +18,8 @@ class Recipe(Strict):
     """A student, its teacher, its data, and how it is trained; frozen, its fields checked.
 
     Attributes:
-        imports: modules that are imported before a name of this recipe is looked up, such as one that registers a
-            method of one's own.
+        imports: modules ("package.module", or files: mine.py) that are imported before a name of this recipe is looked
+            up, such as one that registers a method of one's own.
         data, student, teacher, losses, optimiser, schedule: see their classes.
         epochs: passes over the training images; images that fill no batch are left for another epoch.
         batch_size: images an optimiser step, over all processes and micro-batches.
@@ -74,4 +74,5 @@ class Recipe(Strict):
         values["data"].pop("path")
         values["data"].pop("workers", None)
         values.pop("teacher")
+        values["imports"] = [name.rpartition("/")[2] if name.endswith(".py") else name for name in self.imports]
         return values
