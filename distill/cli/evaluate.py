@@ -26,10 +26,12 @@ def evaluate(
     limit: o.Limit = None,
     device: o.Device = "auto",
     workers: o.Workers = 0,
+    imports: o.Imports = None,
     output: o.ScoresOutput = None,
 ) -> None:
     """Top-1, top-5, loss, calibration error, and agreement with --teacher."""
     from distill.cli.output import print_scores, write_scores
+    from distill.recipe.imports import import_all
     from distill.students.measure import measure
     from xkd_eval.cli.output import progress_bar
 
@@ -38,6 +40,7 @@ def evaluate(
     if output is not None:
         given = (*models, *(weights or ()), data, teacher, teacher_weights)
         check_output(output, [source for source in given if source is not None])
+    import_all(imports or ())
     scores = {}
     for position, (name, model) in enumerate(zip(_names(models), models, strict=True)):
         with progress_bar() as progress:

@@ -15,7 +15,7 @@ from xkd_eval.digests import digest_of
 from xkd_eval.errors import XkdError
 
 _MOST_NAMED = 5
-_REMEDY = "choose another directory, or `overwrite`"
+_REMEDY = "another directory, or `overwrite`, starts afresh"
 
 
 class Origin(Strict):
@@ -71,11 +71,11 @@ def check_origin(ours: Origin, theirs: Origin, directory: Path) -> None:
             in_what = "names, labels or sizes" if mine.listing != other.listing else "content, under the same names"
             raise XkdError(
                 f"output {directory}: holds a run on other {what} images, which differ in {in_what}; give the `data` "
-                f"that it was on, {_REMEDY}"
+                f"that it was on; {_REMEDY}"
             )
     if ours.teacher != theirs.teacher:
         raise XkdError(
-            f"output {directory}: holds a run with another teacher; give the `teacher` that it had, {_REMEDY}"
+            f"output {directory}: holds a run with another teacher; give the `teacher` that it had; {_REMEDY}"
         )
 
 

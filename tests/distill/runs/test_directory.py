@@ -40,7 +40,7 @@ def test_another_teacher_is_refused(recipe_of, tmp_path, teacher):
     with pytest.raises(TrainingInterruptedError):
         train(recipe, tmp_path / "run", device="cpu", progress=stop)
     other = recipe_of(losses=KD, teacher={"model": str(tmp_path / "other" / "student.pt")})
-    with pytest.raises(XkdError, match=r"another teacher; give the `teacher` that it had, .*`overwrite`"):
+    with pytest.raises(XkdError, match=r"another teacher; give the `teacher` that it had; .*`overwrite`"):
         train(other, tmp_path / "run", device="cpu", resume=True)
 
 

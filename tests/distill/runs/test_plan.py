@@ -2,7 +2,8 @@
 
 import pytest
 
-from distill.runs.plan import RecipeChanges, plan_runs
+from distill.runs.changes import RecipeChanges
+from distill.runs.plan import plan_runs
 from xkd_eval.errors import XkdError
 
 

@@ -9,11 +9,13 @@ import yaml
 
 from distill.methods import METHODS
 from distill.recipe.files import load_recipe
+from distill.runs.changes import RecipeChanges
 from distill.runs.child import _opened, why_ended
 from distill.runs.job import read_jobs
-from distill.runs.plan import RecipeChanges, plan_runs
-from distill.runs.sweep import _in_its_words, plan_sweep, run_sweep
+from distill.runs.plan import plan_runs
+from distill.runs.sweep import _in_its_words, run_sweep
 from distill.runs.sweep_file import SweepChanges, SweepFile, read_sweep
+from distill.runs.sweep_plan import plan_sweep
 from tests.distill.conftest import KD, values_of
 from tests.distill.processes import Ended, run_here
 from xkd_eval.errors import XkdError
@@ -66,7 +68,7 @@ def test_a_sweep_trains_teachers_first_and_is_not_run_twice(finished, xkd_distil
         ("pairs/kd", "1"),
     ]
     assert all(float(row["last_test_agreement"]) >= 0 for row in rows if row["run"] == "pairs/kd")
-    assert "| pairs/kd | 0, 1 |" in (directory / "results.md").read_text()
+    assert "| pairs/kd | kd | 0, 1 |" in (directory / "results.md").read_text()
     before = {path: path.stat().st_mtime_ns for path in directory.rglob("student.pt")}
     (directory / "pairs" / "kd" / "seed-1" / "result.json").unlink()
     code, _, err = xkd_distill("sweep", file, "-o", directory, "--jobs", "2", "--device", "cpu")
@@ -122,7 +124,7 @@ def test_variants_are_runs_of_their_own(tmp_path, cifar10):
         ({"seeds": [True]}, "seeds.0: True found; input should be a valid integer"),
         ({"grid": {"variant": []}}, "grid.variant: .* at least 1 item"),
         ({"variants": {"../a": []}}, "variants: '../a' found; expected a name without '/'"),
-        ({"recipes": ["{a}{b}"], "grid": {k: ["x"] * 101 for k in "ab"}}, "fills .* in more than 10,000 ways"),
+        ({"recipes": ["{a}{b}"], "grid": {k: list(range(101)) for k in "ab"}}, "fills .* in more than 10,000 ways"),
         ({"stages": [{"recipes": ["quickstart/plain"]}]}, "recipes and stages: give one of the two"),
         ({"recipes": ["{method}/cifar100"]}, "names 'method', which grid does not hold"),
         ({"grid": {"variant": ["kd"]}}, "needs the teacher of .*neither among its recipes"),
@@ -183,12 +185,14 @@ def test_seeds_of_the_command_line_are_those_of_every_stage(tmp_path):
     ]
 
 
-def test_the_command_line_has_the_last_word_but_for_the_seed(tmp_path, cifar10):
+def test_the_command_line_has_the_last_word(tmp_path, cifar10):
     file = sweep_file(tmp_path, cifar10, data="elsewhere", set=["epochs=3", "batch_size=16"])
-    choices = SweepChanges(data="here", overrides=("epochs=2", "seed=9"))
+    choices = SweepChanges(data="here", overrides=("epochs=2",))
     for run in plan_sweep(read_sweep(file), tmp_path / "out", choices):
         assert (run.recipe.data.path, run.recipe.epochs, run.recipe.batch_size) == ("here", 2, 16)
         assert f"seed-{run.recipe.seed}" == run.directory.name
+    with pytest.raises(XkdError, match=r"^overrides: seed=9 found beside `seeds`; give one of the two$"):
+        plan_sweep(read_sweep(file), tmp_path / "out", SweepChanges(overrides=("seed=9",)))
 
 
 def test_capture_is_handed_over(tmp_path, cifar10, monkeypatch):
@@ -210,7 +214,9 @@ def test_a_trial_does_not_count_as_the_sweep(tmp_path, cifar10, xkd_distill, wit
     assert [row["seed"] for row in rows] == ["0"]
     code, _, err = xkd_distill("sweep", file, "-o", "out", "--device", "cpu")
     assert code == 2
-    assert re.search(r"another recipe; these differ: batch_size; choose another directory, or remove that one$", err)
+    assert re.search(
+        r"another recipe; these differ: batch_size; another directory, or removing the run, starts afresh$", err
+    )
     assert list(csv.DictReader((tmp_path / "out" / "results.csv").open())) == rows
 
 
@@ -253,7 +259,7 @@ def test_two_recipes_of_one_directory_are_refused(tmp_path, monkeypatch, cifar10
 
 def test_any_name_of_a_data_set_comes_through(tmp_path, cifar10):
     name = "d\N{GRINNING FACE}\x85: 'x'"
-    file = sweep_file(tmp_path, cifar10, recipes=["quickstart/plain"])
+    file = sweep_file(tmp_path, cifar10, recipes=["quickstart/plain"], grid={})
     (run, *_) = plan_sweep(read_sweep(file), tmp_path / "out", SweepChanges(data=name))
     assert run.recipe.data.path == name
     with pytest.raises(XkdError, match=r"^data: .*half a character"):
@@ -266,7 +272,7 @@ def test_any_name_of_a_data_set_comes_through(tmp_path, cifar10):
         (-9, b"", "ended by SIGKILL"),
         (-9, b"step 3", "ended by SIGKILL; before it said: step 3"),
         (1, b"", "exit code 1, without a word"),
-        (2, b"error: another recipe; or `overwrite`", "error: another recipe; or remove that one"),
+        (2, b"error: damaged; `overwrite` starts afresh", "error: damaged; removing the run starts afresh"),
     ],
 )
 def test_why_a_run_failed(tmp_path, code, said, expected):
