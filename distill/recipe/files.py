@@ -228,9 +228,8 @@ def _extended(name: str, path: Path) -> str:
     elif name in _shipped_names():
         return name
     else:
-        looked = (
-            f"no recipe that ships is called so ({_few(name, list(_shipped_names()))}); a file's name ends in .yaml"
-        )
+        near = _few(name, list(_shipped_names()))
+        looked = f"no recipe that ships is called so ({near}), and a file's name ends in .yaml or .yml"
     raise XkdError(f"recipe: {short(str(path))} extends {short(name)}, which is not there; {looked}")
 
 

@@ -106,6 +106,7 @@ class _Planner:
         self._directory = directory
         self._common, self._command = sweep.changes(), changes
         self._modules = RecipeChanges(imports=changes.imports)
+        self._recipes: dict[tuple[str, tuple[str, ...], str], Recipe] = {}
         self._read: set[str] = set()
         self._unread: dict[str, set[str]] = {}
 
@@ -148,19 +149,23 @@ class _Planner:
         is_taught = self._common.teacher is not None or self._command.teacher is not None
         return recipe.teacher is not None or (is_taught and distils(recipe))
 
+    def _recipe(self, name: str, swept: Mapping[str, Value], variant: str) -> Recipe:
+        """A recipe with all that is changed of it but the seed, which nothing else may change."""
+        texts = tuple(override(key, value, "sweep: grid") for key, value in swept.items())
+        key = (name, texts, variant)
+        if key not in self._recipes:
+            chosen = RecipeChanges(overrides=tuple(self.sweep.variants.get(variant, ())))
+            sources = [self._common, RecipeChanges(overrides=texts), chosen, self._command]
+            recipe = self._recipes[key] = changed_recipe(name, *sources)
+            if texts and changed_recipe(name, *sources, RecipeChanges(overrides=texts)) != recipe:
+                keys = ", ".join(map(short, swept))
+                raise XkdError(f"sweep: grid holds {keys}, and a variant or the command sets the same; leave one out")
+        return self._recipes[key]
+
     def _run(
         self, entry: Entry, swept: Mapping[str, Value], names: Mapping[str, Mapping[str, str]], variant: str
     ) -> SweepRun:
-        texts = {key: override(key, value, "sweep: grid") for key, value in swept.items()}
-        grid = RecipeChanges(overrides=tuple(texts.values()))
-        chosen = RecipeChanges(overrides=tuple(self.sweep.variants.get(variant, ())))
-        sources = [self._common, grid, chosen, self._command]
-        # Last, so that nothing can make two runs of one seed.
-        seeded = RecipeChanges(overrides=(f"seed={entry.seed}",))
-        recipe = changed_recipe(entry.name, *sources, seeded)
-        for key, text in texts.items():
-            if changed_recipe(entry.name, *sources, RecipeChanges(overrides=(text,)), seeded) != recipe:
-                raise XkdError(f"sweep: grid holds {short(key)}, which a variant or the command sets; leave one out")
+        recipe = self._recipe(entry.name, swept, variant).model_copy(update={"seed": entry.seed})
         said = _component([(key, names[key][label(value)]) for key, value in swept.items()])
         name = "/".join(filter(None, (directory_name(entry.name), said, variant)))
         named = recipe.teacher.recipe if recipe.teacher is not None else None
