@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def make(jobs: Sequence[TrainingJob]) -> list[Outcome]:
-    """Make trainings one after the other, each under a bar; with several processes, as one of them."""
-    from distill.cli.output import training_bar
+    """Make trainings one after the other, and show how far they are; with several processes, as one of them."""
+    from distill.cli.progress import training_progress
     from distill.runs.launch import leave
     from distill.runs.tables import Outcome
     from distill.training.train import train
@@ -28,7 +28,7 @@ def make(jobs: Sequence[TrainingJob]) -> list[Outcome]:
     outcomes = []
     try:
         for job in jobs:
-            with training_bar(job.name, job.recipe.seed) as progress:
+            with training_progress(job.name, job.recipe.seed) as progress:
                 made = train(
                     job.recipe,
                     job.directory,
@@ -37,6 +37,7 @@ def make(jobs: Sequence[TrainingJob]) -> list[Outcome]:
                     resume=job.resume,
                     overwrite=job.overwrite,
                     capture=job.capture,
+                    force=job.force,
                     progress=progress,
                 )
             outcomes.append(Outcome(job.name, made.result))

@@ -81,6 +81,18 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start afresh.", ri
 Capture = Annotated[
     bool, typer.Option("--capture", help="Launch each step on a GPU as one CUDA graph.", rich_help_panel=HOW)
 ]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Train by a teacher that is hardly better than chance, too.", rich_help_panel=HOW),
+]
+SelectOnTest = Annotated[
+    bool,
+    typer.Option(
+        "--select-on-test",
+        help="Without validation images, keep the epoch that is the best on the test images.",
+        rich_help_panel=WHAT,
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu.", rich_help_panel=HOW)]
 Precision = Annotated[PrecisionChoice | None, typer.Option(help="By default the recipe's.", rich_help_panel=HOW)]
 Compile = Annotated[

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from distill.runs.launch import is_first_process
 from xkd_eval.cli.console import console, errors
-from xkd_eval.cli.output import stderr_bar
 from xkd_eval.files import replacing, writing
 
 if TYPE_CHECKING:
@@ -24,38 +21,6 @@ if TYPE_CHECKING:
     from distill.runs.sweep import SweepResult
     from distill.runs.tables import Outcome
     from distill.students.scores import Scores
-
-
-@contextmanager
-def training_bar(name: str, seed: int) -> Iterator[Any]:
-    """A bar on stderr for (images seen, images in all, where) callbacks."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    title = escape(f"{name}, seed {seed}")
-    with stderr_bar(*columns, shown=is_first_process()) as progress:
-        task = progress.add_task(title, total=None, rate="starting")
-
-        def report(done: int, total: int, where: str) -> None:
-            speed = progress.tasks[0].speed
-            rate = f"{speed:,.0f} images/s" if speed else ""
-            progress.update(task, completed=done, total=total, description=f"{title}: {where}", rate=rate)
-
-        yield report
-
-
-@contextmanager
-def sweep_bar() -> Iterator[Any]:
-    """A bar on stderr for (runs done, runs in all, what is under way) callbacks."""
-    columns = (TextColumn("{task.completed}/{task.total} runs"), BarColumn(), TextColumn("{task.description}"))
-    with stderr_bar(*columns) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda done, total, where: progress.update(task, completed=done, total=total, description=escape(where))
 
 
 def print_recipes(files: Sequence[RecipeFile]) -> None:

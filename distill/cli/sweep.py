@@ -23,7 +23,8 @@ set: \[epochs=60]
 [b]Its keys[/b]
 
 A key of grid that stands in a recipe's name fills it; any other is a key of the recipes, and each combination is a run,
-in a directory that says it. Also: stages, variants, teacher, teacher_weights, val_split, precision, imports.
+in a directory that says it. Also: stages, variants, teacher, teacher_weights, val_split, select_on_test, precision,
+imports.
 
 [b]What wins[/b]
 
@@ -49,15 +50,18 @@ def sweep(
     imports: o.Imports = None,
     seeds: o.SweepSeeds = None,
     val_split: o.ValSplit = None,
+    select_on_test: o.SelectOnTest = False,
     output: o.SweepOutput = None,
     runs: o.SweepRuns = Path("runs"),
     jobs: o.Jobs = 1,
     device: o.Device = "auto",
     capture: o.Capture = False,
+    force: o.Force = False,
     precision: o.Precision = None,
 ) -> None:
     """Recipes x settings x seeds; finished runs are kept, unfinished ones continued."""
-    from distill.cli.output import print_sweep, sweep_bar
+    from distill.cli.output import print_sweep
+    from distill.cli.progress import sweep_bar
     from distill.runs.sweep import run_sweep
     from distill.runs.sweep_file import SweepChanges, read_sweep
     from distill.runs.sweep_plan import plan_sweep
@@ -68,6 +72,7 @@ def sweep(
         teacher=teacher,
         teacher_weights=teacher_weights,
         val_split=val_split,
+        select_on_test=select_on_test,
         precision=None if precision is None else precision.value,
         imports=tuple(imports or ()),
         overrides=tuple(overrides or ()),
@@ -75,7 +80,7 @@ def sweep(
     )
     planned = plan_sweep(read_sweep(file), directory, changes, runs)
     with sweep_bar() as progress:
-        result = run_sweep(planned, directory, jobs, device=device, capture=capture, progress=progress)
+        result = run_sweep(planned, directory, jobs, device=device, capture=capture, force=force, progress=progress)
     print_sweep(result, directory)
     if result.failed:
         raise typer.Exit(2)

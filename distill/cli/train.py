@@ -36,12 +36,14 @@ def train(
     imports: o.Imports = None,
     seeds: o.Seeds = None,
     val_split: o.ValSplit = None,
+    select_on_test: o.SelectOnTest = False,
     output: o.Output = None,
     runs: o.Runs = Path("runs"),
     resume: o.Resume = False,
     overwrite: o.Overwrite = False,
     device: o.Device = "auto",
     capture: o.Capture = False,
+    force: o.Force = False,
     precision: o.Precision = None,
     compile: o.Compile = False,
     devices: o.Devices = 1,
@@ -58,6 +60,7 @@ def train(
         teacher=teacher,
         teacher_weights=teacher_weights,
         val_split=val_split,
+        select_on_test=select_on_test,
         precision=None if precision is None else precision.value,
         compile=compile,
         imports=tuple(imports or ()),
@@ -65,7 +68,8 @@ def train(
     )
     planned = plan_runs(names, changes, runs, seeds=o.seed_numbers(seeds), output=output)
     jobs = [
-        TrainingJob(run.name, run.recipe, run.directory, runs, device, resume, overwrite, capture) for run in planned
+        TrainingJob(run.name, run.recipe, run.directory, runs, device, resume, overwrite, capture, force)
+        for run in planned
     ]
     if devices * nodes > 1 and not is_launched():
         from distill.runs.tables import finished

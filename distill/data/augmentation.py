@@ -65,14 +65,35 @@ def plan_epoch(n_images: int, seed: int, epoch: int, padding: int, flip: bool) -
     return EpochPlan(order, shifts, flips)
 
 
-def crop_and_flip(pixels: Tensor, shifts: Tensor, flips: Tensor, padding: int) -> Tensor:
+def scaled_crops(shifts: Tensor, padding: int, scale: tuple[float, float]) -> tuple[Tensor, tuple[int, int]]:
+    """The crops of an image for the same image at another size.
+
+    An offset of s pixels from the centre becomes round(s * scale) pixels, as does the padding.
+
+    Args:
+        shifts: (B, 2) int64, see EpochPlan.
+        padding: pixels on each side.
+        scale: height and width of the other size in those of the first.
+
+    Returns:
+        shifts (B, 2) int64 of the other size, and its padding above and beside.
+    """
+    paddings = round(padding * scale[0]), round(padding * scale[1])
+    if scale == (1.0, 1.0):
+        return shifts, paddings
+    offsets = (shifts - padding).double().unbind(1)
+    scaled = [(offset * by).round().long() + added for offset, by, added in zip(offsets, scale, paddings, strict=True)]
+    return torch.stack(scaled, dim=1), paddings
+
+
+def crop_and_flip(pixels: Tensor, shifts: Tensor, flips: Tensor, padding: tuple[int, int]) -> Tensor:
     """Pad with zeros, cut a window of the original size out of each image, mirror some.
 
     Args:
         pixels: (B, H, W, 3) uint8.
         shifts: (B, 2) int64, top and left of each window in the padded image.
         flips: (B,) bool.
-        padding: pixels on each side.
+        padding: pixels above and below, left and right.
 
     Returns:
         (B, 3, H, W) uint8 in channels-last memory.
@@ -81,7 +102,8 @@ def crop_and_flip(pixels: Tensor, shifts: Tensor, flips: Tensor, padding: int) -
     lines = shifts[:, :1] + torch.arange(height, device=pixels.device)
     columns = torch.arange(width, device=pixels.device).expand(len(pixels), -1)
     columns = shifts[:, 1:] + torch.where(flips[:, None], columns.flip(1), columns)
-    padded = F.pad(pixels, (0, 0, padding, padding, padding, padding))
+    above, beside = padding
+    padded = F.pad(pixels, (0, 0, beside, beside, above, above))
     images = torch.arange(len(pixels), device=pixels.device)[:, None, None]
     return padded[images, lines[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 

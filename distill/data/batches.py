@@ -16,15 +16,21 @@ class LabelledBatch(NamedTuple):
         pixels: (B, 3, H, W) uint8, RGB.
         labels: (B,) int64 class indices.
         indices: (B,) int64, each image's place in its split.
+        others: (B, 3, H_i, W_i) uint8 for each teacher, in order: the same crop and flip of the same photographs at the
+            teacher's own size. It is `pixels` itself where the two geometries are one. Empty where no teacher looks.
     """
 
     pixels: Tensor
     labels: Tensor
     indices: Tensor
+    others: tuple[Tensor, ...] = ()
 
     def micro_batches(self, count: int) -> list[LabelledBatch]:
         """The batch in `count` equal parts, in order; B is a multiple of it."""
-        return [LabelledBatch(*part) for part in zip(*(values.chunk(count) for values in self), strict=True)]
+        pixels = self.pixels.chunk(count)
+        others = [pixels if view is self.pixels else view.chunk(count) for view in self.others]
+        parts = zip(pixels, self.labels.chunk(count), self.indices.chunk(count), *others, strict=True)
+        return [LabelledBatch(own, labels, indices, tuple(views)) for own, labels, indices, *views in parts]
 
 
 @dataclass(frozen=True)

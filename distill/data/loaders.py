@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from distill.data.batches import HeldOutImages, ProcessRank, TrainingImages
 from distill.data.photographs import HeldOutPhotographs, TrainingPhotographs
 from distill.data.resident import ResidentHeldOut, ResidentTraining
 from distill.data.splits import Labelled
+from distill.data.views import Views
 from distill.recipe.data import WorkerData
 from distill.recipe.schema import Recipe
 from xkd_eval.classifiers.preprocess import Preprocess
 
 
 def training_images(
-    recipe: Recipe, labelled: Labelled, preprocess: Preprocess, device: torch.device, rank: ProcessRank
+    recipe: Recipe,
+    labelled: Labelled,
+    preprocess: Preprocess,
+    teachers: Sequence[Preprocess],
+    device: torch.device,
+    rank: ProcessRank,
 ) -> TrainingImages:
-    """The training split, augmented.
+    """The training split, augmented, at the size of each network.
 
     Args:
         recipe: loader, batch size, seed and augmentation.
         labelled: the split.
         preprocess: the student's, for the size of the images.
+        teachers: those of the teachers, in the order of a batch's `others`; see Views.of.
         device: of the training.
         rank: this process's.
     """
+    views = Views.of(preprocess, teachers)
     if isinstance(recipe.data, WorkerData):
-        return TrainingPhotographs(labelled, preprocess, device, rank, recipe, recipe.data)
-    return ResidentTraining(labelled, preprocess, device, rank, recipe, recipe.data)
+        return TrainingPhotographs(labelled, views, device, rank, recipe, recipe.data)
+    return ResidentTraining(labelled, views, device, rank, recipe, recipe.data)
 
 
 def held_out_images(
     recipe: Recipe, labelled: Labelled, preprocess: Preprocess, device: torch.device, rank: ProcessRank
 ) -> HeldOutImages:
-    """A split that is not trained on; arguments as for `training_images`."""
+    """A split that is not trained on, at one network's size; arguments as for `training_images`."""
     if isinstance(recipe.data, WorkerData):
         return HeldOutPhotographs(labelled, preprocess, device, rank, recipe.data.workers)
     return ResidentHeldOut(labelled, preprocess, device, rank)

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.data import DataLoader, Dataset
@@ -15,6 +16,7 @@ from distill.data.augmentation import derive_seed, plan_epoch
 from distill.data.batches import LabelledBatch, ProcessRank
 from distill.data.draws import OwnDraws
 from distill.data.splits import Labelled
+from distill.data.views import Views
 from distill.recipe.data import WorkerData
 from distill.recipe.schema import Recipe
 from xkd_eval.classifiers.preprocess import Preprocess
@@ -25,9 +27,11 @@ from xkd_eval.errors import XkdError
 class TrainingPhotographs:
     """TrainingImages by random resized crops and flips, each drawn by its image's place and the epoch alone.
 
+    One box is drawn an image, and every view is that box of the photograph at the view's own size.
+
     Args:
         labelled: the training split.
-        preprocess: the student's, for size and interpolation.
+        views: of student and teachers.
         device: of the training.
         rank: this process's.
         recipe: batch size and seed.
@@ -37,19 +41,20 @@ class TrainingPhotographs:
     def __init__(
         self,
         labelled: Labelled,
-        preprocess: Preprocess,
+        views: Views,
         device: torch.device,
         rank: ProcessRank,
         recipe: Recipe,
         data: WorkerData,
     ) -> None:
+        self._views = views
         self.n_images = len(labelled.labels)
         self._device = device
         self._order = _Order(self.n_images, recipe, rank)
         workers = min(data.workers, self.n_images // recipe.batch_size)  # more would find no batch to make
         with starting_workers():  # of which torch warns already here
             self._loader: DataLoader[Any] = DataLoader(
-                _Crops(labelled, preprocess, recipe.seed, data),
+                _Crops(labelled, views, recipe.seed, data),
                 batch_sampler=self._order,
                 num_workers=workers,
                 collate_fn=_collate,
@@ -69,11 +74,20 @@ class TrainingPhotographs:
     def _on_device(self, loaded: Sequence[Tensor] | str) -> LabelledBatch:
         if isinstance(loaded, str):
             raise XkdError(f"data: an image cannot be read; mend or remove it: {loaded}")
-        return LabelledBatch(*(values.to(self._device, non_blocking=True) for values in loaded))
+        labels, positions, *pixels = (values.to(self._device, non_blocking=True) for values in loaded)
+        return self._views.batch(pixels, labels, positions)
 
 
 class HeldOutPhotographs:
-    """HeldOutImages as the network's own Preprocess resizes them; arguments as for TrainingPhotographs."""
+    """HeldOutImages as the network's own Preprocess resizes them.
+
+    Args:
+        labelled: the split.
+        preprocess: the network's.
+        device: of the training.
+        rank: this process's.
+        workers: processes that decode.
+    """
 
     def __init__(
         self, labelled: Labelled, preprocess: Preprocess, device: torch.device, rank: ProcessRank, workers: int
@@ -118,24 +132,16 @@ class _Order:
 
 
 class _Crops(Dataset[Any]):
-    """(epoch, position) -> (pixels, label, position), or the reason why the image cannot be read."""
+    """(epoch, position) -> (label, position, pixels of each view), or the reason why the image cannot be read."""
 
-    def __init__(self, labelled: Labelled, preprocess: Preprocess, seed: int, data: WorkerData) -> None:
-        from torchvision.transforms import InterpolationMode, v2
-
+    def __init__(self, labelled: Labelled, views: Views, seed: int, data: WorkerData) -> None:
         self._labelled = labelled
+        self._views = views
         self._seed = seed
-        self._augment = v2.Compose(
-            [
-                v2.RandomResizedCrop(
-                    preprocess.size, data.scale, interpolation=InterpolationMode(preprocess.interpolation)
-                ),
-                v2.RandomHorizontalFlip(0.5 if data.flip else 0.0),
-                v2.PILToTensor(),
-            ]
-        )
+        self._scale = data.scale
+        self._flip = 0.5 if data.flip else 0.0
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, int] | str:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[int, int, list[Tensor]] | str:
         epoch, position = key
         try:
             image = load_sample(self._labelled.dataset, position).image
@@ -143,12 +149,26 @@ class _Crops(Dataset[Any]):
             return str(error)
         # The transforms would draw from torch's own generator.
         with OwnDraws(derive_seed(self._seed, epoch, position)):
-            return self._augment(image), self._labelled.labels[position], position
+            return self._labelled.labels[position], position, self._cut(image)
+
+    def _cut(self, image: Image.Image) -> list[Tensor]:
+        """One box and one flip of a photograph, at the size of each view: (3, H_i, W_i) uint8."""
+        from torchvision.transforms import InterpolationMode, v2
+
+        box = v2.RandomResizedCrop(self._views.geometries[0].size, self._scale).make_params([image])
+        mirrored = bool(torch.rand(1) < self._flip)
+        pixels = []
+        for view in self._views.geometries:
+            interpolation = InterpolationMode(view.interpolation)
+            cut = v2.functional.resized_crop(image, **box, size=list(view.size), interpolation=interpolation)
+            pixels.append(v2.functional.pil_to_tensor(v2.functional.horizontal_flip(cut) if mirrored else cut))
+        return pixels
 
 
-def _collate(items: list[tuple[Tensor, int, int] | str]) -> tuple[Tensor, Tensor, Tensor] | str:
+def _collate(items: list[tuple[int, int, list[Tensor]] | str]) -> list[Tensor] | str:
+    """Labels, positions, and the pixels of each view."""
     for item in items:
         if isinstance(item, str):
             return item
-    pixels, labels, positions = zip(*items, strict=True)
-    return torch.stack(pixels), torch.tensor(labels), torch.tensor(positions)
+    labels, positions, pixels = zip(*items, strict=True)
+    return [torch.tensor(labels), torch.tensor(positions), *map(torch.stack, zip(*pixels, strict=True))]

@@ -6,32 +6,26 @@ from collections.abc import Iterator
 
 import torch
 
-from distill.data.augmentation import BatchPlan, crop_and_flip, plan_epoch
+from distill.data.augmentation import BatchPlan, crop_and_flip, plan_epoch, scaled_crops
 from distill.data.batches import LabelledBatch, ProcessRank
 from distill.data.cache import decoded
 from distill.data.splits import Labelled
+from distill.data.views import Views
 from distill.recipe.data import DeviceData
 from distill.recipe.schema import Recipe
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import XkdError
 
 
-class _Resident:
-    """All images of a split on the device, (N, H, W, 3) uint8, and their labels (N,)."""
-
-    def __init__(self, labelled: Labelled, preprocess: Preprocess, device: torch.device, rank: ProcessRank) -> None:
-        self.n_images = len(labelled.labels)
-        self._pixels = torch.tensor(decoded(labelled.dataset, preprocess)).to(device)
-        self._labels = torch.tensor(labelled.labels, device=device)
-        self._rank = rank
-
-
-class ResidentTraining(_Resident):
+class ResidentTraining:
     """TrainingImages that are cropped and flipped on the device, a batch at a time.
+
+    Every view has a decoded copy of all images. What the plan says in the student's pixels is scaled to each view's and
+    rounded there, so that views of unlike sizes are aligned to half a pixel.
 
     Args:
         labelled: the training split.
-        preprocess: the student's, for the size of the images.
+        views: of student and teachers.
         device: of the training.
         rank: this process's.
         recipe: batch size and seed.
@@ -41,19 +35,23 @@ class ResidentTraining(_Resident):
     def __init__(
         self,
         labelled: Labelled,
-        preprocess: Preprocess,
+        views: Views,
         device: torch.device,
         rank: ProcessRank,
         recipe: Recipe,
         data: DeviceData,
     ) -> None:
-        if data.padding >= min(preprocess.size):
-            height, width = preprocess.size
+        height, width = views.geometries[0].size
+        if data.padding >= min(height, width):
             raise XkdError(
                 f"data.padding: {data.padding} pixels around images of {height}x{width} found; expected fewer than "
                 "their side, so that each crop shows some of its image"
             )
-        super().__init__(labelled, preprocess, device, rank)
+        self.n_images = len(labelled.labels)
+        self._views = views
+        self._copies = [torch.tensor(decoded(labelled.dataset, view)).to(device) for view in views.geometries]
+        self._labels = torch.tensor(labelled.labels, device=device)
+        self._rank = rank
         self._recipe = recipe
         self._data = data
 
@@ -64,19 +62,35 @@ class ResidentTraining(_Resident):
     def plans(self, epoch: int, first_step: int) -> Iterator[BatchPlan]:
         """Order, crops and flips of each batch of an epoch from a step on, this process's part of each."""
         size, padding = self._recipe.batch_size, self._data.padding
-        plan = plan_epoch(self.n_images, self._recipe.seed, epoch, padding, self._data.flip).to(self._pixels.device)
+        plan = plan_epoch(self.n_images, self._recipe.seed, epoch, padding, self._data.flip).to(self._labels.device)
         for step in range(first_step, self.n_images // size):
             places = slice(step * size, (step + 1) * size)
             yield BatchPlan(*(self._rank.part_of(drawn[places]) for drawn in (plan.order, plan.shifts, plan.flips)))
 
     def cut(self, plan: BatchPlan) -> LabelledBatch:
         """The batch of a plan, made on the device without waiting for it."""
-        pixels = crop_and_flip(self._pixels[plan.indices], plan.shifts, plan.flips, self._data.padding)
-        return LabelledBatch(pixels, self._labels[plan.indices], plan.indices)
+        pixels = []
+        for copy, scale in zip(self._copies, self._views.scales(), strict=True):
+            shifts, padding = scaled_crops(plan.shifts, self._data.padding, scale)
+            pixels.append(crop_and_flip(copy[plan.indices], shifts, plan.flips, padding))
+        return self._views.batch(pixels, self._labels[plan.indices], plan.indices)
 
 
-class ResidentHeldOut(_Resident):
-    """HeldOutImages on the device; arguments as for ResidentTraining."""
+class ResidentHeldOut:
+    """HeldOutImages on the device, at one network's size.
+
+    Args:
+        labelled: the split.
+        preprocess: the network's.
+        device: of the training.
+        rank: this process's.
+    """
+
+    def __init__(self, labelled: Labelled, preprocess: Preprocess, device: torch.device, rank: ProcessRank) -> None:
+        self.n_images = len(labelled.labels)
+        self._pixels = torch.tensor(decoded(labelled.dataset, preprocess)).to(device)
+        self._labels = torch.tensor(labelled.labels, device=device)
+        self._rank = rank
 
     def batches(self, batch_size: int) -> Iterator[LabelledBatch]:
         """See HeldOutImages."""

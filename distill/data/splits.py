@@ -101,27 +101,6 @@ def open_splits(recipe: Recipe) -> Splits:
     return Splits(*splits, Labelled(test, _known_labels(test, classes)), classes, trained, tested)
 
 
-def check_same_classes(splits: Splits, teacher: Classifier) -> None:
-    """Refuse a teacher whose logits mean other classes than the student's.
-
-    Args:
-        splits: of the recipe.
-        teacher: as loaded.
-
-    Raises:
-        XkdError: other classes, or another order of the same.
-    """
-    try:
-        labels = resolve_labels(splits.train.dataset, teacher)
-    except XkdError as error:
-        raise XkdError(f"teacher: {str(error).removeprefix('data: ')}") from None
-    if labels != splits.train.labels:
-        raise XkdError(
-            f"teacher: the classes of {teacher.name} have another order than those of {splits.train.dataset.name}; "
-            "give the `teacher` that belongs to the data"
-        )
-
-
 def _all_training_images(data: DeviceData | WorkerData) -> ImageDataset:
     assert data.path is not None
     if data.path == "embedded" and data.images is not None:

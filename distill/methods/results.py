@@ -51,13 +51,18 @@ def results_of(
     return losses, method.statistics
 
 
+def is_reserved(name: str) -> bool:
+    """Whether the training calls a number of its own so."""
+    return name in _RESERVED or name.startswith(("val_", "test_"))
+
+
 def _check(where: str, method: str, values: object, device: torch.device) -> None:
     if not isinstance(values, dict):
         raise XkdError(f"{where} returned {short(values)}; expected scalar tensors by name")
     for name, value in values.items():
         if not isinstance(name, str) or not name.startswith(method):
             raise XkdError(f"{where} calls a result {short(name)}; expected a name that begins with {method!r}")
-        if name in _RESERVED or name.startswith(("val_", "test_")):
+        if is_reserved(name):
             raise XkdError(f"{where} calls a result {name!r}, as the training does one of its own; rename the method")
         if not isinstance(value, Tensor) or value.shape != () or not value.is_floating_point():
             raise XkdError(f"{where}: {name} is {described_values(value)}; expected a scalar tensor of floats")

@@ -13,15 +13,15 @@ from xkd_eval.registry import nearest
 # A 32-bit count: beyond it arithmetic overflows somewhere, and no training is meant.
 _LARGEST_COUNT = 2**31 - 1
 # Beyond it float32 makes nothing, or no number, of a product with what networks compute.
-_LEAST_FACTOR, _LARGEST_FACTOR = 1e-6, 1e30
+_LEAST_FACTOR, LARGEST_FACTOR = 1e-6, 1e30
 MOST_EPOCHS_OF_GROWTH = 1000
 """A longer warm-up or ramp never gets anywhere."""
 
 Count = Annotated[int, Field(gt=0, le=_LARGEST_COUNT)]
 CountOrZero = Annotated[int, Field(ge=0, le=_LARGEST_COUNT)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Factor = Annotated[float, Field(ge=_LEAST_FACTOR, le=_LARGEST_FACTOR)]
-Rate = Annotated[float, Field(ge=1e-8, le=_LARGEST_FACTOR)]
+Factor = Annotated[float, Field(ge=_LEAST_FACTOR, le=LARGEST_FACTOR)]
+Rate = Annotated[float, Field(ge=1e-8, le=LARGEST_FACTOR)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 

@@ -17,8 +17,8 @@ from xkd_eval.foreign import short
 from xkd_eval.registry import nearest
 
 _LONGEST_KEY = 300  # characters; each dot of one is a call within a call
-# Two names of a teacher: giving the one takes the other back. Weights are of an architecture, that is of `model`.
-_TEACHERS_NAMES = ("recipe", "model")
+# Giving the one takes the other back: two names of a teacher; one teacher, and several.
+_TEACHERS_NAMES, _TEACHERS = ("recipe", "model"), ("teacher", "teachers")
 _OF_A_MODEL = ("weights",)
 
 
@@ -102,6 +102,7 @@ def _with(values: Any, key: str, value: Any, source: str, place: str, given: Col
     if not isinstance(values, Mapping):
         values = {}
     if rest:
+        values = {key: kept for key, kept in values.items() if not _goes(key, values, {head: {}}, place, given)}
         return {**values, head: _with(values.get(head), rest, value, source, _joined(place, head), given)}
     return merged(values, {head: value}, place, given)
 
@@ -134,7 +135,9 @@ def _goes(key: str, base: Mapping[str, Any], change: Mapping[str, Any], place: s
     if key in change:
         return False
     is_given = any(f"{other}.".startswith(f"{_joined(place, key)}.") for other in given)
-    if place.partition(".")[0] == "teacher":
+    if not place and key in _TEACHERS and any(change.get(other) is not None for other in _TEACHERS):
+        return not is_given
+    if place.partition(".")[0] in _TEACHERS:
         named = [name for name in _TEACHERS_NAMES if change.get(name) is not None]
         if key in _TEACHERS_NAMES and named:
             return True

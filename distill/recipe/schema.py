@@ -13,6 +13,8 @@ from distill.recipe.networks import Student, Teacher
 from distill.recipe.optimisation import Optimiser, Schedule
 from xkd_eval.foreign import short
 
+TeacherName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=60)]
+
 
 class Recipe(Strict):
     """A student, its teacher, its data, and how it is trained; frozen, its fields checked.
@@ -21,7 +23,11 @@ class Recipe(Strict):
         imports: modules ("package.module", or files: mine.py) that are imported before a name of this recipe is looked
             up, such as one that registers a method of one's own.
         data, student, teacher, losses, optimiser, schedule: see their classes.
+        teachers: several, by name, in place of `teacher`; `losses` name the one that they learn from.
         epochs: passes over the training images; images that fill no batch are left for another epoch.
+        patience: stop after so many epochs in a row that were not the best on the validation images.
+        select_on_test: without validation images, keep the epoch that is the best on the test images: its accuracy on
+            them is then an optimistic one.
         batch_size: images an optimiser step, over all processes and micro-batches.
         accumulate: micro-batches that a process splits its part of a batch into. Batch norm, and losses that compare
             the images of a batch, see one of them.
@@ -47,8 +53,11 @@ class Recipe(Strict):
     data: Data
     student: Student
     teacher: Teacher | None = None
+    teachers: Annotated[dict[TeacherName, Teacher], Field(min_length=1)] | None = None
     losses: tuple[WeightedMethod, ...] = Field(min_length=1, strict=False)
     epochs: Count
+    patience: Count | None = None
+    select_on_test: bool = False
     batch_size: Count
     accumulate: Count = 1
     optimiser: Optimiser
@@ -62,11 +71,28 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _distinct_losses(self) -> Recipe:
-        names = [loss.method for loss in self.losses]
+        names = [loss.label for loss in self.losses]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"losses: {short(name)} stands there {names.count(name)} times; expected once")
+                raise ValueError(f"losses: {short(name)} stands there {names.count(name)} times; give each a `name`")
         return self
+
+    @model_validator(mode="after")
+    def _known_teachers(self) -> Recipe:
+        if self.teacher is not None and self.teachers is not None:
+            raise ValueError("teacher: found beside `teachers`; give one of the two")
+        for loss in self.losses:
+            if loss.teacher is not None and loss.teacher not in self.named_teachers:
+                known = ", ".join(self.teachers or ()) or "none"
+                raise ValueError(f"losses: {loss.label} learns from {short(loss.teacher)}; `teachers` names {known}")
+        return self
+
+    @property
+    def named_teachers(self) -> dict[str, Teacher]:
+        """All teachers by name; a single one is called "teacher"."""
+        if self.teachers is not None:
+            return self.teachers
+        return {} if self.teacher is None else {"teacher": self.teacher}
 
     def identity(self) -> dict[str, Any]:
         """Plain values, without where the files lie on this machine: equal for two runs of one training."""
@@ -75,4 +101,6 @@ class Recipe(Strict):
         values["data"].pop("workers", None)
         values.pop("teacher")
         values["imports"] = [name.rpartition("/")[2] if name.endswith(".py") else name for name in self.imports]
+        if self.teachers is not None:  # which they are, their digests say; what they are called, the losses refer to
+            values["teachers"] = {name: Teacher(model=name).model_dump(mode="json") for name in self.teachers}
         return values

@@ -22,6 +22,7 @@ class RecipeChanges:
         teacher: a model in place of the recipe's teacher, or for a recipe that distils and names none.
         teacher_weights: a file of weights for the teacher's architecture.
         val_split: fraction of the training images that is held out.
+        select_on_test: keep the epoch that is the best on the test images.
         precision: "fp32" or "bf16".
         compile: run the networks through torch.compile.
         imports: modules and files beside the recipe's own.
@@ -32,6 +33,7 @@ class RecipeChanges:
     teacher: str | None = None
     teacher_weights: Path | None = None
     val_split: float | None = None
+    select_on_test: bool = False
     precision: str | None = None
     compile: bool = False
     imports: tuple[str, ...] = ()
@@ -48,6 +50,7 @@ class RecipeChanges:
         given = [
             ("data", "data.path", self.data),
             ("val_split", "data.val_split", self.val_split),
+            ("select_on_test", "select_on_test", self.select_on_test or None),
             ("precision", "precision", self.precision),
             ("compile", "compile", self.compile or None),
         ]

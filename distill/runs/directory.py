@@ -16,7 +16,7 @@ from distill.recipe.schema import Recipe
 from distill.recipe.yaml_text import read_yaml
 from distill.runs.job import JOB, LOG
 from distill.runs.layout import BEST, METRICS, NEW_BEST, RECIPE, RESULT, STATE, STUDENT
-from distill.runs.origin import Origin, check_origin, check_recipe
+from distill.runs.origin import Origin, check_origin, check_recipe, goes_on
 from distill.runs.outcome_file import read_result, sealed
 from distill.runs.state_file import read_state, write_state
 from distill.runs.tables import csv_text
@@ -43,6 +43,30 @@ def hold(path: Path) -> ExitStack:
         with writing(f"output {path}:"):
             stack.enter_context(locked(path))
         return stack.pop_all()
+
+
+def finished_in(path: Path, recipe: Recipe, *, resume: bool) -> dict[str, Any] | None:
+    """What the finished training in a directory came to.
+
+    Args:
+        path: of the directory.
+        recipe: as resolved.
+        resume: whether a training of fewer epochs is to go on.
+
+    Returns:
+        None where none has finished, or the one that has goes on.
+
+    Raises:
+        XkdError: it is of another recipe, or was damaged.
+    """
+    result = read_result(path)
+    if result is None:
+        return None
+    theirs = Origin.model_validate(result["origin"])
+    if resume and goes_on(recipe, theirs):
+        return None
+    check_recipe(recipe, theirs, path)
+    return result
 
 
 class TrainingDirectory:
@@ -72,7 +96,7 @@ class TrainingDirectory:
         self._refuse_what_is_no_file()
         if overwrite and write:
             self._remove()
-        self.result = None if overwrite else self._read_finished(recipe)
+        self.result = None if overwrite else finished_in(path, recipe, resume=resume)
         self.state = None if overwrite or self.result is not None else self._read_state(recipe)
         if self.state is not None and not resume:
             raise XkdError(
@@ -164,19 +188,15 @@ class TrainingDirectory:
                     "another directory"
                 )
 
-    def _read_finished(self, recipe: Recipe) -> dict[str, Any] | None:
-        result = read_result(self.path)
-        if result is not None:
-            check_recipe(recipe, Origin.model_validate(result["origin"]), self.path)
-        return result
-
     def _read_state(self, recipe: Recipe) -> dict[str, Any] | None:
         file = self.path / STATE
         if not file.is_file():
             self._refuse_files_of_others(recipe)
             return None
         state = read_state(file)
-        check_recipe(recipe, Origin.model_validate(state["origin"]), self.path)
+        theirs = Origin.model_validate(state["origin"])
+        if not goes_on(recipe, theirs):
+            check_recipe(recipe, theirs, self.path)
         return state
 
     def _refuse_files_of_others(self, recipe: Recipe) -> None:

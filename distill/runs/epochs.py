@@ -28,7 +28,7 @@ def _possible(epoch: dict[str, float]) -> dict[str, float]:
 def _range(name: str) -> tuple[float, float]:
     split, _, score = name.partition("_")
     if split in _SPLITS:
-        return (0.0, 1.0 if score in _FRACTIONS else float("inf"))
+        return (0.0, 1.0 if score.removesuffix("_trained") in _FRACTIONS else float("inf"))
     if name in ("epoch", "learning_rate", "seconds"):
         return (1.0 if name == "epoch" else 0.0, float("inf"))
     return (float("-inf"), float("inf"))  # a loss of one's own

@@ -31,7 +31,7 @@ class TrainingJob:
         directory: of the run.
         runs: where the teachers of other recipes lie.
         device: "auto" or "cpu".
-        resume, overwrite, capture: see `distill.train`.
+        resume, overwrite, capture, force: see `distill.train`.
     """
 
     name: str
@@ -42,6 +42,7 @@ class TrainingJob:
     resume: bool = False
     overwrite: bool = False
     capture: bool = False
+    force: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The attributes as plain values, as YAML holds them."""
@@ -53,6 +54,7 @@ class TrainingJob:
             "resume": self.resume,
             "overwrite": self.overwrite,
             "capture": self.capture,
+            "force": self.force,
             "recipe": self.recipe.model_dump(mode="json", exclude_none=True),
         }
 
@@ -67,6 +69,7 @@ class _Written(Strict):
     resume: bool
     overwrite: bool
     capture: bool
+    force: bool
     recipe: Recipe
 
     def job(self) -> TrainingJob:

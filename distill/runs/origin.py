@@ -9,6 +9,7 @@ from pydantic import JsonValue, ValidationError
 
 from distill.data.identity import ImagesIdentity
 from distill.recipe.fields import Strict
+from distill.recipe.optimisation import Constant
 from distill.recipe.schema import Recipe
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.digests import digest_of
@@ -24,13 +25,13 @@ class Origin(Strict):
     Attributes:
         recipe: see `Recipe.identity`.
         trained, tested: the images that it is trained on, held-out ones included, and those that it is tested on.
-        teacher: of `teacher_digest`; None without one.
+        teachers: the `teacher_digest` of each by name.
     """
 
     recipe: dict[str, JsonValue]
     trained: ImagesIdentity
     tested: ImagesIdentity
-    teacher: str | None
+    teachers: dict[str, str]
 
 
 def teacher_digest(teacher: Classifier) -> str:
@@ -46,10 +47,19 @@ def check_recipe(recipe: Recipe, theirs: Origin, directory: Path) -> None:
     """
     differing = _differing(recipe.identity(), _with_defaults(theirs.recipe))
     if differing:
+        longer = "`resume` goes on with it, " if goes_on(recipe, theirs) else ""
         raise XkdError(
             f"output {directory}: holds a run of another recipe; these differ: {', '.join(differing[:_MOST_NAMED])}; "
-            f"{_REMEDY}"
+            f"{longer}{_REMEDY}"
         )
+
+
+def goes_on(recipe: Recipe, theirs: Origin) -> bool:
+    """Whether a recipe asks for what was trained, and for more epochs, which its schedules allow: none is shaped by
+    the number of them."""
+    former = _with_defaults(theirs.recipe)
+    shaped = not isinstance(recipe.schedule, Constant) or any(loss.schedule for loss in recipe.losses)
+    return not shaped and _differing(recipe.identity(), former) == ["epochs"] and recipe.epochs > former["epochs"]
 
 
 def check_origin(ours: Origin, theirs: Origin, directory: Path) -> None:
@@ -73,9 +83,11 @@ def check_origin(ours: Origin, theirs: Origin, directory: Path) -> None:
                 f"output {directory}: holds a run on other {what} images, which differ in {in_what}; give the `data` "
                 f"that it was on; {_REMEDY}"
             )
-    if ours.teacher != theirs.teacher:
+    if ours.teachers != theirs.teachers:
+        name = next((name for name, digest in ours.teachers.items() if theirs.teachers.get(name) != digest), "teacher")
+        called = "" if name == "teacher" else f" {name}"
         raise XkdError(
-            f"output {directory}: holds a run with another teacher; give the `teacher` that it had; {_REMEDY}"
+            f"output {directory}: holds a run with another teacher{called}; give the `teacher` that it had; {_REMEDY}"
         )
 
 

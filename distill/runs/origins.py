@@ -40,13 +40,10 @@ class Origins:
             splits = open_splits(recipe)
             self._images[data] = (splits.trained, splits.tested)
         trained, tested = self._images[data]
-        return Origin(
-            recipe=recipe.identity(), trained=trained, tested=tested, teacher=self._teacher(recipe.teacher, runs)
-        )
+        teachers = {name: self._teacher(teacher, runs) for name, teacher in recipe.named_teachers.items()}
+        return Origin(recipe=recipe.identity(), trained=trained, tested=tested, teachers=teachers)
 
-    def _teacher(self, teacher: Teacher | None, runs: Path) -> str | None:
-        if teacher is None:
-            return None
+    def _teacher(self, teacher: Teacher, runs: Path) -> str:
         key = (digest_of(teacher.model_dump(mode="json")), runs)
         if key not in self._teachers:
             self._teachers[key] = teacher_digest(open_teacher(teacher, runs))

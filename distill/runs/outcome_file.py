@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
-from distill.recipe.fields import Count, Seed, Strict
+from distill.recipe.fields import Count, CountOrZero, Seed, Strict
 from distill.runs.epochs import EpochMetrics
 from distill.runs.layout import METRICS, RECIPE, RESULT, STATE, STUDENT
 from distill.runs.origin import Origin
@@ -28,7 +28,15 @@ def _with_scores(epoch: dict[str, float]) -> dict[str, float]:
     return epoch
 
 
+_Size = Annotated[float, Field(ge=0, strict=False)]
 _Epoch = Annotated[EpochMetrics, AfterValidator(_with_scores)]
+
+
+class _Average(Strict):
+    """Which weights student.pt holds, and which are the better ones on the images that select the epoch."""
+
+    saved: Literal["average", "trained"]
+    better: Literal["average", "trained"]
 
 
 class _Result(Strict):
@@ -39,11 +47,20 @@ class _Result(Strict):
     best: _Epoch
     best_on: Literal["test images", "held-out training images"]
     student: Literal["last", "best"]
+    average: _Average | None
+    teachers: dict[str, dict[str, float]]
     seed: Seed
     epochs: Count
     train_images: Count
     processes: Count
     batch_norm_images: Count
+    seconds: _Size
+    images_per_second: _Size
+    parameters: CountOrZero
+    macs: _Size | None
+    peak_memory: _Size
+    device: str
+    versions: dict[str, str]
     recipe: str
     metrics: str
     weights: str

@@ -18,7 +18,7 @@ from xkd_eval.classifiers.weight_files import read_weight_file
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import parsed, reading, short
 
-FORMAT, VERSION = "xkd-training", 2
+FORMAT, VERSION = "xkd-training", 3
 
 _AFRESH = "`overwrite` starts afresh"
 _PLAIN = (str, int, float, bool, bytes, type(None))
@@ -36,7 +36,7 @@ class _State(Strict):
     """See `distill.training.state.state_of`; what the tensors must be, the networks say."""
 
     format: Literal["xkd-training"]
-    version: Literal[2]
+    version: Literal[3]
     digest: str
     origin: Origin
     epoch: CountOrZero

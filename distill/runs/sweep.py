@@ -49,6 +49,7 @@ def run_sweep(
     *,
     device: str = "auto",
     capture: bool = False,
+    force: bool = False,
     progress: SweepProgress | None = None,
 ) -> SweepResult:
     """Run what is not finished, `jobs` at a time, and keep results.csv and results.md up to date.
@@ -63,22 +64,27 @@ def run_sweep(
         jobs: processes at once, on one device.
         device: of all runs, "auto" or "cpu".
         capture: launch each step as one CUDA graph.
+        force: train by teachers that are hardly better than chance, too.
         progress: told when a run starts or ends.
 
     Raises:
         TrainingInterruptedError: by Ctrl-C or SIGTERM; all runs have saved their states and ended.
         XkdError: a file cannot be written; another sweep is at work in the directory.
     """
+
+    def job_of(run: SweepRun) -> TrainingJob:
+        places = (run.directory, run.runs)
+        return TrainingJob(run.name, run.recipe, *places, device, resume=True, capture=capture, force=force)
+
     with hold(directory), StopRequest() as stop:
-        return _run_all(runs, directory, jobs, device, capture, progress or (lambda done, total, where: None), stop)
+        return _run_all(runs, directory, jobs, job_of, progress or (lambda done, total, where: None), stop)
 
 
 def _run_all(
     runs: Sequence[SweepRun],
     directory: Path,
     jobs: int,
-    device: str,
-    capture: bool,
+    job_of: Callable[[SweepRun], TrainingJob],
     progress: SweepProgress,
     stop: StopRequest,
 ) -> SweepResult:
@@ -92,8 +98,7 @@ def _run_all(
         while (waiting or active) and not stop.made:
             for run in [run for run in waiting if _is_ready(run, runs, finished)][: jobs - len(active)]:
                 waiting.remove(run)
-                job = TrainingJob(run.name, run.recipe, run.directory, run.runs, device, resume=True, capture=capture)
-                active.append((run, child.start(job, environment)))
+                active.append((run, child.start(job_of(run), environment)))
             if not active:
                 failed |= {run.directory: "its teacher failed" for run in waiting}
                 break
@@ -140,7 +145,7 @@ def _in_its_words(said: str) -> str:
 
 def _is_ready(run: SweepRun, runs: Sequence[SweepRun], finished: Set[Path]) -> bool:
     """Whether all runs of its teacher are finished: which of them is read must not depend on the order."""
-    return all(other.directory in finished for other in runs if other.name == run.teacher)
+    return all(other.directory in finished for other in runs if other.name in run.teachers)
 
 
 def _outcomes(runs: Sequence[SweepRun], finished: Set[Path]) -> list[Outcome]:

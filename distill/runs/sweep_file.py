@@ -72,7 +72,7 @@ class SweepFile(Strict):
         recipes: of a sweep of one stage.
         stages: of one of several.
         grid, seeds: see Stage.
-        data, teacher, teacher_weights, val_split, precision, imports: of all runs; see RecipeChanges.
+        data, teacher, teacher_weights, val_split, select_on_test, precision, imports: of all runs; see RecipeChanges.
         set: "key=value" overrides of all runs, over these.
         variants: name to further overrides; each recipe that distils runs once a variant.
 
@@ -90,6 +90,7 @@ class SweepFile(Strict):
     teacher: str | None = None
     teacher_weights: str | None = None
     val_split: Annotated[float, Field(ge=0, lt=1)] | None = None
+    select_on_test: bool = False
     precision: Literal["fp32", "bf16"] | None = None
     imports: list[str] = Field(default=[])
 
@@ -111,6 +112,7 @@ class SweepFile(Strict):
             teacher=self.teacher,
             teacher_weights=None if self.teacher_weights is None else Path(self.teacher_weights),
             val_split=self.val_split,
+            select_on_test=self.select_on_test,
             precision=self.precision,
             imports=tuple(self.imports),
             overrides=tuple(self.set),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from distill.recipe.schema import Recipe
 from distill.recipe.yaml_text import override
 from distill.runs.changes import RecipeChanges, changed_recipe, check_seeds, distils
 from distill.runs.layout import check_apart, directory_name, seed_directory, students_in
-from distill.runs.origin import Origin, check_origin, check_recipe
+from distill.runs.origin import Origin, check_origin, check_recipe, goes_on
 from distill.runs.origins import Origins
 from distill.runs.outcome_file import read_result
 from distill.runs.sweep_file import MOST_RUNS, Entry, SweepChanges, SweepFile, Value, label
@@ -33,7 +33,7 @@ class SweepRun:
         name: recipe, what the grid sets of it, and variant.
         recipe: as resolved.
         directory: of the run.
-        teacher: the name of the runs of its teacher, where that is a recipe.
+        teachers: the names of the runs of its teachers that are recipes.
         runs: where these lie.
         settings: what the grid has put into the recipe's name and its keys, by key.
     """
@@ -41,7 +41,7 @@ class SweepRun:
     name: str
     recipe: Recipe
     directory: Path
-    teacher: str | None
+    teachers: tuple[str, ...]
     runs: Path
     settings: Mapping[str, Value]
 
@@ -59,6 +59,8 @@ class SweepRun:
         if result is None:
             return False
         theirs = Origin.model_validate(result["origin"])
+        if goes_on(self.recipe, theirs):
+            return False
         check_recipe(self.recipe, theirs, self.directory)
         check_origin(origins.of(self.recipe, self.runs), theirs, self.directory)
         return True
@@ -85,7 +87,7 @@ def plan_sweep(
     check_seeds(changes.overrides, "overrides")
     planner = _Planner(changes.applied(sweep), directory, changes)
     planned = [(entry, planner.runs_of(entry)) for entry in planner.sweep.entries()]
-    taught = {run.teacher for _, its in planned for run in its}
+    taught = {teacher for _, its in planned for run in its for teacher in run.teachers}
     named = [
         (entry.name, run)
         for entry, its in planned
@@ -95,7 +97,7 @@ def plan_sweep(
     check_apart((name, run.directory) for name, run in named)
     ordered = _teachers_first([run for _, run in named])
     made = {run.name for run in ordered}
-    return [run if run.teacher is None or run.teacher in made else _taught(run, directory, runs) for run in ordered]
+    return [_taught(run, made, directory, runs) for run in ordered]
 
 
 class _Planner:
@@ -139,7 +141,7 @@ class _Planner:
         """Whether a recipe has what a key names: of losses, which differ between methods, it need not."""
         losses = [loss.model_dump(mode="json") for loss in recipe.losses]
         if key.startswith("losses.") and entry_of(losses, key.removeprefix("losses.")) is None:
-            self._unread.setdefault(key, set()).update(str(loss.get("name") or loss["method"]) for loss in losses)
+            self._unread.setdefault(key, set()).update(loss.label for loss in recipe.losses)
             return False
         self._read.add(key)
         return True
@@ -147,7 +149,7 @@ class _Planner:
     def _is_student(self, name: str) -> bool:
         recipe = load_recipe(name)
         is_taught = self._common.teacher is not None or self._command.teacher is not None
-        return recipe.teacher is not None or (is_taught and distils(recipe))
+        return bool(recipe.named_teachers) or (is_taught and distils(recipe))
 
     def _recipe(self, name: str, swept: Mapping[str, Value], variant: str) -> Recipe:
         """A recipe with all that is changed of it but the seed, which nothing else may change."""
@@ -168,12 +170,12 @@ class _Planner:
         recipe = self._recipe(entry.name, swept, variant).model_copy(update={"seed": entry.seed})
         said = _component([(key, names[key][label(value)]) for key, value in swept.items()])
         name = "/".join(filter(None, (directory_name(entry.name), said, variant)))
-        named = recipe.teacher.recipe if recipe.teacher is not None else None
+        named = [teacher.recipe for teacher in recipe.named_teachers.values() if teacher.recipe is not None]
         return SweepRun(
             name=name,
             recipe=recipe,
             directory=seed_directory(self._directory / name, entry.seed),
-            teacher=None if named is None else directory_name(named),
+            teachers=tuple(map(directory_name, named)),
             runs=self._directory,
             settings={**entry.filled, **swept},
         )
@@ -187,14 +189,15 @@ def _component(settings: Sequence[tuple[str, str]]) -> str:
     return f"{text.encode()[:150].decode(errors='ignore')}~{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def _taught(run: SweepRun, directory: Path, runs: Path | None) -> SweepRun:
-    """A run whose teacher the sweep does not train, with where that lies."""
+def _taught(run: SweepRun, made: Collection[str], directory: Path, runs: Path | None) -> SweepRun:
+    """A run with the folder in which all of its teachers lie, or will."""
     places = list(dict.fromkeys([directory] if runs is None else [directory, runs]))
     for place in places:
-        if students_in(place / str(run.teacher)):
+        missing = [name for name in run.teachers if not students_in(place / name)]
+        if all(place == directory and name in made for name in missing):
             return replace(run, runs=place)
     raise XkdError(
-        f"sweep: {run.name} needs the teacher of {run.teacher!r}, which is neither among its recipes nor in "
+        f"sweep: {run.name} needs the teacher of {missing[0]!r}, which is neither among its recipes nor in "
         f"{' or '.join(map(str, places))}; add the recipe, or give `teacher`, or `runs`, where teachers lie"
     )
 
@@ -205,7 +208,7 @@ def _teachers_first(runs: Sequence[SweepRun]) -> list[SweepRun]:
 
     def add(run: SweepRun, students: tuple[str, ...]) -> None:
         for other in runs:
-            if other.name == run.teacher and other.name not in students:
+            if other.name in run.teachers and other.name not in students:
                 add(other, (*students, other.name))
         ordered.setdefault(run.directory, run)
 

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def finished(runs: Iterable[tuple[str, Path]]) -> list[Outcome]:
     return [Outcome(name, result) for name, result in results if result is not None]
 
 
-_FIRST, _OTHERS = "recipe", ("seeds", "last", "best", "loss", "ECE", "agrees")
+_FIRST, _OTHERS = "recipe", ("seeds", "teacher", "last", "best", "loss", "ECE", "agrees")
 # What a results table calls its own columns: a setting of that name is called as the sweep's file writes it, {seed}.
 _TAKEN = {_FIRST, *_OTHERS, "run", "seed", "student"}
 
@@ -56,12 +56,29 @@ def header(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
 
 
 def legend(outcomes: Sequence[Outcome]) -> str:
-    """What the columns mean, in particular what the best epoch was best on."""
+    """What the columns mean, in particular what the best epoch was best on, and what else a reader must know."""
     grounds = sorted({outcome.result["best_on"] for outcome in outcomes})
-    return (
+    said = (
         f"last, best: top-1 % on the test images, after the last epoch and the best one on {' or '.join(grounds)}; "
         "loss, expected calibration error % and agreement with the teacher % of student.pt"
     )
+    return "\n".join([said, *dict.fromkeys(note for outcome in outcomes for note in _notes(outcome))])
+
+
+def _notes(outcome: Outcome) -> Iterator[str]:
+    """What tells a number of this run from what one would take it for; sentences."""
+    result = outcome.result
+    if result["student"] == "best" and result["best_on"] == "test images":
+        yield (
+            f"{outcome.name}: student.pt is the epoch that is the best on the test images, so its accuracy on them is "
+            "optimistic"
+        )
+    average = result["average"]
+    if average is not None and average["saved"] != average["better"]:
+        yield (
+            f"{outcome.name}: student.pt holds the moving average of the weights; the weights that were trained are "
+            "better: lower ema_decay, or train longer"
+        )
 
 
 def cells(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
@@ -114,12 +131,25 @@ def _figures(results: list[dict[str, Any]]) -> tuple[str, ...]:
 
     return (
         ", ".join(str(result["seed"]) for result in results),
+        ", ".join(_teachers(results)),
         percent("last", "test_top1"),
         percent("best", "test_top1"),
         mean_and_deviation(_values(results, results[0]["student"], "test_loss"), digits=3),
         percent(results[0]["student"], "test_calibration_error"),
         percent(results[0]["student"], "test_agreement"),
     )
+
+
+def _teachers(results: list[dict[str, Any]]) -> Iterator[str]:
+    """The accuracy of each teacher in percent, over the runs."""
+    for teacher in results[0]["teachers"]:
+        yield _percent_range([100 * result["teachers"][teacher]["test_top1"] for result in results])
+
+
+def _percent_range(values: list[float]) -> str:
+    """One figure, where all runs have one teacher, or the least and the largest."""
+    low, high = f"{min(values):.2f}", f"{max(values):.2f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _values(results: list[dict[str, Any]], epoch: str, score: str) -> list[float]:

@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from distill.training.setup import TrainingSetup
 from xkd_eval import __version__
 from xkd_eval.classifiers.checkpoint import Checkpoint, save_checkpoint
@@ -16,11 +18,12 @@ from xkd_eval.foreign import file_digest
 _PACKAGES = ("torch", "torchvision", "accelerate", "numpy")
 
 
-def write_student(setup: TrainingSetup, metrics: Mapping[str, Any], path: Path) -> str | None:
-    """Write the student, or the moving average of its weights where there is one; in one process only.
+def write_student(setup: TrainingSetup, network: nn.Module, metrics: Mapping[str, Any], path: Path) -> str | None:
+    """Write the student, in one process only.
 
     Args:
         setup: of the training.
+        network: with the weights that are written: those that are trained, or their moving average.
         metrics: of the epoch.
         path: of the file.
 
@@ -36,14 +39,19 @@ def write_student(setup: TrainingSetup, metrics: Mapping[str, Any], path: Path) 
     contents = Checkpoint(
         architecture=recipe.student.architecture,
         arguments={"num_classes": student.num_classes, **recipe.student.arguments},
-        state_dict={key: value.contiguous() for key, value in setup.evaluated.state_dict().items()},
+        state_dict={key: value.contiguous() for key, value in network.state_dict().items()},
         preprocess=student.preprocess,
         class_names=student.class_names,
         wordnet_ids=student.wordnet_ids,
         recipe=recipe.model_dump(mode="json"),
         metrics=dict(metrics),
-        versions={"python": platform.python_version(), "xkd": __version__}
-        | {package: version(package) for package in _PACKAGES},
+        versions=versions(),
     )
     save_checkpoint(contents, path)
     return file_digest(path)
+
+
+def versions() -> dict[str, str]:
+    """Of the software that trains, by name."""
+    packages = {package: version(package) for package in _PACKAGES}
+    return {"python": platform.python_version(), "xkd": __version__, **packages}

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from accelerate.utils import broadcast
-from torch import Tensor
+from torch import nn
 
 from distill.data.augmentation import derive_seed
-from distill.data.batches import HeldOutImages, LabelledBatch
 from distill.data.draws import OwnDraws
+from distill.methods.results import TOTAL
 from distill.runs.directory import TrainingDirectory
 from distill.runs.interruption import StopRequest, TrainingInterruptedError
-from distill.runs.layout import BEST, NEW_BEST, STATE, STUDENT
-from distill.students.scores import Scores, score
+from distill.runs.layout import BEST, NEW_BEST, STUDENT
 from distill.training.captured_step import CapturedStep
 from distill.training.checkpoint import write_student
+from distill.training.evaluation import Evaluation, better_weights
+from distill.training.finite import FiniteChecks
 from distill.training.means import EpochMeans
+from distill.training.outcome import outcome_of
+from distill.training.progress import TrainingPoint, TrainingProgress
 from distill.training.schedules import factor
 from distill.training.setup import TrainingSetup
 from distill.training.state import Position, restore, state_of
@@ -36,10 +36,6 @@ from xkd_eval.foreign import reading
 _SECONDS_BETWEEN_SAVES = 600.0
 # Asking whether all is well makes an accelerator, which runs ahead, wait.
 _STEPS_BETWEEN_CHECKS = 50
-_LEAST_EVALUATED_AT_ONCE = 250
-
-TrainingProgress = Callable[[int, int, str], None]
-"""Called with the images seen, the images of the whole training, and where it is."""
 
 
 class TrainingLoop:
@@ -48,24 +44,33 @@ class TrainingLoop:
     Args:
         setup: what it works on.
         directory: what it has left so far, and where the rest goes.
-        progress: told after every step.
+        progress: told of every step and epoch.
         capture: launch each step as one CUDA graph.
+        force: train by a teacher that is hardly better than chance, too.
 
     Raises:
-        XkdError: the state in the directory is of other images or another teacher, or best.pt is not the state's.
+        XkdError: the state in the directory is of other images or another teacher, or best.pt is not the state's; or a
+            teacher is hardly better than chance.
     """
 
     def __init__(
-        self, setup: TrainingSetup, directory: TrainingDirectory, progress: TrainingProgress, capture: bool
+        self,
+        setup: TrainingSetup,
+        directory: TrainingDirectory,
+        progress: TrainingProgress,
+        *,
+        capture: bool,
+        force: bool,
     ) -> None:
         self.setup = setup
         self.recipe = setup.recipe
         self.directory = directory
         self.position = Position()
+        self.evaluation = Evaluation(setup)
+        self._finite = FiniteChecks(setup, directory)
         self._progress = progress
         self._steps_per_epoch = setup.train.n_images // setup.recipe.batch_size
         self._steps_between_checks = 1 if setup.accelerator.device.type == "cpu" else _STEPS_BETWEEN_CHECKS
-        self._answers: defaultdict[HeldOutImages, dict[int, Tensor]] = defaultdict(dict)
         self._saved_at = time.monotonic()
         self._began = 0.0
         if directory.state is not None:
@@ -73,6 +78,8 @@ class TrainingLoop:
             self.position = restore(setup, directory.state)
             directory.settle_best(self.position.best_file)
             directory.write_metrics(self.position.history)
+        if not force:
+            self.evaluation.check_teachers(setup.selection)
         self._step: Step = CapturedStep(setup) if capture else OrdinaryStep(setup)
         directory.begin()
         self._tensorboard = TensorBoard(directory.path, setup.accelerator.is_main_process, self.position.epoch)
@@ -88,10 +95,18 @@ class TrainingLoop:
             XkdError: a loss that is not finite, a full disk.
         """
         with StopRequest() as stop:
-            while self.position.epoch < self.recipe.epochs:
+            self._report(notes=self._notes())
+            while not self.is_over():
                 self.train_epoch(stop)
                 self.close_epoch()
         return self.finish()
+
+    def is_over(self) -> bool:
+        """Whether all epochs are made, or as many as the recipe's patience allows have not been the best."""
+        position, patience = self.position, self.recipe.patience
+        if position.best is not None and patience is not None and position.epoch - position.best["epoch"] >= patience:
+            return True
+        return position.epoch >= self.recipe.epochs
 
     def train_epoch(self, stop: StopRequest) -> None:
         """The rest of the epoch at whose start, or within which, the run stands."""
@@ -105,92 +120,89 @@ class TrainingLoop:
                 values = self._step(given, self._learning_rate(position.step), weights)
             position.means.add(values, position.step)
             position.step += 1
-            self._report()
+            self._report(loss=self._latest_loss())
             self._check(stop)
         position.seconds = time.monotonic() - self._began
 
     def close_epoch(self) -> None:
         """Evaluate, keep the best, save."""
         setup, position = self.setup, self.position
-        self._refuse_weights_not_finite()
+        self._finite.weights(position)
         means = setup.accelerator.reduce(position.means.means(), reduction="mean")
         self._broadcast_batch_statistics()
-        scores = self.evaluate(setup.selection)
+        scores = self.evaluate()
         learning_rate = self._learning_rate(position.step - 1)
         position.epoch += 1
-        split = "test" if setup.val is None else "val"
         metrics = {
             "epoch": position.epoch,
             "learning_rate": learning_rate,
             **position.means.named(means),
-            **{f"{split}_{name}": value for name, value in scores.to_dict().items() if name != "n_images"},
+            **scores,
             "seconds": position.seconds,
         }
         position.history.append(metrics)
         position.step, position.seconds, position.means = 0, 0.0, EpochMeans()
-        if position.best is None or scores.top1 > position.best[f"{split}_top1"]:
+        if position.best is None or self._best_top1(metrics) > self._best_top1(position.best):
             position.best = metrics
-            position.best_file = write_student(setup, metrics, self.directory.path / NEW_BEST)
+            network = self._network(better_weights(metrics, setup.selection))
+            position.best_file = write_student(setup, network, metrics, self.directory.path / NEW_BEST)
         self.save()
         self.directory.settle_best(position.best_file)
         self.directory.write_metrics(position.history)
         self._tensorboard.write(metrics)
+        self._report(loss=metrics["total"], metrics=metrics)
 
-    def evaluate(self, images: HeldOutImages) -> Scores:
-        """The scores of the network that is saved, on images that are not trained on.
+    def evaluate(self) -> dict[str, float]:
+        """The scores of the epoch's weights on the images that select the epoch.
 
         Raises:
             XkdError: one of them is not finite.
         """
-        setup = self.setup
-        network = setup.evaluated.eval()
-        with setup.autocast():
-            scores = score(
-                lambda pixels: network(setup.normalise(pixels)),
-                images.batches(max(self.recipe.batch_size, _LEAST_EVALUATED_AT_ONCE)),
-                None if setup.teacher is None else partial(self._teacher_answers, images),
-                setup.accelerator.gather,
-            )
-        for name, value in scores.to_dict().items():
+        epoch = self.position.epoch + 1
+        with reading(f"training: the student cannot be evaluated in epoch {epoch}", "lower the learning rate"):
+            scores = self.evaluation.scores(self.setup.selection)
+        for name, value in scores.items():
             if not math.isfinite(value):
-                self._refuse(f"the {name} of the student is {value} in epoch {self.position.epoch + 1}")
+                self._finite.refuse(f"the student's {name} is {value} in epoch {epoch}")
         return scores
 
     def save(self) -> None:
         """last.pt, once all losses and weights are known to be finite."""
-        self._refuse_not_finite()
-        self._refuse_weights_not_finite()
+        self._finite.losses(self.position)
+        self._finite.weights(self.position)
         self.directory.write_state(state_of(self.setup, self.position))
         self._saved_at = time.monotonic()
 
     def finish(self) -> dict[str, Any]:
-        """Write student.pt and result.json: the last epoch, or the best where images were held out to select it."""
+        """Write student.pt and result.json: the best epoch where images are there to select it, or else the last."""
         setup, position = self.setup, self.position
         assert position.best is not None
         last, best = dict(position.history[-1]), dict(position.best)
+        selected = setup.val is not None or self.recipe.select_on_test
         if setup.val is not None:
-            last |= {f"test_{name}": value for name, value in self.evaluate(setup.test).to_dict().items()}
-            self._load_best(position.best)
-            best |= {f"test_{name}": value for name, value in self.evaluate(setup.test).to_dict().items()}
-        chosen = last if setup.val is None else best
-        write_student(setup, chosen, self.directory.path / STUDENT)
-        result = {
-            "origin": setup.origin.model_dump(mode="json"),
-            "last": last,
-            "best": best,
-            "best_on": "test images" if setup.val is None else "held-out training images",
-            "student": "last" if setup.val is None else "best",
-            "seed": self.recipe.seed,
-            "epochs": self.recipe.epochs,
-            "train_images": setup.train.n_images,
-            "processes": setup.accelerator.num_processes,
-            "batch_norm_images": self._images_at_once(),
-        }
-        written = self.directory.write_result(result)
+            last |= self.evaluation.scores("test")
+        weights = "average"
+        if selected:
+            weights = better_weights(best, setup.selection)
+            self._load_best(position.best, self._network(weights))
+        if setup.val is not None:
+            best |= self.evaluation.scores("test")
+        chosen = best if selected else last
+        write_student(setup, self._network(weights), chosen, self.directory.path / STUDENT)
+        written = self.directory.write_result(
+            {
+                "last": last,
+                "best": best,
+                "student": "best" if selected else "last",
+                "average": None if setup.average is None else {"saved": weights, "better": self._better(chosen)},
+                "teachers": self.evaluation.teacher_scores(*dict.fromkeys((setup.selection, "test"))),
+                **outcome_of(setup, position),
+            }
+        )
         setup.accelerator.wait_for_everyone()
         return written
 
-    def _load_best(self, best: dict[str, Any]) -> None:
+    def _load_best(self, best: dict[str, Any], network: nn.Module) -> None:
         """The weights of the best epoch, as best.pt has them."""
         self.directory.settle_best(self.position.best_file)
         file = self.directory.path / BEST
@@ -200,7 +212,7 @@ class TrainingLoop:
                 f"output: {str(file)!r} is not of epoch {best['epoch']}, the best; `overwrite` starts afresh"
             )
         with reading(f"output: {str(file)!r} is of another network", "`overwrite` starts afresh"):
-            self.setup.evaluated.load_state_dict(dict(selected.state_dict))
+            network.load_state_dict(dict(selected.state_dict))
 
     def _learning_rate(self, step: int) -> float:
         """The learning rate in a step, from 0, of the epoch that is under way."""
@@ -213,17 +225,38 @@ class TrainingLoop:
         position, process = self.position, self.setup.accelerator.process_index
         return OwnDraws(derive_seed(self.recipe.seed, position.epoch, position.step, process))
 
-    def _report(self) -> None:
+    def _report(self, **told: Any) -> None:
         position, size = self.position, self.recipe.batch_size
+        epoch = position.epoch + (1 if "metrics" not in told else 0)
         done = (position.epoch * self._steps_per_epoch + position.step) * size
         total = self.recipe.epochs * self._steps_per_epoch * size
-        self._progress(done, total, f"epoch {position.epoch + 1}/{self.recipe.epochs}{self._latest()}")
+        self._progress(TrainingPoint(done, total, min(epoch, self.recipe.epochs), self.recipe.epochs, **told))
 
-    def _latest(self) -> str:
-        if not self.position.history:
-            return ""
-        metrics = self.position.history[-1]
-        return "".join(f", {name} {metrics[name]:.3f}" for name in ("val_top1", "test_top1") if name in metrics)
+    def _latest_loss(self) -> float | None:
+        """The mean of the total so far, now and then: an accelerator that runs ahead is waited for."""
+        if self.position.step % self._steps_between_checks:
+            return None
+        return self.position.means.named(self.position.means.means())[TOTAL]
+
+    def _notes(self) -> tuple[str, ...]:
+        """What the user should know before the first step."""
+        split = self.setup.selection
+        which = {"val": "validation", "test": "test"}[split]
+        return tuple(
+            f"{name}: right on {100 * scores[f'{split}_top1']:.1f} % of the {which} images"
+            for name, scores in self.evaluation.teacher_scores(split).items()
+        )
+
+    def _network(self, weights: str) -> nn.Module:
+        return self.setup.evaluated if weights == "average" else self.setup.student.model
+
+    def _best_top1(self, epoch: dict[str, Any]) -> float:
+        """What the best epoch is the best by."""
+        name = f"{self.setup.selection}_top1"
+        return max(epoch[name], epoch.get(f"{name}_trained", 0.0))
+
+    def _better(self, epoch: dict[str, Any]) -> str:
+        return better_weights(epoch, self.setup.selection)
 
     def _check(self, stop: StopRequest) -> None:
         """Now and then: is a stop asked for, are the losses finite, is it time to save?"""
@@ -232,7 +265,7 @@ class TrainingLoop:
         due = position.step % self._steps_between_checks == 0 or position.step == self._steps_per_epoch
         if not asked_alone and not due:
             return
-        self._refuse_not_finite()
+        self._finite.losses(position)
         late = time.monotonic() - self._saved_at > _SECONDS_BETWEEN_SAVES
         wishes = torch.tensor([float(stop.made), float(late)], device=setup.accelerator.device)
         asked, late = (wish > 0 for wish in setup.accelerator.reduce(wishes, reduction="sum").tolist())
@@ -246,51 +279,8 @@ class TrainingLoop:
                 stop.number,
             )
 
-    def _refuse_not_finite(self) -> None:
-        """Stop on a loss, or on weights, that are not finite: before they are saved."""
-        position, accelerator = self.position, self.setup.accelerator
-        bad = position.means.first_not_finite()
-        flags = accelerator.gather(torch.tensor([bad is not None], device=accelerator.device))
-        if bad is not None:
-            step, name = bad
-            if self.setup.teacher is not None:
-                self.setup.teacher.check_finite()
-            self._refuse(f"the loss {name} is not finite in step {step + 1} of epoch {position.epoch + 1}")
-        if bool(flags.any()):
-            raise XkdError("training: another process stopped on a loss that is not finite")
-
-    def _refuse_weights_not_finite(self) -> None:
-        """The last step's gradient may have spoilt what no loss has been computed by."""
-        names, values = zip(*self.setup.objective.named_parameters(), strict=True)
-        finite = torch.stack([value.isfinite().all() for value in values])  # waits for the device once
-        if not bool(finite.all()):
-            name, position = names[int(finite.logical_not().nonzero()[0])], self.position
-            self._refuse(f"the weights {name} are not finite after step {position.step} of epoch {position.epoch + 1}")
-
-    def _refuse(self, fault: str) -> NoReturn:
-        raise XkdError(
-            f"training: {fault}; the last good checkpoint is {self._last_good()}: lower the learning rate, or set "
-            "clip_norm"
-        )
-
-    def _last_good(self) -> str:
-        file = self.directory.path / STATE
-        return str(file) if file.is_file() else "the start: none was written yet"
-
-    def _images_at_once(self) -> int:
-        return self.recipe.batch_size // (self.setup.accelerator.num_processes * self.recipe.accumulate)
-
     def _broadcast_batch_statistics(self) -> None:
         """Every process normalises by the main one's statistics, which are those that are saved."""
         if self.setup.accelerator.num_processes > 1:
             for buffer in self.setup.evaluated.buffers():
                 buffer.copy_(broadcast(buffer.clone()))
-
-    @torch.inference_mode()
-    def _teacher_answers(self, images: HeldOutImages, batch: LabelledBatch) -> Tensor:
-        """(B,) classes that the teacher predicts; each batch of a split, whose indices say which, is asked for once."""
-        assert self.setup.teacher is not None
-        answers, first = self._answers[images], int(batch.indices[0])
-        if first not in answers:
-            answers[first] = self.setup.teacher.classes(batch.pixels)
-        return answers[first]

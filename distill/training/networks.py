@@ -71,25 +71,19 @@ def build_student(recipe: Student, classes: Classes, needs: frozenset[Requiremen
     )
 
 
-def load_teacher(recipe: Teacher, runs: Path, classes: Classes, needs: frozenset[Requirement]) -> Classifier:
+def load_teacher(recipe: Teacher, runs: Path, needs: frozenset[Requirement]) -> Classifier:
     """The frozen teacher, in eval mode.
 
     Args:
         recipe: names it.
         runs: where the runs lie that `recipe.recipe` is looked for among.
-        classes: the data's.
-        needs: of the methods.
+        needs: of the methods that learn from it.
 
     Raises:
-        XkdError: no such file, another number of classes, or no CAM in closed form although a method needs it.
+        XkdError: no such file, or no CAM in closed form although a method needs it.
     """
     _known_fields("teacher", recipe.preprocess)
     teacher = open_teacher(recipe, runs)
-    if teacher.num_classes != classes.count:
-        raise XkdError(
-            f"teacher: {teacher.name} has {teacher.num_classes} classes and the data has {classes.count}; "
-            "give the `teacher` that belongs to the data"
-        )
     if "taps" in needs:
         _keep_activations(teacher.model)
         teacher.head = find_cam_head(teacher.model, teacher.preprocess) if teacher.head is not None else None

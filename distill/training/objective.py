@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from distill.data.draws import OwnDraws
 from distill.methods import Method, Pass, create_method
-from distill.methods.results import TOTAL, results_of
+from distill.methods.registry import METHODS
+from distill.methods.results import TOTAL, is_reserved, results_of
 from distill.recipe.losses import WeightedMethod
 from distill.training.observed import Observed
+from distill.training.teachers import averaged
 from xkd_eval.classifiers.arguments import described_values
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reading
@@ -29,6 +31,50 @@ def create_methods(losses: Sequence[WeightedMethod]) -> list[Method]:
     return [create_method(loss.method, **loss.options) for loss in losses]
 
 
+class TeacherChoice:
+    """From whom each method learns.
+
+    Args:
+        losses: the recipe's entries.
+        names: of its teachers, in order.
+    """
+
+    def __init__(self, losses: Sequence[WeightedMethod], names: Sequence[str]) -> None:
+        self._names = tuple(names)
+        self._places = [None if loss.teacher is None else self._names.index(loss.teacher) for loss in losses]
+
+    def check(self, losses: Sequence[WeightedMethod], methods: Sequence[Method]) -> None:
+        """Refuse a teacher that no method learns from, and averages of more than logits.
+
+        Raises:
+            XkdError: names the entry, or the teacher.
+        """
+        for loss, method, place in zip(losses, methods, self._places, strict=True):
+            if place is not None and not method.requires:
+                raise XkdError(f"losses: {loss.label} learns from no teacher; leave its `teacher` out")
+            if place is None and len(self._names) > 1 and not method.requires <= {"logits", "indices"}:
+                raise XkdError(
+                    f"losses: {loss.label} compares more than logits, which alone are averaged over teachers; name one "
+                    f"({', '.join(self._names)}) by its `teacher`"
+                )
+        for place, name in enumerate(self._names):
+            if not self.methods_of(place, methods):
+                called = "nothing reads it, since no loss distils" if len(self._names) == 1 else f"no loss reads {name}"
+                raise XkdError(f"teacher: {called}; leave it out")
+
+    def methods_of(self, place: int, methods: Sequence[Method]) -> list[Method]:
+        """Those that learn from a teacher, alone or among others."""
+        chosen = zip(methods, self._places, strict=True)
+        return [method for method, its in chosen if method.requires and its in (None, place)]
+
+    def passes(self, teachers: Sequence[Pass]) -> list[Pass | None]:
+        """What each method is given of all teachers' passes."""
+        if not teachers:
+            return [None] * len(self._places)
+        mean = averaged(teachers) if None in self._places else None
+        return [mean if place is None else teachers[place] for place in self._places]
+
+
 class Objective(nn.Module):
     """Student and methods; the teacher stays outside, and so out of the checkpoint and of DDP.
 
@@ -36,28 +82,39 @@ class Objective(nn.Module):
         student: trained.
         methods: they may hold trained adapters.
         losses: the recipe's entries of the methods, in the same order, with their weights.
+        choice: from whom each of them learns.
+        epochs: of the training.
 
     Attributes:
         student, methods: as given.
         adapters: the methods as modules, by which their parameters are found.
     """
 
-    def __init__(self, student: Observed, methods: Sequence[Method], losses: Sequence[WeightedMethod]) -> None:
+    def __init__(
+        self,
+        student: Observed,
+        methods: Sequence[Method],
+        losses: Sequence[WeightedMethod],
+        choice: TeacherChoice,
+        epochs: int,
+    ) -> None:
         super().__init__()
         self.student = student
         self.methods = tuple(methods)
         self.adapters = nn.ModuleList(methods)
         self._losses = tuple(losses)
+        self._choice = choice
+        self._epochs = epochs
         self._statistics: dict[str, Tensor] = {}
 
     def weights(self, epoch: int) -> list[float]:
-        """What the methods' losses are multiplied by in epoch 1, 2, ...; those that grow do so in proportion to it."""
-        return [loss.weight * min(epoch / max(loss.ramp_epochs, 1), 1.0) for loss in self._losses]
+        """What the methods' losses are multiplied by in epoch 1, 2, ..."""
+        return [loss.weight_in(epoch, self._epochs) for loss in self._losses]
 
     def forward(
         self,
         images: Tensor,
-        teacher: Pass | None,
+        teachers: Sequence[Pass],
         labels: Tensor,
         indices: Tensor,
         weights: Sequence[float | Tensor],
@@ -66,7 +123,7 @@ class Objective(nn.Module):
 
         Args:
             images: (B, 3, H, W), normalised for the student.
-            teacher: its pass on the same images.
+            teachers: their passes on the same images.
             labels, indices: (B,).
             weights: of the methods; scalars on the device where they change without the step being launched anew.
 
@@ -79,11 +136,12 @@ class Objective(nn.Module):
         student = self.student(images)
         total, values = torch.zeros((), device=images.device), {}
         self._statistics = {}
-        for method, weight in zip(self.methods, weights, strict=True):
+        entries = zip(self._losses, self.methods, self._choice.passes(teachers), weights, strict=True)
+        for entry, method, teacher, weight in entries:
             losses, statistics = results_of(method, student, teacher, labels, indices)
             total = total + weight * torch.stack(list(losses.values())).sum()
-            values.update(losses)
-            self._statistics.update(statistics)
+            values.update(_called(entry, losses))
+            self._statistics.update(_called(entry, statistics))
         return {TOTAL: total, **values}
 
     def statistics(self) -> dict[str, Tensor]:
@@ -99,7 +157,7 @@ class Objective(nn.Module):
         self,
         drawn: OwnDraws,
         images: Tensor,
-        teacher: Pass | None,
+        teachers: Sequence[Pass],
         labels: Tensor,
         indices: Tensor,
         dataset_size: int,
@@ -110,7 +168,7 @@ class Objective(nn.Module):
 
         Args:
             drawn: entered; counts what is drawn.
-            images, teacher, labels, indices: as for `forward`.
+            images, teachers, labels, indices: as for `forward`.
             dataset_size: training images.
 
         Returns:
@@ -127,20 +185,22 @@ class Objective(nn.Module):
             student = self.student(images)
         self._check_logits(student.logits, images)
         by_student = drawn.count - at_first
-        if teacher is not None:
-            for method in self.methods:
+        passes = self._choice.passes(teachers)
+        for method, teacher in zip(self.methods, passes, strict=True):
+            if teacher is not None:
                 with reading(f"losses: {method.name} does not fit the two networks", "check its options"):
                     method.setup(student, teacher, dataset_size)
         trained = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
         set_up = drawn.count
         owners: dict[str, str] = {}
         total = torch.zeros((), device=images.device)
-        for method, entry in zip(self.methods, self._losses, strict=True):
+        for entry, method, teacher in zip(self._losses, self.methods, passes, strict=True):
             losses, statistics = results_of(method, student, teacher, labels, indices)
-            _check_distinct(owners, method.name, [*losses, *statistics])
+            label = entry.name or method.name
+            _check_distinct(owners, label, [*_called(entry, losses), *_called(entry, statistics)])
             loss = torch.stack(list(losses.values())).sum()
-            _check_value(method.name, loss)
-            _check_gradient(method.name, loss, trained)
+            _check_value(label, loss)
+            _check_gradient(label, loss, trained)
             total = total + entry.weight * loss
         _check_gradient("the weighted sum", total, trained)  # losses may cancel each other out
         self.student.classifier.model.load_state_dict(before)
@@ -156,11 +216,21 @@ class Objective(nn.Module):
             )
 
 
+def _called(entry: WeightedMethod, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A method's results by the name of its entry, in place of the method's own, with which they begin."""
+    if entry.name is None:
+        return dict(values)
+    own = METHODS[entry.method].name
+    return {entry.name + name.removeprefix(own): value for name, value in values.items()}
+
+
 def _check_distinct(owners: dict[str, str], method: str, names: Sequence[str]) -> None:
     """Refuse a name that an earlier method's result has; `owners`, name to method, grows."""
     for name in names:
+        if is_reserved(name):
+            raise XkdError(f"losses: a result would be called {name!r}, as the training calls its own; choose a `name`")
         if name in owners:
-            raise XkdError(f"losses: {owners[name]} and {method} both call a result {name!r}; rename a method")
+            raise XkdError(f"losses: {owners[name]} and {method} both call a result {name!r}; give one a `name`")
         owners[name] = method
 
 

@@ -14,7 +14,6 @@ from distill.methods.base import Requirement
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.hooks import ForwardHooks
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.errors import XkdError
 
 
 class Observed(nn.Module):
@@ -101,48 +100,3 @@ class Normaliser(nn.Module):
         if self._bgr:
             values = values.flip(1)
         return (values * self.scale + self.offset).contiguous(memory_format=self._memory_format)
-
-
-class FrozenTeacher:
-    """A teacher with its own input convention, outside of what is trained, wrapped or saved.
-
-    Args:
-        observed: in eval mode, its parameters frozen.
-        normalise: its own.
-        differentiable: whether a loss differentiates the teacher's output with respect to its input.
-    """
-
-    def __init__(self, observed: Observed, normalise: Normaliser, differentiable: bool) -> None:
-        self._observed = observed
-        self._normalise = normalise
-        self._differentiable = differentiable
-        self._finite: Tensor | None = None
-        self.classifier = observed.classifier
-
-    def __call__(self, pixels: Tensor) -> Pass:
-        """(B, 3, H, W) uint8 RGB -> Pass."""
-        with torch.set_grad_enabled(self._differentiable):
-            passed = self._observed(self._normalise(pixels))
-        self._note(passed.logits)
-        return passed
-
-    def classes(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) uint8 -> (B,) predicted classes."""
-        logits = self.classifier.model(self._normalise(pixels))
-        self._note(logits)
-        self.check_finite()
-        return logits.argmax(1)
-
-    def check_finite(self) -> None:
-        """Raise XkdError if logits of any call so far were not finite; waits for the device."""
-        if self._finite is not None and not bool(self._finite):
-            raise XkdError(
-                f"teacher: {self.classifier.name} gives logits that are not finite; check its weights and `preprocess`"
-            )
-
-    def _note(self, logits: Tensor) -> None:
-        finite = logits.detach().isfinite().all()
-        if self._finite is None:
-            self._finite = finite
-        else:
-            self._finite.logical_and_(finite)  # in its place, where a CUDA graph finds it

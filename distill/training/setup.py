@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
@@ -14,21 +15,26 @@ from torch.optim.swa_utils import AveragedModel
 
 from distill.data.batches import HeldOutImages, ProcessRank, TrainingImages
 from distill.data.draws import OwnDraws
+from distill.data.joining import class_places
 from distill.data.loaders import held_out_images, training_images
-from distill.data.splits import Splits, check_same_classes, open_splits
+from distill.data.splits import Classes, Splits, open_splits
 from distill.methods import Method
 from distill.methods.base import Requirement
 from distill.recipe.imports import import_modules
 from distill.recipe.schema import Recipe
 from distill.runs.origin import Origin, teacher_digest
 from distill.training.networks import build_student, load_teacher, requirements, tap_paths
-from distill.training.objective import Objective, create_methods
-from distill.training.observed import FrozenTeacher, Normaliser, Observed
+from distill.training.objective import Objective, TeacherChoice, create_methods
+from distill.training.observed import Normaliser, Observed
 from distill.training.optimisers import average_of, create_optimiser
+from distill.training.teachers import FrozenTeacher, Teachers
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.trace import random_images
 from xkd_eval.engines.folding import fold_batch_norms
 from xkd_eval.errors import XkdError
+
+SplitName = Literal["val", "test"]
+"""Images that are not trained on."""
 
 _ONEDNN_BLOCK = 16  # channels that an AVX-512 kernel takes at a time
 
@@ -46,8 +52,9 @@ class TrainingSetup:
         optimiser: of student and adapters.
         average: moving average of the student's weights; None without `ema_decay`.
         normalise: pixels -> the student's input.
-        teacher: frozen; None where no method needs one.
-        train, val, test: images; `val` is None without `val_split`.
+        teachers: frozen; None where no method needs one.
+        splits: of the data, as they lie there.
+        train, val, test: images for the student; `val` is None without images to validate on.
         draws: whether a step draws at random, by dropout or in a method: on its first batch it does.
         may_draw: whether one may: it does, or is of code whose later steps may, as with a queue that is empty at first.
     """
@@ -60,7 +67,8 @@ class TrainingSetup:
     optimiser: torch.optim.Optimizer
     average: AveragedModel | None
     normalise: Normaliser
-    teacher: FrozenTeacher | None
+    teachers: Teachers | None
+    splits: Splits
     train: TrainingImages
     val: HeldOutImages | None
     test: HeldOutImages
@@ -78,9 +86,9 @@ class TrainingSetup:
         return self.student.model if self.average is None else self.average.module
 
     @property
-    def selection(self) -> HeldOutImages:
+    def selection(self) -> SplitName:
         """The images that the best epoch is best on."""
-        return self.test if self.val is None else self.val
+        return "test" if self.val is None else "val"
 
     def autocast(self, cache: bool = True) -> AbstractContextManager[None]:
         """The recipe's precision; `cache` keeps the weights that it has cast until it is left."""
@@ -110,19 +118,22 @@ def set_up(recipe: Recipe, device: str, runs: Path) -> TrainingSetup:
 def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessRank, drawn: OwnDraws) -> TrainingSetup:
     import_modules(recipe)
     methods = create_methods(recipe.losses)
+    choice = TeacherChoice(recipe.losses, list(recipe.named_teachers))
     needs = requirements(methods)
-    _check_teacher(recipe, methods)
+    _check_teachers(recipe, methods, choice)
     splits = open_splits(recipe)
+    _check_selection(recipe, splits)
     student = build_student(recipe.student, splits.classes, needs)
     layout = _memory_format(recipe, student.model, accelerator.device)
     student.to(device=accelerator.device, memory_format=layout)  # type: ignore[call-overload]
     average = None if recipe.ema_decay is None else average_of(student.model, recipe.ema_decay)
     observed = Observed(student, needs, tap_paths(methods, student.model, "student"))
-    objective = Objective(observed, methods, recipe.losses)
-    teacher, digest = _teacher(recipe, runs, splits, methods, accelerator.device, layout)
-    origin = Origin(recipe=recipe.identity(), trained=splits.trained, tested=splits.tested, teacher=digest)
+    objective = Objective(observed, methods, recipe.losses, choice, recipe.epochs)
+    teachers, digests = _teachers(recipe, runs, splits.classes, methods, choice, accelerator.device, layout)
+    origin = Origin(recipe=recipe.identity(), trained=splits.trained, tested=splits.tested, teachers=digests)
     with accelerator.main_process_first():  # The first to come decodes the images for all.
-        train = training_images(recipe, splits.train, student.preprocess, accelerator.device, rank)
+        seen_by = [] if teachers is None else teachers.preprocesses
+        train = training_images(recipe, splits.train, student.preprocess, seen_by, accelerator.device, rank)
         val, test = (
             None if split is None else held_out_images(recipe, split, student.preprocess, accelerator.device, rank)
             for split in (splits.val, splits.test)
@@ -131,9 +142,9 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     normalise = Normaliser(student.preprocess, layout).to(accelerator.device)
     with _autocast(recipe, accelerator.device):
         batch = next(iter(train.batches(epoch=0, first_step=0))).micro_batches(recipe.accumulate)[0]
-        passed = None if teacher is None else teacher(batch.pixels)
-        if teacher is not None:
-            teacher.check_finite()
+        passed = () if teachers is None else teachers(batch)
+        if teachers is not None:
+            teachers.check_finite()
         draws = objective.prepare(drawn, normalise(batch.pixels), passed, batch.labels, batch.indices, train.n_images)
     _check_draws(recipe, draws)
     if recipe.compile:
@@ -142,8 +153,8 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     wrapped, optimiser = accelerator.prepare(objective, optimiser)
     may_draw = draws or (not recipe.compile and objective.is_foreign)
     return TrainingSetup(
-        *(recipe, origin, accelerator, objective, wrapped, optimiser, average, normalise, teacher),
-        *(train, val, test, draws, may_draw),
+        *(recipe, origin, accelerator, objective, wrapped, optimiser, average, normalise, teachers),
+        *(splits, train, val, test, draws, may_draw),
     )
 
 
@@ -210,32 +221,52 @@ def _check_draws(recipe: Recipe, draws: bool) -> None:
         )
 
 
-def _check_teacher(recipe: Recipe, methods: Iterable[Method]) -> None:
+def _check_selection(recipe: Recipe, splits: Splits) -> None:
+    if recipe.select_on_test and splits.val is not None:
+        raise XkdError("select_on_test: there are validation images, which select the epoch; leave it out")
+    if recipe.patience is not None and splits.val is None:
+        raise XkdError(
+            "patience: no validation images to tell by when to stop; give `val_split`, or a folder val/ beside train/"
+        )
+
+
+def _check_teachers(recipe: Recipe, methods: Sequence[Method], choice: TeacherChoice) -> None:
     distilling = [method for method in methods if method.requires]
-    if distilling and recipe.teacher is None:
+    if distilling and not recipe.named_teachers:
         raise XkdError(f"teacher: missing; {distilling[0].name} distils from one")
-    if not distilling and recipe.teacher is not None:
-        raise XkdError("teacher: nothing reads it, since no loss distils; leave it out")
+    choice.check(recipe.losses, methods)
     if recipe.compile and "input gradients" in requirements(distilling):
         raise XkdError("compile: a method differentiates twice, which torch.compile cannot; set compile=false")
 
 
-def _teacher(
+def _teachers(
     recipe: Recipe,
     runs: Path,
-    splits: Splits,
-    methods: Iterable[Method],
+    classes: Classes,
+    methods: Sequence[Method],
+    choice: TeacherChoice,
     device: torch.device,
     layout: torch.memory_format,
-) -> tuple[FrozenTeacher | None, str | None]:
-    """The teacher and its digest, if the recipe has one."""
-    if recipe.teacher is None:
-        return None, None
-    methods = list(methods)
+) -> tuple[Teachers | None, dict[str, str]]:
+    """The recipe's teachers, if it has any, and the digest of each."""
+    made, digests = {}, {}
+    for place, (name, named) in enumerate(recipe.named_teachers.items()):
+        its = choice.methods_of(place, methods)
+        classifier = load_teacher(named, runs, requirements(its))
+        digests[name] = teacher_digest(classifier)  # as it was loaded: what folding makes of it is the machine's
+        made[name] = _frozen(recipe, classifier, its, class_places(classes, classifier), device, layout)
+    return (Teachers(made) if made else None), digests
+
+
+def _frozen(
+    recipe: Recipe,
+    classifier: Classifier,
+    methods: Sequence[Method],
+    places: list[int] | None,
+    device: torch.device,
+    layout: torch.memory_format,
+) -> FrozenTeacher:
     needs: frozenset[Requirement] = requirements(methods)
-    classifier = load_teacher(recipe.teacher, runs, splits.classes, needs)
-    check_same_classes(splits, classifier)
-    digest = teacher_digest(classifier)  # as it was loaded: what folding makes of it is the machine's
     # It is only ever run forward, in eval mode: a seventh of its time is its batch norms.
     fold_batch_norms(classifier, random_images(classifier.preprocess, seed=0))
     classifier.to(device=device, memory_format=layout)  # type: ignore[call-overload]
@@ -243,4 +274,5 @@ def _teacher(
     if recipe.compile:
         observed.compile()
     normalise = Normaliser(classifier.preprocess, layout).to(device)
-    return FrozenTeacher(observed, normalise, "input gradients" in needs), digest
+    indices = None if places is None else torch.tensor(places, device=device)
+    return FrozenTeacher(observed, normalise, "input gradients" in needs, indices)

@@ -80,8 +80,8 @@ def differentiate(
     Returns:
         Scalars by name: losses and statistics.
     """
-    teacher = None if setup.teacher is None else setup.teacher(batch.pixels)
-    losses = setup.wrapped(setup.normalise(batch.pixels), teacher, batch.labels, batch.indices, weights)
+    teachers = () if setup.teachers is None else setup.teachers(batch)
+    losses = setup.wrapped(setup.normalise(batch.pixels), teachers, batch.labels, batch.indices, weights)
     setup.accelerator.backward(losses[TOTAL] / micro_batches)
     return {**losses, **setup.objective.statistics()}
 

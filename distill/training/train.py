@@ -11,12 +11,12 @@ import torch
 
 from distill.recipe.files import as_recipe
 from distill.recipe.schema import Recipe
-from distill.runs.directory import TrainingDirectory, hold
+from distill.runs.directory import TrainingDirectory, finished_in, hold
 from distill.runs.layout import BEST, STATE, STUDENT, directory_name
 from distill.runs.origins import Origins
-from distill.runs.outcome_file import read_result
 from distill.training.captured_step import check_capturable
-from distill.training.loop import TrainingLoop, TrainingProgress
+from distill.training.loop import TrainingLoop
+from distill.training.progress import TrainingProgress
 from distill.training.result import TrainingResult
 from distill.training.setup import set_up
 from xkd_eval.ambient import plain_torch
@@ -40,6 +40,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     capture: bool = False,
+    force: bool = False,
     progress: TrainingProgress | None = None,
 ) -> TrainingResult:
     """Train a student and keep all of it in a directory.
@@ -53,10 +54,12 @@ def train(
         overrides: "key=value" texts that change the recipe: "epochs=60", "losses.exp_kd.weight=2000".
         device: "auto" or "cpu".
         runs: where the trainings of other recipes lie, for a teacher that is named by its recipe.
-        resume: continue the unfinished training in `output`. On a CPU the weights come out as without the interruption.
+        resume: continue the training in `output`: an unfinished one, or by a constant schedule one of fewer epochs. On
+            a CPU the weights come out as without the interruption.
         overwrite: discard the training in `output`.
         capture: launch each step as one CUDA graph; the result is the same up to rounding.
-        progress: called after every step with the images seen, the images in all, and where the training is.
+        force: train by a teacher that is hardly better than chance on the images that select the epoch, too.
+        progress: called with a TrainingPoint before the first step, after every step and after every epoch.
 
     Returns:
         The finished training. One that is already finished is not run again, if it is of the same images and teacher.
@@ -82,9 +85,9 @@ def train(
             raise XkdError("output: missing; a recipe without a name has no directory of its own among the runs")
         output = Path(runs) / directory_name(str(recipe))
     main, output = process_state(device).is_main_process, Path(output)
-    finished = not overwrite and read_result(output) is not None
+    finished = not overwrite and finished_in(output, resolved, resume=resume) is not None
     if not finished:
-        _check_teacher(resolved, output)
+        _check_teachers(resolved, output)
     # What is finished is only read, be it on a disk that cannot be written.
     with hold(output) if main and not finished else ExitStack():
         directory = TrainingDirectory(output, resolved, resume=resume, overwrite=overwrite, write=main)
@@ -95,13 +98,13 @@ def train(
             setup = set_up(resolved, device, Path(runs))
             if capture:
                 check_capturable(setup)
-            result = TrainingLoop(setup, directory, progress or (lambda done, total, where: None), capture).run()
+            told = progress or (lambda point: None)
+            result = TrainingLoop(setup, directory, told, capture=capture, force=force).run()
     return TrainingResult(directory.path, resolved, result)
 
 
-def _check_teacher(recipe: Recipe, output: Path) -> None:
-    """A training must not write over the teacher that it learns from."""
-    teacher = recipe.teacher
-    if teacher is not None:
+def _check_teachers(recipe: Recipe, output: Path) -> None:
+    """A training must not write over a teacher that it learns from."""
+    for teacher in recipe.named_teachers.values():
         for name in (STUDENT, BEST, STATE):
             check_output(output / name, [given for given in (teacher.model, teacher.weights) if given is not None])

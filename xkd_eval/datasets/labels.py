@@ -74,7 +74,7 @@ def _table(
     if class_map is not None:
         return _mapped(dataset, class_map, present)
     if dataset.label_kind == "wordnet":
-        return _index_of(_wordnet_ids(classifier))
+        return _index_of(wordnet_ids_of(classifier))
     if dataset.label_kind == "name":
         return _named(dataset, classifier, present)
     return _indexed(dataset, classifier, present)
@@ -95,7 +95,12 @@ def _mapped(dataset: ImageDataset, class_map: Mapping[str, int], present: set[in
     return table
 
 
-def _wordnet_ids(classifier: Classifier) -> Sequence[str]:
+def wordnet_ids_of(classifier: Classifier) -> Sequence[str]:
+    """The WordNet ids of a classifier's classes, in order; those of ILSVRC-2012 for a head of 1000 without ids.
+
+    Raises:
+        XkdError: it has none.
+    """
     if classifier.wordnet_ids is not None:
         return classifier.wordnet_ids
     if classifier.num_classes == 1000:
@@ -114,7 +119,7 @@ def _named(dataset: ImageDataset, classifier: Classifier, present: set[int | str
                 f"{classifier.num_classes} without names; {_REMEDY}"
             )
         return _index_of(dataset.classes)
-    table = _name_table(classifier.class_names or ()) | _index_of(classifier.wordnet_ids or ())
+    table = name_table(classifier.class_names or ()) | _index_of(classifier.wordnet_ids or ())
     return {label: table[key] for label in present if (key := normalised(str(label))) in table}
 
 
@@ -122,7 +127,7 @@ def _indexed(dataset: ImageDataset, classifier: Classifier, present: set[int | s
     # Out-of-range indices stay in the table: they are an error of their own.
     table: dict[Label, int] = {label: label for label in present if isinstance(label, int)}
     if _is_ilsvrc(dataset):
-        place = _index_of(_wordnet_ids(classifier))
+        place = _index_of(wordnet_ids_of(classifier))
         for index, wordnet_id in enumerate(ilsvrc_wordnet_ids()):
             table.pop(index, None)
             if wordnet_id in place:
@@ -150,7 +155,7 @@ def _by_class_names(dataset: ImageDataset, classes: Sequence[str], classifier: C
     ours, theirs = ([normalised(name) for name in names] for names in (classes, classifier.class_names))
     if set(ours) == set(theirs) and len(set(ours)) == len(ours):
         return {index: theirs.index(name) for index, name in enumerate(ours)}
-    if not _name_table(ours).keys() & _name_table(theirs).keys():
+    if not name_table(ours).keys() & name_table(theirs).keys():
         raise XkdError(
             f"data: the classes of {dataset.name} ({', '.join(classes[:3])}, ...) and of {classifier.name} "
             f"({', '.join(classifier.class_names[:3])}, ...) have no name in common; {_REMEDY}"
@@ -164,7 +169,7 @@ def _is_ilsvrc(dataset: ImageDataset) -> bool:
     return all(identifier.rpartition("/")[2].startswith("ILSVRC2012_") for identifier in dataset.ids)
 
 
-def _name_table(names: Sequence[str]) -> dict[Label, int]:
+def name_table(names: Sequence[str]) -> dict[Label, int]:
     """Normalised names and their comma-separated synonyms -> index; what names two classes names neither."""
     table = _unambiguous((normalised(name), index) for index, name in enumerate(names))
     synonyms = _unambiguous(

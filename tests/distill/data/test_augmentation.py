@@ -9,7 +9,7 @@ from distill.data.augmentation import crop_and_flip, plan_epoch
 def test_crops_and_flips_are_those_of_slow_numpy():
     images = torch.randint(0, 256, (40, 7, 9, 3), dtype=torch.uint8)
     plan = plan_epoch(40, seed=3, epoch=5, padding=2, flip=True)
-    ours = crop_and_flip(images[plan.order], plan.shifts, plan.flips, padding=2)
+    ours = crop_and_flip(images[plan.order], plan.shifts, plan.flips, padding=(2, 2))
     assert ours.shape == (40, 3, 7, 9)
     assert ours.dtype == torch.uint8
     for place, image in enumerate(plan.order.tolist()):

@@ -39,10 +39,10 @@ def recipe_for(imagenet, workers=0, **changes):
     return parse_recipe(values_of(imagenet, data=data, student=student, batch_size=8, epochs=1, **changes))
 
 
-def first_epoch(recipe, share=None, first_step=0):
+def first_epoch(recipe, share=None, first_step=0, teachers=()):
     splits = open_splits(recipe)
     preprocess = Preprocess(size=(32, 32), resize="crop")
-    images = training_images(recipe, splits.train, preprocess, torch.device("cpu"), share or ProcessRank())
+    images = training_images(recipe, splits.train, preprocess, teachers, torch.device("cpu"), share or ProcessRank())
     return list(images.batches(0, first_step))
 
 
@@ -55,7 +55,7 @@ def test_crops_do_not_depend_on_workers_where_a_run_starts_or_how_it_is_shared(i
     for other in (first_epoch(recipe_for(imagenet, workers=1)), [None, *first_epoch(recipe, first_step=1)]):
         for ours, theirs in zip(batches, other, strict=True):
             if theirs is not None:
-                assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+                assert all(torch.equal(a, b) for a, b in zip(ours[:3], theirs[:3], strict=True))
     halves = [first_epoch(recipe, ProcessRank(rank, 2)) for rank in range(2)]
     for ours, first, second in zip(batches, *halves, strict=True):
         assert torch.equal(ours.pixels, torch.cat([first.pixels, second.pixels]))

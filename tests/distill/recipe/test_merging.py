@@ -70,6 +70,16 @@ def test_a_teacher_has_one_name_and_weights_are_of_a_model(overrides, expected):
     assert (recipe.teacher.model, recipe.teacher.weights, recipe.teacher.recipe) == expected
 
 
+def test_one_teacher_takes_the_place_of_several():
+    several = as_recipe(load_recipe("quickstart/kd"), ["teachers={a: {model: a.pt}, b: {model: b.pt}}"])
+    assert (several.teacher, [*several.teachers]) == (None, ["a", "b"])
+    one = as_recipe(several, ["teacher.model=c.pt"])
+    assert (one.teacher.model, one.teachers) == ("c.pt", None)
+    assert as_recipe(several, ["teachers.b.model=c.pt"]).teachers["a"].model == "a.pt"
+    with pytest.raises(XkdError, match="teacher: found beside `teachers`"):
+        as_recipe(several, ["teacher.model=c.pt", "teachers.b.model=c.pt"])
+
+
 def test_weights_of_a_files_model_go_with_it():
     weighed = load_recipe("quickstart/kd", ["teacher={model: timm/resnet34, weights: old.pt}"])
     assert as_recipe(weighed, ["teacher.recipe=quickstart/teacher"]).teacher.weights is None

@@ -19,9 +19,9 @@ def main(files: Sequence[str]) -> None:
         setup = set_up(load_recipe(file), "cpu", Path())
         setup.wrapped.eval()
         batch = next(iter(setup.train.batches(0, 0)))
-        teacher = setup.teacher(batch.pixels)
+        teachers = setup.teachers(batch)
         images = setup.normalise(batch.pixels)
-        losses = setup.wrapped(images, teacher, batch.labels, batch.indices, setup.objective.weights(1))
+        losses = setup.wrapped(images, teachers, batch.labels, batch.indices, setup.objective.weights(1))
         setup.accelerator.backward(losses["total"])
         if setup.accelerator.is_main_process:
             gradients = {name: parameter.grad for name, parameter in setup.student.model.named_parameters()}

@@ -82,8 +82,8 @@ def test_a_training_comes_out_as_by_ordinary_steps(captured_recipe, tmp_path, an
 def test_either_path_continues_what_the_other_left(captured_recipe, by_steps, tmp_path, anywhere, before, after):
     recipe = captured_recipe()
 
-    def stop(done, total, where):
-        if done == 13 * 32:
+    def stop(point):
+        if point.images == 13 * 32:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(TrainingInterruptedError, match="epoch 2 after step 3"):
@@ -198,8 +198,8 @@ def test_no_captured_step_waits_for_the_gpu(captured_recipe, tmp_path):
 
 @needs_gpu
 def test_a_captured_training_learns_and_is_continued(captured_recipe, tmp_path):
-    def stop(done, total, where):
-        if done == 55 * 32:
+    def stop(point):
+        if point.images == 55 * 32:
             os.kill(os.getpid(), signal.SIGINT)
 
     recipe = captured_recipe(epochs=8, optimiser={"name": "sgd", "learning_rate": 0.3})

@@ -26,13 +26,13 @@ from xkd_eval.errors import XkdError
 
 def test_a_run_leaves_what_it_came_to(recipe_of, tmp_path, cifar10):
     seen = []
-    result = train(recipe_of(), tmp_path, device="cpu", progress=lambda *where: seen.append(where)).result
+    result = train(recipe_of(), tmp_path, device="cpu", progress=seen.append).result
     rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert float(rows[0]["ce"]) > float(rows[1]["ce"]) > 0
     assert json.loads((tmp_path / "result.json").read_text()) == result
     assert (result["student"], result["best_on"]) == ("last", "test images")
-    assert seen[-1][:2] == (640, 640)
+    assert (seen[-1].images, seen[-1].total_images) == (640, 640)
     assert load_recipe(str(tmp_path / "recipe.yaml")) == recipe_of()
     measured = measure(str(tmp_path / "student.pt"), str(cifar10))
     assert measured.top1 == pytest.approx(result["last"]["test_top1"])
@@ -174,8 +174,8 @@ def test_agreement_is_with_the_teacher_on_the_images_of_its_split(recipe_of, tmp
     measured = measure(str(tmp_path / "whole" / "student.pt"), str(cifar10), teacher=str(teacher))
     assert result["best"]["test_agreement"] == measured.agreement
 
-    def stop(done, total, where):
-        if where.startswith("epoch 2"):
+    def stop(point):
+        if point.epoch == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(TrainingInterruptedError):
@@ -193,8 +193,8 @@ def test_interrupted_within_an_epoch_it_continues_to_the_same_bits(recipe_of, tm
     recipe = recipe_of(**everything, teacher={"model": str(teacher)})
     whole = train(recipe, tmp_path / "whole", device="cpu").result
 
-    def stop(done, total, where):
-        if done == 13 * 32:
+    def stop(point):
+        if point.images == 13 * 32:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(TrainingInterruptedError, match=r"epoch 2 after step 3; saved in .*`resume`"):
@@ -211,9 +211,9 @@ def test_interrupted_within_an_epoch_it_continues_to_the_same_bits(recipe_of, tm
 def test_the_seconds_of_a_continued_epoch_are_those_of_all_its_steps(recipe_of, tmp_path):
     recipe, pause = recipe_of(epochs=1), 0.2
 
-    def wait(done, total, where):
+    def wait(point):
         time.sleep(pause)
-        if done == 5 * 32:
+        if point.images == 5 * 32:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(TrainingInterruptedError):

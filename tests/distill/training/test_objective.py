@@ -70,7 +70,7 @@ class Half(Cross):
     ("methods", "message"),
     [
         ([Cross(1, "cross"), Cross(-1, "cross_opposite")], "losses: the weighted sum gives the student no gradient"),
-        ([Cross(1, "cross"), Half(1, "cross")], "losses: cross and cr both call a result 'cross'; rename a method"),
+        ([Cross(1, "cross"), Half(1, "cross")], "losses: cross and cr both call a result 'cross'; give one a `name`"),
     ],
 )
 def test_methods_are_looked_at_together(recipe_of, tmp_path, monkeypatch, methods, message):
@@ -83,7 +83,7 @@ def test_weights_combine_and_grow(recipe_of, tmp_path, teacher):
     losses = [{"method": "ce", "weight": 0.5}, {"method": "kd", "weight": 2, "ramp_epochs": 4}]
     setup = set_up(recipe_of(losses=losses, teacher={"model": str(teacher)}), "cpu", tmp_path)
     batch = next(iter(setup.train.batches(0, 0)))
-    passed = setup.teacher(batch.pixels)
+    passed = setup.teachers(batch)
     for epoch, share in ((1, 0.25), (3, 0.75), (4, 1.0), (9, 1.0)):
         weights = setup.objective.weights(epoch)
         values = setup.wrapped(setup.normalise(batch.pixels), passed, batch.labels, batch.indices, weights)

@@ -1,0 +1,120 @@
+"""How far trainings and sweeps are: a bar on a terminal, lines in a log file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from distill.runs.launch import is_first_process
+from xkd_eval.cli.console import errors
+from xkd_eval.cli.output import stderr_bar
+
+if TYPE_CHECKING:
+    from distill.training.progress import TrainingPoint, TrainingProgress
+
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+@contextmanager
+def training_progress(name: str, seed: int) -> Iterator[TrainingProgress]:
+    """Shows the points of one training on stderr, by the one process that speaks."""
+    title = f"{name}, seed {seed}"
+    if not is_first_process():
+        yield lambda point: None
+    elif errors.is_interactive:
+        with _training_bar(title) as report:
+            yield report
+    else:
+        yield TrainingLines(title)
+
+
+class TrainingLines:
+    """A line a closed epoch, and one every half minute within an epoch: what a log file should hold.
+
+    Args:
+        title: at the start of each line.
+        between: seconds between lines within an epoch.
+    """
+
+    def __init__(self, title: str, between: float = _SECONDS_BETWEEN_LINES) -> None:
+        self._title = title
+        self._between = between
+        self._printed = time.monotonic()
+        self._first: tuple[float, int] | None = None
+        self._loss: float | None = None
+
+    def __call__(self, point: TrainingPoint) -> None:
+        """Print a line if one is due."""
+        now = time.monotonic()
+        for note in point.notes:
+            self._print(note)
+        if self._first is None:  # when and where this sitting began: what was made before took no time now
+            self._first = (now, point.images)
+        if point.loss is not None:
+            self._loss = point.loss
+        if point.metrics is None and (now - self._printed < self._between or self._loss is None):
+            return
+        self._printed = now
+        loss = f", loss {self._loss:.3f}" if point.loss is None and self._loss is not None else ""
+        self._print(f"{point}{loss}{self._pace(point, now)}")
+
+    def _pace(self, point: TrainingPoint, now: float) -> str:
+        assert self._first is not None
+        began, first = self._first
+        if point.images <= first:
+            return ""
+        rate = (point.images - first) / max(now - began, 1e-9)
+        left = (point.total_images - point.images) / rate
+        return f", {rate:,.0f} images/s, {_clock(left)} left"
+
+    def _print(self, said: str) -> None:
+        errors.print(f"{self._title}: {said}", highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def sweep_bar() -> Iterator[Any]:
+    """A bar on stderr for (runs done, runs in all, what is under way) callbacks."""
+    columns = (TextColumn("{task.completed}/{task.total} runs"), BarColumn(), TextColumn("{task.description}"))
+    with stderr_bar(*columns) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, total, where: progress.update(task, completed=done, total=total, description=escape(where))
+
+
+@contextmanager
+def _training_bar(title: str) -> Iterator[TrainingProgress]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with stderr_bar(*columns) as progress:
+        task = progress.add_task(escape(title), total=None, rate="starting")
+        latest = ""
+
+        def report(point: TrainingPoint) -> None:
+            nonlocal latest
+            for note in point.notes:
+                progress.console.print(f"{title}: {note}", highlight=False, markup=False, soft_wrap=True)
+            if point.loss is not None or not latest:
+                latest = str(point)
+            speed = progress.tasks[0].speed
+            rate = f"{speed:,.0f} images/s" if speed else ""
+            described = f"{escape(title)}: {escape(latest)}"
+            progress.update(task, completed=point.images, total=point.total_images, description=described, rate=rate)
+
+        yield report
+
+
+def _clock(seconds: float) -> str:
+    """3725 -> 1:02:05, 65 -> 1:05."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

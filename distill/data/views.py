@@ -1,0 +1,65 @@
+"""The same part of each photograph at the size of each network: one view an input geometry of student and teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from distill.data.batches import LabelledBatch
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.errors import XkdError
+
+
+@dataclass(frozen=True)
+class Views:
+    """The input geometries of a training's networks.
+
+    Attributes:
+        geometries: distinct ones, the student's first; all keep the student's part of a photograph.
+        teachers: for each teacher, the place of its geometry among them.
+    """
+
+    geometries: tuple[Preprocess, ...]
+    teachers: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, student: Preprocess, teachers: Sequence[Preprocess]) -> Views:
+        """The views of a student and its teachers.
+
+        A teacher's view is of its own size and interpolation, and of the student's region: its `resize` and
+        `crop_fraction`.
+
+        Raises:
+            XkdError: a centre crop for the student, and a teacher of another aspect ratio, which cannot show the same.
+        """
+        geometries, places = [student], []
+        for teacher in teachers:
+            _check_shape(student, teacher)
+            seen = [(known.size, known.interpolation) for known in geometries]
+            wanted = (teacher.size, teacher.interpolation)
+            if wanted not in seen:
+                geometries.append(replace(teacher, resize=student.resize, crop_fraction=student.crop_fraction))
+                seen.append(wanted)
+            places.append(seen.index(wanted))
+        return cls(tuple(geometries), tuple(places))
+
+    def scales(self) -> list[tuple[float, float]]:
+        """Height and width of each geometry in those of the student's."""
+        height, width = self.geometries[0].size
+        return [(view.size[0] / height, view.size[1] / width) for view in self.geometries]
+
+    def batch(self, pixels: Sequence[Tensor], labels: Tensor, indices: Tensor) -> LabelledBatch:
+        """The batch of one (B, 3, H_i, W_i) a geometry."""
+        return LabelledBatch(pixels[0], labels, indices, tuple(pixels[place] for place in self.teachers))
+
+
+def _check_shape(student: Preprocess, teacher: Preprocess) -> None:
+    (height, width), (teacher_height, teacher_width) = student.size, teacher.size
+    if student.resize == "crop" and height * teacher_width != width * teacher_height:
+        raise XkdError(
+            f"student.preprocess.resize: 'crop' to {height}x{width} found, with a teacher of "
+            f"{teacher_height}x{teacher_width}, which cannot be shown the same part; expected sizes of one shape, or "
+            "'squash'"
+        )

@@ -1,0 +1,62 @@
+"""What result.json says of a finished training beside its scores: what it was, what it cost, where it was made."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+from typing import Any
+
+import torch
+
+from distill.students.cost import cost_of
+from distill.training.checkpoint import versions
+from distill.training.setup import TrainingSetup
+from distill.training.state import Position
+
+
+def outcome_of(setup: TrainingSetup, position: Position) -> dict[str, Any]:
+    """The facts of a training that is over.
+
+    Args:
+        setup: of the training.
+        position: after its last epoch.
+
+    Returns:
+        Plain values, by the names of `distill.TrainingResult`.
+    """
+    recipe, processes = setup.recipe, setup.accelerator.num_processes
+    seconds = sum(row["seconds"] for row in position.history)
+    steps = setup.train.n_images // recipe.batch_size * position.epoch
+    cost = cost_of(setup.student)
+    return {
+        "origin": setup.origin.model_dump(mode="json"),
+        "best_on": "test images" if setup.val is None else "held-out training images",
+        "seed": recipe.seed,
+        "epochs": position.epoch,
+        "train_images": setup.train.n_images,
+        "processes": processes,
+        "batch_norm_images": recipe.batch_size // (processes * recipe.accumulate),
+        "seconds": seconds,
+        "images_per_second": steps * recipe.batch_size / seconds,
+        "parameters": cost.parameters,
+        "macs": cost.macs,
+        "peak_memory": _peak_memory(setup.accelerator.device),
+        "device": _named(setup.accelerator.device),
+        "versions": versions(),
+    }
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes, of this process since it started: on an accelerator torch's tensors there, else all that is resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _named(device: torch.device) -> str:
+    """The device as its maker calls it, as far as that can be told."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
