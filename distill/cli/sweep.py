@@ -22,13 +22,15 @@ set: \[epochs=60]
 
 [b]Its keys[/b]
 
-A key of grid that stands in a recipe's name fills it; any other is a key of the recipes, and each combination is a run,
-in a directory that says it. Also: stages, variants, teacher, teacher_weights, val_split, select_on_test, precision,
-imports.
+A key of grid that stands in a recipe's name fills it; another is the recipes'.
+
+Each combination is a run, in a directory that says it.
+
+Also stages, variants, teacher, teacher_weights, val_split, precision, imports.
 
 [b]What wins[/b]
 
-The recipe, then the file's keys, its set, grid, variants, then the options here, then --set.
+Recipe < the file's keys < its set < grid < variants < options < --set.
 
 [b]Examples[/b]
 

@@ -22,8 +22,10 @@ xkd-distill train mine.yaml --val-split 0.1 --set data.loader=workers --resume
 
 [b]What wins[/b]
 
-The recipe's file, then the options, then --set, each --set over those before it. Mappings are merged; under another
-data.loader, optimiser.name or schedule.name what the new kind reads stays. Seeds are of --seeds or of --set, not both.
+Recipe < options < --set, a later --set over an earlier one; mappings are merged.
+
+Under another data.loader, optimiser.name or schedule.name, what the new reads stays.
+
 xkd-distill recipes NAME --set ... prints what comes of it."""
 
 
