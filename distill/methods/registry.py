@@ -15,6 +15,7 @@ _M = TypeVar("_M", bound=type[Method])
 _MODULES = (
     "cross_entropy",
     "kd",
+    "tf_kd",
     "dkd",
     "dist",
     "sdd",

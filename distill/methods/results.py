@@ -13,8 +13,11 @@ from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reading, short
 
 TOTAL = "total"
+SKIPPED = "skipped"
+"""Of steps in fp16: 1 where the gradient overflowed, else 0."""
+
 # What a training calls its own numbers; others begin with `val_` or `test_`.
-_RESERVED = (TOTAL, "epoch", "learning_rate", "seconds")
+_RESERVED = (TOTAL, SKIPPED, "epoch", "learning_rate", "seconds")
 
 
 def results_of(

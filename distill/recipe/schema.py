@@ -31,9 +31,14 @@ class Recipe(Strict):
         batch_size: images an optimiser step, over all processes and micro-batches.
         accumulate: micro-batches that a process splits its part of a batch into. Batch norm, and losses that compare
             the images of a batch, see one of them.
-        ema_decay: of a moving average of the weights, which is then what is evaluated and saved.
+        ema_decay: of a moving average of the weights, which is then what is evaluated and saved; the decay rises to it
+            with the steps.
         clip_norm: upper bound of the gradient's L2 norm.
-        precision: "bf16" computes the networks under autocast; losses stay in float32.
+        precision: "bf16" and "fp16" compute the networks under autocast; losses stay in float32. In fp16 the gradient
+            is scaled, and a step in which it overflows is skipped.
+        gradient_checkpointing: compute the student's stages once more for their gradient, instead of keeping what they
+            made.
+        sync_batch_norm: batch norm sees the images of all processes.
         channels_last: memory format of the networks; no result depends on it beyond rounding.
         compile: run the networks through torch.compile.
         seed: of the weights, the order of the images and their augmentation.
@@ -64,7 +69,9 @@ class Recipe(Strict):
     schedule: Schedule
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     clip_norm: Factor | None = None
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    gradient_checkpointing: bool = False
+    sync_batch_norm: bool = False
     channels_last: bool = True
     compile: bool = False
     seed: Seed = 0

@@ -50,6 +50,7 @@ class _State(Strict):
     methods: dict[str, Any]
     optimiser: dict[str, Any]
     average: dict[str, Any] | None
+    scaler: dict[str, Any]
 
 
 def write_state(state: Mapping[str, Any], file: BinaryIO) -> None:

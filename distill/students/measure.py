@@ -21,7 +21,7 @@ from xkd_eval.datasets import limit as stratified_sample
 from xkd_eval.datasets.base import Subset
 from xkd_eval.devices import resolve_device
 from xkd_eval.engines.eager import prepare
-from xkd_eval.errors import XkdError
+from xkd_eval.errors import XkdError, renamed
 
 _AT_ONCE = 250
 
@@ -104,7 +104,10 @@ def _load_teacher(model: str, weights: Path | None, dataset: ImageDataset, label
 
 def _labelled(dataset: ImageDataset, classifier: Classifier) -> Labelled:
     """The images that have a label; the others can be neither right nor wrong."""
-    labels = resolve_labels(dataset, classifier)
+    try:
+        labels = resolve_labels(dataset, classifier)
+    except XkdError as error:
+        raise XkdError(renamed(str(error), {"class_map": "folders that are named by WordNet ids"}, quote="")) from None
     positions = [position for position, label in enumerate(labels) if label is not None]
     if not positions:
         raise XkdError(f"data: no image of {dataset.name} has a label among the classes of {classifier.name}")

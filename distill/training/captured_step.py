@@ -15,7 +15,7 @@ from torch import Tensor
 from distill.data.augmentation import BatchPlan
 from distill.data.resident import ResidentTraining
 from distill.recipe.optimisation import Sgd
-from distill.training.optimisers import read_learning_rate_from
+from distill.training.optimisers import read_learning_rates_from_tensors, set_learning_rate
 from distill.training.setup import TrainingSetup
 from distill.training.step import differentiate, update
 from xkd_eval.errors import XkdError
@@ -43,9 +43,8 @@ class CapturedStep:
             shifts=torch.zeros(size, 2, dtype=torch.int64, device=device),
             flips=torch.zeros(size, dtype=torch.bool, device=device),
         )
-        self._learning_rate = torch.zeros((), device=device)
         self._weights = torch.zeros(len(setup.recipe.losses), device=device).unbind()
-        read_learning_rate_from(setup.optimiser, self._learning_rate)
+        read_learning_rates_from_tensors(setup.optimiser, device)
         self._run = _Graph(self._train, device) if device.type == "cuda" else self._train
 
     def inputs(self, epoch: int, first_step: int) -> Iterator[BatchPlan]:
@@ -54,11 +53,15 @@ class CapturedStep:
 
     def __call__(self, given: BatchPlan, learning_rate: float, weights: Sequence[float]) -> dict[str, Tensor]:
         """See Step."""
-        for place, values in zip(self._plan, given, strict=True):
-            place.copy_(values)
-        for scalar, value in zip((self._learning_rate, *self._weights), (learning_rate, *weights), strict=True):
+        for place, planned in zip(self._plan, given, strict=True):
+            place.copy_(planned)
+        set_learning_rate(self._setup.optimiser, learning_rate)
+        for scalar, value in zip(self._weights, weights, strict=True):
             scalar.fill_(value)
-        return self._run()
+        values = self._run()
+        if self._setup.average is not None:
+            self._setup.average.update_parameters(self._setup.student.model)
+        return values
 
     def _train(self) -> dict[str, Tensor]:
         """One step on the tensors that stay in place: what the graph records. Returns scalars by name."""
@@ -132,7 +135,8 @@ def check_capturable(setup: TrainingSetup) -> None:
         (processes > 1, f"{processes} processes found; expected one"),
         (recipe.data.loader != "device", "data.loader is 'workers'; expected 'device', images that lie on the GPU"),
         (recipe.accumulate > 1, f"accumulate is {recipe.accumulate}; expected 1"),
-        (recipe.ema_decay is not None, f"ema_decay is {recipe.ema_decay}, an average that waits for the GPU"),
+        (recipe.precision == "fp16", "precision is 'fp16', whose overflows are waited for; expected bf16 or fp32"),
+        (recipe.gradient_checkpointing, "gradient_checkpointing is true; expected one of the two"),
         (recipe.compile, "compile is true; expected one of the two"),
         (not isinstance(recipe.optimiser, Sgd), f"optimiser.name is {recipe.optimiser.name!r}; expected 'sgd'"),
         (setup.draws and not methods, "the student draws at random"),

@@ -26,6 +26,7 @@ def outcome_of(setup: TrainingSetup, position: Position) -> dict[str, Any]:
         Plain values, by the names of `distill.TrainingResult`.
     """
     recipe, processes = setup.recipe, setup.accelerator.num_processes
+    apart = 1 if recipe.sync_batch_norm else processes
     seconds = sum(row["seconds"] for row in position.history)
     steps = setup.train.n_images // recipe.batch_size * position.epoch
     cost = cost_of(setup.student)
@@ -36,7 +37,7 @@ def outcome_of(setup: TrainingSetup, position: Position) -> dict[str, Any]:
         "epochs": position.epoch,
         "train_images": setup.train.n_images,
         "processes": processes,
-        "batch_norm_images": recipe.batch_size // (processes * recipe.accumulate),
+        "batch_norm_images": recipe.batch_size // (apart * recipe.accumulate),
         "seconds": seconds,
         "images_per_second": steps * recipe.batch_size / seconds,
         "parameters": cost.parameters,

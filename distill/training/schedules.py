@@ -22,7 +22,7 @@ def factor(schedule: Schedule, step: int, steps: int, steps_per_epoch: int) -> f
         return _one_cycle(schedule, step, steps)
     warmup = round(schedule.warmup_epochs * steps_per_epoch)
     if step < warmup:
-        return (step + 1) / warmup
+        return schedule.warmup_start + (1 - schedule.warmup_start) * ((step + 1) / warmup)
     if isinstance(schedule, MultiStep):
         return schedule.factor ** sum(step >= round(milestone * steps) for milestone in schedule.milestones)
     if isinstance(schedule, Cosine):

@@ -11,7 +11,6 @@ from typing import Literal
 import torch
 from accelerate import Accelerator
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from distill.data.batches import HeldOutImages, ProcessRank, TrainingImages
 from distill.data.draws import OwnDraws
@@ -23,10 +22,13 @@ from distill.methods.base import Requirement
 from distill.recipe.imports import import_modules
 from distill.recipe.schema import Recipe
 from distill.runs.origin import Origin, teacher_digest
+from distill.training.batch_norms import synchronise_batch_norms
+from distill.training.checkpointing import checkpoint_stages
 from distill.training.networks import build_student, load_teacher, requirements, tap_paths
 from distill.training.objective import Objective, TeacherChoice, create_methods
 from distill.training.observed import Normaliser, Observed
-from distill.training.optimisers import average_of, create_optimiser
+from distill.training.optimisers import MovingAverage, create_optimiser
+from distill.training.precision import autocast, check_precision, gradient_scaler
 from distill.training.teachers import FrozenTeacher, Teachers
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.trace import random_images
@@ -50,6 +52,7 @@ class TrainingSetup:
         objective: student and methods, as one module.
         wrapped: the same as the engine wraps it for several processes.
         optimiser: of student and adapters.
+        scaler: of the loss in fp16; does nothing in other precisions.
         average: moving average of the student's weights; None without `ema_decay`.
         normalise: pixels -> the student's input.
         teachers: frozen; None where no method needs one.
@@ -65,7 +68,8 @@ class TrainingSetup:
     objective: Objective
     wrapped: nn.Module
     optimiser: torch.optim.Optimizer
-    average: AveragedModel | None
+    scaler: torch.amp.GradScaler
+    average: MovingAverage | None
     normalise: Normaliser
     teachers: Teachers | None
     splits: Splits
@@ -92,7 +96,7 @@ class TrainingSetup:
 
     def autocast(self, cache: bool = True) -> AbstractContextManager[None]:
         """The recipe's precision; `cache` keeps the weights that it has cast until it is left."""
-        return _autocast(self.recipe, self.accelerator.device, cache)
+        return autocast(self.recipe, self.accelerator.device, cache)
 
 
 def set_up(recipe: Recipe, device: str, runs: Path) -> TrainingSetup:
@@ -121,12 +125,17 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     choice = TeacherChoice(recipe.losses, list(recipe.named_teachers))
     needs = requirements(methods)
     _check_teachers(recipe, methods, choice)
+    check_precision(recipe, accelerator.device, methods)
     splits = open_splits(recipe)
     _check_selection(recipe, splits)
     student = build_student(recipe.student, splits.classes, needs)
     layout = _memory_format(recipe, student.model, accelerator.device)
     student.to(device=accelerator.device, memory_format=layout)  # type: ignore[call-overload]
-    average = None if recipe.ema_decay is None else average_of(student.model, recipe.ema_decay)
+    if recipe.sync_batch_norm:
+        synchronise_batch_norms(student.model, accelerator.device, rank.processes)
+    average = None if recipe.ema_decay is None else MovingAverage(student.model, recipe.ema_decay)
+    if recipe.gradient_checkpointing:
+        checkpoint_stages(student.model)
     observed = Observed(student, needs, tap_paths(methods, student.model, "student"))
     objective = Objective(observed, methods, recipe.losses, choice, recipe.epochs)
     teachers, digests = _teachers(recipe, runs, splits.classes, methods, choice, accelerator.device, layout)
@@ -140,7 +149,7 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
         )
     assert test is not None
     normalise = Normaliser(student.preprocess, layout).to(accelerator.device)
-    with _autocast(recipe, accelerator.device):
+    with autocast(recipe, accelerator.device):
         batch = next(iter(train.batches(epoch=0, first_step=0))).micro_batches(recipe.accumulate)[0]
         passed = () if teachers is None else teachers(batch)
         if teachers is not None:
@@ -149,11 +158,12 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     _check_draws(recipe, draws)
     if recipe.compile:
         objective.student.compile()
-    optimiser = create_optimiser(recipe.optimiser, objective.parameters())
+    optimiser = create_optimiser(recipe.optimiser, student.model, objective.parameters())
     wrapped, optimiser = accelerator.prepare(objective, optimiser)
+    scaler = gradient_scaler(recipe, accelerator.device)
     may_draw = draws or (not recipe.compile and objective.is_foreign)
     return TrainingSetup(
-        *(recipe, origin, accelerator, objective, wrapped, optimiser, average, normalise, teachers),
+        *(recipe, origin, accelerator, objective, wrapped, optimiser, scaler, average, normalise, teachers),
         *(splits, train, val, test, draws, may_draw),
     )
 
@@ -187,10 +197,6 @@ def _overruns(module: nn.Module) -> bool:
         and module.stride != (1, 1)
         and module.in_channels < _ONEDNN_BLOCK
     )
-
-
-def _autocast(recipe: Recipe, device: torch.device, cache: bool = True) -> AbstractContextManager[None]:
-    return torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16", cache_enabled=cache)
 
 
 def _check_batch(recipe: Recipe, processes: int) -> None:
@@ -235,6 +241,8 @@ def _check_teachers(recipe: Recipe, methods: Sequence[Method], choice: TeacherCh
     if distilling and not recipe.named_teachers:
         raise XkdError(f"teacher: missing; {distilling[0].name} distils from one")
     choice.check(recipe.losses, methods)
+    if recipe.compile and recipe.gradient_checkpointing:
+        raise XkdError("compile: gradient_checkpointing is true; expected one of the two")
     if recipe.compile and "input gradients" in requirements(distilling):
         raise XkdError("compile: a method differentiates twice, which torch.compile cannot; set compile=false")
 

@@ -11,11 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from distill.training.means import EpochMeans
+from distill.training.optimiser_state import check_tensor, load_optimiser
 from distill.training.setup import TrainingSetup
 from xkd_eval.foreign import reading, short
-
-# What torch's optimisers keep for each parameter.
-_MOMENTS = {"sgd": {"momentum_buffer"}, "adamw": {"step", "exp_avg", "exp_avg_sq"}}
 
 
 @dataclass
@@ -56,6 +54,7 @@ def state_of(setup: TrainingSetup, position: Position) -> dict[str, Any]:
         "methods": setup.objective.adapters.state_dict(),
         "optimiser": setup.optimiser.state_dict(),
         "average": None if setup.average is None else setup.average.state_dict(),
+        "scaler": setup.scaler.state_dict(),
     }
 
 
@@ -76,9 +75,10 @@ def restore(setup: TrainingSetup, state: Mapping[str, Any]) -> Position:
         position = _position(setup, state)
         _load(setup.student.model, state["student"])
         _load(setup.objective.adapters, state["methods"])
-        _load_optimiser(setup, state["optimiser"])
+        load_optimiser(setup.optimiser, setup.recipe.optimiser, state["optimiser"])
+        _load_scaler(setup.scaler, state["scaler"])
         if setup.average is not None:
-            _load(setup.average, state["average"])
+            _load_average(setup, position, state["average"])
     return position
 
 
@@ -107,32 +107,31 @@ def _load(module: nn.Module, given: Mapping[str, Any]) -> None:
     parameters = dict(module.named_parameters())
     for name, ours in module.state_dict().items():
         if isinstance(ours, Tensor) and name in given:
-            _check_tensor(name, given[name], ours)
+            check_tensor(name, given[name], ours)
             if name in parameters and not bool(given[name].isfinite().all()):
                 raise ValueError(f"{name} is not finite")
     module.load_state_dict(dict(given))
 
 
-def _load_optimiser(setup: TrainingSetup, given: Mapping[str, Any]) -> None:
-    """Each parameter's moments; the rates are the recipe's and not the file's."""
-    ours = setup.optimiser.state_dict()["param_groups"]
-    if [group["params"] for group in given["param_groups"]] != [group["params"] for group in ours]:
-        raise ValueError("optimiser: of other parameters")
-    parameters = [parameter for group in setup.optimiser.param_groups for parameter in group["params"]]
-    expected = _MOMENTS[setup.recipe.optimiser.name]
-    for number, moments in given["state"].items():
-        if set(moments) != expected:
-            raise ValueError(f"optimiser: {short(sorted(moments))} found for a parameter; expected {sorted(expected)}")
-        for name, value in moments.items():
-            if name != "step" and value is not None:  # without momentum, SGD's is None
-                _check_tensor(name, value, parameters[number])
-            if name == "step" and not (
-                isinstance(value, Tensor) and value.shape == () and 1 <= value.item() < math.inf
-            ):
-                raise ValueError(f"optimiser: step {short(value)} found; expected a number of steps")
-    setup.optimiser.load_state_dict({"state": given["state"], "param_groups": ours})
+def _load_average(setup: TrainingSetup, position: Position, given: Mapping[str, Any]) -> None:
+    """The moving average, of as many steps as the training has done: they say how fast it goes on."""
+    assert setup.average is not None
+    _load(setup.average, given)
+    steps = position.epoch * (setup.train.n_images // setup.recipe.batch_size) + position.step
+    if int(setup.average.n_averaged) != steps:
+        raise ValueError(f"average: of {int(setup.average.n_averaged)} steps; expected {steps}")
 
 
-def _check_tensor(name: str, given: Any, ours: Tensor) -> None:
-    if not isinstance(given, Tensor) or given.dtype != ours.dtype or given.shape != ours.shape:
-        raise ValueError(f"{name}: {short(given)} found; expected {tuple(ours.shape)} {ours.dtype}")
+def _load_scaler(scaler: torch.amp.GradScaler, given: Mapping[str, Any]) -> None:
+    """The scale and how long it has held; what it grows by is this release's. Empty but in fp16."""
+    ours = scaler.state_dict()
+    if given.keys() != ours.keys():
+        raise ValueError(f"scaler: {short(sorted(given))} found; expected {sorted(ours)}")
+    if not ours:
+        return
+    scale, held = given["scale"], given["_growth_tracker"]
+    if type(scale) is not float or not 0 < scale < math.inf:
+        raise ValueError(f"scaler: scale {short(scale)} found; expected a number above 0")
+    if type(held) is not int or not 0 <= held < scaler.get_growth_interval():
+        raise ValueError(f"scaler: {short(held)} found; expected a number of steps")
+    scaler.load_state_dict({**ours, "scale": scale, "_growth_tracker": held})

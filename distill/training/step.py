@@ -10,9 +10,13 @@ import torch
 from torch import Tensor
 
 from distill.data.batches import LabelledBatch
-from distill.methods.results import TOTAL
+from distill.methods.results import SKIPPED, TOTAL
 from distill.training.optimisers import set_learning_rate
 from distill.training.setup import TrainingSetup
+from xkd_eval.errors import XkdError
+
+# Far below what any step needs that is going to be one.
+_LEAST_SCALE = 2.0**-10
 
 
 class Step(Protocol):
@@ -58,12 +62,15 @@ class OrdinaryStep:
             more = number < len(micro_batches)
             with setup.accelerator.no_sync(setup.wrapped) if more else nullcontext(), setup.autocast():
                 observed.append(differentiate(setup, batch, weights, len(micro_batches)))
-        update(setup)
+        skipped = update(setup)
         if setup.average is not None:
             setup.average.update_parameters(setup.student.model)
-        if len(observed) == 1:
-            return observed[0]
-        return {name: torch.stack([values[name].detach() for values in observed]).mean() for name in observed[0]}
+        values = observed[0]
+        if len(observed) > 1:
+            values = {name: torch.stack([values[name].detach() for values in observed]).mean() for name in values}
+        if setup.scaler.is_enabled():
+            values = {**values, SKIPPED: torch.tensor(float(skipped), device=setup.accelerator.device)}
+        return values
 
 
 def differentiate(
@@ -82,13 +89,27 @@ def differentiate(
     """
     teachers = () if setup.teachers is None else setup.teachers(batch)
     losses = setup.wrapped(setup.normalise(batch.pixels), teachers, batch.labels, batch.indices, weights)
-    setup.accelerator.backward(losses[TOTAL] / micro_batches)
+    setup.accelerator.backward(setup.scaler.scale(losses[TOTAL] / micro_batches))
     return {**losses, **setup.objective.statistics()}
 
 
-def update(setup: TrainingSetup) -> None:
-    """The optimiser's step by the gradients, clipped where the recipe says so; none are left."""
+def update(setup: TrainingSetup) -> bool:
+    """The optimiser's step by the gradients, clipped where the recipe says so; none are left.
+
+    Returns:
+        Whether the step was skipped, as gradients overflowed in fp16.
+
+    Raises:
+        XkdError: they overflow however little they are scaled.
+    """
+    scaler = setup.scaler  # does nothing but in fp16
+    scaler.unscale_(setup.optimiser)
     if setup.recipe.clip_norm is not None:
         setup.accelerator.clip_grad_norm_(setup.objective.parameters(), setup.recipe.clip_norm)
-    setup.optimiser.step()
+    before = scaler.get_scale()
+    scaler.step(setup.optimiser)
+    scaler.update()
     setup.optimiser.zero_grad()
+    if scaler.get_scale() < _LEAST_SCALE:
+        raise XkdError("precision: the gradients overflow in fp16 however little they are scaled; set bf16 or fp32")
+    return scaler.get_scale() < before

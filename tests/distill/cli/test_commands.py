@@ -18,7 +18,7 @@ from distill.runs.directory import hold
 from distill.runs.job import TrainingJob, read_jobs, write_jobs
 from distill.runs.layout import directory_name, seed_directory
 from distill.runs.sweep import run_sweep
-from tests.distill.conftest import KD, write_cifar10
+from tests.distill.conftest import EXP_KD, KD, write_cifar10
 from tests.distill.processes import ended, start, wait_for
 from xkd_eval.cli.console import Command
 from xkd_eval.errors import XkdError
@@ -91,7 +91,7 @@ def test_other_weights_under_the_same_name_are_another_teacher(xkd_distill, reci
     for seed in (0, 1):
         torch.manual_seed(seed)
         torch.save(namespace["make"]().state_dict(), tmp_path / f"{seed}.pth")
-    command = ("train", recipe_file(losses=KD, epochs=1), "--device", "cpu", "--import", "a_net.py")
+    command = ("train", recipe_file(losses=KD, epochs=1), "--device", "cpu", "--import", "a_net.py", "--force")
     command = (*command, "--teacher", "py:a_net:make", "--set", "teacher.preprocess={size: [32, 32]}")
     weights = tmp_path / "weights.pth"
     for seed, code in ((0, 0), (1, 2), (0, 0)):
@@ -130,6 +130,17 @@ def test_a_students_module_is_imported_for_training_and_evaluation(
     code, _, err = xkd_distill("train", file, "--import", "nets/none.py")
     assert code == 2
     assert re.match(r"error: --import: .*none.py' does not exist; give a file", err)
+
+
+def test_a_student_without_a_cam_head_is_advised_nothing_that_train_lacks(xkd_distill, recipe_file, teacher, tmp_path):
+    net = "from torch import nn\n\n\ndef make(num_classes):\n"
+    (tmp_path / "flat_net.py").write_text(f"{net}    return nn.Sequential(nn.Flatten(), nn.Linear(768, num_classes))\n")
+    student = {"architecture": "py:flat_net:make", "preprocess": {"size": [16, 16]}}
+    file = recipe_file(student=student, losses=EXP_KD, teacher={"model": str(teacher)})
+    code, _, err = xkd_distill("train", file, "--device", "cpu")
+    assert code == 2
+    assert re.match("error: student: py:flat_net:make has no CAM head, which a method needs: ", err)
+    assert "explainer" not in err
 
 
 def test_recipes_prints_what_there_is(xkd_distill):

@@ -69,7 +69,7 @@ def test_cross_entropy_needs_no_teacher(student, labels):
 
 
 def test_every_method_is_there_and_cites_its_source():
-    expected = "ce kd dkd dist fitnet at sp rkd crd reviewkd ofd cat_kd sdd e2kd exp_kd pkt nst"
+    expected = "ce kd tf_kd dkd dist fitnet at sp rkd crd reviewkd ofd cat_kd sdd e2kd exp_kd pkt nst"
     assert sorted(METHODS.names()) == sorted(expected.split())
     for name in METHODS.names():
         assert METHODS[name].citation

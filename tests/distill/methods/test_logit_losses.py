@@ -13,6 +13,7 @@ from distill.methods.dist import dist_losses
 from distill.methods.dkd import dkd_losses
 from distill.methods.kd import kd_loss, standardise_logits
 from distill.methods.sdd import consistent_regions, region_logits
+from xkd_eval.errors import XkdError
 
 
 def _softmax(row, temperature):
@@ -125,3 +126,20 @@ def test_sdd_weighs_complementary_regions(student, teacher, labels, base):
 def test_the_whole_map_is_always_consistent(teacher):
     whole = region_logits(teacher.cams(), teacher.head_bias, (1,))
     assert consistent_regions(whole, teacher.logits).all()
+
+
+def test_tf_kd_is_the_divergence_from_a_teacher_that_is_always_right(student, labels):
+    correct, temperature = 0.9, 5.0
+    expected = 0.0
+    for row, label in zip(student.logits.tolist(), labels.tolist(), strict=True):
+        virtual = [log(correct if k == label else (1 - correct) / (len(row) - 1)) for k in range(len(row))]
+        divergence = _divergence(_softmax(virtual, temperature), _softmax(row, temperature))
+        expected += temperature**2 * divergence / len(labels)
+    method = create_method("tf_kd", correct=correct, temperature=temperature)
+    assert method(student, None, labels)["tf_kd"].item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("correct", [0, 1, 1.5, True, "0.9"])
+def test_tf_kds_teacher_is_neither_certain_nor_always_wrong(correct):
+    with pytest.raises(XkdError, match=r"^correct: .* found; expected a number above 0 and below 1$"):
+        create_method("tf_kd", correct=correct)

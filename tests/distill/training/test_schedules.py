@@ -36,5 +36,12 @@ def test_one_cycle_is_torchs():
     assert 2.0 * factor(schedule, 20, 100, 10) == pytest.approx(2.0)
 
 
+def test_a_warm_up_starts_where_it_is_told():
+    schedule = Constant(name="constant", warmup_epochs=2, warmup_start=0.2)
+    assert [factor(schedule, step, 104, 2) for step in range(5)] == pytest.approx([0.4, 0.6, 0.8, 1.0, 1.0])
+    with pytest.raises(ValueError, match="warmup_start: there is no warm-up; set warmup_epochs, or leave it out"):
+        Constant(name="constant", warmup_start=0.2)
+
+
 def test_constant():
     assert factor(Constant(name="constant"), 7, 10, 5) == 1.0
