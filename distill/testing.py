@@ -28,7 +28,7 @@ def check_method(method: str | type[Method], **options: Any) -> None:
     What it says twice is the same, also when another one was loaded from its state. Every parameter of its own that
     requires a gradient gets one. Losses of bfloat16 passes are float32. With `capturable` a step holds no operation
     that waits for a GPU, draws at random, or has a shape that depends on values. Its losses are finite for as few
-    images, and as few classes, as it says that it needs.
+    images, and as few classes, as it says that it needs. It is told first how many images each class has.
 
     Args:
         method: what a recipe names, "exp_kd" or "py:package.module:Class", or the class itself.
@@ -49,6 +49,8 @@ def check_method(method: str | type[Method], **options: Any) -> None:
         return create_method(method, **options) if isinstance(method, str) else kind(**options)
 
     made, fresh = make(), make()
+    for one in (made, fresh):
+        one.see_classes(_counts())
     student, teacher = _Network(8, seed=1), _Network(12, seed=2).requires_grad_(False)
     images = torch.randn(_BATCH, 3, _SIZE, _SIZE, generator=torch.Generator().manual_seed(3))
     if not kind.requires:
@@ -128,6 +130,11 @@ def _labels(batch: int = _BATCH, classes: int = _CLASSES) -> tuple[Tensor, Tenso
     return torch.arange(batch) % classes, torch.arange(batch)
 
 
+def _counts(classes: int = _CLASSES) -> Tensor:
+    """(K,) images of each class in the training set."""
+    return torch.arange(_DATASET_SIZE).remainder(classes).bincount(minlength=classes)
+
+
 def _losses(method: Method, student: Pass, teacher: Pass) -> dict[str, Tensor]:
     torch.manual_seed(0)  # for methods that draw, as a training seeds every step
     return method(student, teacher, *_labels())
@@ -197,6 +204,7 @@ def _check_capturable(method: Method, student: _Network, teacher: _Network, imag
 
 def _check_needs(make: Callable[[], Method], batch: int, classes: int) -> None:
     method = make()
+    method.see_classes(_counts(classes))
     student, teacher = _Network(8, seed=1, classes=classes), _Network(12, seed=2, classes=classes).requires_grad_(False)
     images = torch.randn(batch, 3, _SIZE, _SIZE, generator=torch.Generator().manual_seed(4))
     where = f"by a batch of {batch} and {classes} classes"

@@ -60,6 +60,10 @@ Seeds = Annotated[str | None, typer.Option(help="One run each: 0,1,2.", rich_hel
 SweepSeeds = Annotated[
     str | None, typer.Option(help="Of all recipes, instead of the file's: 0,1,2.", rich_help_panel=WHAT)
 ]
+TestSplit = Annotated[
+    float | None,
+    typer.Option(help="Fraction to test on, of a data set without test images.", rich_help_panel=WHAT),
+]
 ValSplit = Annotated[
     float | None,
     typer.Option(help="Fraction of the training images held out to select the epoch.", rich_help_panel=WHAT),

@@ -20,7 +20,7 @@ class EpochPlan:
     """The order of an epoch's images and what happens to each.
 
     Attributes:
-        order: (N,) int64, a permutation of the images.
+        order: (N,) int64, places in the training set: each once, or drawn anew for each place.
         shifts: (N, 2) int64 in 0 ... 2 padding: top and left of the crop in the padded image, per place in the order.
         flips: (N,) bool, per place in the order.
     """
@@ -48,7 +48,9 @@ class BatchPlan(NamedTuple):
     flips: Tensor
 
 
-def plan_epoch(n_images: int, seed: int, epoch: int, padding: int, flip: bool) -> EpochPlan:
+def plan_epoch(
+    n_images: int, seed: int, epoch: int, padding: int, flip: bool, classes: Tensor | None = None
+) -> EpochPlan:
     """Draw an epoch's order, crops and flips, on the CPU.
 
     Args:
@@ -57,12 +59,35 @@ def plan_epoch(n_images: int, seed: int, epoch: int, padding: int, flip: bool) -
         epoch: from 0.
         padding: pixels on each side of an image, in which its crop may lie.
         flip: mirror half of the images.
+        classes: (N,) int64 on the CPU, each image's: draw every place anew, all classes that have images as often as
+            each other; None takes each image once.
     """
     generator = torch.Generator().manual_seed(derive_seed(seed, epoch))
-    order = torch.randperm(n_images, generator=generator)
+    order = torch.randperm(n_images, generator=generator) if classes is None else _balanced_order(classes, generator)
     shifts = torch.randint(2 * padding + 1, (n_images, 2), generator=generator)
     flips = torch.rand(n_images, generator=generator) < (0.5 if flip else 0.0)
     return EpochPlan(order, shifts, flips)
+
+
+def earlier_times(order: Tensor) -> Tensor:
+    """(N,) -> (N,) int64: how often what stands at each place stands before it."""
+    grouped, places = order.sort(stable=True)
+    new = torch.ones_like(grouped, dtype=torch.bool)
+    new[1:] = grouped[1:] != grouped[:-1]
+    count = torch.arange(len(order))
+    times = torch.empty_like(order)
+    times[places] = count - count[new][new.cumsum(0) - 1]
+    return times
+
+
+def _balanced_order(classes: Tensor, generator: torch.Generator) -> Tensor:
+    """A class for each place, then one of its images, both with equal chances and replacement."""
+    sizes = classes.bincount()
+    sizes = sizes[sizes > 0]
+    firsts = sizes.cumsum(0) - sizes
+    drawn = torch.randint(len(sizes), (len(classes),), generator=generator)
+    members = torch.rand(len(classes), dtype=torch.float64, generator=generator) * sizes[drawn]
+    return classes.argsort(stable=True)[firsts[drawn] + members.long()]
 
 
 def scaled_crops(shifts: Tensor, padding: int, scale: tuple[float, float]) -> tuple[Tensor, tuple[int, int]]:

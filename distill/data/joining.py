@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from distill.data.splits import Classes
+from distill.data.classes import Classes
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.datasets.labels import name_table, normalised, wordnet_ids_of
+from xkd_eval.datasets.labels import places_by_name, wordnet_ids_of
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import short
 
@@ -16,8 +16,9 @@ _REMEDY = "give the `teacher` that belongs to the data"
 def class_places(classes: Classes, teacher: Classifier) -> list[int] | None:
     """The teacher's index of each class of the data.
 
-    WordNet ids are looked up among the teacher's; names among its class names, case and underscores aside, each of
-    comma-separated synonyms. Without names on either side the indices are taken for the same, if there are as many.
+    WordNet ids are looked up among the teacher's; names among its class names, as they are or else case and underscores
+    aside, each of comma-separated synonyms. Without names on either side the indices are taken for the same, if there
+    are as many.
 
     Args:
         classes: of the data, K.
@@ -52,12 +53,12 @@ def _wordnet_places(teacher: Classifier) -> dict[str, int]:
 
 def _by_names(names: Sequence[str], teacher: Classifier) -> list[int]:
     assert teacher.class_names is not None
-    table = {str(name): index for name, index in name_table(teacher.class_names).items()}
-    found = [table.get(normalised(name)) for name in names]
+    table = places_by_name(names, teacher.class_names)
+    found = [table.get(name) for name in names]
     worded_differently = len(names) == teacher.num_classes and any(place is not None for place in found)
     if worded_differently and all(place in (None, index) for index, place in enumerate(found)):
         return list(range(len(names)))
-    return _found(names, {name: table[normalised(name)] for name in names if normalised(name) in table}, teacher)
+    return _found(names, table, teacher)
 
 
 def _found(names: Sequence[str], places: Mapping[str, int], teacher: Classifier) -> list[int]:

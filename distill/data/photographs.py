@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.data import DataLoader, Dataset
 
-from distill.data.augmentation import derive_seed, plan_epoch
+from distill.data.augmentation import derive_seed, earlier_times, plan_epoch
 from distill.data.batches import LabelledBatch, ProcessRank
 from distill.data.draws import OwnDraws
 from distill.data.splits import Labelled
@@ -23,9 +23,13 @@ from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.loader import Item, leave_signals_to_parent, load_sample, starting_workers, stream
 from xkd_eval.errors import XkdError
 
+_EPOCH_BITS = 31  # of a recipe's longest training
+
 
 class TrainingPhotographs:
     """TrainingImages by random resized crops and flips, each drawn by its image's place and the epoch alone.
+
+    An image that an epoch holds more than once is cut in another way each time.
 
     One box is drawn an image, and every view is that box of the photograph at the view's own size.
 
@@ -50,7 +54,7 @@ class TrainingPhotographs:
         self._views = views
         self.n_images = len(labelled.labels)
         self._device = device
-        self._order = _Order(self.n_images, recipe, rank)
+        self._order = _Order(labelled, recipe, rank)
         workers = min(data.workers, self.n_images // recipe.batch_size)  # more would find no batch to make
         with starting_workers():  # of which torch warns already here
             self._loader: DataLoader[Any] = DataLoader(
@@ -111,28 +115,35 @@ class HeldOutPhotographs:
 
 
 class _Order:
-    """A batch sampler: this process's part of each batch, as (epoch, position) pairs."""
+    """A batch sampler: this process's part of each batch, as (draw, position) pairs.
 
-    def __init__(self, n_images: int, recipe: Recipe, rank: ProcessRank) -> None:
+    A draw is the epoch and, in bits above it, how often the image came before in it.
+    """
+
+    def __init__(self, labelled: Labelled, recipe: Recipe, rank: ProcessRank) -> None:
         self.epoch = 0
         self.first_step = 0
-        self._n_images = n_images
+        self._n_images = len(labelled.labels)
+        self._classes = torch.tensor(labelled.labels) if recipe.data.sampling == "balanced" else None
         self._recipe = recipe
         self._rank = rank
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         size = self._recipe.batch_size
-        order = plan_epoch(self._n_images, self._recipe.seed, self.epoch, padding=0, flip=False).order
+        order = plan_epoch(
+            self._n_images, self._recipe.seed, self.epoch, padding=0, flip=False, classes=self._classes
+        ).order
+        draws = self.epoch + (earlier_times(order) << _EPOCH_BITS)
         for step in range(self.first_step, self._n_images // size):
-            mine = self._rank.part_of(order[step * size : (step + 1) * size])
-            yield [(self.epoch, position) for position in mine.tolist()]
+            mine = (self._rank.part_of(given[step * size : (step + 1) * size]).tolist() for given in (draws, order))
+            yield list(zip(*mine, strict=True))
 
     def __len__(self) -> int:
         return self._n_images // self._recipe.batch_size - self.first_step
 
 
 class _Crops(Dataset[Any]):
-    """(epoch, position) -> (label, position, pixels of each view), or the reason why the image cannot be read."""
+    """(draw, position) -> (label, position, pixels of each view), or the reason why the image cannot be read."""
 
     def __init__(self, labelled: Labelled, views: Views, seed: int, data: WorkerData) -> None:
         self._labelled = labelled
@@ -142,13 +153,13 @@ class _Crops(Dataset[Any]):
         self._flip = 0.5 if data.flip else 0.0
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[int, int, list[Tensor]] | str:
-        epoch, position = key
+        draw, position = key
         try:
             image = load_sample(self._labelled.dataset, position).image
         except XkdError as error:  # as a value: a worker would send its traceback
             return str(error)
         # The transforms would draw from torch's own generator.
-        with OwnDraws(derive_seed(self._seed, epoch, position)):
+        with OwnDraws(derive_seed(self._seed, draw, position)):
             return self._labelled.labels[position], position, self._cut(image)
 
     def _cut(self, image: Image.Image) -> list[Tensor]:

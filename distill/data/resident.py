@@ -51,6 +51,7 @@ class ResidentTraining:
         self._views = views
         self._copies = [torch.tensor(decoded(labelled.dataset, view)).to(device) for view in views.geometries]
         self._labels = torch.tensor(labelled.labels, device=device)
+        self._classes = torch.tensor(labelled.labels) if data.sampling == "balanced" else None
         self._rank = rank
         self._recipe = recipe
         self._data = data
@@ -62,7 +63,8 @@ class ResidentTraining:
     def plans(self, epoch: int, first_step: int) -> Iterator[BatchPlan]:
         """Order, crops and flips of each batch of an epoch from a step on, this process's part of each."""
         size, padding = self._recipe.batch_size, self._data.padding
-        plan = plan_epoch(self.n_images, self._recipe.seed, epoch, padding, self._data.flip).to(self._labels.device)
+        plan = plan_epoch(self.n_images, self._recipe.seed, epoch, padding, self._data.flip, self._classes)
+        plan = plan.to(self._labels.device)
         for step in range(first_step, self.n_images // size):
             places = slice(step * size, (step + 1) * size)
             yield BatchPlan(*(self._rank.part_of(drawn[places]) for drawn in (plan.order, plan.shifts, plan.flips)))

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
-from torch import nn
-
+from distill.data.classes import Classes, classes_of, labels_among, training_labels, without_images
 from distill.data.identity import ImagesIdentity, identity_of
 from distill.recipe.data import DeviceData, WorkerData
 from distill.recipe.schema import Recipe
-from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.datasets import ImageDataset, limit, open_dataset, resolve_labels
+from xkd_eval.datasets import ImageDataset, limit, open_dataset, open_parts
 from xkd_eval.datasets.base import Subset
 from xkd_eval.errors import XkdError
 
+# Of its own: trainings that differ in their seed are tested on the same images.
+_TEST_SEED = 0
 
-@dataclass(frozen=True)
-class Classes:
-    """What a data set calls its classes.
-
-    Attributes:
-        count: K.
-        names: K class names, or None.
-        wordnet_ids: K WordNet ids, or None.
-    """
-
-    count: int
-    names: tuple[str, ...] | None = None
-    wordnet_ids: tuple[str, ...] | None = None
+HeldOutFrom = Literal["validation images", "held-out training images"]
+"""Where the images that select an epoch come from, if they are not the test images."""
 
 
 @dataclass(frozen=True)
@@ -51,132 +39,164 @@ class Splits:
 
     Attributes:
         train: positions with labels.
-        val: held out of the training images; None without `val_split`.
-        test: the set's own held-out part.
+        val: those that select the epoch: the set's own, or held out of the training images by `val_split`; or None.
+        val_from: which of the two they are; None without any.
+        test: the set's own, of which validation images without test images beside them are some; or `test_split`'s.
         classes: their common classes.
-        trained, tested: by what the images of `train` and `val`, and of `test`, are known again.
+        trained, tested: by what the images of `train` and those held out of them, and of `test`, are known again.
+        validated: the same of `val` where it is of the set's own; else None.
+        notes: what the user should know of them, a sentence each.
     """
 
     train: Labelled
     val: Labelled | None
+    val_from: HeldOutFrom | None
     test: Labelled
     classes: Classes
     trained: ImagesIdentity
     tested: ImagesIdentity
+    validated: ImagesIdentity | None
+    notes: tuple[str, ...]
+
+    def identities(self) -> dict[str, Any]:
+        """`trained`, `validated` and `tested`, as an Origin has them."""
+        return {"trained": self.trained, "validated": self.validated, "tested": self.tested}
 
 
 def open_splits(recipe: Recipe) -> Splits:
-    """Open training and test images, hold some out, and number the classes.
+    """Open training, validation and test images, hold some out, and number the classes.
 
     Args:
         recipe: `data`, `seed` and `batch_size` are read.
 
     Raises:
-        XkdError: no data, no labels, an empty split, a test set of other classes, fewer images than a batch.
+        XkdError: no data, no labels, an empty split, test images of other classes, fewer images than a batch.
     """
     data = recipe.data
     if data.path is None:
         raise XkdError("data: missing; give the folder or file of the data set")
-    whole = _all_training_images(data)
+    parts = _opened(data.path, data)
     # Of all images: a sample may miss a class, and the student would lose its logit.
-    classes = _classes(whole)
-    test = open_dataset(data.path, split="test")
-    if test.label_kind == "none":
-        raise XkdError(f"data: the test images of {test.name} have no labels; expected them to measure accuracy")
-    listings = whole.digest(), test.digest()
-    # Files that are all of one size under the same names have the digest of others like them.
-    if listings[0] == listings[1] and test.content_hash(0) == whole.content_hash(0):
-        raise XkdError(f"data: {data.path!r} holds one part only; expected training images and test images")
-    train = whole if data.images is None else limit(whole, data.images)
-    splits = _hold_out(Labelled(train, _indices(train, classes)), data.val_split, recipe.seed)
-    if len(splits[0].labels) < recipe.batch_size:
+    classes, by_index = classes_of(parts.train), parts.train.label_kind == "index"
+    listings = {called: part.digest() for called, part in parts.called().items()}
+    _check_apart(data.path, parts, listings)
+    whole = parts.train if data.images is None else limit(parts.train, data.images)
+    train, held_out = _hold_out(Labelled(whole, training_labels(whole, classes)), data.val_split, recipe.seed)
+    if len(train.labels) < recipe.batch_size:
         raise XkdError(
-            f"data: {train.name} has {len(splits[0].labels)} training images; expected at least one batch of "
+            f"data: {whole.name} has {len(train.labels)} training images; expected at least one batch of "
             f"{recipe.batch_size}: lower batch_size"
         )
-    resident = isinstance(data, DeviceData)
-    trained, tested = (
-        identity_of(listing, used, resident=resident) for listing, used in zip(listings, (train, test), strict=True)
+    own = {
+        called: Labelled(part, labels_among(part, classes, by_index=by_index, called=called))
+        for called, part in parts.called().items()
+        if called != "training"
+    }
+    known = {
+        called: identity_of(listings[called], part, resident=isinstance(data, DeviceData))
+        for called, part in {**parts.called(), "training": whole}.items()
+    }
+    val = own.get("validation", held_out)
+    val_from: HeldOutFrom = "held-out training images" if parts.val is None else "validation images"
+    return Splits(
+        *(train, val, None if val is None else val_from, own["test"], classes),
+        *(known["training"], known["test"], known.get("validation")),
+        without_images(classes, train.labels),
     )
-    return Splits(*splits, Labelled(test, _known_labels(test, classes)), classes, trained, tested)
 
 
-def _all_training_images(data: DeviceData | WorkerData) -> ImageDataset:
-    assert data.path is not None
-    if data.path == "embedded" and data.images is not None:
+def split_off_test_images(dataset: ImageDataset, fraction: float) -> tuple[ImageDataset, ImageDataset]:
+    """The images of a set without test images that are trained on, and those that are tested on.
+
+    Args:
+        dataset: of one part.
+        fraction: that is tested on, stratified by label; the same images whatever a training's seed.
+
+    Raises:
+        XkdError: an image without a label, or a fraction that leaves nothing on either side.
+    """
+    classes_of(dataset)  # which refuses what cannot be divided by its labels
+    return _divided(dataset, fraction, _TEST_SEED, "test_split")
+
+
+class _Parts(NamedTuple):
+    train: ImageDataset
+    val: ImageDataset | None
+    test: ImageDataset
+
+    def called(self) -> dict[str, ImageDataset]:
+        """Those that are there, as messages call them."""
+        val = {} if self.val is None else {"validation": self.val}
+        return {"training": self.train, **val, "test": self.test}
+
+
+def _opened(path: str, data: DeviceData | WorkerData) -> _Parts:
+    """The parts of a data set, or test images split off the training images of one that has none."""
+    parts = open_parts(path)
+    test = parts.get("test", parts.get("val"))
+    if data.test_split and test is not None:
+        has = "test" if "test" in parts else "validation"
+        raise XkdError(f"test_split: {path!r} has {has} images of its own to test on; leave it out, or set it to 0")
+    train = parts["train"] if "train" in parts else open_dataset(path, split="train")
+    if data.test_split:
+        rest, test = split_off_test_images(train, data.test_split)
+        return _Parts(rest, None, test)
+    if test is None:
+        has = "training images" if "train" in parts else "one part"
+        raise XkdError(
+            f"data: {path!r} holds {has} only; expected training images and test images, or give `test_split`, the "
+            "fraction of them to test on"
+        )
+    if path == "embedded" and data.images is not None:
         from xkd_eval.datasets.embedded import EmbeddedDataset
 
-        return EmbeddedDataset("train", data.images)
-    return open_dataset(data.path, split="train")
-
-
-def _classes(train: ImageDataset) -> Classes:
-    """The classes in the order of their indices."""
-    if train.label_kind == "none":
-        raise XkdError(f"data: the training images of {train.name} have no labels; expected one an image")
-    unlabelled = [name for name, label in zip(train.ids, train.labels, strict=True) if label is None]
-    if unlabelled:
-        raise XkdError(f"data: {len(unlabelled)} training images have no label, the first {unlabelled[0]}")
-    if train.label_kind == "index":
-        return Classes(len(train.classes) if train.classes else _count(train), train.classes)
-    names = train.classes or tuple(sorted({str(label) for label in train.labels}))
-    return Classes(len(names), names) if train.label_kind == "name" else Classes(len(names), wordnet_ids=names)
-
-
-def _count(train: ImageDataset) -> int:
-    """K of labels that are 0 to K - 1; one that no image has would be a logit that nothing trains."""
-    present = {int(str(label)) for label in train.labels}
-    if present != set(range(len(present))):
-        missing = itertools.islice((index for index in itertools.count() if index not in present), 3)
+        train = EmbeddedDataset("train", data.images)
+    val = parts["val"] if "test" in parts and "val" in parts else None
+    if val is not None and data.val_split:
         raise XkdError(
-            f"data: the labels of {train.name} run from {min(present)} to {max(present)}, and no image has "
-            f"{', '.join(map(str, missing))}, ...; expected 0 to K - 1 with an image each, or a set with class names"
+            f"val_split: {path!r} has validation images of its own, which select the epoch; leave it out, or set it to "
+            "0"
         )
-    return len(present)
+    return _Parts(train, val, test)
 
 
-def _indices(train: ImageDataset, classes: Classes) -> list[int]:
-    """Each training image's class index."""
-    if train.label_kind == "index":
-        return [int(str(label)) for label in train.labels]
-    names = classes.names if train.label_kind == "name" else classes.wordnet_ids
-    place = {name: index for index, name in enumerate(names or ())}
-    return [place[str(label)] for label in train.labels]
-
-
-def _known_labels(test: ImageDataset, classes: Classes) -> list[int]:
-    """Each test image's index among the training images' classes."""
-    student = Classifier(
-        nn.Identity(),
-        Preprocess(),
-        name="the student",
-        num_classes=classes.count,
-        class_names=classes.names,
-        wordnet_ids=classes.wordnet_ids,
-    )
-    labels = resolve_labels(test, student)
-    known = [label for label in labels if label is not None]
-    if len(known) < len(labels):
-        raise XkdError(
-            f"data: {len(labels) - len(known)} test images of {test.name} have no label among the "
-            f"{classes.count} classes of the training images"
-        )
-    return known
+def _check_apart(path: str, parts: _Parts, listings: dict[str, str]) -> None:
+    """Refuse parts that are one; files of one size under the same names have the digest of others like them."""
+    called = list(parts.called().items())
+    for place, (one, images) in enumerate(called):
+        for other, others in called[place + 1 :]:
+            if listings[one] == listings[other] and images.content_hash(0) == others.content_hash(0):
+                raise XkdError(f"data: the {one} and the {other} images of {path!r} are the same; expected others")
 
 
 def _hold_out(labelled: Labelled, fraction: float, seed: int) -> tuple[Labelled, Labelled | None]:
-    n_held_out = round(fraction * len(labelled.labels))
     if fraction == 0:
         return labelled, None
-    if n_held_out == 0 or n_held_out == len(labelled.labels):
+    rest, chosen = _divided(labelled.dataset, fraction, seed, "val_split")
+    return _part(labelled, rest.positions), _part(labelled, chosen.positions)
+
+
+def _divided(dataset: ImageDataset, fraction: float, seed: int, option: str) -> tuple[Subset, Subset]:
+    """What stays, and a label-stratified fraction that is split off; each label keeps an image.
+
+    Raises:
+        XkdError: either is empty.
+    """
+    count = round(fraction * len(dataset))
+    ids = set(limit(dataset, count, seed).ids) if count else set()
+    positions = range(len(dataset))
+    kept = {dataset.labels[position] for position in positions if dataset.ids[position] not in ids}
+    for position in positions:  # the first image of a class that is split off whole
+        if dataset.labels[position] not in kept:
+            kept.add(dataset.labels[position])
+            ids.remove(dataset.ids[position])
+    chosen = [position for position in positions if dataset.ids[position] in ids]
+    rest = [position for position in positions if dataset.ids[position] not in ids]
+    if not chosen or not rest:
         raise XkdError(
-            f"val_split: {fraction} of {len(labelled.labels)} training images leaves an empty split; choose another one"
+            f"{option}: {fraction} of {len(dataset)} training images leaves an empty split; choose another one"
         )
-    held_out = set(limit(labelled.dataset, n_held_out, seed).ids)
-    positions = range(len(labelled.labels))
-    chosen = [position for position in positions if labelled.dataset.ids[position] in held_out]
-    rest = [position for position in positions if labelled.dataset.ids[position] not in held_out]
-    return _part(labelled, rest), _part(labelled, chosen)
+    return Subset(dataset, rest), Subset(dataset, chosen)
 
 
 def _part(labelled: Labelled, positions: list[int]) -> Labelled:

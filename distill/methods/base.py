@@ -154,6 +154,19 @@ class Method(nn.Module, ABC):
         self._build(student.detached().full_precision(), teacher.detached().full_precision(), dataset_size)
         self._is_set_up = True
 
+    def see_classes(self, counts: Tensor) -> None:
+        """Told once before a training, also where one is resumed, before `setup`: how many images each class has.
+
+        A training's state need not hold what follows from it.
+
+        Args:
+            counts: (K,) int64, of the images that are trained on, on the device of the training; the same in all
+                processes. A class may have none.
+
+        Raises:
+            XkdError: an option does not fit as many classes.
+        """
+
     def forward(
         self, student: Pass, teacher: Pass | None, labels: Tensor, indices: Tensor | None = None
     ) -> dict[str, Tensor]:

@@ -21,13 +21,20 @@ class _Data(Strict):
     Attributes:
         path: what `open_dataset` takes; None has to be given as `data`.
         images: train on a seeded, label-stratified sample of at most so many; of the embedded set, how many are made.
-        val_split: fraction of the training images that is held out, never trained on and used to select the epoch.
+        test_split: fraction of a set without test images that is split off to be tested on, stratified by label; the
+            same images whatever the recipe's seed.
+        val_split: fraction of the training images that is held out, never trained on and used to select the epoch; of
+            a set with validation images beside test images, whose they are then, none is.
+        sampling: "balanced" draws each image of an epoch anew, all classes as often as each other; None takes each
+            image once an epoch.
         flip: mirror half of the images.
     """
 
     path: str | None = None
     images: Count | None = None
+    test_split: float = Field(default=0.0, ge=0, lt=1)
     val_split: float = Field(default=0.0, ge=0, lt=1)
+    sampling: Literal["balanced"] | None = None
     flip: bool = False
 
 

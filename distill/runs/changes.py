@@ -21,6 +21,7 @@ class RecipeChanges:
         data: the data set's folder or file.
         teacher: a model in place of the recipe's teacher, or for a recipe that distils and names none.
         teacher_weights: a file of weights for the teacher's architecture.
+        test_split: fraction that is split off to be tested on.
         val_split: fraction of the training images that is held out.
         select_on_test: keep the epoch that is the best on the test images.
         precision: "fp32" or "bf16".
@@ -32,6 +33,7 @@ class RecipeChanges:
     data: str | None = None
     teacher: str | None = None
     teacher_weights: Path | None = None
+    test_split: float | None = None
     val_split: float | None = None
     select_on_test: bool = False
     precision: str | None = None
@@ -49,6 +51,7 @@ class RecipeChanges:
             raise XkdError("teacher_weights: needs the architecture as `teacher`, such as timm/resnet18")
         given = [
             ("data", "data.path", self.data),
+            ("test_split", "data.test_split", self.test_split),
             ("val_split", "data.val_split", self.val_split),
             ("select_on_test", "select_on_test", self.select_on_test or None),
             ("precision", "precision", self.precision),

@@ -25,6 +25,7 @@ class Origin(Strict):
     Attributes:
         recipe: see `Recipe.identity`.
         trained, tested: the images that it is trained on, held-out ones included, and those that it is tested on.
+        validated: those that select the epoch, where the data set has some of its own for that.
         teachers: the `teacher_digest` of each by name.
     """
 
@@ -32,6 +33,7 @@ class Origin(Strict):
     trained: ImagesIdentity
     tested: ImagesIdentity
     teachers: dict[str, str]
+    validated: ImagesIdentity | None = None
 
 
 def teacher_digest(teacher: Classifier) -> str:
@@ -75,10 +77,12 @@ def check_origin(ours: Origin, theirs: Origin, directory: Path) -> None:
     """
     for what, mine, other in (
         ("training", ours.trained, theirs.trained),
+        ("validation", ours.validated, theirs.validated),
         ("test", ours.tested, theirs.tested),
     ):
         if mine != other:
-            in_what = "names, labels or sizes" if mine.listing != other.listing else "content, under the same names"
+            same = mine is not None and other is not None and mine.listing == other.listing
+            in_what = "content, under the same names" if same else "names, labels or sizes"
             raise XkdError(
                 f"output {directory}: holds a run on other {what} images, which differ in {in_what}; give the `data` "
                 f"that it was on; {_REMEDY}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from distill.data.identity import ImagesIdentity
 from distill.data.splits import open_splits
 from distill.recipe.imports import import_modules
 from distill.recipe.networks import Teacher
@@ -21,7 +21,7 @@ class Origins:
     """
 
     def __init__(self) -> None:
-        self._images: dict[str, tuple[ImagesIdentity, ImagesIdentity]] = {}
+        self._images: dict[str, dict[str, Any]] = {}
         self._teachers: dict[tuple[str, Path], str] = {}
 
     def of(self, recipe: Recipe, runs: Path) -> Origin:
@@ -38,10 +38,9 @@ class Origins:
         data = digest_of(recipe.data.model_dump(mode="json"))
         if data not in self._images:
             splits = open_splits(recipe)
-            self._images[data] = (splits.trained, splits.tested)
-        trained, tested = self._images[data]
+            self._images[data] = splits.identities()
         teachers = {name: self._teacher(teacher, runs) for name, teacher in recipe.named_teachers.items()}
-        return Origin(recipe=recipe.identity(), trained=trained, tested=tested, teachers=teachers)
+        return Origin(recipe=recipe.identity(), **self._images[data], teachers=teachers)
 
     def _teacher(self, teacher: Teacher, runs: Path) -> str:
         key = (digest_of(teacher.model_dump(mode="json")), runs)

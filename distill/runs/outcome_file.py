@@ -45,7 +45,7 @@ class _Result(Strict):
     origin: Origin
     last: _Epoch
     best: _Epoch
-    best_on: Literal["test images", "held-out training images"]
+    best_on: Literal["validation images", "held-out training images", "test images"]
     student: Literal["last", "best"]
     average: _Average | None
     teachers: dict[str, dict[str, float]]

@@ -72,7 +72,8 @@ class SweepFile(Strict):
         recipes: of a sweep of one stage.
         stages: of one of several.
         grid, seeds: see Stage.
-        data, teacher, teacher_weights, val_split, select_on_test, precision, imports: of all runs; see RecipeChanges.
+        data, test_split, val_split, select_on_test, teacher, teacher_weights, precision, imports: of all runs; see
+            RecipeChanges.
         set: "key=value" overrides of all runs, over these.
         variants: name to further overrides; each recipe that distils runs once a variant.
 
@@ -89,6 +90,7 @@ class SweepFile(Strict):
     data: str | None = None
     teacher: str | None = None
     teacher_weights: str | None = None
+    test_split: Annotated[float, Field(ge=0, lt=1)] | None = None
     val_split: Annotated[float, Field(ge=0, lt=1)] | None = None
     select_on_test: bool = False
     precision: Literal["fp32", "bf16"] | None = None
@@ -111,6 +113,7 @@ class SweepFile(Strict):
             data=self.data,
             teacher=self.teacher,
             teacher_weights=None if self.teacher_weights is None else Path(self.teacher_weights),
+            test_split=self.test_split,
             val_split=self.val_split,
             select_on_test=self.select_on_test,
             precision=self.precision,

@@ -18,7 +18,7 @@ def learning_curve(metrics: pd.DataFrame) -> Figure:
         metrics: a line an epoch, as `TrainingResult.metrics` has them.
 
     Returns:
-        Two panels: every loss by name, unweighted; top-1 on the test images or on those held out to select the epoch.
+        Two panels: every loss by name, unweighted; top-1 on the test images or on those that select the epoch.
     """
     scores = [name for name in metrics if name.startswith(("test_", "val_"))]
     losses = [name for name in metrics if name not in (*_NO_LOSS, *scores) and "/" not in name]
@@ -30,7 +30,7 @@ def learning_curve(metrics: pd.DataFrame) -> Figure:
     left.set(xlabel="epoch", ylabel="loss, unweighted", yscale="log")
     left.legend(frameon=False)
     for number, name in enumerate(name for name in scores if name.endswith("_top1")):
-        label = "test images" if name.startswith("test_") else "held-out training images"
+        label = "test images" if name.startswith("test_") else "images that select the epoch"
         right.plot(metrics["epoch"], 100 * metrics[name], marker=".", color=PALETTE[number], label=label)
     right.set(xlabel="epoch", ylabel="top-1, %")
     right.legend(frameon=False)

@@ -242,10 +242,11 @@ class TrainingLoop:
         """What the user should know before the first step."""
         split = self.setup.selection
         which = {"val": "validation", "test": "test"}[split]
-        return tuple(
+        teachers = (
             f"{name}: right on {100 * scores[f'{split}_top1']:.1f} % of the {which} images"
             for name, scores in self.evaluation.teacher_scores(split).items()
         )
+        return (*self.setup.splits.notes, *teachers)
 
     def _network(self, weights: str) -> nn.Module:
         return self.setup.evaluated if weights == "average" else self.setup.student.model

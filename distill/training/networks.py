@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from distill.data.splits import Classes
+from distill.data.classes import Classes
 from distill.methods import Method
 from distill.methods.base import Requirement
 from distill.methods.taps import TapMethod

@@ -32,7 +32,7 @@ def outcome_of(setup: TrainingSetup, position: Position) -> dict[str, Any]:
     cost = cost_of(setup.student)
     return {
         "origin": setup.origin.model_dump(mode="json"),
-        "best_on": "test images" if setup.val is None else "held-out training images",
+        "best_on": setup.splits.val_from or "test images",
         "seed": recipe.seed,
         "epochs": position.epoch,
         "train_images": setup.train.n_images,

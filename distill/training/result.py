@@ -27,9 +27,9 @@ class TrainingResult:
         recipe: as it was resolved.
         result: what result.json holds: "last" and "best", the metrics of the last and of the best epoch (name to
             number: each loss, unweighted, and fractions from 0 to 1 such as "test_top1"); "best_on", the images that
-            the best is best on; "student", which of the two student.pt is; "seed", "epochs", "train_images",
-            "processes", "batch_norm_images"; "origin", the recipe's values and digests of images and teacher; digests
-            by which an edited file is noticed.
+            the best is best on, "validation images", "held-out training images" or "test images"; "student", which of
+            the two student.pt is; "seed", "epochs", "train_images", "processes", "batch_norm_images"; "origin", the
+            recipe's values and digests of images and teacher; digests by which an edited file is noticed.
 
     Example:
         >>> import distill

@@ -13,10 +13,11 @@ from accelerate import Accelerator
 from torch import nn
 
 from distill.data.batches import HeldOutImages, ProcessRank, TrainingImages
+from distill.data.classes import Classes
 from distill.data.draws import OwnDraws
 from distill.data.joining import class_places
 from distill.data.loaders import held_out_images, training_images
-from distill.data.splits import Classes, Splits, open_splits
+from distill.data.splits import Splits, open_splits
 from distill.methods import Method
 from distill.methods.base import Requirement
 from distill.recipe.imports import import_modules
@@ -34,6 +35,7 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.trace import random_images
 from xkd_eval.engines.folding import fold_batch_norms
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import reading
 
 SplitName = Literal["val", "test"]
 """Images that are not trained on."""
@@ -137,9 +139,10 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     if recipe.gradient_checkpointing:
         checkpoint_stages(student.model)
     observed = Observed(student, needs, tap_paths(methods, student.model, "student"))
+    _count_classes(methods, splits, accelerator.device)
     objective = Objective(observed, methods, recipe.losses, choice, recipe.epochs)
     teachers, digests = _teachers(recipe, runs, splits.classes, methods, choice, accelerator.device, layout)
-    origin = Origin(recipe=recipe.identity(), trained=splits.trained, tested=splits.tested, teachers=digests)
+    origin = Origin(recipe=recipe.identity(), **splits.identities(), teachers=digests)
     with accelerator.main_process_first():  # The first to come decodes the images for all.
         seen_by = [] if teachers is None else teachers.preprocesses
         train = training_images(recipe, splits.train, student.preprocess, seen_by, accelerator.device, rank)
@@ -166,6 +169,14 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
         *(recipe, origin, accelerator, objective, wrapped, optimiser, scaler, average, normalise, teachers),
         *(splits, train, val, test, draws, may_draw),
     )
+
+
+def _count_classes(methods: Sequence[Method], splits: Splits, device: torch.device) -> None:
+    """Tell each method how many images that are trained on each class has."""
+    counts = torch.tensor(splits.train.labels).bincount(minlength=splits.classes.count).to(device)
+    for method in methods:
+        with reading(f"losses: {method.name} fails on the number of images of each class", "mend it"):
+            method.see_classes(counts.clone())
 
 
 def _accelerator(device: str) -> Accelerator:

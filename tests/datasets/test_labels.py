@@ -32,6 +32,11 @@ def test_a_name_of_two_classes_names_neither():
     assert resolve_labels(Labels(["crane", "kite"], "name"), classifier) == [None, 2]
 
 
+def test_names_that_differ_in_case_alone_are_those_that_are_written_so():
+    classifier = stand_in(2, class_names=("Cat", "cat"))
+    assert resolve_labels(Labels(["cat", "Cat", "CAT"], "name"), classifier) == [1, 0, None]
+
+
 def test_named_folders_in_sorted_order_only_for_a_nameless_head_of_as_many_classes():
     dataset = Labels(["b", "a"], "name", classes=("a", "b"))
     assert resolve_labels(dataset, stand_in(2)) == [1, 0]

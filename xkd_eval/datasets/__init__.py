@@ -2,7 +2,16 @@
 
 from xkd_eval.datasets.base import DATASETS, ImageDataset, Sample, register_dataset
 from xkd_eval.datasets.labels import resolve_labels
-from xkd_eval.datasets.open import open_dataset
+from xkd_eval.datasets.open import open_dataset, open_parts
 from xkd_eval.datasets.sampling import limit
 
-__all__ = ["DATASETS", "ImageDataset", "Sample", "limit", "open_dataset", "register_dataset", "resolve_labels"]
+__all__ = [
+    "DATASETS",
+    "ImageDataset",
+    "Sample",
+    "limit",
+    "open_dataset",
+    "open_parts",
+    "register_dataset",
+    "resolve_labels",
+]

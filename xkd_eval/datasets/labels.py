@@ -23,10 +23,10 @@ def resolve_labels(
     """The classifier's class index of each image.
 
     WordNet ids go through `classifier.wordnet_ids`, or the ILSVRC-2012 order for a head of 1000 classes without ids.
-    Names go through `classifier.class_names` (case and underscores aside, any of comma-separated synonyms), or WordNet
-    ids; for a classifier without names the sorted class folders are its indices, if there are as many. Indices hold as
-    they are, unless both sides name the same classes in another order, or they are ILSVRC-2012 indices and the
-    classifier's WordNet ids say where its classes are (heads of 1001 or 21k classes).
+    Names go through `classifier.class_names` (as they are, or else case and underscores aside, any of comma-separated
+    synonyms), or WordNet ids; for a classifier without names the sorted class folders are its indices, if there are as
+    many. Indices hold as they are, unless both sides name the same classes in another order, or they are ILSVRC-2012
+    indices and the classifier's WordNet ids say where its classes are (heads of 1001 or 21k classes).
 
     Args:
         dataset: with raw labels.
@@ -119,8 +119,10 @@ def _named(dataset: ImageDataset, classifier: Classifier, present: set[int | str
                 f"{classifier.num_classes} without names; {_REMEDY}"
             )
         return _index_of(dataset.classes)
-    table = name_table(classifier.class_names or ()) | _index_of(classifier.wordnet_ids or ())
-    return {label: table[key] for label in present if (key := normalised(str(label))) in table}
+    ids = _index_of(classifier.wordnet_ids or ())
+    names = places_by_name(map(str, present), classifier.class_names or ())
+    found = {label: names.get(str(label), ids.get(normalised(str(label)))) for label in present}
+    return {label: index for label, index in found.items() if index is not None}
 
 
 def _indexed(dataset: ImageDataset, classifier: Classifier, present: set[int | str]) -> dict[Label, int]:
@@ -167,6 +169,13 @@ def _is_ilsvrc(dataset: ImageDataset) -> bool:
     if dataset.classes is not None:
         return len(dataset.classes) == 1000 and dataset.classes[0].startswith("tench")
     return all(identifier.rpartition("/")[2].startswith("ILSVRC2012_") for identifier in dataset.ids)
+
+
+def places_by_name(wanted: Iterable[str], names: Sequence[str]) -> dict[str, int]:
+    """Those of some names that are found among class names -> the index: as they are, or else by `name_table`."""
+    exact, table = _unambiguous((name, index) for index, name in enumerate(names)), name_table(names)
+    found = {name: exact.get(name, table.get(normalised(name))) for name in wanted}
+    return {name: index for name, index in found.items() if index is not None}
 
 
 def name_table(names: Sequence[str]) -> dict[Label, int]:

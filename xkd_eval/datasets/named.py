@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from xkd_eval.datasets.base import DATASETS, ImageDataset
+from xkd_eval.datasets.base import DATASETS, ImageDataset, same_images
 from xkd_eval.errors import XkdError
 from xkd_eval.registry import described, name_and_rest, parameters
 
@@ -49,3 +49,24 @@ def open_named(given: str, *, split: str, labels: Path | None) -> ImageDataset:
     if not len(dataset):
         raise XkdError(f"data: {given!r} has no images")
     return dataset
+
+
+def named_parts(given: str) -> dict[str, ImageDataset]:
+    """The parts of a named data set: what its maker gives for each split, where that is something else.
+
+    Args:
+        given: as for `open_named`.
+
+    Returns:
+        "train", "test" and, where it is not the test images once more, "val"; none where all are the same images.
+
+    Raises:
+        XkdError: as `open_named`.
+    """
+    name, _ = name_and_rest(given)
+    if "split" not in parameters(DATASETS[name]):
+        return {}
+    train, val, test = (open_named(given, split=split, labels=None) for split in ("train", "val", "test"))
+    if same_images(train, test):
+        return {}
+    return {"train": train, "test": test} | ({} if same_images(val, test) else {"val": val})

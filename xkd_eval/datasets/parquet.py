@@ -198,6 +198,11 @@ def _find_columns(path: Path, schema: Any) -> _Columns:
     return _Columns(images[0], label, label and _class_names(schema.metadata or {}, label))  # type: ignore[arg-type]
 
 
+def holds_images(schema: Any) -> bool:
+    """Whether an Arrow schema has a column of encoded images."""
+    return any(name in schema.names and _holds_bytes(schema.field(name).type) for name in _IMAGE_COLUMNS)
+
+
 def _holds_bytes(kind: Any) -> bool:
     import pyarrow as pa
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from distill.data.augmentation import crop_and_flip, plan_epoch
+from distill.data.augmentation import crop_and_flip, earlier_times, plan_epoch
 
 
 def test_crops_and_flips_are_those_of_slow_numpy():
@@ -30,3 +30,21 @@ def test_every_epoch_and_seed_draws_afresh_and_the_same_again():
     assert torch.equal(plans[0, 1].shifts, again.shifts)
     orders = [plan.order.tolist() for plan in plans.values()]
     assert len({tuple(order) for order in orders}) == 3
+
+
+def test_balanced_orders_hold_each_class_as_often_and_each_of_its_images():
+    classes = torch.tensor([0] * 900 + [2] * 90 + [3] * 10)
+    plans = [plan_epoch(1000, 0, epoch, padding=1, flip=True, classes=classes) for epoch in range(20)]
+    orders = torch.stack([plan.order for plan in plans])
+    counts = classes[orders.flatten()].bincount().tolist()
+    assert counts[1] == 0
+    assert all(abs(counts[index] - 20_000 / 3) < 300 for index in (0, 2, 3))  # 4.5 standard deviations
+    rare = orders[orders >= 990].bincount()[990:]
+    assert (rare.sub(667).abs() < 130).all()
+    assert not torch.equal(orders[0], orders[1])
+    assert torch.equal(orders[3], plan_epoch(1000, 0, 3, padding=1, flip=True, classes=classes).order)
+
+
+def test_how_often_an_image_stood_before():
+    assert earlier_times(torch.tensor([5, 0, 5, 5, 0, 1])).tolist() == [0, 0, 1, 2, 1, 0]
+    assert earlier_times(torch.randperm(9)).tolist() == [0] * 9

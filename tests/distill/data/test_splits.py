@@ -3,8 +3,9 @@
 import pytest
 
 from distill.data.cache import decoded
+from distill.data.classes import classes_of
 from distill.data.photographs import _Crops
-from distill.data.splits import Labelled, _classes
+from distill.data.splits import Labelled
 from distill.recipe.data import WorkerData
 from distill.training.train import train
 from tests.distill.conftest import write_cifar10
@@ -59,12 +60,12 @@ class Numbered(ImageDataset):
 )
 def test_indices_that_would_be_logits_of_nothing(labels, message):
     with pytest.raises(XkdError, match=f"data: the labels of numbered {message}"):
-        _classes(Numbered(labels))
+        classes_of(Numbered(labels))
 
 
 def test_a_class_without_an_image_stays_where_the_set_has_names():
-    assert _classes(Numbered([0, 2], ("a", "b", "c"))).count == 3
-    assert _classes(Numbered([1, 0])).count == 2
+    assert classes_of(Numbered([0, 2], ("a", "b", "c"))).count == 3
+    assert classes_of(Numbered([1, 0])).count == 2
 
 
 def test_a_set_that_fails_is_one_line(tmp_path, monkeypatch):
