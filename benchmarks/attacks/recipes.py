@@ -69,7 +69,8 @@ def _recipe_found(folder: Path) -> Found:
 
 def _sweep_found(folder: Path) -> Found:
     sweep = read_sweep(folder / "sweep.yaml")
-    values = {"pairs": sweep.names_and_seeds(), "sweep": sweep.model_dump(mode="json")}
+    runs = [(entry.name, entry.seed, entry.swept) for entry in sweep.entries()]
+    values = {"runs": runs, "sweep": sweep.model_dump(mode="json")}
     return Found(values, {"": values})
 
 

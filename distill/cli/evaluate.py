@@ -101,15 +101,18 @@ def evaluate(
     latency: _Latency = False,
     device: o.Device = "auto",
     workers: o.Workers = 0,
+    imports: o.Imports = None,
 ) -> None:
     """Accuracy, per class too, calibration, cost; agreement with --teacher; scores of explanations by --measure."""
     written = {"output": output, "confusion": confusion, "predictions": predictions}
     given = (*models, *(weights or ()), data, teacher, teacher_weights, measure_data)
     _check_written(written, [source for source in given if source is not None], len(models))
     from distill.cli.evaluation import evaluation_bar, print_evaluation
+    from distill.recipe.imports import import_all
     from distill.students.evaluate import evaluate as measured
     from xkd_eval.cli.console import separated
 
+    import_all(imports or ())
     with evaluation_bar() as progress:
         found = measured(
             models,

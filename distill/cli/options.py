@@ -34,7 +34,7 @@ class SplitChoice(StrEnum):
 Recipes = Annotated[list[str], typer.Argument(help="Recipes, or files of recipes for all of their variants.")]
 Recipe = Annotated[str | None, typer.Argument(help="Print this recipe as it resolves.", show_default=False)]
 Methods = Annotated[bool, typer.Option("--methods", help="The methods, their papers and options instead.")]
-Sweep = Annotated[Path, typer.Argument(help="sweep.yaml.")]
+Sweep = Annotated[Path, typer.Argument(help="sweep.yaml, as below.")]
 Models = Annotated[
     list[str],
     typer.Argument(help="student.pt, timm/NAME, torchvision/NAME, py:package.module:f; or NAME=any of these."),
@@ -53,7 +53,20 @@ TeacherWeights = Annotated[
 Weights = Annotated[list[Path] | None, typer.Option(help="Weights, one a model, in the same order.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", help="key=value of the recipe, such as epochs=60; repeat it.", rich_help_panel=WHAT),
+    typer.Option(
+        "--set",
+        help="key=value of the recipe, such as epochs=60; repeat it. Over the recipe's file and all other options, in "
+        "the order given.",
+        rich_help_panel=WHAT,
+    ),
+]
+Imports = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        help="mine.py or package.module, imported before names are looked up; repeat it.",
+        rich_help_panel=WHAT,
+    ),
 ]
 Seeds = Annotated[str | None, typer.Option(help="One run each: 0,1,2.", rich_help_panel=WHAT)]
 SweepSeeds = Annotated[
@@ -77,6 +90,7 @@ SweepOutput = Annotated[
 ]
 ExportOutput = Annotated[Path, typer.Option("--output", "-o", help="A file: .onnx or .safetensors.")]
 Runs = Annotated[Path, typer.Option(help="Where runs lie, the teachers of other recipes too.", rich_help_panel=HOW)]
+SweepRuns = Annotated[Path, typer.Option(help="Where teachers lie that the sweep does not train.", rich_help_panel=HOW)]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an unfinished run.", rich_help_panel=HOW)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start afresh.", rich_help_panel=HOW)]
 Capture = Annotated[

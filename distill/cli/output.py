@@ -80,12 +80,13 @@ def print_export(output: Path, difference: float) -> None:
 
 
 def _print_table(outcomes: Sequence[Outcome]) -> None:
-    from distill.runs.tables import HEADER, cells, legend
+    from distill.runs.tables import cells, header, legend
 
     table = Table()
-    table.add_column(HEADER[0], overflow="fold")
-    for column in HEADER[1:]:
-        table.add_column(column, justify="right")
+    first, *others = header(outcomes)
+    table.add_column(first, overflow="fold")
+    for column in others:
+        table.add_column(escape(column), justify="right")
     for line in cells(outcomes):
         table.add_row(*map(escape, line))
     console.print(table)

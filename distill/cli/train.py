@@ -16,7 +16,17 @@ xkd-distill train exp-kd/cifar100/resnet56-resnet20 --data cifar100/ --teacher r
 
 xkd-distill train exp-kd/imagenet/resnet34-resnet18 --data imagenet/ --devices 4 --precision bf16
 
-xkd-distill train mine.yaml --set losses.exp_kd.weight=2000 --resume"""
+xkd-distill train mine.yaml:wide --import mine.py --set losses.exp_kd.weight=2000 --set optimiser.learning_rate=0.01
+
+xkd-distill train mine.yaml --val-split 0.1 --set data.loader=workers --resume
+
+[b]What wins[/b]
+
+Recipe < options < --set, a later --set over an earlier one; mappings are merged.
+
+Under another data.loader, optimiser.name or schedule.name, what the new reads stays.
+
+xkd-distill recipes NAME --set ... prints what comes of it."""
 
 
 def train(
@@ -25,6 +35,7 @@ def train(
     teacher: o.Teacher = None,
     teacher_weights: o.TeacherWeights = None,
     overrides: o.Overrides = None,
+    imports: o.Imports = None,
     seeds: o.Seeds = None,
     test_split: o.TestSplit = None,
     val_split: o.ValSplit = None,
@@ -42,9 +53,10 @@ def train(
     nodes: o.Nodes = 1,
 ) -> None:
     """Train students, or teachers."""
+    from distill.runs.changes import RecipeChanges
     from distill.runs.job import TrainingJob
     from distill.runs.launch import is_launched, launch
-    from distill.runs.plan import RecipeChanges, plan_runs
+    from distill.runs.plan import plan_runs
 
     changes = RecipeChanges(
         data=data,
@@ -55,6 +67,7 @@ def train(
         select_on_test=select_on_test,
         precision=None if precision is None else precision.value,
         compile=compile,
+        imports=tuple(imports or ()),
         overrides=tuple(overrides or ()),
     )
     planned = plan_runs(names, changes, runs, seeds=o.seed_numbers(seeds), output=output)

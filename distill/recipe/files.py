@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -12,20 +13,21 @@ from typing import Any
 from pydantic import BaseModel
 
 from distill.recipe.fields import Strict
+from distill.recipe.imports import beside
+from distill.recipe.merging import changed, merged, overridden
 from distill.recipe.parse import parse_recipe
 from distill.recipe.schema import Recipe
-from distill.recipe.yaml_text import parse_yaml, read_yaml, yaml_text
+from distill.recipe.yaml_text import read_yaml, yaml_text
 from xkd_eval.arguments import public
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import is_writable_name, parsed, short
+from xkd_eval.foreign import is_there, is_writable_name, parsed, short
 from xkd_eval.registry import nearest
 
-# A mapping in which one of these differs is another kind of thing: it replaces the former one whole.
-_KINDS = ("name", "loader")
+SUFFIXES = (".yaml", ".yml")
+"""Of files; a name without one is that of a recipe that ships."""
+
 _MOST_LISTED = 12
-_LONGEST_KEY = 300  # characters; each dot of one is a call within a call
-# Two names of a teacher: giving the one takes the other back.
-_RIVALS = {"recipe": ("model",), "model": ("recipe",)}
+_FILE_AND_VARIANT = re.compile(r"(?s)(.*?\.ya?ml)(?::(.+))?")
 
 
 class _Content(Strict):
@@ -33,7 +35,8 @@ class _Content(Strict):
 
     Attributes:
         description: one line.
-        extends: the file, by the name that `load_recipe` takes, whose keys and variants this one changes.
+        extends: the file whose keys and variants this one changes: a path from the folder of this one, or the name of
+            one that ships.
         recipe: keys of all variants.
         variants: name to dotted key to value.
     """
@@ -57,12 +60,12 @@ class RecipeFile:
 
     name: str
     description: str
-    common: dict[str, Any]
-    variants: dict[str, dict[str, Any]]
+    common: Mapping[str, Any]
+    variants: Mapping[str, Mapping[str, Any]]
 
     def names(self) -> list[str]:
         """The names that `train` and `load_recipe` take, one a variant."""
-        separator = ":" if self.name.endswith(".yaml") else "/"
+        separator = ":" if self.name.endswith(SUFFIXES) else "/"
         return [f"{self.name}{separator}{variant}" for variant in self.variants] or [self.name]
 
 
@@ -86,8 +89,11 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """A recipe by name, with `key=value` overrides.
 
     Args:
-        name: "exp-kd/cifar100/resnet56-resnet20", "mine.yaml" or "mine.yaml:variant".
+        name: "exp-kd/cifar100/resnet56-resnet20", "mine.yaml" or "mine.yml:variant".
         overrides: dotted keys, values in YAML: "epochs=60", "losses.exp_kd.weight=2000", "schedule={name: cosine}".
+            They are applied in order over the file's keys, and mappings are merged: under another `data.loader`,
+            `optimiser.name` or `schedule.name`, what the new kind reads as well stays. A loss goes by its `name`, or
+            else by its `method`.
 
     Raises:
         XkdError: unknown name, or keys and values that make no recipe.
@@ -103,8 +109,8 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
         raise XkdError(f"recipe: {short(name)} has {len(file.variants)} variants; name one: {', '.join(names)}")
     values: Mapping[str, Any] = file.common
     for key, value in (file.variants[variant] if variant is not None else {}).items():
-        values = _changed(values, key, value, name)
-    return parse_recipe(_overridden(values, overrides), name)
+        values = changed(values, key, value, name)
+    return parse_recipe(beside(overridden(values, overrides), Path.cwd()), name)
 
 
 def as_recipe(given: Recipe | str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
@@ -124,7 +130,7 @@ def as_recipe(given: Recipe | str | Path | Mapping[str, Any], overrides: Sequenc
         values = _plain(given)
     except RecursionError:
         raise XkdError("recipe: nested too deeply; expected plain values") from None
-    return parse_recipe(_overridden(values, overrides))
+    return parse_recipe(beside(overridden(values, overrides), Path.cwd()))
 
 
 def recipe_text(recipe: Recipe) -> str:
@@ -148,26 +154,19 @@ def _plain(given: Any) -> Any:
     return given
 
 
-def _overridden(values: Mapping[str, Any], overrides: Sequence[str]) -> Mapping[str, Any]:
-    """Nested values with "key=value" texts applied to them in order."""
-    if not isinstance(overrides, list | tuple) or not all(isinstance(override, str) for override in overrides):
-        raise XkdError(f"overrides: {short(overrides)} found; expected a list of texts, such as ['epochs=60']")
-    for override in overrides:
-        key, separator, text = override.partition("=")
-        if not separator or not key:
-            raise XkdError(f"overrides: {short(override)} found; expected key=value, such as epochs=60")
-        value = parse_yaml(text, f"overrides: the value of {short(override)}")
-        values = _changed(values, key, value, f"overrides {short(override)}")
-    return values
+def file_and_variant(name: str) -> tuple[str, str | None] | None:
+    """ "folder/mine.yml:wide" -> ("folder/mine.yml", "wide"); "mine.yaml" has no variant; None for what is no file."""
+    found = _FILE_AND_VARIANT.fullmatch(name)
+    return None if found is None else (found[1], found[2])
 
 
 def _find(name: str) -> tuple[RecipeFile, str | None]:
     if not isinstance(name, str):
         raise XkdError(f"recipe: {short(name)} found; expected a recipe's name, or a file's")
-    path, _, variant = name.partition(".yaml:")
-    if name.endswith(".yaml") or variant:
-        file = _read(name if not variant else f"{path}.yaml")
-        return file, _known_variant(file, variant) if variant else None
+    if written := file_and_variant(name):
+        path, variant = written
+        file = _read(path)
+        return file, None if variant is None else _known_variant(file, variant)
     shipped = list(_shipped_names())
     parent, _, last = name.rpartition("/")
     if name in shipped:
@@ -200,18 +199,18 @@ def _shipped_names() -> Iterator[str]:
 
 def _read(name: str, extending: tuple[Path, ...] = ()) -> RecipeFile:
     """A file after its `extends`; `extending` are those that led to it."""
-    path = Path(name) if name.endswith(".yaml") else Path(str(files("distill") / "recipes")) / f"{name}.yaml"
+    path = Path(name) if name.endswith(SUFFIXES) else _shipped(name)
     content = parsed(_Content, read_yaml(path, "recipe"), f"recipe: {short(str(path))}")
-    common = content.recipe or {}
-    variants = {variant: keys or {} for variant, keys in (content.variants or {}).items()}
+    common = beside(content.recipe or {}, path.parent)
+    variants = {variant: beside(keys or {}, path.parent) for variant, keys in (content.variants or {}).items()}
     for variant in variants:
         if not is_writable_name(variant):  # its runs lie in a directory of that name
             raise XkdError(f"recipe: {short(str(path))} has a variant {short(variant)}; expected a name without '/'")
     if content.extends:
         if path.resolve() in extending:
             raise XkdError(f"recipe: {short(str(path))} extends itself; mend `extends`")
-        base = _read(content.extends, (*extending, path.resolve()))
-        common = _merged(base.common, common)
+        base = _read(_extended(content.extends, path), (*extending, path.resolve()))
+        common = merged(base.common, common)
         variants = {
             variant: {**base.variants.get(variant, {}), **variants.get(variant, {})}
             for variant in [*base.variants, *variants]
@@ -219,41 +218,20 @@ def _read(name: str, extending: tuple[Path, ...] = ()) -> RecipeFile:
     return RecipeFile(name, content.description or "", common, variants)
 
 
-def _merged(base: Any, change: Any) -> Any:
-    if not isinstance(base, Mapping) or not isinstance(change, Mapping):
-        return change
-    if any(kind in change and change[kind] != base.get(kind) for kind in _KINDS):
-        return change
-    kept = {key: value for key, value in base.items() if not _taken_back(key, change)}
-    return {**kept, **{key: _merged(base.get(key), value) for key, value in change.items()}}
+def _extended(name: str, path: Path) -> str:
+    """What the file at `path` extends: a file beside it, or one that ships."""
+    if name.endswith(SUFFIXES):
+        file = path.parent / name
+        if is_there(file, Path.is_file):
+            return str(file)
+        looked = f"looked for {str(file)!r}, as a path is relative to the file that says it"
+    elif name in _shipped_names():
+        return name
+    else:
+        near = _few(name, list(_shipped_names()))
+        looked = f"no recipe that ships is called so ({near}), and a file's name ends in .yaml or .yml"
+    raise XkdError(f"recipe: {short(str(path))} extends {short(name)}, which is not there; {looked}")
 
 
-def _taken_back(key: str, change: Mapping[str, Any]) -> bool:
-    return any(key in _RIVALS.get(given, ()) and value is not None for given, value in change.items())
-
-
-def _changed(values: Mapping[str, Any], key: str, value: Any, source: str) -> Mapping[str, Any]:
-    if len(key) > _LONGEST_KEY:
-        raise XkdError(f"{source}: {short(key)} has {len(key)} characters; expected a key of the recipe")
-    return _with(values, key, value, source)
-
-
-def _with(values: Any, key: str, value: Any, source: str) -> Any:
-    """A copy of nested values with the one at a dotted key merged with `value`; losses go by their method's name."""
-    if isinstance(values, list | tuple):
-        methods = [str(item.get("method")) if isinstance(item, Mapping) else "" for item in values]
-        # A method of one's own has dots in its name: py:package.module:Class.
-        head = next((name for name in methods if f"{key}.".startswith(f"{name}.")), key.partition(".")[0])
-        rest = key.removeprefix(head).removeprefix(".")
-        if head not in methods:
-            raise XkdError(
-                f"{source}: no method {short(head)} among the losses of the recipe; {nearest(head, methods)}"
-            )
-        place = methods.index(head)
-        return [*values[:place], _with(values[place], rest, value, source) if rest else value, *values[place + 1 :]]
-    head, _, rest = key.partition(".")
-    if not isinstance(values, Mapping):
-        values = {}
-    if rest:
-        return {**values, head: _with(values.get(head), rest, value, source)}
-    return _merged(values, {head: value})
+def _shipped(name: str) -> Path:
+    return Path(str(files("distill") / "recipes")) / f"{name}.yaml"

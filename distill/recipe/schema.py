@@ -20,8 +20,8 @@ class Recipe(Strict):
     """A student, its teacher, its data, and how it is trained; frozen, its fields checked.
 
     Attributes:
-        imports: modules that are imported before a name of this recipe is looked up, such as one that registers a
-            method of one's own.
+        imports: modules ("package.module", or files: mine.py) that are imported before a name of this recipe is looked
+            up, such as one that registers a method of one's own.
         data, student, teacher, losses, optimiser, schedule: see their classes.
         teachers: several, by name, in place of `teacher`; `losses` name the one that they learn from.
         epochs: passes over the training images; images that fill no batch are left for another epoch.
@@ -107,6 +107,7 @@ class Recipe(Strict):
         values["data"].pop("path")
         values["data"].pop("workers", None)
         values.pop("teacher")
+        values["imports"] = [name.rpartition("/")[2] if name.endswith(".py") else name for name in self.imports]
         if self.teachers is not None:  # which they are, their digests say; what they are called, the losses refer to
             values["teachers"] = {name: Teacher(model=name).model_dump(mode="json") for name in self.teachers}
         return values

@@ -202,25 +202,26 @@ class TrainingDirectory:
     def _refuse_files_of_others(self, recipe: Recipe) -> None:
         """Without a state, all that can be a training's own is what it leaves before the first one."""
         names = {entry.name for entry in self._visible()} if self.path.is_dir() else set()
-        if not names or (names <= {RECIPE, NEW_BEST} and self._is_begun(recipe)):
+        begun = self._begun() if names and names <= {RECIPE, NEW_BEST} else None
+        # Without an epoch there is nothing that another recipe could lose, or take for its own.
+        if not names or (begun is not None and (names == {RECIPE} or begun.identity() == recipe.identity())):
             return
         found = next((name for name in _FILES if name in names), None)
         if found is None or not names <= set(_FILES):
             raise XkdError(f"output {self.path}: holds files that are no run of this tool; choose an empty directory")
         raise XkdError(
-            f"output {self.path}: holds {found}, and no {STATE} that says that it is this training's; choose another "
-            "directory, or `overwrite`"
+            f"output {self.path}: holds {found}, and no {STATE} that says that it is this training's; another "
+            "directory, or `overwrite`, starts afresh"
         )
 
-    def _is_begun(self, recipe: Recipe) -> bool:
-        """Whether recipe.yaml is this recipe, and as a training writes it."""
+    def _begun(self) -> Recipe | None:
+        """What recipe.yaml holds, if it is as a training writes it."""
         try:
-            values = read_yaml(self.path / RECIPE, "output")
-            written = parse_recipe(values["recipe"])
+            written = parse_recipe(read_yaml(self.path / RECIPE, "output")["recipe"])
             content = read_bytes(self.path / RECIPE, "output")
         except (XkdError, KeyError, TypeError):  # no recipe
-            return False
-        return content == recipe_text(written).encode() and written.identity() == recipe.identity()
+            return None
+        return written if content == recipe_text(written).encode() else None
 
     def _clear(self) -> None:
         """Remove what a killed process left half-written, and a result that is not of this training."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from distill.recipe.files import file_and_variant
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import is_writable_name, short
 
@@ -21,16 +22,18 @@ NEW_BEST = "best.new.pt"
 def directory_name(recipe: str) -> str:
     """The path of a recipe's trainings below the runs.
 
-    "exp-kd/cifar100/resnet56-resnet20" as it is; "mine" of mine.yaml, "mine/wide" of folder/mine.yaml:wide.
+    "exp-kd/cifar100/resnet56-resnet20" as it is; "mine" of mine.yaml, "mine/wide" of folder/mine.yml:wide.
 
     Raises:
         XkdError: a name that leads elsewhere.
     """
-    path, _, variant = recipe.partition(".yaml:")
-    if variant:
-        name = f"{Path(path).name}/{variant}"
+    written = file_and_variant(recipe)
+    if written is None:
+        name = recipe
     else:
-        name = Path(recipe).name.removesuffix(".yaml") if recipe.endswith(".yaml") else recipe
+        path, variant = written
+        stem = Path(path).name.rpartition(".")[0]
+        name = stem if variant is None else f"{stem}/{variant}"
     if not all(map(is_writable_name, name.split("/"))):
         raise XkdError(f"recipe: {short(recipe)} is no name for a directory of runs; expected one as `mine.yaml`")
     return name

@@ -16,7 +16,7 @@ from xkd_eval.digests import digest_of
 from xkd_eval.errors import XkdError
 
 _MOST_NAMED = 5
-_REMEDY = "choose another directory, or `overwrite`"
+_REMEDY = "another directory, or `overwrite`, starts afresh"
 
 
 class Origin(Strict):
@@ -85,13 +85,13 @@ def check_origin(ours: Origin, theirs: Origin, directory: Path) -> None:
             in_what = "content, under the same names" if same else "names, labels or sizes"
             raise XkdError(
                 f"output {directory}: holds a run on other {what} images, which differ in {in_what}; give the `data` "
-                f"that it was on, {_REMEDY}"
+                f"that it was on; {_REMEDY}"
             )
     if ours.teachers != theirs.teachers:
         name = next((name for name, digest in ours.teachers.items() if theirs.teachers.get(name) != digest), "teacher")
         called = "" if name == "teacher" else f" {name}"
         raise XkdError(
-            f"output {directory}: holds a run with another teacher{called}; give the `teacher` that it had, {_REMEDY}"
+            f"output {directory}: holds a run with another teacher{called}; give the `teacher` that it had; {_REMEDY}"
         )
 
 

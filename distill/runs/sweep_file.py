@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from distill.recipe.fields import Seed, Strict
 from distill.recipe.files import expand
-from distill.recipe.yaml_text import read_yaml
+from distill.recipe.imports import beside
+from distill.recipe.schema import Recipe
+from distill.recipe.yaml_text import read_yaml, yaml_text
+from distill.runs.changes import RecipeChanges, check_seeds
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import is_writable_name, parsed, short
+from xkd_eval.registry import nearest
 
-_MOST_NAMES = 10_000
+MOST_RUNS = 10_000
+"""A grid of more is a slip, and takes minutes to write down."""
 
 
 def _different(seeds: list[int]) -> list[int]:
@@ -27,8 +33,21 @@ def _different(seeds: list[int]) -> list[int]:
     return seeds
 
 
-Grid = dict[str, Annotated[list[str], Field(min_length=1)]]
+def _told_apart(values: list[Value]) -> list[Value]:
+    labels = [label(value) for value in values]
+    if twice := [text for text in labels if labels.count(text) > 1]:
+        raise ValueError(f"{twice[0]} stands there {labels.count(twice[0])} times; expected different values")
+    return values
+
+
+Value = bool | int | float | str | None
+Grid = dict[str, Annotated[list[Value], Field(min_length=1), AfterValidator(_told_apart)]]
 Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_different)]
+
+
+def label(value: Value) -> str:
+    """A value of the grid as it is written, one text for each: 0.5, true, null, kd, '1'."""
+    return yaml_text(value).partition("\n")[0] if isinstance(value, str) else json.dumps(value)
 
 
 class Stage(Strict):
@@ -36,7 +55,8 @@ class Stage(Strict):
 
     Attributes:
         recipes: names; `{key}` stands for each value of `grid`'s key in turn.
-        grid: values to put into the names: {method: [kd, exp-kd], pair: [resnet56-resnet20]}; None takes the file's.
+        grid: values to put into the names, {method: [kd, dkd]}, and values of keys of the recipes,
+            {losses.kd.weight: [0.5, 0.9], epochs: [60, 120]}: one run each combination. None takes the file's.
         seeds: one run of each recipe by the first seed, then one of each by the second; None takes the file's.
     """
 
@@ -52,10 +72,13 @@ class SweepFile(Strict):
         recipes: of a sweep of one stage.
         stages: of one of several.
         grid, seeds: see Stage.
-        set: "key=value" overrides of all runs.
+        data, test_split, val_split, select_on_test, teacher, teacher_weights, precision, imports: of all runs; see
+            RecipeChanges.
+        set: "key=value" overrides of all runs, over these.
         variants: name to further overrides; each recipe that distils runs once a variant.
-        data: of all runs.
-        val_split: held-out fraction of all runs.
+
+    Of what says different things about one key the last wins: the recipe, the keys of the file, its `set`, the grid, a
+    variant, the command. A grid's key that a variant or the command changes is refused, as a run's directory says it.
     """
 
     recipes: list[str] = Field(default=[], min_length=1)
@@ -65,7 +88,13 @@ class SweepFile(Strict):
     set: list[str] = Field(default=[])
     variants: dict[str, list[str]] = Field(default={})
     data: str | None = None
+    teacher: str | None = None
+    teacher_weights: str | None = None
+    test_split: Annotated[float, Field(ge=0, lt=1)] | None = None
     val_split: Annotated[float, Field(ge=0, lt=1)] | None = None
+    select_on_test: bool = False
+    precision: Literal["fp32", "bf16"] | None = None
+    imports: list[str] = Field(default=[])
 
     @model_validator(mode="after")
     def _one_kind(self) -> SweepFile:
@@ -74,68 +103,121 @@ class SweepFile(Strict):
         for variant in self.variants:
             if not is_writable_name(variant):  # its runs lie in a directory of that name
                 raise ValueError(f"variants: {short(variant)} found; expected a name without '/'")
+        for place, texts in [("set", self.set), *((f"variants: {name}", its) for name, its in self.variants.items())]:
+            check_seeds(texts, place)
         return self
 
-    def names_and_seeds(self) -> list[tuple[str, int]]:
-        """Each recipe's name with each of its seeds, in order, once.
+    def changes(self) -> RecipeChanges:
+        """What the file changes of all its recipes."""
+        return RecipeChanges(
+            data=self.data,
+            teacher=self.teacher,
+            teacher_weights=None if self.teacher_weights is None else Path(self.teacher_weights),
+            test_split=self.test_split,
+            val_split=self.val_split,
+            select_on_test=self.select_on_test,
+            precision=self.precision,
+            imports=tuple(self.imports),
+            overrides=tuple(self.set),
+        )
+
+    def entries(self) -> list[Entry]:
+        """Each recipe with each of its seeds, in order.
 
         Raises:
-            XkdError: a name that the grid does not fill, or an unknown one.
+            XkdError: a name that the grid does not fill, or an unknown one; a key of the grid that nothing reads.
         """
         stages = self.stages or [Stage(recipes=self.recipes)]
-        pairs = [
-            (name, seed)
-            for stage in stages
-            for seed in (self.seeds if stage.seeds is None else stage.seeds)
-            for name in _names(stage.recipes, self.grid if stage.grid is None else stage.grid)
-        ]
-        return list(dict.fromkeys(pairs))
+        slots = {key for stage in stages for pattern in stage.recipes for key in _slots(pattern)}
+        found = []
+        for stage in stages:
+            grid = self.grid if stage.grid is None else stage.grid
+            swept = {key: values for key, values in grid.items() if key not in slots}
+            for seed in self.seeds if stage.seeds is None else stage.seeds:
+                found += [Entry(name, seed, filled, swept) for name, filled in _names(stage.recipes, grid)]
+        for grid in [self.grid, *(stage.grid or {} for stage in stages)]:
+            _check_keys(grid, slots)
+        return found
 
 
 @dataclass(frozen=True)
-class SweepChanges:
-    """What a command changes of a sweep's file.
+class Entry:
+    """A recipe of a sweep.
 
     Attributes:
-        data: of all runs, instead of the file's.
-        seeds: of all recipes, instead of the file's; empty for those.
-        overrides: "key=value" texts of all runs, after the file's.
+        name: its own.
+        seed: of the run.
+        filled: what the grid has put into the name, by key.
+        swept: values of keys of the recipe.
     """
 
-    data: str | None = None
+    name: str
+    seed: int
+    filled: Mapping[str, Value]
+    swept: Mapping[str, Sequence[Value]]
+
+
+@dataclass(frozen=True)
+class SweepChanges(RecipeChanges):
+    """What a command changes of a sweep's file; where the two say different things, the command wins.
+
+    Attributes:
+        seeds: of all recipes, instead of the file's; empty for those.
+    """
+
     seeds: Sequence[int] = ()
-    overrides: Sequence[str] = ()
 
     def applied(self, sweep: SweepFile) -> SweepFile:
-        """The file as if it said so itself."""
-        changes: dict[str, Any] = {}
-        if self.data is not None:
-            changes["data"] = self.data
-        if self.seeds:
-            changes["seeds"] = list(self.seeds)
-            changes["stages"] = [stage.model_copy(update={"seeds": None}) for stage in sweep.stages]
-        return sweep.model_copy(update=changes)
+        """The file as if it said the seeds itself."""
+        if not self.seeds:
+            return sweep
+        stages = [stage.model_copy(update={"seeds": None}) for stage in sweep.stages]
+        return sweep.model_copy(update={"seeds": list(self.seeds), "stages": stages})
 
 
 def read_sweep(path: Path) -> SweepFile:
-    """Check a sweep's file.
+    """Check a sweep's file; files among its `imports` are looked for beside it.
 
     Raises:
         XkdError: unreadable, unknown keys, values of the wrong kind.
     """
-    return parsed(SweepFile, read_yaml(path, "sweep"), f"sweep: {short(str(path))}")
+    values = read_yaml(path, "sweep")
+    return parsed(
+        SweepFile, beside(values, path.parent) if isinstance(values, dict) else values, f"sweep: {short(str(path))}"
+    )
 
 
-def _names(patterns: Sequence[str], grid: dict[str, list[str]]) -> list[str]:
-    names: list[str] = []
+def _slots(pattern: str) -> list[str]:
+    return re.findall(r"{(\w+)}", pattern)
+
+
+def _check_keys(grid: Grid, slots: Collection[str]) -> None:
+    for key in grid:
+        if key == "seed":
+            raise XkdError("sweep: grid holds seed; give `seeds`")
+        if key not in slots and key.partition(".")[0] not in Recipe.model_fields:
+            known = [*slots, *Recipe.model_fields]
+            raise XkdError(
+                f"sweep: grid holds {short(key)}, which no name of a recipe and no recipe has; {nearest(key, known)}"
+            )
+
+
+def _names(patterns: Sequence[str], grid: Grid) -> list[tuple[str, dict[str, Value]]]:
+    """Each recipe's name, once, with what the grid has put into it."""
+    names: dict[str, dict[str, Value]] = {}
     for pattern in patterns:
-        named = re.findall(r"{(\w+)}", pattern)
-        if unknown := [key for key in named if key not in grid]:
+        slots = _slots(pattern)
+        if unknown := [key for key in slots if key not in grid]:
             raise XkdError(f"sweep: the recipe {short(pattern)} names {unknown[0]!r}, which grid does not hold")
-        keys = [key for key in grid if key in named]
-        if len(names) + math.prod(len(grid[key]) for key in keys) > _MOST_NAMES:
-            raise XkdError(f"sweep: grid fills {short(pattern)} in more than {_MOST_NAMES:,} ways; leave some out")
+        keys = [key for key in grid if key in slots]
+        if len(names) + math.prod(len(grid[key]) for key in keys) > MOST_RUNS:
+            raise XkdError(f"sweep: grid fills {short(pattern)} in more than {MOST_RUNS:,} ways; leave some out")
         for values in itertools.product(*(grid[key] for key in keys)):
             filled = dict(zip(keys, values, strict=True))
-            names.append(re.sub(r"{(\w+)}", lambda key: filled[key[1]], pattern))  # noqa: B023 - called at once
-    return [recipe for name in dict.fromkeys(names) for recipe in expand(name)]
+            texts = {key: value if isinstance(value, str) else label(value) for key, value in filled.items()}
+            names.setdefault(re.sub(r"{(\w+)}", lambda key: texts[key[1]], pattern), filled)  # noqa: B023 - called at once
+    found: dict[str, dict[str, Value]] = {}
+    for name, filled in names.items():
+        for recipe in expand(name):
+            found.setdefault(recipe, filled)
+    return list(found.items())

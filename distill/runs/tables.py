@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ class Outcome:
     Attributes:
         name: of the run without its seed.
         result: see `distill.training.loop.train`.
+        settings: what a sweep's grid has set of it, by key.
     """
 
     name: str
     result: dict[str, Any]
+    settings: Mapping[str, bool | int | float | str | None] = field(default_factory=dict)
 
 
 def finished(runs: Iterable[tuple[str, Path]]) -> list[Outcome]:
@@ -34,7 +37,22 @@ def finished(runs: Iterable[tuple[str, Path]]) -> list[Outcome]:
     return [Outcome(name, result) for name, result in results if result is not None]
 
 
-HEADER = ("recipe", "seeds", "teacher", "last", "best", "loss", "ECE", "agrees")
+_FIRST, _OTHERS = "recipe", ("seeds", "teacher", "last", "best", "loss", "ECE", "agrees")
+# What a results table calls its own columns: a setting of that name is called as the sweep's file writes it, {seed}.
+_TAKEN = {_FIRST, *_OTHERS, "run", "seed", "student"}
+
+
+def columns(outcome: Outcome) -> dict[str, str]:
+    """What a sweep's grid has set of a training, by the name of its column; true, null and numbers as YAML has them."""
+    return {
+        f"{{{key}}}" if key in _TAKEN else key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in outcome.settings.items()
+    }
+
+
+def header(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    """The columns of `cells`: those of a sweep's grid behind the first."""
+    return (_FIRST, *dict.fromkeys(key for outcome in outcomes for key in columns(outcome)), *_OTHERS)
 
 
 def legend(outcomes: Sequence[Outcome]) -> str:
@@ -64,15 +82,24 @@ def _notes(outcome: Outcome) -> Iterator[str]:
 
 
 def cells(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
-    """A line a name, in order of appearance, its cells as HEADER names them; accuracies in percent."""
-    names = list(dict.fromkeys(outcome.name for outcome in outcomes))
-    return [_line(name, [outcome.result for outcome in outcomes if outcome.name == name]) for name in names]
+    """A line a name, in order of appearance, its cells as `header` names them; accuracies in percent."""
+    settings = header(outcomes)[1 : -len(_OTHERS)]
+    alike: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        alike.setdefault(outcome.name, []).append(outcome)
+    return [
+        (name, *(columns(its[0]).get(key, "") for key in settings), *_figures([outcome.result for outcome in its]))
+        for name, its in alike.items()
+    ]
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
     """The table as Markdown."""
-    rows = ((escapes.markdown_text(name), *figures) for name, *figures in cells(outcomes))
-    lines = [HEADER, ("---",) * 2 + ("---:",) * (len(HEADER) - 2), *rows]
+    names = header(outcomes)
+    texts = len(names) - len(_OTHERS)  # from outside: the recipe, and what a grid sets
+    rows = ((*map(escapes.markdown_text, line[:texts]), *line[texts:]) for line in cells(outcomes))
+    first = (*map(escapes.markdown_text, names[:texts]), *names[texts:])
+    lines = [first, ("---",) * (texts + 1) + ("---:",) * (len(_OTHERS) - 1), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{legend(outcomes)}\n"
 
 
@@ -98,12 +125,11 @@ def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
 
 
-def _line(name: str, results: list[dict[str, Any]]) -> tuple[str, ...]:
+def _figures(results: list[dict[str, Any]]) -> tuple[str, ...]:
     def percent(epoch: str, score: str) -> str:
         return mean_and_deviation([100 * value for value in _values(results, epoch, score)])
 
     return (
-        name,
         ", ".join(str(result["seed"]) for result in results),
         ", ".join(_teachers(results)),
         percent("last", "test_top1"),

@@ -59,7 +59,8 @@ def build_student(recipe: Student, classes: Classes, needs: frozenset[Requiremen
     try:
         head = find_cam_head(network, preprocess) if "features" in needs else None
     except CamHeadError as error:
-        raise XkdError(f"student: {recipe.architecture} has no CAM head, which a method needs: {error}") from None
+        why = str(error).partition("; use `explainer`")[0]  # no training has explainers
+        raise XkdError(f"student: {recipe.architecture} has no CAM head, which a method needs: {why}") from None
     return Classifier(
         network,
         preprocess,

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import yaml
 
 from distill import train
@@ -16,7 +17,7 @@ from distill.runs.directory import hold
 from distill.runs.job import TrainingJob, read_jobs, write_jobs
 from distill.runs.layout import directory_name, seed_directory
 from distill.runs.sweep import run_sweep
-from tests.distill.conftest import KD
+from tests.distill.conftest import EXP_KD, KD, write_cifar10
 from tests.distill.processes import ended, start, wait_for
 from xkd_eval.cli.console import Command
 from xkd_eval.errors import XkdError
@@ -42,6 +43,103 @@ def test_train_then_evaluate_with_a_teacher(xkd_distill, recipe_file, teacher, c
         assert scores[f"mine/{student.parent.name}"]["top1"] == pytest.approx(result["last"]["test_top1"])
         assert scores[f"mine/{student.parent.name}"]["agreement"] == pytest.approx(result["last"]["test_agreement"])
         assert f"{100 * result['last']['test_top1']:.2f}" in printed
+
+
+def test_a_finished_run_is_not_given_for_another_one(xkd_distill, recipe_file, teacher, cifar10, tmp_path):
+    """What differs is named, and by the options of the command."""
+    file = recipe_file(losses=KD, epochs=1)
+    command = ("train", file, "--device", "cpu")
+    assert xkd_distill(*command, "--teacher", teacher)[0] == 0
+    student = tmp_path / "runs" / "mine" / "student.pt"
+    other = write_cifar10(tmp_path / "other", train_images=100)
+    copy = tmp_path / "copy.pt"
+    before = copy.write_bytes(student.read_bytes()) and student.read_bytes()
+    for changes, message in (
+        (("--teacher", copy), "holds a run with another teacher; give the --teacher that it had"),
+        (("--teacher", "none.pt"), "--teacher: 'none.pt' does not exist"),
+        (("--teacher", teacher, "--data", other), "other training images, .*; give the --data that it was on"),
+        (("--teacher", teacher, "--data", "none"), "--data: 'none' does not exist"),
+        (
+            ("--teacher", teacher, "--val-split", "0.5", "--set", "batch_size=16"),
+            "these differ: data.val_split, batch",
+        ),
+    ):
+        code, printed, err = xkd_distill(*command, *changes)
+        assert (code, printed, len(err.strip().splitlines())) == (2, "", 1)
+        assert re.search(message, err)
+        assert student.read_bytes() == before
+    assert xkd_distill(*command, "--teacher", teacher)[0] == 0
+    assert xkd_distill(*command, "--teacher", teacher, "--data", other, "--overwrite")[0] == 0
+    assert student.read_bytes() != before
+
+
+NETS = """
+from torch import nn
+
+
+def make(num_classes=10):
+    layers = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_classes)
+    return nn.Sequential(*layers)
+"""
+
+
+def test_other_weights_under_the_same_name_are_another_teacher(xkd_distill, recipe_file, tmp_path):
+    (tmp_path / "a_net.py").write_text(NETS)
+    namespace: dict = {}
+    exec(NETS, namespace)
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        torch.save(namespace["make"]().state_dict(), tmp_path / f"{seed}.pth")
+    command = ("train", recipe_file(losses=KD, epochs=1), "--device", "cpu", "--import", "a_net.py", "--force")
+    command = (*command, "--teacher", "py:a_net:make", "--set", "teacher.preprocess={size: [32, 32]}")
+    weights = tmp_path / "weights.pth"
+    for seed, code in ((0, 0), (1, 2), (0, 0)):
+        weights.write_bytes((tmp_path / f"{seed}.pth").read_bytes())
+        found, _, err = xkd_distill(*command, "--teacher-weights", weights)
+        assert found == code, err
+        assert code == 0 or "holds a run with another teacher" in err
+
+
+def test_a_students_module_is_imported_for_training_and_evaluation(
+    xkd_distill, recipe_file, cifar10, tmp_path, monkeypatch
+):
+    """From a folder of its own, through the recipe that a run leaves."""
+    path = [*sys.path]
+
+    def run_afresh(*arguments):
+        monkeypatch.setattr(sys, "path", [*path])
+        sys.modules.pop("tiny_net", None)
+        return xkd_distill(*arguments)
+
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "tiny_net.py").write_text(NETS)
+    file = recipe_file(student={"architecture": "py:tiny_net:make", "preprocess": {"size": [32, 32]}}, epochs=1)
+    code, _, err = run_afresh("train", file, "--device", "cpu", "--import", "nets/tiny_net.py")
+    assert code == 0, err
+    run = tmp_path / "runs" / "mine"
+    imports = yaml.safe_load((run / "recipe.yaml").read_text())["recipe"]["imports"]
+    assert imports == [str(tmp_path / "nets" / "tiny_net.py")]
+    assert run_afresh("train", run / "recipe.yaml", "-o", "again", "--device", "cpu")[0] == 0
+    for command in (
+        ("evaluate", run / "student.pt", "--data", cifar10, "--device", "cpu"),
+        ("export", run / "student.pt", "-o", "student.safetensors"),
+    ):
+        assert run_afresh(*command)[0] == 2
+        assert run_afresh(*command, "--import", "nets/tiny_net.py")[0] == 0
+    code, _, err = xkd_distill("train", file, "--import", "nets/none.py")
+    assert code == 2
+    assert re.match(r"error: --import: .*none.py' does not exist; give a file", err)
+
+
+def test_a_student_without_a_cam_head_is_advised_nothing_that_train_lacks(xkd_distill, recipe_file, teacher, tmp_path):
+    net = "from torch import nn\n\n\ndef make(num_classes):\n"
+    (tmp_path / "flat_net.py").write_text(f"{net}    return nn.Sequential(nn.Flatten(), nn.Linear(768, num_classes))\n")
+    student = {"architecture": "py:flat_net:make", "preprocess": {"size": [16, 16]}}
+    file = recipe_file(student=student, losses=EXP_KD, teacher={"model": str(teacher)})
+    code, _, err = xkd_distill("train", file, "--device", "cpu")
+    assert code == 2
+    assert re.match("error: student: py:flat_net:make has no CAM head, which a method needs: ", err)
+    assert "explainer" not in err
 
 
 def test_recipes_prints_what_there_is(xkd_distill):

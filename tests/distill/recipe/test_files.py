@@ -131,6 +131,28 @@ def test_variants_and_extending_files(tmp_path):
         load_recipe(str(file))
 
 
+def test_a_file_extends_one_beside_it_and_may_end_in_yml(tmp_path, monkeypatch):
+    """From whatever folder; a recipe that ships goes by its name."""
+    (tmp_path / "far" / "deep").mkdir(parents=True)
+    (tmp_path / "far" / "base.yml").write_text("extends: quickstart\nrecipe: {batch_size: 16}\n")
+    (tmp_path / "far" / "deep" / "mine.yml").write_text("extends: ../base.yml\nvariants: {wide: {epochs: 7}}\n")
+    monkeypatch.chdir(tmp_path)
+    assert "far/deep/mine.yml:wide" in expand("far/deep/mine.yml")
+    recipe = load_recipe("far/deep/mine.yml:wide")
+    assert (recipe.batch_size, recipe.epochs, recipe.data.path) == (16, 7, "embedded")
+    assert directory_name("far/deep/mine.yml:wide") == "mine/wide"
+    assert directory_name("far/deep/mine.yml") == "mine"
+    (tmp_path / "base.yml").write_text("recipe: {epochs: 1}")
+    for extends, message in (
+        ("base.yml", r"extends 'base.yml', which is not there; looked for 'far/deep/base.yml', as a path is relative"),
+        ("../base.yml:wide", r"no recipe that ships is called so .*a file's name ends in .yaml or .yml"),
+        ("quickstrat", r"extends 'quickstrat', which is not there; no recipe that ships .*nearest: quickstart"),
+    ):
+        (tmp_path / "far" / "deep" / "bad.yaml").write_text(f"extends: {extends}\n")
+        with pytest.raises(XkdError, match=message):
+            load_recipe("far/deep/bad.yaml")
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -41,7 +41,7 @@ def test_another_teacher_is_refused(recipe_of, tmp_path, teacher):
     with pytest.raises(TrainingInterruptedError):
         train(recipe, tmp_path / "run", device="cpu", progress=stop)
     other = recipe_of(losses=KD, teacher={"model": str(tmp_path / "other" / "student.pt")})
-    with pytest.raises(XkdError, match=r"another teacher; give the `teacher` that it had, .*`overwrite`"):
+    with pytest.raises(XkdError, match=r"another teacher; give the `teacher` that it had; .*`overwrite`"):
         train(other, tmp_path / "run", device="cpu", resume=True)
 
 
@@ -187,6 +187,22 @@ def test_a_recipe_of_the_users_is_not_replaced(finished, tmp_path, cifar10, cont
     with pytest.raises(XkdError, match=r"output .*: holds recipe.yaml, and no last.pt .*, or `overwrite`"):
         train(values_of(cifar10, epochs=1), tmp_path, device="cpu")
     assert (tmp_path / "recipe.yaml").read_text() == content
+
+
+def test_a_run_without_an_epoch_is_begun_again_by_another_recipe(finished, tmp_path, cifar10):
+    """As one whose first epoch failed: recipe.yaml alone is no result."""
+    shutil.copy(finished / "recipe.yaml", tmp_path)
+    train(values_of(cifar10, epochs=1, seed=9), tmp_path, device="cpu")
+    assert load_recipe(str(tmp_path / "recipe.yaml")).seed == 9
+    with pytest.raises(XkdError, match="these differ: seed"):
+        train(values_of(cifar10, epochs=1), tmp_path, device="cpu")
+
+
+def test_another_recipes_first_epoch_is_not_taken_over(finished, tmp_path, cifar10):
+    shutil.copy(finished / "recipe.yaml", tmp_path)
+    shutil.copy(finished / "best.pt", tmp_path / "best.new.pt")
+    with pytest.raises(XkdError, match=r"holds recipe.yaml, and no last.pt|holds best.new.pt, and no last.pt"):
+        train(values_of(cifar10, epochs=1, seed=9), tmp_path, device="cpu")
 
 
 def test_what_was_refused_leaves_nothing_in_the_way(recipe_of, tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,13 @@ import yaml
 
 from distill.methods import METHODS
 from distill.recipe.files import load_recipe
+from distill.runs.changes import RecipeChanges
 from distill.runs.child import _opened, why_ended
 from distill.runs.job import read_jobs
-from distill.runs.plan import RecipeChanges, plan_runs
-from distill.runs.sweep import _in_its_words, plan_sweep, run_sweep
+from distill.runs.plan import plan_runs
+from distill.runs.sweep import _in_its_words, run_sweep
 from distill.runs.sweep_file import SweepChanges, SweepFile, read_sweep
+from distill.runs.sweep_plan import plan_sweep
 from tests.distill.conftest import KD, values_of
 from tests.distill.processes import Ended, run_here
 from xkd_eval.errors import XkdError
@@ -66,7 +69,7 @@ def test_a_sweep_trains_teachers_first_and_is_not_run_twice(finished, xkd_distil
         ("pairs/kd", "1"),
     ]
     assert all(float(row["last_test_agreement"]) >= 0 for row in rows if row["run"] == "pairs/kd")
-    assert "| pairs/kd | 0, 1 |" in (directory / "results.md").read_text()
+    assert "| pairs/kd | kd | 0, 1 |" in (directory / "results.md").read_text()
     before = {path: path.stat().st_mtime_ns for path in directory.rglob("student.pt")}
     (directory / "pairs" / "kd" / "seed-1" / "result.json").unlink()
     code, _, err = xkd_distill("sweep", file, "-o", directory, "--jobs", "2", "--device", "cpu")
@@ -122,7 +125,7 @@ def test_variants_are_runs_of_their_own(tmp_path, cifar10):
         ({"seeds": [True]}, "seeds.0: True found; input should be a valid integer"),
         ({"grid": {"variant": []}}, "grid.variant: .* at least 1 item"),
         ({"variants": {"../a": []}}, "variants: '../a' found; expected a name without '/'"),
-        ({"recipes": ["{a}{b}"], "grid": {k: ["x"] * 101 for k in "ab"}}, "fills .* in more than 10,000 ways"),
+        ({"recipes": ["{a}{b}"], "grid": {k: list(range(101)) for k in "ab"}}, "fills .* in more than 10,000 ways"),
         ({"stages": [{"recipes": ["quickstart/plain"]}]}, "recipes and stages: give one of the two"),
         ({"recipes": ["{method}/cifar100"]}, "names 'method', which grid does not hold"),
         ({"grid": {"variant": ["kd"]}}, "needs the teacher of .*neither among its recipes"),
@@ -183,12 +186,14 @@ def test_seeds_of_the_command_line_are_those_of_every_stage(tmp_path):
     ]
 
 
-def test_the_command_line_has_the_last_word_but_for_the_seed(tmp_path, cifar10):
+def test_the_command_line_has_the_last_word(tmp_path, cifar10):
     file = sweep_file(tmp_path, cifar10, data="elsewhere", set=["epochs=3", "batch_size=16"])
-    choices = SweepChanges(data="here", overrides=("epochs=2", "seed=9"))
+    choices = SweepChanges(data="here", overrides=("epochs=2",))
     for run in plan_sweep(read_sweep(file), tmp_path / "out", choices):
         assert (run.recipe.data.path, run.recipe.epochs, run.recipe.batch_size) == ("here", 2, 16)
         assert f"seed-{run.recipe.seed}" == run.directory.name
+    with pytest.raises(XkdError, match=r"^overrides: seed=9 found beside `seeds`; give one of the two$"):
+        plan_sweep(read_sweep(file), tmp_path / "out", SweepChanges(overrides=("seed=9",)))
 
 
 def test_capture_is_handed_over(tmp_path, cifar10, monkeypatch):
@@ -210,7 +215,9 @@ def test_a_trial_does_not_count_as_the_sweep(tmp_path, cifar10, xkd_distill, wit
     assert [row["seed"] for row in rows] == ["0"]
     code, _, err = xkd_distill("sweep", file, "-o", "out", "--device", "cpu")
     assert code == 2
-    assert re.search(r"another recipe; these differ: batch_size; choose another directory, or remove that one$", err)
+    assert re.search(
+        r"another recipe; these differ: batch_size; another directory, or removing the run, starts afresh$", err
+    )
     assert list(csv.DictReader((tmp_path / "out" / "results.csv").open())) == rows
 
 
@@ -253,7 +260,7 @@ def test_two_recipes_of_one_directory_are_refused(tmp_path, monkeypatch, cifar10
 
 def test_any_name_of_a_data_set_comes_through(tmp_path, cifar10):
     name = "d\N{GRINNING FACE}\x85: 'x'"
-    file = sweep_file(tmp_path, cifar10, recipes=["quickstart/plain"])
+    file = sweep_file(tmp_path, cifar10, recipes=["quickstart/plain"], grid={})
     (run, *_) = plan_sweep(read_sweep(file), tmp_path / "out", SweepChanges(data=name))
     assert run.recipe.data.path == name
     with pytest.raises(XkdError, match=r"^data: .*half a character"):
@@ -266,7 +273,7 @@ def test_any_name_of_a_data_set_comes_through(tmp_path, cifar10):
         (-9, b"", "ended by SIGKILL"),
         (-9, b"step 3", "ended by SIGKILL; before it said: step 3"),
         (1, b"", "exit code 1, without a word"),
-        (2, b"error: another recipe; or `overwrite`", "error: another recipe; or remove that one"),
+        (2, b"error: damaged; `overwrite` starts afresh", "error: damaged; removing the run starts afresh"),
     ],
 )
 def test_why_a_run_failed(tmp_path, code, said, expected):
@@ -275,3 +282,138 @@ def test_why_a_run_failed(tmp_path, code, said, expected):
     with _opened(tmp_path / "log.txt") as log:
         log.write(said)
     assert _in_its_words(why_ended(code, tmp_path / "log.txt")) == expected
+
+
+GRID = {"method": ["kd", "dkd"], "losses.kd.weight": [0.5, 0.9], "compile": [True, False]}
+
+
+def test_a_grid_sets_any_key(tmp_path):
+    """A loss's weight where the loss is; a recipe that others learn from is trained once, as it is."""
+    recipes = ["{method}/cifar100/vgg13-vgg8", "teacher/cifar100/vgg13"]
+    runs = plan_sweep(SweepFile.model_validate({"recipes": recipes, "grid": GRID}), tmp_path)
+    found = {run.directory.relative_to(tmp_path).as_posix(): run for run in runs}
+    kd, dkd = (f"{method}/cifar100/vgg13-vgg8" for method in ("kd", "dkd"))
+    assert list(found) == [
+        "teacher/cifar100/vgg13/seed-0",
+        f"{kd}/losses.kd.weight=0.5,compile=true/seed-0",
+        f"{kd}/losses.kd.weight=0.5,compile=false/seed-0",
+        f"{kd}/losses.kd.weight=0.9,compile=true/seed-0",
+        f"{kd}/losses.kd.weight=0.9,compile=false/seed-0",
+        f"{dkd}/compile=true/seed-0",
+        f"{dkd}/compile=false/seed-0",
+    ]
+    run = found[f"{kd}/losses.kd.weight=0.9,compile=true/seed-0"]
+    assert (run.recipe.losses[1].weight, run.recipe.compile) == (0.9, True)
+    assert run.settings == {"method": "kd", "losses.kd.weight": 0.9, "compile": True}
+    assert found["teacher/cifar100/vgg13/seed-0"].settings == {}
+
+
+def test_directories_of_a_grid_are_told_apart_and_are_no_paths(tmp_path):
+    values = {
+        "teacher.model": ["timm/resnet18", "../a", "x" * 300, "x" * 301],
+        "ema_decay": [None, 0.5],
+        "student.architecture": ["resnet8", "RESNET8"],
+        "student.arguments.shortcut": [1, "1", True, 1.0],
+    }
+    sweep = {"recipes": ["quickstart/kd"], "grid": values}
+    runs = plan_sweep(SweepFile.model_validate(sweep), tmp_path)
+    names = {run.directory.parent.name for run in runs}
+    assert len({name.casefold() for name in names}) == len(runs) == 4 * 2 * 2 * 4
+    assert {run.directory.parents[1] for run in runs} == {tmp_path / "quickstart/kd"}
+    assert all(len(name.encode()) < 256 for name in names)
+    assert {type(run.recipe.student.arguments["shortcut"]) for run in runs} == {int, str, bool, float}
+    assert {run.recipe.ema_decay for run in runs} == {None, 0.5}
+
+
+@pytest.mark.parametrize(
+    ("grid", "more", "message"),
+    [
+        ({"losses.kdd.weight": [1]}, {}, "grid holds 'losses.kdd.weight', and no recipe has that loss; nearest: kd"),
+        ({"metod": [1]}, {}, "grid holds 'metod', which no name of a recipe and no recipe has"),
+        ({"optimiser.lr": [1]}, {}, "optimiser: nothing reads the key 'lr'"),
+        ({"seed": [1]}, {}, "grid holds seed; give `seeds`"),
+        ({"epochs": [1, 1]}, {}, "grid.epochs: 1 stands there 2 times"),
+        ({"epochs": [[1]]}, {}, "grid.epochs.0"),
+        (
+            {"epochs": [1, 2]},
+            {"variants": {"short": ["epochs=3"]}},
+            "grid holds 'epochs', and a variant",
+        ),
+        ({}, {"set": ["seed=3"]}, "set: seed=3 found beside `seeds`"),
+        ({}, {"variants": {"a": ["seed=3"]}}, "variants: a: seed=3 found beside `seeds`"),
+        ({"epochs": list(range(1, 200)), "batch_size": list(range(1, 200))}, {}, "more than 10,000 runs"),
+    ],
+)
+def test_wrong_grids_are_errors(tmp_path, cifar10, grid, more, message):
+    (tmp_path / "one.yml").write_text(
+        yaml.safe_dump({"recipe": values_of(cifar10, losses=KD, teacher={"model": "t.pt"})})
+    )
+    (tmp_path / "sweep.yml").write_text(yaml.safe_dump({"recipes": [str(tmp_path / "one.yml")], "grid": grid} | more))
+    with pytest.raises(XkdError, match=message):
+        plan_sweep(read_sweep(tmp_path / "sweep.yml"), tmp_path / "out")
+
+
+def test_the_command_does_not_change_what_a_directory_says(tmp_path):
+    sweep = SweepFile.model_validate({"recipes": ["quickstart/kd"], "grid": {"data.path": ["a", "b"]}})
+    with pytest.raises(XkdError, match=r"^sweep: grid holds 'data.path', and a variant or the command sets"):
+        plan_sweep(sweep, tmp_path, SweepChanges(data="c", teacher="t.pt"))
+
+
+def test_a_file_and_a_command_change_what_train_can_be_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "for_a_sweep.py").write_text("")
+    content = {"recipes": ["quickstart/plain", "quickstart/kd"], "teacher": "timm/resnet18", "precision": "bf16"}
+    content |= {"teacher_weights": "w.pt", "imports": ["for_a_sweep.py"], "set": ["data.loader=workers"]}
+    (tmp_path / "sweep.yml").write_text(yaml.safe_dump(content | {"val_split": 0.25}))
+    plain, kd = (run.recipe for run in plan_sweep(read_sweep(tmp_path / "sweep.yml"), tmp_path / "out"))
+    assert plain.teacher is None
+    assert (kd.teacher.model, kd.teacher.weights, kd.teacher.recipe) == ("timm/resnet18", "w.pt", None)
+    for recipe in (plain, kd):
+        assert (recipe.data.loader, recipe.data.val_split, recipe.precision) == ("workers", 0.25, "bf16")
+        assert recipe.imports == (str(tmp_path / "for_a_sweep.py"),)
+    changes = SweepChanges(teacher="t.pt", precision="fp32", val_split=0.5, imports=("json",))
+    _, kd = (run.recipe for run in plan_sweep(read_sweep(tmp_path / "sweep.yml"), tmp_path / "out", changes))
+    assert (kd.teacher.model, kd.teacher.weights, kd.precision, kd.data.val_split) == ("t.pt", None, "fp32", 0.5)
+    assert kd.imports == (str(tmp_path / "for_a_sweep.py"), "json")
+    sys.modules.pop("for_a_sweep")
+
+
+def test_teachers_lie_in_the_sweep_or_among_the_runs(tmp_path):
+    sweep = SweepFile.model_validate({"recipes": ["quickstart/kd"]})
+    with pytest.raises(
+        XkdError, match=r"needs the teacher of 'quickstart/teacher', .* nor in .*out or .*runs; add the"
+    ):
+        plan_sweep(sweep, tmp_path / "out", runs=tmp_path / "runs")
+    for place in ("runs", "out"):  # what the sweep has itself comes first
+        (tmp_path / place / "quickstart" / "teacher").mkdir(parents=True)
+        (tmp_path / place / "quickstart" / "teacher" / "student.pt").touch()
+        (run,) = plan_sweep(sweep, tmp_path / "out", runs=tmp_path / "runs")
+        assert run.runs == tmp_path / place
+
+
+def test_a_swept_run_is_made_and_said_in_the_tables(tmp_path, cifar10, xkd_distill, without_processes):
+    """Its teacher was trained before, elsewhere."""
+    file = sweep_file(tmp_path, cifar10, grid={"variant": ["kd"], "losses.kd.weight": [0.5, 2]}, seeds=[0])
+    assert xkd_distill("train", f"{tmp_path / 'pairs.yaml'}:teacher", "--runs", "before", "--device", "cpu")[0] == 0
+    command = ("sweep", file, "-o", "out", "--runs", "before", "--device", "cpu")
+    code, printed, err = xkd_distill(*command)
+    assert (code, err) == (0, "")
+    assert "losses.kd.weight" in printed
+    rows = list(csv.DictReader((tmp_path / "out" / "results.csv").open()))
+    assert [(row["variant"], row["losses.kd.weight"], row["seed"]) for row in rows] == [
+        ("kd", "0.5", "0"),
+        ("kd", "2", "0"),
+    ]
+    assert rows[0]["last_test_loss"] != rows[1]["last_test_loss"]
+    table = (tmp_path / "out" / "results.md").read_text()
+    assert table.startswith("| recipe | variant | losses.kd.weight | seeds |")
+    # Finished, and asked for again with something else.
+    for other, message in (
+        (("--set", "batch_size=16"), "these differ: batch_size; another directory, or removing the run, starts afresh"),
+        (("--teacher", "none.pt"), "--teacher: 'none.pt' does not exist"),
+        (("--data", "none"), "--data: 'none' does not exist"),
+    ):
+        code, _, err = xkd_distill(*command, *other)
+        assert (code, len(err.strip().splitlines())) == (2, 1)
+        assert message in err
+    assert xkd_distill(*command)[0] == 0
