@@ -21,7 +21,7 @@ from xkd_eval.datasets import ImageDataset, resolve_labels
 from xkd_eval.datasets.base import Subset
 from xkd_eval.datasets.labels import wordnet_ids_of
 from xkd_eval.engines.eager import check_finite, prepare
-from xkd_eval.errors import XkdError
+from xkd_eval.errors import XkdError, renamed
 
 _AT_ONCE = 250
 
@@ -87,7 +87,11 @@ class Subject:
         Raises:
             XkdError: no image has a label among its classes, or the set's classes are others.
         """
-        labels = resolve_labels(dataset, classifier)
+        try:
+            labels = resolve_labels(dataset, classifier)
+        except XkdError as error:
+            folders = "folders that are named by WordNet ids"
+            raise XkdError(renamed(str(error), {"class_map": folders}, quote="")) from None
         positions = [position for position, label in enumerate(labels) if label is not None]
         if not positions:
             raise XkdError(f"data: no image of {dataset.name} has a label among the classes of {classifier.name}")
