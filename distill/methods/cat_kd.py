@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass
+from distill.methods.base import Method
 from distill.methods.options import count, one_of
+from distill.methods.passes import Pass
 from distill.methods.registry import register
 from distill.methods.resizing import pool_to
 

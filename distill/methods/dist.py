@@ -5,10 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass
+from distill.methods.base import Method
 from distill.methods.gather import gather_batch
 from distill.methods.kd import prepare_logits
 from distill.methods.options import one_of, positive
+from distill.methods.passes import Pass
 from distill.methods.registry import register
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from distill.methods.base import Method, Pass
+from distill.methods.base import Method
 from distill.methods.kd import kd_loss
 from distill.methods.options import positive
+from distill.methods.passes import Pass
 from distill.methods.registry import register
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import short
