@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from distill.runs.launch import is_first_process
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from distill.recipe.schema import Recipe
     from distill.runs.sweep import SweepResult
     from distill.runs.tables import Outcome
+
+_WIDEST = 10_000  # characters of a table's line in a log file
 
 
 def print_recipes(files: Sequence[RecipeFile]) -> None:
@@ -89,7 +92,10 @@ def _print_table(outcomes: Sequence[Outcome]) -> None:
         table.add_column(escape(column), justify="right")
     for line in cells(outcomes):
         table.add_row(*map(escape, line))
-    console.print(table)
+    # A log file has room for whole names; on a terminal they are folded.
+    room = console.options.update(max_width=_WIDEST)
+    width = None if console.is_interactive else Measurement.get(console, room, table).maximum
+    console.print(table, width=width, crop=False)
     console.print(legend(outcomes), highlight=False)
 
 
