@@ -92,11 +92,19 @@ def _print_table(outcomes: Sequence[Outcome]) -> None:
         table.add_column(escape(column), justify="right")
     for line in cells(outcomes):
         table.add_row(*map(escape, line))
-    # A log file has room for whole names; on a terminal they are folded.
-    room = console.options.update(max_width=_WIDEST)
-    width = None if console.is_interactive else Measurement.get(console, room, table).maximum
-    console.print(table, width=width, crop=False)
+    _print_whole(table)
     console.print(legend(outcomes), highlight=False)
+
+
+def _print_whole(table: Table) -> None:
+    """Print a table; a log file has room for whole names, which on a terminal are folded."""
+    width = console.width
+    if not console.is_interactive:
+        console.width = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
+    try:
+        console.print(table)
+    finally:
+        console.width = width
 
 
 def _option(parameter: Any) -> str:
