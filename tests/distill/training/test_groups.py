@@ -52,8 +52,8 @@ def test_adapters_learn_at_the_whole_rate():
 @pytest.mark.parametrize(
     ("rates", "message"),
     [
-        ({"linaer": 10}, r"^optimiser\.rates: 'linaer' matches no parameter of the student; nearest: linear"),
-        ({"layer1": 0.1}, r"^optimiser\.rates: 'layer1' matches frozen parameters alone; leave it out$"),
+        ({"linaer": 10}, r"^optimiser\.rates: no module or parameter is called 'linaer'; nearest: linear"),
+        ({"layer1": 0.1}, r"^optimiser\.rates: 'layer1' matches no parameter that trains; leave it out$"),
     ],
 )
 def test_a_pattern_that_matches_nothing_trained_is_refused(rates, message):
