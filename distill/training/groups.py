@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from distill.recipe.optimisation import Optimiser
+from distill.training.blocks import depths
 from distill.training.patterns import parameters_named
-from distill.training.stages import depths
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reading
 
