@@ -14,7 +14,7 @@ _NUMBERED = re.compile(r"(layer|stage|block|s)_?\d+")
 
 
 def block_paths(network: nn.Module) -> tuple[str, ...]:
-    """Module paths of a network's stages, or of its blocks where it knows no stages: whole parts, with all their weights.
+    """Module paths of a network's stages, or of its blocks where it knows no stages: whole parts, with their weights.
 
     Unlike `stages_of` it looks at names alone, and says nothing of maps.
 
