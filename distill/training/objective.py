@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from distill.data.draws import OwnDraws
 from distill.methods import Method, Pass, create_method
 from distill.methods.registry import METHODS
-from distill.methods.results import TOTAL, is_reserved, results_of
+from distill.methods.results import TOTAL, is_reserved, results_of, said_of
 from distill.recipe.losses import WeightedMethod
 from distill.training.observed import Observed
 from distill.training.teachers import averaged
@@ -28,7 +28,13 @@ def create_methods(losses: Sequence[WeightedMethod]) -> list[Method]:
     Raises:
         XkdError: unknown method or option.
     """
-    return [create_method(loss.method, **loss.options) for loss in losses]
+    return [_created(loss) for loss in losses]
+
+
+def _created(loss: WeightedMethod) -> Method:
+    METHODS[loss.method]  # one that is not there is said by its name alone
+    with said_of(loss.label, "cannot be made", "check its options"):
+        return create_method(loss.method, **loss.options)
 
 
 class TeacherChoice:
@@ -186,9 +192,9 @@ class Objective(nn.Module):
         self._check_logits(student.logits, images)
         by_student = drawn.count - at_first
         passes = self._choice.passes(teachers)
-        for method, teacher in zip(self.methods, passes, strict=True):
+        for entry, method, teacher in zip(self._losses, self.methods, passes, strict=True):
             if teacher is not None:
-                with reading(f"losses: {method.name} does not fit the two networks", "check its options"):
+                with said_of(entry.label, "does not fit the two networks", "check its options"):
                     method.setup(student, teacher, dataset_size)
         trained = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
         set_up = drawn.count

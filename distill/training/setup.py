@@ -21,6 +21,7 @@ from distill.data.mixing import mixed_images
 from distill.data.splits import Splits, open_splits
 from distill.methods import Method
 from distill.methods.base import Requirement
+from distill.methods.results import said_of
 from distill.recipe.imports import import_modules
 from distill.recipe.schema import Recipe
 from distill.runs.origin import Origin, start_digest, teacher_digest
@@ -37,7 +38,6 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.trace import random_images
 from xkd_eval.engines.folding import fold_batch_norms
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import reading
 
 SplitName = Literal["val", "test"]
 """Images that are not trained on."""
@@ -181,7 +181,7 @@ def _count_classes(methods: Sequence[Method], splits: Splits, device: torch.devi
     """Tell each method how many images that are trained on each class has."""
     counts = torch.tensor(splits.train.labels).bincount(minlength=splits.classes.count).to(device)
     for method in methods:
-        with reading(f"losses: {method.name} fails on the number of images of each class", "mend it"):
+        with said_of(method.name, "fails on the number of images of each class", "mend it"):
             method.see_classes(counts.clone())
 
 
