@@ -94,6 +94,8 @@ class Objective(nn.Module):
     Attributes:
         student, methods: as given.
         adapters: the methods as modules, by which their parameters are found.
+        is_partly_used: whether no loss depends on some of what is trained, set by `prepare`: losses on maps alone leave
+            the head out, and several processes have to know of it.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Objective(nn.Module):
         self._choice = choice
         self._epochs = epochs
         self._statistics: dict[str, Tensor] = {}
+        self.is_partly_used = False
 
     def weights(self, epoch: int) -> list[float]:
         """What the methods' losses are multiplied by in epoch 1, 2, ..."""
@@ -206,9 +209,12 @@ class Objective(nn.Module):
             _check_distinct(owners, label, [*_called(entry, losses), *_called(entry, statistics)])
             loss = torch.stack(list(losses.values())).sum()
             _check_value(label, loss)
-            _check_gradient(label, loss, trained)
+            _check_gradients(label, _gradients(loss, trained))
             total = total + entry.weight * loss
-        _check_gradient("the weighted sum", total, trained)  # losses may cancel each other out
+        adapters = [parameter for parameter in self.adapters.parameters() if parameter.requires_grad]
+        gradients = _gradients(total, [*trained, *adapters])
+        _check_gradients("the weighted sum", gradients[: len(trained)])  # losses may cancel each other out
+        self.is_partly_used = any(gradient is None for gradient in gradients)
         self.student.classifier.model.load_state_dict(before)
         return by_student > 0 or drawn.count > set_up
 
@@ -248,10 +254,13 @@ def _check_value(name: str, loss: Tensor) -> None:
         raise XkdError(f"losses: {name} is zero for a student with random weights, so it teaches nothing")
 
 
-def _check_gradient(name: str, loss: Tensor, parameters: list[nn.Parameter]) -> None:
-    gradients: Sequence[Tensor | None] = [None]
-    if loss.requires_grad:
-        gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+def _gradients(loss: Tensor, parameters: list[nn.Parameter]) -> Sequence[Tensor | None]:
+    if not loss.requires_grad:
+        return [None] * len(parameters)
+    return torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+
+
+def _check_gradients(name: str, gradients: Sequence[Tensor | None]) -> None:
     if not any(gradient is not None and bool(gradient.any()) for gradient in gradients):
         raise XkdError(f"losses: {name} gives the student no gradient on the first batch, so it teaches nothing")
     if not all(gradient is None or bool(gradient.isfinite().all()) for gradient in gradients):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import nn
 
 from distill.data.batches import HeldOutImages, ProcessRank, TrainingImages
@@ -168,9 +168,11 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     if recipe.compile:
         objective.student.compile()
     optimiser = create_optimiser(recipe.optimiser, student.model, objective.parameters())
+    may_draw = draws or (not recipe.compile and objective.is_foreign)
+    if objective.is_partly_used or (draws and objective.is_foreign):  # which may leave layers out at random
+        accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
     wrapped, optimiser = accelerator.prepare(objective, optimiser)
     scaler = gradient_scaler(recipe, accelerator.device)
-    may_draw = draws or (not recipe.compile and objective.is_foreign)
     return TrainingSetup(
         *(recipe, origin, accelerator, objective, wrapped, optimiser, scaler, average, normalise, teachers),
         *(splits, train, val, test, draws, may_draw, (*built.notes, *tap_notes(methods))),
