@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from distill.students.evaluate import evaluate
     from distill.students.evaluation import Evaluation
     from distill.training.result import TrainingResult
+    from distill.training.store import store_answers
     from distill.training.train import train
 
 _HOME = {
@@ -34,10 +35,22 @@ _HOME = {
     "evaluate": "distill.students.evaluate",
     "load_recipe": "distill.recipe.files",
     "register": "distill.methods.registry",
+    "store_answers": "distill.training.store",
     "train": "distill.training.train",
 }
 
-__all__ = ["Evaluation", "Method", "Pass", "Recipe", "TrainingResult", "evaluate", "load_recipe", "register", "train"]
+__all__ = [
+    "Evaluation",
+    "Method",
+    "Pass",
+    "Recipe",
+    "TrainingResult",
+    "evaluate",
+    "load_recipe",
+    "register",
+    "store_answers",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
