@@ -71,7 +71,7 @@ class AnswerForm(Strict):
 
         They are logarithms of probabilities that sum to 1 where not all are stored.
         """
-        stored = torch.from_numpy(np.ascontiguousarray(values)).to(device).float()
+        stored = torch.from_numpy(values.copy()).to(device).float()
         if self.top_k is None:
             return stored
         assert classes is not None

@@ -176,6 +176,6 @@ def _check_answers(
         if answers.form.maps is None and not method.requires.isdisjoint(_HELD_IN_MAPS):
             raise XkdError(
                 f"teacher.stored: {method.name} needs the teacher's maps, and {str(answers.path)!r} holds none; store "
-                "them by `xkd-distill store` with `maps`"
+                "them by `xkd-distill store --maps`"
             )
     answers.check(source, splits.classes.count, rounds)
