@@ -41,7 +41,7 @@ class FrozenTeacher:
         """(B, 3, H, W) uint8 RGB at its own size -> Pass of the data's classes."""
         with torch.set_grad_enabled(self._differentiable):
             passed = self._of_the_data(self._observed(self._normalise(pixels)))
-        self._note(passed.logits)
+        self.note(passed.logits)
         return passed
 
     def head_of_the_data(self) -> tuple[Tensor | None, Tensor | None]:
@@ -70,7 +70,8 @@ class FrozenTeacher:
         weight, bias = (None, None) if passed.head_weight is None else self.head_of_the_data()
         return replace(passed, logits=self.of_the_data(passed.logits), head_weight=weight, head_bias=bias)
 
-    def _note(self, logits: Tensor) -> None:
+    def note(self, logits: Tensor) -> None:
+        """Have `check_finite` know of logits (B, K) that the teacher gave; waits for nothing."""
         finite = logits.detach().isfinite().all()
         if self._finite is None:
             self._finite = finite

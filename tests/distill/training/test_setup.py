@@ -60,6 +60,7 @@ def test_the_teacher_sees_its_own_input_and_stays_as_it_is(recipe_of, tmp_path, 
             r"^teacher\.preprocess: nothing reads the key 'men'; nearest: mean",
         ),
         ({"losses": [{"method": "kdd"}]}, "kdd"),
+        ({"losses": [{"method": "ce", "wieght": 1}]}, r"^ce: unknown option 'wieght'; nearest: weight$"),
         (
             {"losses": KD, "teacher": {"model": f"py:{__name__}:Fails"}},
             r"^teacher: the model rejects images of 224x224: one",
@@ -168,7 +169,7 @@ def test_a_teacher_that_answers_no_numbers_is_named(recipe_of, tmp_path, monkeyp
     monkeypatch.setattr(NanLater, "calls", 0)
     teacher = {"model": f"py:{__name__}:{name}", "preprocess": {"size": [32, 32]}}
     with pytest.raises(XkdError, match=rf"^teacher: \S+{name} gives logits that are not finite; check its weights"):
-        train(recipe_of(losses=KD, teacher=teacher), tmp_path / "run", device="cpu")
+        train(recipe_of(losses=KD, teacher=teacher), tmp_path / "run", device="cpu", force=True)
 
 
 def test_a_missing_compiler_is_one_line(recipe_of, tmp_path, monkeypatch):
