@@ -117,8 +117,13 @@ class StoredTeacher:
         """See FrozenTeacher."""
         return self._frozen.of_the_data(logits)
 
+    def note(self, logits: Tensor) -> None:
+        """See FrozenTeacher."""
+        self._frozen.note(logits)
+
     def check_finite(self) -> None:
-        """All that is stored is finite."""
+        """See FrozenTeacher; all that is stored is finite."""
+        self._frozen.check_finite()
 
 
 class Teachers:

@@ -11,6 +11,7 @@ import torch
 
 from distill.recipe.parse import parse_recipe
 from distill.runs.interruption import TrainingInterruptedError
+from distill.training.captured_step import check_capturable
 from distill.training.setup import set_up
 from distill.training.store import store_answers
 from distill.training.train import train
@@ -214,6 +215,13 @@ def test_what_does_not_fit_is_one_line(made, few, tmp_path, keys, changes, messa
         set_up(made(keys, few, **{"losses": KD, **changes}), "cpu", tmp_path)
     assert "\n" not in str(error.value)
     assert str(error.value).startswith(("teacher.stored: ", "data."))
+
+
+def test_a_graph_holds_no_answers_that_are_read(made, few, tmp_path, monkeypatch):
+    setup = set_up(made(stored=few, losses=KD), "cpu", tmp_path)
+    monkeypatch.setattr(type(setup.accelerator), "device", torch.device("cuda"))
+    with pytest.raises(XkdError, match=r"^capture: a teacher's answers are stored; leave `capture` out"):
+        check_capturable(setup)
 
 
 def test_another_teacher_is_refused(made, few, tmp_path, teacher):
