@@ -105,12 +105,10 @@ def store_answers(
 
     Example:
         >>> import distill
-        >>> short = ["data.images=96", "epochs=1", "student.preprocess.size=[16, 16]", "data.rounds=2"]
-        >>> teacher = ["teacher.model=embedded/teacher", "teacher.stored=answers"]
-        >>> stored = distill.store_answers("quickstart/kd", overrides=[*short, *teacher], top_k=3, device="cpu")
+        >>> changes = ["data.images=96", "data.rounds=2", "teacher.model=embedded/teacher", "teacher.stored=answers"]
+        >>> stored = distill.store_answers("quickstart/kd", overrides=changes, top_k=3, device="cpu")
         >>> stored.rounds, stored.source.n_images, stored.bytes
         (2, 96, 2496)
-        >>> result = distill.train("quickstart/kd", "student", overrides=[*short, *teacher], device="cpu")
     """
     resolved = as_recipe(recipe, overrides)
     import_modules(resolved)
