@@ -15,7 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from distill.methods.base import Method, Pass
+    from distill.methods.base import Method
+    from distill.methods.passes import Pass
     from distill.methods.registry import register
     from distill.recipe.files import load_recipe
     from distill.recipe.schema import Recipe
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Evaluation": "distill.students.evaluation",
     "Method": "distill.methods.base",
-    "Pass": "distill.methods.base",
+    "Pass": "distill.methods.passes",
     "Recipe": "distill.recipe.schema",
     "TrainingResult": "distill.training.result",
     "evaluate": "distill.students.evaluate",

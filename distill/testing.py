@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from distill.methods.base import Method, Pass, Requirement
+from distill.methods.base import Method, Requirement
+from distill.methods.passes import Pass
 from distill.methods.registry import METHODS, create_method
 from xkd_eval.errors import XkdError
 

@@ -306,6 +306,15 @@ def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
         return {}
 
 
+def check_taken(where: str, function: Callable[..., Any], arguments: Iterable[str]) -> None:
+    """Raise XkdError for the first argument that a function or class does not take by name; the nearest are given."""
+    taken = parameters(function)
+    if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in taken.values()):
+        for argument in arguments:
+            if argument not in taken:
+                raise XkdError(f"{where}: unknown argument {argument!r}; {nearest(argument, list(taken))}")
+
+
 def described(error: BaseException) -> str:
     """An error of somebody else's code in one line: "ValueError: its first line"."""
     first = str(error).strip().split("\n")[0]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from distill.methods.base import Method, Pass
+from distill.methods.base import Method
+from distill.methods.passes import Pass
 from distill.methods.registry import METHODS, create_method, register
 
 __all__ = ["METHODS", "Method", "Pass", "create_method", "register"]

@@ -6,8 +6,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.methods.alike import check_alike
-from distill.methods.base import Method, Pass
+from distill.methods.base import Method
 from distill.methods.options import count, one_of
+from distill.methods.passes import Pass
 from distill.methods.registry import register
 from distill.methods.resizing import pool_to
 

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass
+from distill.methods.base import Method
 from distill.methods.gather import refuse_several_processes
 from distill.methods.options import count, fraction, positive
+from distill.methods.passes import Pass
 from distill.methods.registry import register
 from xkd_eval.errors import XkdError
 
@@ -47,7 +48,7 @@ class Crd(Method):
 
     name = "crd"
     citation = "Tian et al., ICLR 2020"
-    requires = frozenset({"features", "indices"})
+    requires = frozenset({"embedding", "indices"})
     capturable = False
 
     student_memory: Tensor

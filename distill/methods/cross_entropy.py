@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Method, Pass
+from distill.methods.base import Method
 from distill.methods.gather import gather_batch
 from distill.methods.options import fraction, positive
+from distill.methods.passes import Pass
 from distill.methods.registry import register
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import short

@@ -7,9 +7,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.methods.alike import check_alike
-from distill.methods.base import Method, Pass
+from distill.methods.base import Method
 from distill.methods.kd import kd_loss_per_row, prepare_logits
 from distill.methods.options import one_of, positive
+from distill.methods.passes import Pass
 from distill.methods.registry import register
 
 

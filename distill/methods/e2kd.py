@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.methods.alike import check_alike
-from distill.methods.base import Method, Pass, full_precision
+from distill.methods.base import Method
 from distill.methods.options import one_of
+from distill.methods.passes import Pass, full_precision
 from distill.methods.registry import register
 from distill.methods.resizing import to_larger
 from xkd_eval.errors import XkdError
@@ -37,13 +38,13 @@ def grad_cam(network: Pass, classes: Tensor) -> Tensor:
     """GradCAM on the last map (Selvaraju et al., ICCV 2017), differentiable.
 
     Args:
-        network: features in the graph of the logits.
+        network: features, or their source (ConvNeXt's map before its norm), in the graph of the logits.
         classes: (B,).
 
     Returns:
         (B, h, w), not negative.
     """
-    features = network.last_map()
+    features = network.last_map() if network.source is None else network.source
     gradient = _class_gradient(network.logits, classes, features)
     return F.relu((gradient.mean((2, 3), keepdim=True) * features).sum(1))
 

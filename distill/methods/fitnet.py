@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from distill.methods.alike import check_alike
-from distill.methods.base import Pass
+from distill.methods.passes import Pass
 from distill.methods.registry import register
 from distill.methods.resizing import pool_to_smaller
 from distill.methods.taps import TapMethod

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.methods.alike import check_alike
-from distill.methods.base import Pass
+from distill.methods.passes import Pass
 from distill.methods.registry import register
 from distill.methods.resizing import pool_to_smaller
 from distill.methods.taps import TapMethod

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from distill.methods.alike import check_alike
-from distill.methods.base import Method, Pass
+from distill.methods.base import Method
 from distill.methods.gather import gather_batch
+from distill.methods.passes import Pass
 from distill.methods.registry import register
 
 _EPSILON = 1e-7
@@ -29,11 +30,11 @@ def pkt_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 @register
 class Pkt(Method):
-    """pkt_loss of the pooled features, over the batch of all processes."""
+    """pkt_loss of the embeddings, over the batch of all processes."""
 
     name = "pkt"
     citation = "Passalis & Tefas, ECCV 2018"
-    requires = frozenset({"features"})
+    requires = frozenset({"embedding"})
     takes_mixed = True
     needs_images = 2
     gathers = True

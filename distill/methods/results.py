@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from distill.methods.base import Method, Pass
+from distill.methods.base import Method
+from distill.methods.passes import Pass
 from xkd_eval.classifiers.arguments import described_values
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reading, short
@@ -83,7 +84,7 @@ def _versions(student: Pass, teacher: Pass | None, labels: Tensor, indices: Tens
 
 
 def _parts(network: Pass) -> Iterator[tuple[str, Tensor]]:
-    optional = ("features", "head_weight", "head_bias", "images")
+    optional = ("features", "head_weight", "head_bias", "images", "source", "pooled")
     yield "logits", network.logits
     yield from ((name, value) for name in optional if (value := getattr(network, name)) is not None)
     yield from network.taps.items()

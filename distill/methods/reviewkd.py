@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from distill.methods.alike import check_alike
-from distill.methods.base import Pass
 from distill.methods.options import count, one_of
+from distill.methods.passes import Pass
 from distill.methods.registry import register
 from distill.methods.taps import TapMethod
 
@@ -74,13 +74,13 @@ class ReviewKd(TapMethod):
 
     Args:
         hidden: channels of the fusion, at most; the student's deepest map may have fewer.
-        embedding: review the pooled features too, as a 1x1 map beyond the deepest.
+        embedding: review the embedding too, as a 1x1 map beyond the deepest.
         student_taps, teacher_taps: see TapMethod.
     """
 
     name = "reviewkd"
     citation = "Chen et al., CVPR 2021"
-    requires = frozenset({"taps", "features"})
+    requires = frozenset({"taps", "embedding"})
     takes_mixed = True
     needs_images = 2  # for its batch norms
 

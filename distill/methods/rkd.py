@@ -7,9 +7,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.methods.alike import check_alike
-from distill.methods.base import Method, Pass
+from distill.methods.base import Method
 from distill.methods.gather import gather_batch
 from distill.methods.options import positive
+from distill.methods.passes import Pass
 from distill.methods.registry import register
 
 
@@ -54,7 +55,7 @@ def rkd_loss(student: Tensor, teacher: Tensor, distance: float = 25.0, angle: fl
 
 @register
 class Rkd(Method):
-    """Distances and angles of the pooled features, over the batch of all processes.
+    """Distances and angles of the embeddings, over the batch of all processes.
 
     Args:
         distance: weight of the distances.
@@ -63,7 +64,7 @@ class Rkd(Method):
 
     name = "rkd"
     citation = "Park et al., CVPR 2019"
-    requires = frozenset({"features"})
+    requires = frozenset({"embedding"})
     takes_mixed = True
     needs_images = 3  # two have one distance and no angle
     gathers = True

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from distill.methods.alike import check_alike
-from distill.methods.base import Method, Pass
+from distill.methods.base import Method
 from distill.methods.dkd import dkd_losses
 from distill.methods.kd import kd_loss_per_row
 from distill.methods.options import count, one_of, positive, several
+from distill.methods.passes import Pass
 from distill.methods.registry import register
 from distill.methods.resizing import pool_to
 from xkd_eval.errors import XkdError

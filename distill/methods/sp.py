@@ -6,8 +6,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.methods.alike import check_alike
-from distill.methods.base import Method, Pass
+from distill.methods.base import Method
 from distill.methods.gather import gather_batch
+from distill.methods.passes import Pass
 from distill.methods.registry import register
 
 
@@ -26,18 +27,22 @@ def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 @register
 class Sp(Method):
-    """sp_loss of the last maps, over the batch of all processes."""
+    """sp_loss of the last maps where both networks have a CAM head, else of the embeddings; over all processes."""
 
     name = "sp"
     citation = "Tung & Mori, ICCV 2019"
-    requires = frozenset({"features"})
+    requires = frozenset({"embedding"})
     takes_mixed = True
     needs_images = 2
     gathers = True
 
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""
-        return {"sp": sp_loss(gather_batch(student.last_map()), gather_batch(teacher.last_map()))}
+        if student.features is not None and teacher.features is not None:
+            compared = student.features, teacher.features
+        else:
+            compared = student.embedding(), teacher.embedding()
+        return {"sp": sp_loss(*map(gather_batch, compared))}
 
 
 def _similarities(features: Tensor) -> Tensor:

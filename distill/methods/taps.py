@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from distill.methods.base import Method, Pass
+from distill.methods.base import Method
 from distill.methods.options import several
+from distill.methods.passes import Pass
 from xkd_eval.errors import XkdError
 
 
@@ -15,8 +16,13 @@ class TapMethod(Method):
     """A method on pairs of taps.
 
     Args:
-        student_taps, teacher_taps: module paths, paired in order, shallow to deep. None takes all that the pass holds,
-            which are the network's own stages unless another method asked for more.
+        student_taps, teacher_taps: module paths, paired in order, shallow to deep. None takes the network's stages;
+            where neither network's are listed and one has fewer, these are paired with the deepest of the other.
+
+    Attributes:
+        student_stages, teacher_stages: the stages, set by the training that finds them; None takes all that a pass
+            holds.
+        paired: (student's, teacher's) paths, set by `setup`.
     """
 
     requires = frozenset({"taps"})
@@ -25,29 +31,44 @@ class TapMethod(Method):
         super().__init__()
         self.student_taps = None if student_taps is None else several("student_taps", student_taps, str)
         self.teacher_taps = None if teacher_taps is None else several("teacher_taps", teacher_taps, str)
+        self.student_stages: tuple[str, ...] | None = None
+        self.teacher_stages: tuple[str, ...] | None = None
+        self.paired: tuple[tuple[str, str], ...] = ()
+
+    def setup(self, student: Pass, teacher: Pass, dataset_size: int) -> None:
+        """See Method.setup."""
+        super().setup(student, teacher, dataset_size)
+        self.paired = tuple(self._paired(student, teacher))
 
     def pairs(self, student: Pass, teacher: Pass) -> list[tuple[Tensor, Tensor]]:
         """The paired maps (B, C_s, h_s, w_s) and (B, C_t, h_t, w_t).
 
         Raises:
-            XkdError: a tap is absent or not a map, or the two networks have a different number of them.
+            XkdError: a tap is absent or not a map, or as many as were listed for one network were not for the other.
         """
-        students = self._select(student.taps, self.student_taps, "student_taps")
-        teachers = self._select(teacher.taps, self.teacher_taps, "teacher_taps")
-        if len(students) != len(teachers):
-            raise XkdError(
-                f"{self.name}: {len(students)} student taps ({', '.join(student.taps)}) and {len(teachers)} teacher "
-                f"taps ({', '.join(teacher.taps)}) found; expected pairs: set student_taps and teacher_taps"
-            )
-        return list(zip(students, teachers, strict=True))
+        return [(student.taps[own], teacher.taps[other]) for own, other in self._paired(student, teacher)]
 
-    def _select(self, taps: Mapping[str, Tensor], paths: tuple[str, ...] | None, option: str) -> list[Tensor]:
-        chosen = tuple(taps) if paths is None else paths
+    def _paired(self, student: Pass, teacher: Pass) -> list[tuple[str, str]]:
+        students = self._select(student.taps, self.student_taps, self.student_stages, "student_taps")
+        teachers = self._select(teacher.taps, self.teacher_taps, self.teacher_stages, "teacher_taps")
+        is_listed = self.student_taps is not None or self.teacher_taps is not None
+        if is_listed and len(students) != len(teachers):
+            raise XkdError(
+                f"{self.name}: {len(students)} student taps ({', '.join(students)}) and {len(teachers)} teacher "
+                f"taps ({', '.join(teachers)}) found; expected pairs: set student_taps and teacher_taps"
+            )
+        count = min(len(students), len(teachers))
+        return list(zip(students[-count:], teachers[-count:], strict=True))
+
+    def _select(
+        self, taps: Mapping[str, Tensor], listed: tuple[str, ...] | None, stages: tuple[str, ...] | None, option: str
+    ) -> tuple[str, ...]:
+        chosen = next((paths for paths in (listed, stages) if paths is not None), tuple(taps))
         if not chosen:
-            raise XkdError(f"{option}: none given and the model names no stages of its own; list module paths")
+            raise XkdError(f"{option}: none given and no stages of the network found; list module paths")
         for path in chosen:
             if path not in taps:
                 raise XkdError(f"{option}: {path!r} is not among the taps ({', '.join(taps) or 'none'})")
             if taps[path].ndim != 4:
                 raise XkdError(f"{option}: {path!r} has shape {tuple(taps[path].shape)}; expected a map (B, C, h, w)")
-        return [taps[path] for path in chosen]
+        return chosen

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from distill.methods.alike import check_alike
-from distill.methods.base import Method, Pass
+from distill.methods.base import Method
 from distill.methods.kd import kd_loss
 from distill.methods.options import positive
+from distill.methods.passes import Pass
 from distill.methods.registry import register
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import short

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, JsonValue, model_validator
 
 from distill.recipe.fields import Strict
 
+PRETRAINED = "pretrained"
+"""As `student.weights`: those that timm or torchvision publish for the architecture."""
+
 
 class Student(Strict):
-    """The network that is trained, from random weights.
+    """The network that is trained, from random weights or from given ones.
 
     Attributes:
         architecture: a project architecture ("resnet20"), "timm/NAME", "torchvision/NAME", or "py:package.module:name"
-            for a class or function of one's own that takes `num_classes` and returns the network.
-        arguments: its keyword arguments; `num_classes` comes from the data.
-        preprocess: fields of Preprocess that differ from the defaults: size, mean, std, ...
+            for a class or function of one's own that returns the network.
+        arguments: its keyword arguments; `num_classes` comes from the data, where it takes that.
+        weights: what it starts from: a file of weights (.pt, .pth, .th, .safetensors), or "pretrained". A head of
+            other classes is left out.
+        freeze: what does not train: module paths, or globs over parameters' names.
+        preprocess: fields of Preprocess that differ from the convention that `weights` were trained with, or from the
+            defaults: size, mean, std, ...
     """
 
     architecture: str
     arguments: dict[str, JsonValue] = Field(default={})
+    weights: str | None = None
+    freeze: Annotated[tuple[str, ...], Field(strict=False)] = ()
     preprocess: dict[str, JsonValue] = Field(default={})
 
 
@@ -29,12 +40,14 @@ class Teacher(Strict):
         recipe: the recipe that trains it; its student is looked for among the runs.
         model: what `load_classifier` takes: a file as a rule, "timm/NAME", "py:package.module:function", ...
         weights: a file of weights for an architecture's name.
+        arguments: keyword arguments of what `model` names: {img_size: 64}.
         preprocess: fields of Preprocess that override the teacher's own.
     """
 
     recipe: str | None = None
     model: str | None = None
     weights: str | None = None
+    arguments: dict[str, JsonValue] = Field(default={})
     preprocess: dict[str, JsonValue] = Field(default={})
 
     @model_validator(mode="after")
@@ -43,4 +56,6 @@ class Teacher(Strict):
             raise ValueError("recipe and model: give one of the two")
         if self.recipe is not None and self.weights is not None:
             raise ValueError("weights: nothing reads them beside 'recipe'; name the architecture as 'model'")
+        if self.recipe is not None and self.arguments:
+            raise ValueError("arguments: nothing reads them beside 'recipe', whose student says its own")
         return self

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from distill.recipe.data import Data
 from distill.recipe.fields import Count, Factor, Seed, Strict
 from distill.recipe.losses import WeightedMethod
-from distill.recipe.networks import Student, Teacher
+from distill.recipe.networks import PRETRAINED, Student, Teacher
 from distill.recipe.optimisation import Optimiser, Schedule
 from xkd_eval.foreign import short
 
@@ -107,6 +107,8 @@ class Recipe(Strict):
         values["data"].pop("path")
         values["data"].pop("workers", None)
         values.pop("teacher")
+        if self.student.weights not in (None, PRETRAINED):
+            values["student"]["weights"] = "file"  # which is known by its digest
         values["imports"] = [name.rpartition("/")[2] if name.endswith(".py") else name for name in self.imports]
         if self.teachers is not None:  # which they are, their digests say; what they are called, the losses refer to
             values["teachers"] = {name: Teacher(model=name).model_dump(mode="json") for name in self.teachers}

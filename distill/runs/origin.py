@@ -9,11 +9,13 @@ from pydantic import JsonValue, ValidationError
 
 from distill.data.identity import ImagesIdentity
 from distill.recipe.fields import Strict
+from distill.recipe.networks import PRETRAINED, Student
 from distill.recipe.optimisation import Constant
 from distill.recipe.schema import Recipe
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.digests import digest_of
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import file_digest, reading
 
 _MOST_NAMED = 5
 _REMEDY = "another directory, or `overwrite`, starts afresh"
@@ -24,6 +26,7 @@ class Origin(Strict):
 
     Attributes:
         recipe: see `Recipe.identity`.
+        student: of `start_digest`; None where it starts from no file.
         trained, tested: the images that it is trained on, held-out ones included, and those that it is tested on.
         validated: those that select the epoch, where the data set has some of its own for that.
         teachers: the `teacher_digest` of each by name.
@@ -33,7 +36,20 @@ class Origin(Strict):
     trained: ImagesIdentity
     tested: ImagesIdentity
     teachers: dict[str, str]
+    student: str | None = None
     validated: ImagesIdentity | None = None
+
+
+def start_digest(student: Student) -> str | None:
+    """By what the file that a student starts from is known again: SHA-256 of its bytes; None without one.
+
+    Raises:
+        XkdError: it cannot be read.
+    """
+    if student.weights is None or student.weights == PRETRAINED:
+        return None
+    with reading(f"student.weights: {student.weights!r} cannot be read", "expected a file of weights"):
+        return file_digest(Path(student.weights))
 
 
 def teacher_digest(teacher: Classifier) -> str:
@@ -87,6 +103,11 @@ def check_origin(ours: Origin, theirs: Origin, directory: Path) -> None:
                 f"output {directory}: holds a run on other {what} images, which differ in {in_what}; give the `data` "
                 f"that it was on; {_REMEDY}"
             )
+    if ours.student != theirs.student:
+        raise XkdError(
+            f"output {directory}: holds a run of a student that starts from other weights; give the `student.weights` "
+            f"that it had, {_REMEDY}"
+        )
     if ours.teachers != theirs.teachers:
         name = next((name for name, digest in ours.teachers.items() if theirs.teachers.get(name) != digest), "teacher")
         called = "" if name == "teacher" else f" {name}"

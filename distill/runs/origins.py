@@ -9,7 +9,7 @@ from distill.data.splits import open_splits
 from distill.recipe.imports import import_modules
 from distill.recipe.networks import Teacher
 from distill.recipe.schema import Recipe
-from distill.runs.origin import Origin, teacher_digest
+from distill.runs.origin import Origin, start_digest, teacher_digest
 from distill.runs.teachers import open_teacher
 from xkd_eval.digests import digest_of
 
@@ -39,8 +39,12 @@ class Origins:
         if data not in self._images:
             splits = open_splits(recipe)
             self._images[data] = splits.identities()
-        teachers = {name: self._teacher(teacher, runs) for name, teacher in recipe.named_teachers.items()}
-        return Origin(recipe=recipe.identity(), **self._images[data], teachers=teachers)
+        return Origin(
+            recipe=recipe.identity(),
+            student=start_digest(recipe.student),
+            **self._images[data],
+            teachers={name: self._teacher(teacher, runs) for name, teacher in recipe.named_teachers.items()},
+        )
 
     def _teacher(self, teacher: Teacher, runs: Path) -> str:
         key = (digest_of(teacher.model_dump(mode="json")), runs)

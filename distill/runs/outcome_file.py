@@ -61,6 +61,7 @@ class _Result(Strict):
     peak_memory: _Size
     device: str
     versions: dict[str, str]
+    notes: list[str] = Field(default=[])
     recipe: str
     metrics: str
     weights: str

@@ -26,10 +26,13 @@ def open_teacher(teacher: Teacher, runs: Path) -> Classifier:
     model = teacher.model if teacher.model is not None else str(student_of(str(teacher.recipe), runs))
     overrides: dict[str, Any] = teacher.preprocess
     try:
-        return load_classifier(model, weights=teacher.weights, **overrides)
+        return load_classifier(model, weights=teacher.weights, arguments=teacher.arguments, **overrides)
     except XkdError as error:
         raise XkdError(
-            renamed(str(error), {"model": "teacher", "size": "teacher", "weights": "teacher_weights"})
+            renamed(
+                str(error),
+                {"model": "teacher", "size": "teacher", "weights": "teacher_weights", "arguments": "teacher.arguments"},
+            )
         ) from None
 
 

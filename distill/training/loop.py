@@ -246,7 +246,7 @@ class TrainingLoop:
             f"{name}: right on {100 * scores[f'{split}_top1']:.1f} % of the {which} images"
             for name, scores in self.evaluation.teacher_scores(split).items()
         )
-        return (*self.setup.splits.notes, *teachers)
+        return (*self.setup.notes, *self.setup.splits.notes, *teachers)
 
     def _network(self, weights: str) -> nn.Module:
         return self.setup.evaluated if weights == "average" else self.setup.student.model

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from distill.data.classes import Classes
 from distill.methods import Method
@@ -15,10 +16,15 @@ from distill.methods.base import Requirement
 from distill.methods.taps import TapMethod
 from distill.recipe.networks import Student, Teacher
 from distill.runs.teachers import open_teacher
+from distill.training.freezing import freeze
+from distill.training.observed import EMBEDDING
+from distill.training.stage_maps import stages_of
+from distill.training.start import read_start, start_from
+from distill.training.trunk import Tap, Trunk, keep_activations
 from xkd_eval.classifiers.arguments import described_values
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.copies import is_float32
-from xkd_eval.classifiers.head import find_cam_head
+from xkd_eval.classifiers.head import find_cam_head, find_embedding
 from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.sources import build_architecture
@@ -29,47 +35,69 @@ from xkd_eval.foreign import reading, short
 from xkd_eval.registry import nearest
 
 
-def student_preprocess(recipe: Student) -> Preprocess:
+@dataclass(frozen=True)
+class BuiltStudent:
+    """A network to be trained.
+
+    Attributes:
+        classifier: the network, its frozen parameters without gradient.
+        frozen: paths of norms that stay in eval mode.
+        notes: what is to be said of how it was made, a sentence each.
+    """
+
+    classifier: Classifier
+    frozen: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def student_preprocess(recipe: Student, own: Preprocess | None = None) -> Preprocess:
     """The input convention that a recipe asks for.
+
+    Args:
+        recipe: its fields override those of `own`.
+        own: the convention of the weights that the student starts from; the defaults without.
 
     Raises:
         XkdError: a field that Preprocess has not, or a value out of its range.
     """
-    return with_overrides(Preprocess(), _known_fields("student", recipe.preprocess))
+    return with_overrides(own or Preprocess(), _known_fields("student", recipe.preprocess))
 
 
-def build_student(recipe: Student, classes: Classes, needs: frozenset[Requirement]) -> Classifier:
-    """The network with random weights, its CAM head proven where a method needs one.
+def build_student(recipe: Student, classes: Classes, needs: frozenset[Requirement]) -> BuiltStudent:
+    """The network with random or given weights, its CAM head proven where a method needs one.
 
     Args:
-        recipe: architecture, arguments and input convention.
+        recipe: architecture, arguments, weights, what is frozen, and input convention.
         classes: the data's.
         needs: of the methods.
 
     Raises:
-        XkdError: unknown architecture; no CAM in closed form although a method needs it; a network that could not be
-            evaluated after its training.
+        XkdError: unknown architecture; weights or names that do not fit; no CAM in closed form although a method needs
+            it; a network that could not be evaluated after its training.
     """
     arguments = {"num_classes": classes.count, **recipe.arguments}
     network = build_architecture(recipe.architecture, arguments, "student: the architecture")
-    preprocess = student_preprocess(recipe)
+    start = read_start(recipe)
+    preprocess = student_preprocess(recipe, None if start is None else start.preprocess)
     _check_answers(network, preprocess, recipe.architecture, classes.count)
+    notes = [] if start is None else start_from(network, start, preprocess, classes.count)
+    if start is not None and start.preprocess is not None and preprocess != student_preprocess(recipe):
+        notes.append(f"student.preprocess: as {start.source} has it, where the recipe says nothing: {preprocess}")
+    frozen = freeze(network, recipe.freeze)
     if "taps" in needs:
-        _keep_activations(network)
-    try:
-        head = find_cam_head(network, preprocess) if "features" in needs else None
-    except CamHeadError as error:
-        why = str(error).partition("; use `explainer`")[0]  # no training has explainers
-        raise XkdError(f"student: {recipe.architecture} has no CAM head, which a method needs: {why}") from None
-    return Classifier(
+        keep_activations(network)
+    student = Classifier(
         network,
         preprocess,
         name=recipe.architecture,
         num_classes=classes.count,
         class_names=classes.names,
         wordnet_ids=classes.wordnet_ids,
-        head=head,
     )
+    if not needs.isdisjoint(("features", "embedding")):
+        _find_head(student)
+    _check_head(student, "student", needs)
+    return BuiltStudent(student, frozen, tuple(notes))
 
 
 def load_teacher(recipe: Teacher, runs: Path, needs: frozenset[Requirement]) -> Classifier:
@@ -86,10 +114,12 @@ def load_teacher(recipe: Teacher, runs: Path, needs: frozenset[Requirement]) -> 
     _known_fields("teacher", recipe.preprocess)
     teacher = open_teacher(recipe, runs)
     if "taps" in needs:
-        _keep_activations(teacher.model)
-        teacher.head = find_cam_head(teacher.model, teacher.preprocess) if teacher.head is not None else None
-    if "features" in needs and teacher.head is None:
-        raise XkdError(f"teacher: {teacher.name} has no CAM head, which a method needs: {teacher.head_refusal}")
+        keep_activations(teacher.model)
+        if teacher.head is not None:
+            _find_head(teacher)
+    _check_head(teacher, "teacher", needs)
+    with torch.no_grad():
+        _check_no_softmax(teacher(random_images(teacher.preprocess, seed=0)), f"teacher: {teacher.name}")
     return teacher.eval().requires_grad_(False)
 
 
@@ -98,27 +128,77 @@ def requirements(methods: Iterable[Method]) -> frozenset[Requirement]:
     return frozenset(need for method in methods for need in method.requires)
 
 
-def tap_paths(methods: Iterable[Method], network: nn.Module, whose: str) -> tuple[str, ...]:
-    """The modules that the methods compare: those they list, and the network's own stages where one lists none.
+def taps_of(methods: Iterable[Method], classifier: Classifier, whose: str) -> tuple[Tap, ...]:
+    """The modules that the methods compare: those they list, and the network's stages where one lists none.
 
     Args:
-        methods: of a recipe.
-        network: names its `stages`, or does not.
+        methods: of a recipe; those that list none are told the stages.
+        classifier: student or teacher.
         whose: "student" or "teacher".
 
     Raises:
-        XkdError: a path that is no module.
+        XkdError: a path that is no module, or one whose output is no map; a network without stages.
     """
-    paths: list[str] = []
-    for method in methods:
-        if isinstance(method, TapMethod):
-            listed = getattr(method, f"{whose}_taps")
-            paths += listed if listed is not None else getattr(network, "stages", ())
+    methods = [method for method in methods if isinstance(method, TapMethod)]
+    if not methods:
+        return ()
+    network, trunk = classifier.model, Trunk(classifier.model, classifier.preprocess)
     known = [name for name, _ in network.named_modules() if name]
-    for path in paths:
-        if path not in known:
-            raise XkdError(f"{whose}_taps: the {whose} has no module {path!r}; {nearest(path, known)}")
-    return tuple(dict.fromkeys(paths))
+    taps: list[Tap] = []
+    for method in methods:
+        listed = getattr(method, f"{whose}_taps")
+        if listed is None:
+            stages = stages_of(network, trunk)
+            setattr(method, f"{whose}_stages", tuple(tap.path for tap in stages))
+            taps += stages
+            continue
+        for path in listed:
+            if path not in known:
+                raise XkdError(f"{whose}_taps: the {whose} has no module {path!r}; {nearest(path, known)}")
+            taps.append(_tap(path, trunk, whose))
+    return tuple({tap.path: tap for tap in taps}.values())
+
+
+def tap_notes(methods: Iterable[Method]) -> list[str]:
+    """A sentence for each method that does not list both networks' taps: what it compares."""
+    return [
+        f"{method.name}: compares {', '.join(f'{own} with {other}' for own, other in method.paired)} "
+        "(student with teacher); student_taps and teacher_taps choose others"
+        for method in methods
+        if isinstance(method, TapMethod) and (method.student_taps is None or method.teacher_taps is None)
+    ]
+
+
+def _tap(path: str, trunk: Trunk, whose: str) -> Tap:
+    tap = trunk.tap(path)
+    if tap is None:
+        output = trunk.outputs.get(path)
+        found = "is not run" if output is None else f"puts out {output.found}"
+        raise XkdError(f"{whose}_taps: {path!r} {found}; expected a map (B, C, h, w), or tokens (B, N, C) of an image")
+    return tap
+
+
+def _find_head(classifier: Classifier) -> None:
+    try:
+        classifier.head, classifier.head_refusal = find_cam_head(classifier.model, classifier.preprocess), ""
+    except CamHeadError as error:
+        classifier.head, classifier.head_refusal = None, str(error)
+
+
+def _check_head(classifier: Classifier, whose: str, needs: frozenset[Requirement]) -> None:
+    """Refuse a network without what the methods need of its head; remember where its embedding is."""
+    name = classifier.name
+    if "features" in needs and classifier.head is None:
+        why = classifier.head_refusal.partition("; use `explainer`")[0]  # no training has explainers
+        raise XkdError(f"{whose}: {name} has no CAM head, which a method needs: {why}")
+    if "embedding" in needs and classifier.head is None:
+        path = find_embedding(classifier.model, classifier.preprocess)
+        if path is None:
+            raise XkdError(
+                f"{whose}: {name} has no embedding, which a method needs: no Linear layer or 1x1 convolution puts out "
+                "its logits from one vector an image"
+            )
+        classifier.known[EMBEDDING] = path
 
 
 def _check_answers(network: object, preprocess: Preprocess, name: str, num_classes: int) -> None:
@@ -136,8 +216,26 @@ def _check_answers(network: object, preprocess: Preprocess, name: str, num_class
             if logits.shape[1] != num_classes or not logits.is_floating_point():
                 raise XkdError(f"student: {name} gives {described_values(logits)}; {expected}")
             check_finite(logits, name, "noise")
+            _check_no_softmax(logits, f"student: {name}")
     except XkdError as error:
+        if (channels := _colours(network)) not in (None, 3):
+            raise XkdError(
+                f"student: {name} takes images of {channels} channels; expected 3, RGB: let it begin with "
+                "what it makes of them, such as images.mean(1, keepdim=True)"
+            ) from None
         raise XkdError(renamed(str(error), {"model": "student"})) from None
+
+
+def _colours(network: nn.Module) -> int | None:
+    """The channels that the first convolution takes, as a rule those of the images."""
+    first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+    return None if first is None else first.in_channels
+
+
+def _check_no_softmax(logits: Tensor, who: str) -> None:
+    """Refuse probabilities, of which every loss would make others."""
+    if logits.shape[1] > 1 and bool((logits >= 0).all()) and torch.allclose(logits.sum(1), torch.ones(len(logits))):
+        raise XkdError(f"{who} gives probabilities, which sum to 1; expected logits: leave out its softmax")
 
 
 def _known_fields(whose: str, preprocess: dict[str, Any]) -> dict[str, Any]:
@@ -147,10 +245,3 @@ def _known_fields(whose: str, preprocess: dict[str, Any]) -> dict[str, Any]:
         if name not in known:
             raise XkdError(f"{whose}.preprocess: nothing reads the key {name!r}; {nearest(name, known)}")
     return preprocess
-
-
-def _keep_activations(network: nn.Module) -> None:
-    """A tap before an activation that works in place would be overwritten by it."""
-    for module in network.modules():
-        if getattr(module, "inplace", False):
-            module.inplace = False  # type: ignore[assignment]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,17 @@ from torch.nn import functional as F
 
 from distill.methods import Pass
 from distill.methods.base import Requirement
-from xkd_eval.classifiers.classifier import Classifier
+from distill.training.trunk import Tap
+from xkd_eval.classifiers.classifier import CamHead, Classifier, frozen_layer_norm
 from xkd_eval.classifiers.hooks import ForwardHooks
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.trace import as_nchw
+
+EMBEDDING = "embedding"
+"""Key of `Classifier.known`: the path of the layer whose input is the embedding, where there is no CAM head."""
+
+# Beside the taps' paths, which hold no brackets.
+_MAP, _SOURCE, _POOLED = "(map)", "(source)", "(pooled)"
 
 
 class Observed(nn.Module):
@@ -24,37 +32,55 @@ class Observed(nn.Module):
     Args:
         classifier: student or teacher.
         needs: what its passes must hold.
-        taps: module paths whose outputs are kept.
+        taps: modules whose outputs are kept, and how they are read as maps.
+        frozen: paths of norms that stay in eval mode.
     """
 
-    def __init__(self, classifier: Classifier, needs: frozenset[Requirement], taps: Sequence[str]) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        needs: frozenset[Requirement],
+        taps: Sequence[Tap],
+        frozen: Sequence[str] = (),
+    ) -> None:
         super().__init__()
         self.classifier = classifier
-        self._needs = needs
+        self._is_differentiated = "input gradients" in needs
         self._seen: dict[str, Tensor] = {}
-        self._taps = frozenset(taps)
+        self._taps = {tap.path: tap for tap in taps}
+        self._frozen = tuple(frozen)
         self._network: Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]] = self._run
-        features = {classifier.head.features} if "features" in needs and classifier.head is not None else set()
-        observed = {path: classifier.model.get_submodule(path) for path in self._taps | features}
+        wants_map = classifier.head is not None and not needs.isdisjoint(("features", "embedding"))
+        self._head = classifier.head if wants_map else None
+        self._linear = classifier.known.get(EMBEDDING) if "embedding" in needs and self._head is None else None
+        paths = {*self._taps, self._linear, None if self._head is None else self._head.features} - {None}
+        observed = {path: classifier.model.get_submodule(path) for path in paths if path is not None}
         ForwardHooks(observed, self._keep).__enter__()  # for good: a compiled network is traced with its hooks
 
     def forward(self, images: Tensor) -> Pass:
         """(B, 3, H, W) normalised -> Pass; its taps are in the order in which the network makes them."""
-        if "input gradients" in self._needs:
+        if self._is_differentiated:
             images = images.requires_grad_()
         logits, seen = self._network(images)
-        if "features" not in self._needs:
-            return Pass(logits, taps=seen, images=images)
-        head = self.classifier.head
-        assert head is not None
+        taps = {path: self._taps[path].as_map(output) for path, output in seen.items() if path in self._taps}
+        if self._head is None:
+            return Pass(logits, taps=taps, images=images, pooled=seen.get(_POOLED))
         return Pass(
             logits,
-            features=self.classifier.cam_features(seen[head.features]),
+            features=seen[_MAP] if self._is_differentiated else self.classifier.cam_features(seen[_MAP]),
             head_weight=self.classifier.head_weight,
             head_bias=self.classifier.head_bias,
-            taps={path: output for path, output in seen.items() if path in self._taps},
+            taps=taps,
             images=images,
+            source=seen.get(_SOURCE),
         )
+
+    def train(self, mode: bool = True) -> Self:
+        """As nn.Module.train; the norms that are frozen stay in eval mode."""
+        super().train(mode)
+        for path in self._frozen:
+            self.classifier.model.get_submodule(path).eval()
+        return self
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Run the network through torch.compile from the next forward on."""
@@ -65,8 +91,29 @@ class Observed(nn.Module):
         logits = self.classifier.model(images)
         return logits, dict(self._seen)
 
-    def _keep(self, path: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        self._seen[path] = output
+    def _keep(self, path: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        follows = None
+        if path in self._taps:
+            self._seen[path] = output
+            follows = output.clone() if self._taps[path].overwritten else None
+        if path == self._linear:
+            self._seen[_POOLED] = inputs[0].flatten(1)
+        if self._head is not None and path == self._head.features:
+            self._seen[_MAP] = output
+            follows = self._keep_source(self._head, output) if self._is_differentiated else follows
+        return follows
+
+    def _keep_source(self, head: CamHead, output: Tensor) -> Tensor:
+        """Keep the last map, and let the network go on with it: a view of the output is no ancestor of the logits."""
+        source = F.relu(output) if head.relu else output  # which the network does, too: once more changes nothing
+        source = as_nchw(source, head.layout)
+        self._seen[_MAP] = source
+        if head.norm is not None:
+            self._seen[_SOURCE] = source
+            self._seen[_MAP] = frozen_layer_norm(source, self.classifier.model.get_submodule(head.norm))
+        if head.layout == "NCHW" and not head.relu:
+            return output
+        return (source.permute(0, 2, 3, 1) if head.layout == "NHWC" else source).clone()
 
 
 class Normaliser(nn.Module):

@@ -45,6 +45,7 @@ def outcome_of(setup: TrainingSetup, position: Position) -> dict[str, Any]:
         "peak_memory": _peak_memory(setup.accelerator.device),
         "device": _named(setup.accelerator.device),
         "versions": versions(),
+        "notes": list(setup.notes),
     }
 
 

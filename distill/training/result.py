@@ -28,8 +28,9 @@ class TrainingResult:
         result: what result.json holds: "last" and "best", the metrics of the last and of the best epoch (name to
             number: each loss, unweighted, and fractions from 0 to 1 such as "test_top1"); "best_on", the images that
             the best is best on, "validation images", "held-out training images" or "test images"; "student", which of
-            the two student.pt is; "seed", "epochs", "train_images", "processes", "batch_norm_images"; "origin", the
-            recipe's values and digests of images and teacher; digests by which an edited file is noticed.
+            the two student.pt is; "seed", "epochs", "train_images", "processes", "batch_norm_images"; "notes", what was
+            decided where the recipe leaves it open; "origin", the recipe's values and digests of images and teacher;
+            digests by which an edited file is noticed.
 
     Example:
         >>> import distill

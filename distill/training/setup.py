@@ -23,10 +23,11 @@ from distill.methods import Method
 from distill.methods.base import Requirement
 from distill.recipe.imports import import_modules
 from distill.recipe.schema import Recipe
-from distill.runs.origin import Origin, teacher_digest
+from distill.runs.origin import Origin, start_digest, teacher_digest
 from distill.training.batch_norms import synchronise_batch_norms
 from distill.training.checkpointing import checkpoint_stages
-from distill.training.networks import build_student, load_teacher, requirements, tap_paths
+from distill.training.memory_format import memory_format_of
+from distill.training.networks import build_student, load_teacher, requirements, tap_notes, taps_of
 from distill.training.objective import Objective, TeacherChoice, create_methods
 from distill.training.observed import Normaliser, Observed
 from distill.training.optimisers import MovingAverage, create_optimiser
@@ -40,8 +41,6 @@ from xkd_eval.foreign import reading
 
 SplitName = Literal["val", "test"]
 """Images that are not trained on."""
-
-_ONEDNN_BLOCK = 16  # channels that an AVX-512 kernel takes at a time
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,7 @@ class TrainingSetup:
         train, val, test: images for the student; `val` is None without images to validate on.
         draws: whether a step draws at random, by dropout or in a method: on its first batch it does.
         may_draw: whether one may: it does, or is of code whose later steps may, as with a queue that is empty at first.
+        notes: what was decided where the recipe leaves it open, a sentence each.
     """
 
     recipe: Recipe
@@ -81,6 +81,7 @@ class TrainingSetup:
     test: HeldOutImages
     draws: bool
     may_draw: bool
+    notes: tuple[str, ...]
 
     @property
     def student(self) -> Classifier:
@@ -131,19 +132,22 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     check_precision(recipe, accelerator.device, methods)
     splits = open_splits(recipe)
     _check_selection(recipe, splits)
-    student = build_student(recipe.student, splits.classes, needs)
-    layout = _memory_format(recipe, student.model, accelerator.device)
+    built = build_student(recipe.student, splits.classes, needs)
+    student = built.classifier
+    layout = memory_format_of(recipe, student.model, accelerator.device)
     student.to(device=accelerator.device, memory_format=layout)  # type: ignore[call-overload]
+    taps = taps_of(methods, student, "student")
     if recipe.sync_batch_norm:
         synchronise_batch_norms(student.model, accelerator.device, rank.processes)
     average = None if recipe.ema_decay is None else MovingAverage(student.model, recipe.ema_decay)
     if recipe.gradient_checkpointing:
         checkpoint_stages(student.model)
-    observed = Observed(student, needs, tap_paths(methods, student.model, "student"))
+    observed = Observed(student, needs, taps, built.frozen)
     _count_classes(methods, splits, accelerator.device)
     objective = Objective(observed, methods, recipe.losses, choice, recipe.epochs)
     teachers, digests = _teachers(recipe, runs, splits.classes, methods, choice, accelerator.device, layout)
-    origin = Origin(recipe=recipe.identity(), **splits.identities(), teachers=digests)
+    start = start_digest(recipe.student)
+    origin = Origin(recipe=recipe.identity(), student=start, **splits.identities(), teachers=digests)
     with accelerator.main_process_first():  # The first to come decodes the images for all.
         seen_by = [] if teachers is None else teachers.preprocesses
         train = training_images(recipe, splits.train, student.preprocess, seen_by, accelerator.device, rank)
@@ -169,7 +173,7 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     may_draw = draws or (not recipe.compile and objective.is_foreign)
     return TrainingSetup(
         *(recipe, origin, accelerator, objective, wrapped, optimiser, scaler, average, normalise, teachers),
-        *(splits, train, val, test, draws, may_draw),
+        *(splits, train, val, test, draws, may_draw, (*built.notes, *tap_notes(methods))),
     )
 
 
@@ -191,25 +195,6 @@ def _accelerator(device: str) -> Accelerator:
     accelerator = Accelerator(cpu=device == "cpu")
     torch.backends.cudnn.benchmark = accelerator.device.type == "cuda"
     return accelerator
-
-
-def _memory_format(recipe: Recipe, network: nn.Module, device: torch.device) -> torch.memory_format:
-    """Channels-last where the recipe asks for it and the CPU's kernels are right.
-
-    oneDNN's weight gradient of a strided 1x1 convolution of few channels-last input channels writes past its buffer
-    (its issue 6035): wrong gradients or a crash.
-    """
-    exposed = device.type == "cpu" and any(_overruns(module) for module in network.modules())
-    return torch.channels_last if recipe.channels_last and not exposed else torch.contiguous_format
-
-
-def _overruns(module: nn.Module) -> bool:
-    return (
-        isinstance(module, nn.Conv2d)
-        and module.kernel_size == (1, 1)
-        and module.stride != (1, 1)
-        and module.in_channels < _ONEDNN_BLOCK
-    )
 
 
 def _check_batch(recipe: Recipe, processes: int) -> None:
@@ -291,7 +276,7 @@ def _frozen(
     # It is only ever run forward, in eval mode: a seventh of its time is its batch norms.
     fold_batch_norms(classifier, random_images(classifier.preprocess, seed=0))
     classifier.to(device=device, memory_format=layout)  # type: ignore[call-overload]
-    observed = Observed(classifier, needs, tap_paths(methods, classifier.model, "teacher")).eval()
+    observed = Observed(classifier, needs, taps_of(methods, classifier, "teacher")).eval()
     if recipe.compile:
         observed.compile()
     normalise = Normaliser(classifier.preprocess, layout).to(device)

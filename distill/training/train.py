@@ -87,7 +87,7 @@ def train(
     main, output = process_state(device).is_main_process, Path(output)
     finished = not overwrite and finished_in(output, resolved, resume=resume) is not None
     if not finished:
-        _check_teachers(resolved, output)
+        _check_apart(resolved, output)
     # What is finished is only read, be it on a disk that cannot be written.
     with hold(output) if main and not finished else ExitStack():
         directory = TrainingDirectory(output, resolved, resume=resume, overwrite=overwrite, write=main)
@@ -103,8 +103,11 @@ def train(
     return TrainingResult(directory.path, resolved, result)
 
 
-def _check_teachers(recipe: Recipe, output: Path) -> None:
-    """A training must not write over a teacher that it learns from."""
+def _check_apart(recipe: Recipe, output: Path) -> None:
+    """A training must not write over a teacher that it learns from, or over the weights that it starts from."""
+    named = [recipe.student.weights]
     for teacher in recipe.named_teachers.values():
-        for name in (STUDENT, BEST, STATE):
-            check_output(output / name, [given for given in (teacher.model, teacher.weights) if given is not None])
+        named += [teacher.model, teacher.weights]
+    given = [name for name in named if name is not None]
+    for name in (STUDENT, BEST, STATE) if given else ():
+        check_output(output / name, given)

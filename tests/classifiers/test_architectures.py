@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -180,8 +181,16 @@ class Plain(torch.nn.Module):
         return self.classify(self.linear(images).mean((2, 3)))
 
 
-def without_classes(**arguments):
-    return Plain(5)
+def of_five(width=4):
+    return Plain(5, width)
+
+
+def open_ended(**arguments):
+    return Plain(**arguments)
+
+
+# What is installed, and says nothing of classes, is nothing that a checkpoint should call.
+subprocess_call = subprocess.call
 
 
 def no_module(num_classes):
@@ -202,11 +211,21 @@ def test_a_network_of_somebody_else_by_where_it_stands_and_by_name(monkeypatch):
     assert build("plain_of_the_test", 3).classify.out_features == 3 and names()[-1] == "plain_of_the_test"
 
 
+def test_a_builder_of_ones_own_is_given_the_classes_where_it_takes_them(tmp_path):
+    """A checkpoint says them all the same, and is loaded in the same way."""
+    assert build(f"py:{__name__}:open_ended", 7).classify.out_features == 7
+    made = build(f"py:{__name__}:of_five", 5, width=6)
+    arguments = {"num_classes": 5, "width": 6}
+    checkpoint = Checkpoint(f"py:{__name__}:of_five", arguments, made.state_dict(), Preprocess(size=(16, 16)))
+    save_checkpoint(checkpoint, tmp_path / "a.pt")
+    assert load_classifier(tmp_path / "a.pt").num_classes == 5
+
+
 @pytest.mark.parametrize(
     ("builder", "arguments", "message"),
     [
         ("Plain", {"widht": 3}, r"py:.*:Plain: unknown argument 'widht'; nearest: width"),
-        ("without_classes", {}, "architecture: without_classes takes no argument called num_classes"),
+        ("subprocess_call", {"args": ["true"]}, "architecture: call takes no argument called num_classes"),
         ("no_module", {}, r"architecture: 'py:.*:no_module' returned a int; expected an nn.Module"),
         ("failing", {"width": 3}, r"architecture: 'py:.*:failing' fails \(TypeError"),
         ("CIFAR10_WEIGHTS", {}, "architecture: dict takes no argument"),

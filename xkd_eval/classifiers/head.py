@@ -54,6 +54,29 @@ def find_cam_head(model: nn.Module, preprocess: Preprocess) -> CamHead:
 
 
 @plain_torch()
+def find_embedding(model: nn.Module, preprocess: Preprocess) -> str | None:
+    """The path of the layer whose input is the embedding: the Linear or 1x1 convolution that makes the logits.
+
+    Where a network works on its logits further (a softmax, a scale, an average of two heads), it is the last such layer
+    that puts out as many values as there are logits.
+
+    Args:
+        model: (B, 3, H, W) -> (B, K) logits; left as it was.
+        preprocess: its input convention.
+
+    Returns:
+        None where there is no such layer.
+    """
+    found = trace(working_copy(model), random_images(preprocess, _SEARCH_SEED))
+    wide = [
+        call
+        for call in reversed(found.vector_layers)
+        if not isinstance(call.module, nn.LayerNorm) and call.output.shape == found.logits.shape
+    ]
+    return next((call.path for call in [*found.heads, *wide]), None)
+
+
+@plain_torch()
 def last_spatial_layer(model: nn.Module, preprocess: Preprocess) -> tuple[str, Layout] | None:
     """The module whose output is the last map with more than one position, and that output's layout.
 

@@ -42,6 +42,7 @@ def load_classifier(
     *,
     weights: str | Path | None = None,
     num_classes: Annotated[int, Within(1)] | None = None,
+    arguments: Mapping[str, Any] | None = None,
     **overrides: Any,
 ) -> Classifier:
     """Any classifier, with its input convention, its classes and its proven CAM head.
@@ -54,6 +55,8 @@ def load_classifier(
         weights: a .pt, .pth, .th or .safetensors file to load into the architecture, whole or not at all. Its head says
             how many classes there are. Without it timm and torchvision download their pretrained weights.
         num_classes: checked against the head.
+        arguments: keyword arguments of what a name stands for: {"img_size": 64} of "timm/vit_tiny_patch16_224", whose
+            position embeddings timm then resizes.
         overrides: fields of Preprocess that replace the model's own: size, resize, interpolation, mean, std,
             channel_order, value_range, crop_fraction; None keeps the model's.
 
@@ -78,7 +81,7 @@ def load_classifier(
         model = unwrapped(model)
     given = None if weights is None else Weights(str(weights), read_state_dict(weights))
     overrides = {name: value for name, value in overrides.items() if value is not None}
-    found = _find(model, given)
+    found = _find(model, given, arguments or {})
     _check_there(found if isinstance(found, Classifier) else found.module)
     if isinstance(found, Classifier):
         if not overrides and given is None and (found.head is not None or found.head_refusal):
@@ -92,22 +95,24 @@ def load_classifier(
 def _check_arguments(model: Any, overrides: Mapping[str, Any]) -> None:
     if not isinstance(model, str | Path | nn.Module):
         raise XkdError(f"model: got {type(model).__name__}; expected a name, a path or a module")
-    check_known(overrides, ["weights", "num_classes", *FIELDS])
+    check_known(overrides, ["weights", "num_classes", "arguments", *FIELDS])
     with_overrides(Preprocess(), overrides)  # before anything is read
 
 
-def _find(model: str | Path | nn.Module, weights: Weights | None) -> Network | Classifier:
+def _find(model: str | Path | nn.Module, weights: Weights | None, arguments: Mapping[str, Any]) -> Network | Classifier:
     if isinstance(model, nn.Module):
+        sources.refuse_arguments("a module", arguments)
         return _from_module(model, weights)
     if str(model) == "embedded":
         model = "embedded/teacher"
     library, _, name = str(model).partition("/")
     exists = is_there(model)
     if str(model).startswith("py:"):
-        return sources.from_function(str(model).removeprefix("py:"), weights)
+        return sources.from_function(str(model).removeprefix("py:"), weights, arguments)
     if library in _LIBRARIES and name and not exists:
-        return _LIBRARIES[library](name, weights)
+        return _LIBRARIES[library](name, weights, arguments)
     if exists or Path(model).suffix in SUFFIXES:
+        sources.refuse_arguments(repr(str(model)), arguments)
         return sources.from_checkpoint(Path(model), weights)
     raise _unknown(str(model))
 

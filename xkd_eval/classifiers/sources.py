@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from torch import Tensor, nn
 from xkd_eval.assets import EMBEDDED, embedded_classifier_path
 from xkd_eval.classifiers.checkpoint import Checkpoint, is_checkpoint, parsed_checkpoint
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.overrides import with_overrides
+from xkd_eval.classifiers.positions import resized_positions
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.tensors import loadable_tensors
 from xkd_eval.classifiers.weight_files import check_weight_file, read_weight_file
 from xkd_eval.classifiers.weights import load_state_dict, without_prefix
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reading, short
-from xkd_eval.registry import described, imported, near
+from xkd_eval.registry import check_taken, described, imported, near
 
 _RESIZES = {"center": "crop", "squash": "squash"}
 
@@ -42,7 +45,7 @@ class Weights:
     state_dict: Mapping[str, Tensor]
 
 
-def from_timm(name: str, weights: Weights | None) -> Network:
+def from_timm(name: str, weights: Weights | None, arguments: Mapping[str, Any]) -> Network:
     """`timm/NAME`, with its pretrained weights where none are given."""
     import timm
 
@@ -57,10 +60,14 @@ def from_timm(name: str, weights: Weights | None) -> Network:
     if weights is None:
         if config is None or not config.has_weights or not config.num_classes:
             raise XkdError(f"model: timm/{name} has no pretrained classifier to download; pass `weights`")
-        module = _download(f"timm/{name}", lambda: timm.create_model(name, pretrained=True))
+        module = _download(f"timm/{name}", lambda: timm.create_model(name, pretrained=True, **arguments))
     else:
-        module = _with_weights(lambda **classes: timm.create_model(name, pretrained=False, **classes), weights)
-    return Network(module, timm_preprocess(module))
+        create = partial(build_architecture, f"timm/{name}", source="model: the architecture")
+        module = _with_weights(create, weights, arguments)
+    preprocess = timm_preprocess(module)
+    if "img_size" in arguments:  # timm's own description stays that of the published weights
+        preprocess = with_overrides(preprocess, {"size": arguments["img_size"]})
+    return Network(module, preprocess)
 
 
 def timm_preprocess(module: Any) -> Preprocess:
@@ -86,7 +93,7 @@ def timm_preprocess(module: Any) -> Preprocess:
     return Preprocess.from_dict({**Preprocess().to_dict(), **values}, where)
 
 
-def from_torchvision(name: str, weights: Weights | None) -> Network:
+def from_torchvision(name: str, weights: Weights | None, arguments: Mapping[str, Any]) -> Network:
     """`torchvision/NAME`, with its default weights where none are given."""
     from torchvision import models
 
@@ -95,12 +102,13 @@ def from_torchvision(name: str, weights: Weights | None) -> Network:
         raise unknown_name("torchvision", name, known)
     default = models.get_model_weights(name).DEFAULT
     if weights is None:
-        module = _download(f"torchvision/{name}", lambda: models.get_model(name, weights=default))
+        module = _download(f"torchvision/{name}", lambda: models.get_model(name, weights=default, **arguments))
         # torchvision trusts what an earlier run left in its cache.
         check_weight_file(Path(torch.hub.get_dir(), "checkpoints", Path(default.url).name), "model")
     else:
-        options = _inception_options(name, weights.state_dict)
-        module = _with_weights(lambda **classes: models.get_model(name, weights=None, **options, **classes), weights)
+        options = {**_inception_options(name, weights.state_dict), **arguments}
+        create = partial(build_architecture, f"torchvision/{name}", source="model: the architecture")
+        module = _with_weights(create, weights, options)
     transforms = default.transforms()
     preprocess = Preprocess(
         size=(transforms.crop_size[0],) * 2,
@@ -113,7 +121,7 @@ def from_torchvision(name: str, weights: Weights | None) -> Network:
     return Network(module, preprocess)
 
 
-def from_project(name: str, weights: Weights | None) -> Network:
+def from_project(name: str, weights: Weights | None, arguments: Mapping[str, Any]) -> Network:
     """`xkd/NAME`, a CIFAR architecture, which has no weights of its own."""
     from xkd_eval.classifiers import architectures
 
@@ -122,13 +130,14 @@ def from_project(name: str, weights: Weights | None) -> Network:
     if weights is None:
         raise XkdError(f"model: xkd/{name} is an architecture without weights of its own; pass `weights`")
     state_dict = without_prefix(weights.state_dict)
-    module = architectures.build(name, **architectures.arguments_for_state_dict(name, state_dict))
+    module = architectures.build(name, **{**architectures.arguments_for_state_dict(name, state_dict), **arguments})
     load_state_dict(module, state_dict, weights.path)
     return Network(module, Preprocess(size=(32, 32)))
 
 
-def from_embedded(name: str, weights: Weights | None) -> Network:
+def from_embedded(name: str, weights: Weights | None, arguments: Mapping[str, Any]) -> Network:
     """`embedded/NAME`, a classifier of the embedded data set that ships."""
+    refuse_arguments(f"embedded/{name}", arguments)
     if name not in EMBEDDED:
         raise unknown_name("embedded", name, EMBEDDED)
     return from_checkpoint(embedded_classifier_path(name), weights)
@@ -153,9 +162,9 @@ def from_checkpoint(path: Path, weights: Weights | None) -> Network:
     return Network(module, checkpoint.preprocess, checkpoint.class_names, checkpoint.wordnet_ids)
 
 
-def from_function(reference: str, weights: Weights | None) -> Network | Classifier:
-    """`py:package.module:function`; the function takes nothing and returns an nn.Module or a Classifier."""
-    made = _call(reference)
+def from_function(reference: str, weights: Weights | None, arguments: Mapping[str, Any]) -> Network | Classifier:
+    """`py:package.module:function`; the function takes the arguments and returns an nn.Module or a Classifier."""
+    made = _call(reference, arguments)
     if not isinstance(made, nn.Module):
         raise XkdError(f"model: py:{reference} returned a {type(made).__name__}; expected an nn.Module or Classifier")
     made = made.float()
@@ -164,6 +173,29 @@ def from_function(reference: str, weights: Weights | None) -> Network | Classifi
     if isinstance(made, Classifier):
         return made.eval().requires_grad_(False)
     return Network(made, timm_preprocess(made))
+
+
+def pretrained(architecture: str, arguments: Mapping[str, Any]) -> Network:
+    """An architecture as Checkpoint names it, with the weights that its library publishes.
+
+    Raises:
+        XkdError: it has none, or they cannot be downloaded.
+    """
+    library, _, name = architecture.partition("/")
+    if library not in ("timm", "torchvision") or not name:
+        raise XkdError(
+            f"model: {architecture} has no published weights; expected timm/NAME or torchvision/NAME, or give a file"
+        )
+    return (from_timm if library == "timm" else from_torchvision)(name, None, arguments)
+
+
+def refuse_arguments(model: str, arguments: Mapping[str, Any]) -> None:
+    """Raise XkdError where there are arguments for what was made already."""
+    if arguments:
+        raise XkdError(
+            f"arguments: {', '.join(arguments)} found, and {model} says its own; leave them out, or name an "
+            "architecture with `weights`"
+        )
 
 
 def unknown_name(library: str, name: str, known: Iterable[str]) -> XkdError:
@@ -197,13 +229,14 @@ def _download(model: str, create: Callable[[], nn.Module]) -> nn.Module:
         return create()
 
 
-def _with_weights(create: Any, weights: Weights) -> nn.Module:
+def _with_weights(create: Callable[..., nn.Module], weights: Weights, arguments: Mapping[str, Any]) -> nn.Module:
     """The architecture with as many classes as the weights have, filled with them."""
-    module = create()
+    module = create(arguments=arguments)
     num_classes = _count_classes(module.state_dict(), without_prefix(weights.state_dict, module.state_dict()))
     if num_classes is not None and num_classes > 0:
-        module = create(num_classes=num_classes)
-    load_state_dict(module, weights.state_dict, weights.path)
+        module = create(arguments={**arguments, "num_classes": num_classes})
+    state_dict = without_prefix(weights.state_dict, module.state_dict())
+    load_state_dict(module, resized_positions(module, state_dict, f"weights: {weights.path!r}"), weights.path)
     return module
 
 
@@ -263,12 +296,13 @@ def build_architecture(architecture: str, arguments: Mapping[str, Any], source: 
         return architectures.build(name, **arguments)
 
 
-def _call(reference: str) -> Any:
+def _call(reference: str, arguments: Mapping[str, Any]) -> Any:
     function = imported(f"py:{reference}", "model")
     if not callable(function):
         raise XkdError(f"model: py:{reference} is a {type(function).__name__}; expected a function")
+    check_taken(f"model: py:{reference}", function, arguments)
     try:
-        return function()
+        return function(**arguments)
     except XkdError:
         raise
     except Exception as error:  # the user's own code: whatever it raises is theirs to read

@@ -112,7 +112,7 @@ def test_imports_come_before_names_are_looked_up_and_are_recorded(cifar10, mine,
         ({"losses": [{"method": "py:mine_of_a_user:Net"}]}, "method: .*expected a subclass of distill.Method"),
         ({"losses": [{"method": "py:broken_of_a_user:Thing"}]}, "^method: py:broken_of_a_user:Thing cannot be imp"),
         ({"student": {"architecture": "py:mine_of_a_user:nothing"}}, "architecture: mine_of_a_user has no 'nothing'"),
-        ({"student": {"architecture": "py:mine_of_a_user:teacher"}}, "takes no argument called num_classes"),
+        ({"student": {"architecture": "py:subprocess:call"}}, "call takes no argument called num_classes"),
         ({"student": {"architecture": "py:mine_of_a_user:not_a_net"}}, "returned a int; expected an nn.Module"),
         (
             {"student": {"architecture": "py:mine_of_a_user:make_net", "arguments": {"width": 3}}},

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import sys
+import sysconfig
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from torch import Tensor, nn
@@ -11,10 +14,12 @@ from torch import Tensor, nn
 from xkd_eval.arguments import Within, public
 from xkd_eval.classifiers.architectures import resnet
 from xkd_eval.errors import XkdError
-from xkd_eval.registry import Registry, described, nearest, parameters
+from xkd_eval.registry import Registry, check_taken, described, imported, parameters
 
 Builder = Callable[..., nn.Module]
 """Takes `num_classes` and options of its own, all by keyword; returns (B, 3, H, W) normalised -> (B, num_classes)."""
+
+_INSTALLED = ("site-packages", "dist-packages")
 
 
 def _checked(thing: object) -> Builder:
@@ -86,22 +91,19 @@ def build(name: str, num_classes: Annotated[int, Within(1)], **arguments: Any) -
     `linear`; `stages` names the modules whose outputs feature distillation taps.
 
     Args:
-        name: one of `names()`, or "py:package.module:builder".
-        num_classes: K.
+        name: one of `names()`, or "py:package.module:builder", an nn.Module or a function that returns one.
+        num_classes: K; a builder of the user's own that takes no such argument is called without.
         arguments: the builder's own. In the families: `shortcut`, "A" or "B", for the ResNets; `widths`, the channels
             of the stem and the three stages, for those with 3 n layers a stage.
 
     Raises:
         XkdError: unknown name or argument, or the builder returns no module.
     """
-    builder = ARCHITECTURES[name]
-    taken = parameters(builder)
-    open_ended = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in taken.values())
-    for argument in arguments:
-        if argument not in taken and not open_ended:
-            raise XkdError(f"{name}: unknown argument {argument!r}; {nearest(argument, list(taken))}")
+    builder = _referenced(name) if name.startswith("py:") else ARCHITECTURES[name]
+    check_taken(name, builder, arguments)
+    classes = {"num_classes": num_classes} if _takes_classes(builder) else {}
     try:
-        module = builder(num_classes=num_classes, **arguments)
+        module = builder(**classes, **arguments)
     except XkdError:
         raise
     except Exception as error:  # somebody else's code may raise anything
@@ -124,7 +126,7 @@ def arguments_for_state_dict(name: str, state_dict: Mapping[str, Tensor]) -> dic
     Raises:
         XkdError: unknown name, or no tensor to count the classes of.
     """
-    builder = ARCHITECTURES[name]
+    builder = _referenced(name) if name.startswith("py:") else ARCHITECTURES[name]
     ours = ARCHITECTURES.is_own(name)
     head = "linear.weight" if ours else _head_key(builder)
     if head not in state_dict:
@@ -138,6 +140,35 @@ def arguments_for_state_dict(name: str, state_dict: Mapping[str, Tensor]) -> dic
         if widths is not None and widths != taken["widths"].default:
             arguments["widths"] = list(widths)
     return arguments
+
+
+def _referenced(name: str) -> Builder:
+    """What "py:package.module:builder" names.
+
+    Without an argument `num_classes` it has to be an nn.Module, or a function of a module that is not installed: a
+    checkpoint, which may come from anywhere, says what is called here.
+    """
+    thing = imported(name, "architecture")
+    is_module = isinstance(thing, type) and issubclass(thing, nn.Module)
+    if callable(thing) and (is_module or _is_of_user(thing)):
+        return thing
+    return _checked(thing)
+
+
+def _is_of_user(function: Any) -> bool:
+    """Whether a function is defined in a file beside what is installed: of the working directory, as a rule."""
+    file = getattr(sys.modules.get(getattr(function, "__module__", None) or ""), "__file__", None)
+    if not inspect.isfunction(function) or file is None:
+        return False
+    path = Path(file).resolve()
+    library = Path(sysconfig.get_path("stdlib")).resolve()
+    return not path.is_relative_to(library) and not any(part in _INSTALLED for part in path.parts)
+
+
+def _takes_classes(builder: Builder) -> bool:
+    taken = parameters(builder)
+    open_ended = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in taken.values())
+    return "num_classes" in taken or open_ended
 
 
 def _head_key(builder: Builder) -> str:

@@ -1,0 +1,124 @@
+"""The weights that a student starts from: a file's, or those that timm or torchvision publish for its architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from distill.recipe.networks import PRETRAINED, Student
+from xkd_eval.classifiers.checkpoint import is_checkpoint, parsed_checkpoint
+from xkd_eval.classifiers.head import find_embedding
+from xkd_eval.classifiers.positions import resized_positions
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.sources import pretrained
+from xkd_eval.classifiers.weight_files import read_weight_file
+from xkd_eval.classifiers.weights import load_state_dict, read_state_dict, without_prefix
+from xkd_eval.errors import XkdError, renamed
+
+_ARGUMENT = "student.weights"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights from outside.
+
+    Attributes:
+        state_dict: name to tensor.
+        source: where from, for the messages.
+        preprocess: the input convention that they were trained with; None where nothing says it.
+    """
+
+    state_dict: Mapping[str, Tensor]
+    source: str
+    preprocess: Preprocess | None
+
+
+def read_start(recipe: Student) -> Start | None:
+    """What `student.weights` names.
+
+    Raises:
+        XkdError: no readable weights; or `pretrained` of an architecture that has none, or that cannot be downloaded.
+    """
+    if recipe.weights is None:
+        return None
+    if recipe.weights == PRETRAINED:
+        return _published(recipe)
+    path = Path(recipe.weights)
+    content = read_weight_file(path, _ARGUMENT)
+    preprocess = parsed_checkpoint(content, path, _ARGUMENT).preprocess if is_checkpoint(content) else None
+    return Start(read_state_dict(path, _ARGUMENT), str(path), preprocess)
+
+
+def _published(recipe: Student) -> Start:
+    arguments = {name: value for name, value in recipe.arguments.items() if name != "num_classes"}
+    try:
+        found = pretrained(recipe.architecture, arguments)
+    except XkdError as error:
+        raise XkdError(renamed(str(error), {"model": _ARGUMENT})) from None
+    return Start(found.module.state_dict(), f"{PRETRAINED} {recipe.architecture}", found.preprocess)
+
+
+def start_from(network: nn.Module, given: Start, preprocess: Preprocess, num_classes: int) -> list[str]:
+    """Load weights into a student: all of them, or all but a head of other classes, which stays random.
+
+    Args:
+        network: the student with random weights.
+        given: the weights.
+        preprocess: the student's input convention.
+        num_classes: of the student.
+
+    Returns:
+        What is to be said of it, a sentence each.
+
+    Raises:
+        XkdError: a tensor other than the head's is missing, unexpected or of another shape; they are listed.
+    """
+    own = network.state_dict()
+    state = resized_positions(network, without_prefix(given.state_dict, own), f"{_ARGUMENT}: {given.source}")
+    dropped = _heads_of_other_classes(own, state, num_classes)
+    absent = _absent_head(network, preprocess, state)
+    fresh = {name: own[name] for name in [*dropped, *absent]}
+    load_state_dict(network, {**state, **fresh}, given.source, _ARGUMENT)
+    if not fresh:
+        return [f"{_ARGUMENT}: all {len(own)} tensors are those of {given.source}"]
+    counts = " and ".join(str(count) for count in sorted({len(state[name]) for name in dropped}))
+    fault = f"its head of {counts} classes was dropped" if dropped else "it has no head"
+    return [
+        f"{_ARGUMENT}: {len(own) - len(fresh)} of {len(own)} tensors are those of {given.source}; {fault}, and one of "
+        f"{num_classes} starts from random weights ({', '.join(fresh)})"
+    ]
+
+
+def _absent_head(network: nn.Module, preprocess: Preprocess, state: Mapping[str, Tensor]) -> list[str]:
+    """The tensors of the layer that makes the logits where the weights, as of a self-supervised backbone, have none."""
+    if not any(name in state for name in network.state_dict()):
+        return []
+    path = find_embedding(network, preprocess)
+    names = [] if path is None else [name for name in network.state_dict() if name.rpartition(".")[0] == path]
+    return [] if any(name in state for name in names) else names
+
+
+def _heads_of_other_classes(own: Mapping[str, Tensor], given: Mapping[str, Tensor], num_classes: int) -> list[str]:
+    """Tensors that differ in their rows alone, which are the student's classes, in a layer that is nothing else."""
+    layers: dict[str, list[str]] = {}
+    for name in own:
+        layers.setdefault(name.rpartition(".")[0], []).append(name)
+    heads = []
+    for names in layers.values():
+        if all(_is_head(own[name], given.get(name), num_classes) for name in names):
+            heads += names
+    return heads
+
+
+def _is_head(own: Tensor, given: Tensor | None, num_classes: int) -> bool:
+    return (
+        given is not None
+        and own.ndim > 0
+        and own.ndim == given.ndim
+        and len(own) == num_classes
+        and len(given) != num_classes
+        and own.shape[1:] == given.shape[1:]
+    )
