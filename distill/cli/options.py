@@ -21,6 +21,7 @@ class PrecisionChoice(StrEnum):
 
     fp32 = "fp32"
     bf16 = "bf16"
+    fp16 = "fp16"
 
 
 class SplitChoice(StrEnum):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from distill.runs.launch import is_first_process
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from distill.recipe.schema import Recipe
     from distill.runs.sweep import SweepResult
     from distill.runs.tables import Outcome
+
+_WIDEST = 10_000  # characters of a table's line in a log file
 
 
 def print_recipes(files: Sequence[RecipeFile]) -> None:
@@ -89,8 +92,19 @@ def _print_table(outcomes: Sequence[Outcome]) -> None:
         table.add_column(escape(column), justify="right")
     for line in cells(outcomes):
         table.add_row(*map(escape, line))
-    console.print(table)
+    _print_whole(table)
     console.print(legend(outcomes), highlight=False)
+
+
+def _print_whole(table: Table) -> None:
+    """Print a table; a log file has room for whole names, which on a terminal are folded."""
+    width = console.width
+    if not console.is_interactive:
+        console.width = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
+    try:
+        console.print(table)
+    finally:
+        console.width = width
 
 
 def _option(parameter: Any) -> str:

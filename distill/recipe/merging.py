@@ -19,7 +19,8 @@ from xkd_eval.registry import nearest
 _LONGEST_KEY = 300  # characters; each dot of one is a call within a call
 # Giving the one takes the other back: two names of a teacher; one teacher, and several.
 _TEACHERS_NAMES, _TEACHERS = ("recipe", "model"), ("teacher", "teachers")
-_OF_A_MODEL = ("weights",)
+# What belongs to one network, and not to another that takes its place.
+_OF_A_STUDENT, _OF_A_MODEL = ("arguments", "weights", "freeze"), ("arguments", "weights", "stored")
 
 
 def overridden(values: Mapping[str, Any], overrides: Sequence[str]) -> Mapping[str, Any]:
@@ -141,8 +142,14 @@ def _goes(key: str, base: Mapping[str, Any], change: Mapping[str, Any], place: s
         named = [name for name in _TEACHERS_NAMES if change.get(name) is not None]
         if key in _TEACHERS_NAMES and named:
             return True
-        if key in _OF_A_MODEL and "recipe" in named:
+        if key in _OF_A_MODEL and any(change[name] != base.get(name) for name in named):
             return not is_given
+    if (
+        place == "student"
+        and key in _OF_A_STUDENT
+        and change.get("architecture") not in (None, base.get("architecture"))
+    ):
+        return not is_given
     field, kinds = _kinds().get(place, ("", {}))
     former, now = base.get(field), change.get(field)
     if now == former or not isinstance(former, str) or not isinstance(now, str) or now not in kinds:

@@ -107,10 +107,13 @@ class Evaluation:
         forward = self._forward(teacher.classifier)
 
         def classify(pixels: Tensor) -> Tensor:
-            found.append(teacher.of_the_data(forward(pixels)))
+            logits = forward(pixels)
+            teacher.note(logits)
+            found.append(teacher.of_the_data(logits))
             return found[-1]
 
         answers = answers_of(classify, images.batches(_AT_ONCE))
+        teacher.check_finite()
         scores = scores_of(answers.each(self._setup.accelerator.gather))
         self._teachers[name] |= _named(split, scores)
         placed = found[0].new_zeros(images.n_images, found[0].shape[1])

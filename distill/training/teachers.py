@@ -39,7 +39,7 @@ class FrozenTeacher:
         """(B, 3, H, W) uint8 RGB at its own size -> Pass of the data's classes."""
         with torch.set_grad_enabled(self._differentiable):
             passed = self._of_the_data(self._observed(self._normalise(pixels)))
-        self._note(passed.logits)
+        self.note(passed.logits)
         return passed
 
     def of_the_data(self, logits: Tensor) -> Tensor:
@@ -64,7 +64,8 @@ class FrozenTeacher:
             head_bias=None if passed.head_bias is None else passed.head_bias[places],
         )
 
-    def _note(self, logits: Tensor) -> None:
+    def note(self, logits: Tensor) -> None:
+        """Have `check_finite` know of logits (B, K) that the teacher gave; waits for nothing."""
         finite = logits.detach().isfinite().all()
         if self._finite is None:
             self._finite = finite

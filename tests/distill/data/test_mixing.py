@@ -104,7 +104,7 @@ def test_what_needs_one_class_an_image_refuses_it(method):
 
 
 def test_those_that_read_labels_or_remember_images_are_known():
-    assert {name for name in METHODS.names() if not METHODS[name].takes_mixed} == {"crd", "dkd", "sdd"}
+    assert {name for name in METHODS.names() if not METHODS[name].takes_mixed} == {"crd", "dkd", "sdd", "tf_kd"}
 
 
 def test_one_image_a_process_is_nothing_to_mix():

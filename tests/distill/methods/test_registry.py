@@ -86,7 +86,9 @@ def test_a_method_and_an_architecture_of_ones_own_file(cifar10, mine, tmp_path):
         "arguments": {"channels": 12},
         "preprocess": {"size": [32, 32]},
     }
-    result = distill.train(recipe(cifar10, mine, losses=losses, student=student), tmp_path / "run", device="cpu")
+    result = distill.train(
+        recipe(cifar10, mine, losses=losses, student=student), tmp_path / "run", device="cpu", force=True
+    )
     assert result.metrics["logit_distance"].item() > 0
     classifier = load_classifier(result.path)
     assert type(classifier.model).__name__ == "Net"
@@ -97,7 +99,7 @@ def test_a_method_and_an_architecture_of_ones_own_file(cifar10, mine, tmp_path):
 
 def test_imports_come_before_names_are_looked_up_and_are_recorded(cifar10, mine, tmp_path):
     values = recipe(cifar10, mine, imports=[mine], losses=[{"method": "ce"}, {"method": "logit_distance"}])
-    result = distill.train(values, tmp_path / "run", device="cpu")
+    result = distill.train(values, tmp_path / "run", device="cpu", force=True)
     assert result.recipe.imports == (mine,)
     assert distill.load_recipe(str(tmp_path / "run" / "recipe.yaml")) == result.recipe
     check_method("logit_distance", power=1.5)

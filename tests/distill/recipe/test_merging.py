@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from distill.recipe.files import as_recipe, load_recipe
-from distill.recipe.merging import entry_of, overridden
+from distill.recipe.merging import entry_of, merged, overridden
 from xkd_eval.errors import XkdError
 
 GIVEN = [
@@ -124,3 +124,14 @@ def test_a_loss_is_merged_as_a_mapping_unless_it_becomes_another_method():
         "losses": [{"method": "kd", "weight": 5, "temperature": 3}]
     }
     assert overridden(values, ["losses.kd={method: ce}"]) == {"losses": [{"method": "ce"}]}
+
+
+def test_another_network_takes_back_what_belonged_to_the_former():
+    recipe = load_recipe("quickstart/kd", ["student.architecture=resnet20"])
+    assert recipe.student.arguments == {}
+    assert recipe.student.preprocess == load_recipe("quickstart/kd").student.preprocess
+    kept = load_recipe("quickstart/kd", ["student.arguments={widths: [4, 4, 8, 8]}", "student.architecture=resnet20"])
+    assert kept.student.arguments == {"widths": [4, 4, 8, 8], "shortcut": "A"}
+    values = {"teacher": {"model": "a.pt", "weights": "w.pt", "arguments": {"img_size": 64}}}
+    assert merged(values, {"teacher": {"model": "b.pt"}}) == {"teacher": {"model": "b.pt"}}
+    assert merged(values, {"teacher": {"preprocess": {}}})["teacher"] == {**values["teacher"], "preprocess": {}}

@@ -79,13 +79,13 @@ def test_more_epochs_go_on_where_the_schedule_does_not_depend_on_them(recipe_of,
     assert result["epochs"] == len(rows_of(tmp_path / "grown")) == 4
     assert_same_bits(weights_of(tmp_path / "grown"), weights_of(tmp_path / "whole"))
     for fewer in (3, 2):
-        with pytest.raises(XkdError, match=r"these differ: epochs; choose another directory"):
+        with pytest.raises(XkdError, match=r"these differ: epochs; another directory"):
             train(recipe_of(epochs=fewer, **CONSTANT), tmp_path / "grown", device="cpu", resume=True)
 
 
 def test_more_epochs_of_a_schedule_that_ends_are_refused(recipe_of, tmp_path):
     train(recipe_of(epochs=1), tmp_path, device="cpu")
-    with pytest.raises(XkdError, match=r"these differ: epochs; choose another directory"):
+    with pytest.raises(XkdError, match=r"these differ: epochs; another directory"):
         train(recipe_of(epochs=2), tmp_path, device="cpu", resume=True)
 
 

@@ -168,7 +168,7 @@ def test_a_teacher_that_answers_no_numbers_is_named(recipe_of, tmp_path, monkeyp
     monkeypatch.setattr(NanLater, "calls", 0)
     teacher = {"model": f"py:{__name__}:{name}", "preprocess": {"size": [32, 32]}}
     with pytest.raises(XkdError, match=rf"^teacher: \S+{name} gives logits that are not finite; check its weights"):
-        train(recipe_of(losses=KD, teacher=teacher), tmp_path / "run", device="cpu")
+        train(recipe_of(losses=KD, teacher=teacher), tmp_path / "run", device="cpu", force=True)
 
 
 def test_a_missing_compiler_is_one_line(recipe_of, tmp_path, monkeypatch):
