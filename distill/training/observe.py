@@ -38,7 +38,7 @@ def observe(
         taps: paths of modules whose outputs are kept as maps, or "stages" for the network's own. Its activations then
             no longer work in place.
         input_gradients: let the images require a gradient, which `losses.e2kd_loss` takes.
-        overrides: as for `load_classifier`. The fields of Preprocess, such as the `size` at which the CAM head is looked
+        overrides: as for `load_classifier`. Fields of Preprocess, such as the `size` at which the CAM head is looked
             for, are those that the model comes with, by default, and 224 pixels for a plain module.
 
     Returns:
