@@ -32,16 +32,15 @@ check_method("look", grid=2)  # what a training relies on, or an AssertionError 
 recipe = {
     "data": {"loader": "device", "path": "embedded", "images": int(sys.argv[1]) if len(sys.argv) > 1 else 2500},
     "student": {
-        "architecture": "resnet8",
-        "arguments": {"widths": [8, 8, 16, 32]},
+        "architecture": "py:mynet:make",
         "preprocess": {"size": [40, 40], "mean": [0.3, 0.3, 0.3], "std": [0.2, 0.2, 0.2]},
     },
     "teacher": {"model": "embedded/teacher"},
-    "losses": [{"method": "ce"}, {"method": "look", "weight": 3, "grid": 5}],
+    "losses": [{"method": "ce"}, {"method": "look", "weight": 10, "grid": 5}],
     "epochs": 6,
     "batch_size": 32,
-    "optimiser": {"name": "adamw", "learning_rate": 0.004, "weight_decay": 0.05},
-    "schedule": {"name": "onecycle", "rise": 0.2},
+    "optimiser": {"name": "adamw", "learning_rate": 0.01, "weight_decay": 0.01},
+    "schedule": {"name": "onecycle", "rise": 0.3},
 }
 result = distill.train(recipe, "runs/own-loss", overwrite=True)
 print(result.metrics[["epoch", "ce", "look", "test_top1"]].round(3).to_string(index=False))
