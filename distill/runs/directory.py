@@ -15,7 +15,7 @@ from distill.recipe.parse import parse_recipe
 from distill.recipe.schema import Recipe
 from distill.recipe.yaml_text import read_yaml
 from distill.runs.job import JOB, LOG
-from distill.runs.layout import BEST, METRICS, NEW_BEST, RECIPE, RESULT, STATE, STUDENT
+from distill.runs.layout import BEST, IMAGES, METRICS, NEW_BEST, RECIPE, RESULT, STATE, STUDENT
 from distill.runs.origin import Origin, check_origin, check_recipe, goes_on
 from distill.runs.outcome_file import read_result, sealed
 from distill.runs.state_file import read_state, write_state
@@ -25,7 +25,7 @@ from xkd_eval.files import locked, replacing, writing
 from xkd_eval.foreign import file_digest, read_bytes
 
 # In the order in which they are removed: what says that a run is there and finished is the first to go.
-_FILES = (RESULT, STUDENT, NEW_BEST, BEST, STATE, METRICS, RECIPE)
+_FILES = (RESULT, STUDENT, NEW_BEST, BEST, STATE, METRICS, IMAGES, RECIPE)
 
 
 def hold(path: Path) -> ExitStack:
@@ -104,11 +104,17 @@ class TrainingDirectory:
                 "`overwrite` starts afresh"
             )
 
-    def begin(self) -> None:
-        """Leave the recipe, once all that can be refused has been: whoever mends it comes back to the same place."""
+    def begin(self, images: str | None) -> None:
+        """Leave the recipe, once all that can be refused has been: whoever mends it comes back to the same place.
+
+        Args:
+            images: the list of the images; None where the data set says itself which are which.
+        """
         if self._write:
             self._clear()
             self.write_bytes(RECIPE, self._recipe)
+            if images is not None:
+                self.write_bytes(IMAGES, images.encode())
 
     def write_state(self, state: Mapping[str, Any]) -> None:
         """last.pt: everything that a run continues from, tensors and plain values."""
@@ -202,9 +208,9 @@ class TrainingDirectory:
     def _refuse_files_of_others(self, recipe: Recipe) -> None:
         """Without a state, all that can be a training's own is what it leaves before the first one."""
         names = {entry.name for entry in self._visible()} if self.path.is_dir() else set()
-        begun = self._begun() if names and names <= {RECIPE, NEW_BEST} else None
+        begun = self._begun() if names and names <= {RECIPE, IMAGES, NEW_BEST} else None
         # Without an epoch there is nothing that another recipe could lose, or take for its own.
-        if not names or (begun is not None and (names == {RECIPE} or begun.identity() == recipe.identity())):
+        if not names or (begun is not None and (names <= {RECIPE, IMAGES} or begun.identity() == recipe.identity())):
             return
         found = next((name for name in _FILES if name in names), None)
         if found is None or not names <= set(_FILES):

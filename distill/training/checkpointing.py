@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from distill.training.stages import stage_paths
+from distill.training.blocks import block_paths
 from xkd_eval.errors import XkdError
 
 
@@ -27,7 +27,7 @@ def checkpoint_stages(network: nn.Module) -> None:
     Raises:
         XkdError: no stages are known, or one has a `forward` that is not its class's.
     """
-    stages = [network.get_submodule(path) for path in stage_paths(network)]
+    stages = [network.get_submodule(path) for path in block_paths(network)]
     stages = [stage for stage in stages if any(stage.children())]  # a single layer has nothing to save
     if not stages:
         raise XkdError(

@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 
+from distill.training.patterns import parameters_named
 from xkd_eval.errors import XkdError
-from xkd_eval.registry import nearest
 
 
 def freeze(network: nn.Module, patterns: Sequence[str]) -> tuple[str, ...]:
@@ -25,16 +25,9 @@ def freeze(network: nn.Module, patterns: Sequence[str]) -> tuple[str, ...]:
     Raises:
         XkdError: a pattern that nothing matches, or all that trains would be frozen.
     """
-    frozen: set[str] = set()
     norms: list[str] = []
-    modules = [path for path, _ in network.named_modules() if path]
     names = [name for name, _ in network.named_parameters()]
-    for pattern in patterns:
-        within = [name for name in names if fnmatchcase(name, pattern) or name.startswith(f"{pattern}.")]
-        if not within and pattern not in modules:
-            known = dict.fromkeys([*modules, *names])
-            raise XkdError(f"student.freeze: no module or parameter is called {pattern!r}; {nearest(pattern, known)}")
-        frozen.update(within)
+    frozen = {name for pattern in patterns for name in parameters_named(pattern, network, "student.freeze")}
     if frozen and frozen.issuperset(names):
         raise XkdError(f"student.freeze: all {len(names)} parameters would be frozen; leave some that train")
     for name, parameter in network.named_parameters():
@@ -42,7 +35,7 @@ def freeze(network: nn.Module, patterns: Sequence[str]) -> tuple[str, ...]:
             parameter.requires_grad_(False)
     for path, module in network.named_modules():
         own = [f"{path}.{name}".removeprefix(".") for name, _ in module.named_parameters(recurse=False)]
-        inside = any(path == pattern or path.startswith(f"{pattern}.") for pattern in patterns)
+        inside = any(fnmatchcase(path, pattern) or fnmatchcase(path, f"{pattern}.*") for pattern in patterns)
         if _has_statistics(module) and (inside or (own and frozen.issuperset(own))):
             norms.append(path)
     return tuple(norms)

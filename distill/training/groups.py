@@ -9,10 +9,10 @@ from typing import Any
 from torch import nn
 
 from distill.recipe.optimisation import Optimiser
-from distill.training.stages import depths
+from distill.training.blocks import depths
+from distill.training.patterns import parameters_named
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reading
-from xkd_eval.registry import nearest
 
 
 def parameter_groups(recipe: Optimiser, network: nn.Module, parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
@@ -68,13 +68,10 @@ def _factors(recipe: Optimiser, network: nn.Module) -> dict[int, float]:
 
 
 def _matching(pattern: str, network: nn.Module, named: dict[str, nn.Parameter]) -> list[str]:
-    """The names of the parameters that a pattern means: by themselves, or by a module that they lie in."""
-    found = [name for name in named if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")]
-    if not found:
-        known = [*(path for path, _ in network.named_modules() if path), *named]
-        raise XkdError(f"optimiser.rates: {pattern!r} matches no parameter of the student; {nearest(pattern, known)}")
+    """The names of the parameters that a pattern means, some of which train."""
+    found = parameters_named(pattern, network, "optimiser.rates")
     if not any(named[name].requires_grad for name in found):
-        raise XkdError(f"optimiser.rates: {pattern!r} matches frozen parameters alone; leave it out")
+        raise XkdError(f"optimiser.rates: {pattern!r} matches no parameter that trains; leave it out")
     return found
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from distill.data.augmentation import derive_seed
 from distill.data.draws import OwnDraws
+from distill.data.listing import images_list
 from distill.methods.results import TOTAL
 from distill.runs.directory import TrainingDirectory
 from distill.runs.interruption import StopRequest, TrainingInterruptedError
@@ -81,7 +82,8 @@ class TrainingLoop:
         if not force:
             self.evaluation.check_teachers(setup.selection)
         self._step: Step = CapturedStep(setup) if capture else OrdinaryStep(setup)
-        directory.begin()
+        data = setup.recipe.data
+        directory.begin(images_list(setup.splits) if data.test_split or data.val_split else None)
         self._tensorboard = TensorBoard(directory.path, setup.accelerator.is_main_process, self.position.epoch)
 
     def run(self) -> dict[str, Any]:

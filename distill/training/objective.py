@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from distill.data.draws import OwnDraws
 from distill.methods import Method, Pass, create_method
-from distill.methods.registry import METHODS
+from distill.methods.registry import METHODS, check_options
 from distill.methods.results import TOTAL, is_reserved, results_of
 from distill.recipe.losses import WeightedMethod
 from distill.training.observed import Observed
@@ -28,6 +28,8 @@ def create_methods(losses: Sequence[WeightedMethod]) -> list[Method]:
     Raises:
         XkdError: unknown method or option.
     """
+    for loss in losses:
+        check_options(loss.method, loss.options, others=WeightedMethod.model_fields)
     return [create_method(loss.method, **loss.options) for loss in losses]
 
 

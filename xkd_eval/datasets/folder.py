@@ -47,17 +47,18 @@ class FolderOfImages(ImageDataset):
 
     def _content(self, position: int) -> bytes:
         try:
-            return stored_bytes(self._path(position), self.ids[position])
+            return stored_bytes(self.path(position), self.ids[position])
         except UnreadableImageError:
             if self.root.is_dir():
                 raise
             raise XkdError(f"data: {str(self.root)!r} went away; {RESTORE}") from None  # not a skip of every image
 
-    def _path(self, position: int) -> Path:
+    def path(self, position: int) -> Path:
+        """Where that file lies."""
         return self.root / name_of(self.ids[position])
 
     def _size(self, position: int) -> int:
-        return size_of(self._path(position))
+        return size_of(self.path(position))
 
 
 class FlatFolder(FolderOfImages):

@@ -9,10 +9,10 @@ import torchvision
 from torch import nn
 
 from distill.recipe.optimisation import AdamW, Sgd
+from distill.training.blocks import block_paths, depths
 from distill.training.groups import parameter_groups
 from distill.training.optimisers import create_optimiser, set_learning_rate
 from distill.training.setup import set_up
-from distill.training.stages import depths, stage_paths
 from distill.training.state import Position, restore, state_of
 from distill.training.step import OrdinaryStep
 from tests.distill.conftest import assert_same_bits
@@ -52,8 +52,8 @@ def test_adapters_learn_at_the_whole_rate():
 @pytest.mark.parametrize(
     ("rates", "message"),
     [
-        ({"linaer": 10}, r"^optimiser\.rates: 'linaer' matches no parameter of the student; nearest: linear"),
-        ({"layer1": 0.1}, r"^optimiser\.rates: 'layer1' matches frozen parameters alone; leave it out$"),
+        ({"linaer": 10}, r"^optimiser\.rates: no module or parameter is called 'linaer'; nearest: linear"),
+        ({"layer1": 0.1}, r"^optimiser\.rates: 'layer1' matches no parameter that trains; leave it out$"),
     ],
 )
 def test_a_pattern_that_matches_nothing_trained_is_refused(rates, message):
@@ -86,7 +86,7 @@ def test_torchvisions_networks_have_stages_in_order(name):
     with torch.device("meta"):
         network = torchvision.models.get_model(name)
     found = depths(network)
-    assert len(stage_paths(network)) >= 4
+    assert len(block_paths(network)) >= 4
     assert list(found.values())[-1] == max(found.values())
     assert set(found.values()) >= set(range(1, 4))
 

@@ -1,4 +1,4 @@
-"""A network's stages, shallow to deep, whatever library it is of."""
+"""The parts that a network runs one after the other, shallow to deep, by what libraries call them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ _CONTAINERS = ("stages", "blocks", "layers", "features", "trunk_output", "encode
 _NUMBERED = re.compile(r"(layer|stage|block|s)_?\d+")
 
 
-def stage_paths(network: nn.Module) -> tuple[str, ...]:
-    """Module paths of a network's stages, or of its blocks where it knows no stages.
+def block_paths(network: nn.Module) -> tuple[str, ...]:
+    """Module paths of a network's stages, or of its blocks where it knows no stages: whole parts, with their weights.
+
+    Unlike `stages_of` it looks at names alone, and says nothing of maps.
 
     Args:
         network: lists them as `stages`, or is built as the libraries build theirs.
@@ -50,7 +52,7 @@ def depths(network: nn.Module) -> dict[str, int]:
 
         with reading("optimiser.layer_decay: the student's group_matcher fails", "mend it, or give `rates`"):
             return group_parameters(network, matcher(coarse=False), reverse=True)
-    stages, found, depth = stage_paths(network), {}, 0
+    stages, found, depth = block_paths(network), {}, 0
     for name, _ in network.named_parameters():
         within = [number for number, path in enumerate(stages, start=1) if name.startswith(f"{path}.")]
         # Parameters are listed in the order in which the network was built.

@@ -1,0 +1,50 @@
+"""A folder that a training divides is opened again by the list that it leaves."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import distill
+from distill.data.listing import images_list
+from distill.data.splits import open_splits
+from distill.recipe.parse import parse_recipe
+from tests.distill.conftest import values_of
+from xkd_eval import open_dataset
+
+STUDENT = {
+    "architecture": "resnet8",
+    "arguments": {"widths": [2, 2, 4, 4]},
+    "preprocess": {"size": [16, 16]},
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    draw = np.random.default_rng(0)
+    for name in ("a cat", "dog, the"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{number}.bmp")
+    return tmp_path / "pets"
+
+
+def test_the_list_opens_as_the_parts_of_the_training(folder, tmp_path):
+    data = {"loader": "device", "path": str(folder), "test_split": 0.25, "val_split": 0.2}
+    values = values_of(folder, data=data, student=STUDENT, batch_size=8, epochs=1)
+    result = distill.train(values, tmp_path / "run", device="cpu")
+    splits = open_splits(parse_recipe(values))
+    for name in ("train", "val", "test"):
+        part, listed = getattr(splits, name), open_dataset(tmp_path / "run" / "images.csv", split=name)
+        assert [listed.content_hash(place) for place in range(len(listed))] == [
+            part.dataset.content_hash(place) for place in range(len(part.labels))
+        ]
+        assert listed.labels == part.dataset.labels
+    found = distill.evaluate({"it": result.path}, tmp_path / "run" / "images.csv")
+    assert found.scores["it"].top1 == result.result["best"]["test_top1"]
+    assert found.scores["it"].n_images == 10
+
+
+def test_images_that_are_no_files_are_not_listed(cifar10):
+    data = {"loader": "device", "path": str(cifar10), "val_split": 0.2}
+    assert images_list(open_splits(parse_recipe(values_of(cifar10, data=data)))) is None
