@@ -11,8 +11,9 @@ it, with shapes and paper). The defaults are those of the method of that name.
     of embeddings (B, C)      rkd_loss, pkt_loss, sp_loss; nce_loss (CRD) of the scores of a memory of yours
 
 Several have two parts, which dkd_losses, dist_losses and sdd_losses return, and rkd_distance_loss and rkd_angle_loss.
-`distill.observe` makes a network return its maps and embeddings beside its logits. `distill.create_method` makes the
-whole method of a recipe with its trained layers or memory (fitnet, ofd, reviewkd, crd).
+In mixed precision call them outside of autocast, on `Pass.full_precision()`; of several processes each compares its own
+images. Methods see to both: `distill.create_method` makes one, as a recipe does, with its trained layers or its memory
+(fitnet, ofd, reviewkd, crd). `distill.observe` makes a network return its maps and embeddings beside its logits.
 
 Example:
     >>> import torch
