@@ -1,4 +1,4 @@
-"""A loss of one's own: the student's map of the true class has the shape of the teacher's. Half a minute on two cores.
+"""A loss of one's own: the student's map of the true class has the shape of the teacher's. Under a minute on two cores.
 
 python own_loss.py [IMAGES]
 """

@@ -1,4 +1,4 @@
-"""A student of one's own, mynet.py: trained by a recipe, and asked where it looks. Half a minute on two cores.
+"""A student of one's own, mynet.py: trained by a recipe, and asked where it looks. Under a minute on two cores.
 
 python own_student.py [IMAGES]
 """
