@@ -100,14 +100,23 @@ def check_options(name: str, options: Iterable[str], others: Iterable[str] = ())
 
 
 def create_method(name: str, /, **options: Any) -> Method:
-    """A method with its options.
+    """A method with its options, as a recipe has it. It is a module: in a loop of one's own call its `setup` once with
+    the passes of a batch, where it trains layers or keeps a memory, and give the optimiser its parameters.
 
     Args:
-        name: of METHODS, or "py:package.module:Class".
+        name: one that `xkd-distill recipes --methods` lists, or "py:package.module:Class".
         options: its constructor's keyword arguments.
 
     Raises:
         XkdError: unknown name, unknown option (the message names the nearest), or a value outside its range.
+
+    Example:
+        >>> import distill, torch
+        >>> student, teacher = (distill.Pass(torch.randn(8, 10, requires_grad=own)) for own in (True, False))
+        >>> kd = distill.create_method("kd", temperature=2)
+        >>> losses = kd(student, teacher, labels=torch.arange(8))
+        >>> list(losses), losses["kd"].requires_grad
+        (['kd'], True)
     """
     method = METHODS[name]
     check_options(name, options)
