@@ -208,9 +208,10 @@ def _read(name: str, extending: tuple[Path, ...] = ()) -> RecipeFile:
         if path.resolve() in extending:
             raise XkdError(f"recipe: {short(str(path))} extends itself; mend `extends`")
         base = _extended(content.extends, path, (*extending, path.resolve()))
-        inherited = {variant: {**keys, **variants.get(variant, {})} for variant, keys in base.variants.items()}
+        names = dict.fromkeys([*base.variants, *variants])
         _check_nothing_is_lost(common, base, variants, f"recipe: {short(str(path))}", content.extends)
-        common, variants = merged(base.common, common), {**inherited, **{name: keys for name, keys in variants.items() if name not in inherited}}
+        common = merged(base.common, common)
+        variants = {name: {**base.variants.get(name, {}), **variants.get(name, {})} for name in names}
     return RecipeFile(name, content.description or "", common, variants)
 
 
@@ -254,7 +255,7 @@ def _check_nothing_is_lost(
             if _at(resolved, key) != value:
                 separator = ":" if base.name.endswith(SUFFIXES) else "/"
                 raise XkdError(
-                    f"{source} sets {key}, which the variant {variant!r} of {extends} sets otherwise; extend one of its "
+                    f"{source} sets {key}, which {variant!r} of {extends} sets otherwise; extend one of its "
                     f"variants (`extends: {extends}{separator}{next(iter(base.variants))}`), or set it in `variants`"
                 )
 
