@@ -78,12 +78,29 @@ class TrainingLines:
 
 
 @contextmanager
-def sweep_bar() -> Iterator[Any]:
-    """A bar on stderr for (runs done, runs in all, what is under way) callbacks."""
+def sweep_progress() -> Iterator[Any]:
+    """Shows on stderr what (runs done, runs in all, what is under way) callbacks say: a bar, or a line a change."""
+    if not errors.is_interactive:
+        yield SweepLines()
+        return
     columns = (TextColumn("{task.completed}/{task.total} runs"), BarColumn(), TextColumn("{task.description}"))
     with stderr_bar(*columns) as progress:
         task = progress.add_task("", total=None)
         yield lambda done, total, where: progress.update(task, completed=done, total=total, description=escape(where))
+
+
+class SweepLines:
+    """A line whenever a run of a sweep starts or ends: what a log file should hold."""
+
+    def __init__(self) -> None:
+        self._said = ""
+
+    def __call__(self, done: int, total: int, where: str) -> None:
+        """Print a line if something changed."""
+        said = f"{done}/{total} runs" + (f", under way: {where}" if where else "")
+        if said != self._said:
+            errors.print(said, highlight=False, markup=False, soft_wrap=True)
+        self._said = said
 
 
 @contextmanager
