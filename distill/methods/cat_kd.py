@@ -25,7 +25,7 @@ def cat_kd_loss(student_cams: Tensor, teacher_cams: Tensor, grid: int = 2, norma
         Scalar, the mean over batch, classes and places.
     """
     check_alike(student_cams, teacher_cams, dimensions=2)
-    student, teacher = (pool_to(cams, (grid, grid)) for cams in (student_cams, teacher_cams))
+    student, teacher = (pool_to(cams, (grid, grid), "grid") for cams in (student_cams, teacher_cams))
     if normalise:
         student, teacher = F.normalize(student.flatten(2), dim=2), F.normalize(teacher.flatten(2), dim=2)
     return F.mse_loss(student, teacher)

@@ -146,7 +146,7 @@ class ExpKd(Method):
     def _same_size(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         if isinstance(self.resize, int):
             grid = (self.resize, self.resize)
-            return pool_to(student, grid), pool_to(teacher, grid)
+            return pool_to(student, grid, "resize"), pool_to(teacher, grid, "resize")
         if self.resize == "teacher-to-student":
             return student, to_size(teacher, (student.shape[2], student.shape[3]))
         return to_larger(student, teacher)

@@ -27,14 +27,19 @@ def pool_to_smaller(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     return pool_to(student, size), pool_to(teacher, size)
 
 
-def pool_to(features: Tensor, size: tuple[int, int]) -> Tensor:
+def pool_to(features: Tensor, size: tuple[int, int], option: str = "size") -> Tensor:
     """Adaptive average pooling: (B, C, h, w) -> (B, C, *size).
+
+    Args:
+        features: maps.
+        size: of the result.
+        option: of the method, that says the size.
 
     Raises:
         XkdError: the maps are smaller than that, so nothing could be averaged.
     """
     if features.shape[2] < size[0] or features.shape[3] < size[1]:
         raise XkdError(
-            f"pooling: maps of {tuple(features.shape[2:])} cannot be averaged to {size}; choose a smaller grid"
+            f"{option}: maps of {tuple(features.shape[2:])} cannot be averaged to {size}; choose a smaller grid"
         )
     return F.adaptive_avg_pool2d(features, size)

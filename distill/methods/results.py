@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -19,6 +20,28 @@ SKIPPED = "skipped"
 
 # What a training calls its own numbers; others begin with `val_` or `test_`.
 _RESERVED = (TOTAL, SKIPPED, "epoch", "learning_rate", "seconds")
+
+
+@contextmanager
+def said_of(loss: str, failure: str, remedy: str) -> Iterator[None]:
+    """Let whatever is raised within say of which of a recipe's losses it is: "losses: LOSS: what it was".
+
+    Args:
+        loss: what it is called.
+        failure: what is said of it where the error is no sentence, as of a library's.
+        remedy: what to do then.
+
+    Raises:
+        XkdError: for every error within.
+    """
+    try:
+        with reading(f"losses: {loss} {failure}", remedy):
+            yield
+    except XkdError as error:
+        said = str(error)
+        if said.startswith("losses: "):
+            raise
+        raise XkdError(f"losses: {said if said.startswith(f'{loss}: ') else f'{loss}: {said}'}") from error
 
 
 def results_of(
@@ -40,7 +63,7 @@ def results_of(
     """
     where = f"losses: {method.name}"
     before = list(_versions(student, teacher, labels, indices))
-    with reading(f"{where} fails", "check its options, or mend it"):
+    with said_of(method.name, "fails", "check its options, or mend it"):
         losses = method(student, teacher, labels, indices)
     for (part, version), (_, former) in zip(_versions(student, teacher, labels, indices), before, strict=True):
         if version != former:

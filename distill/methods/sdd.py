@@ -34,7 +34,8 @@ def region_logits(cams: Tensor, bias: Tensor | None, scales: Sequence[int]) -> T
     Returns:
         (B, R, K), R the sum of m^2 over scales, in their order, row by row.
     """
-    regions = torch.cat([pool_to(cams, (scale, scale)).flatten(2) for scale in scales], dim=2).transpose(1, 2)
+    grids = [pool_to(cams, (scale, scale), "scales").flatten(2) for scale in scales]
+    regions = torch.cat(grids, dim=2).transpose(1, 2)
     return regions if bias is None else regions + bias
 
 

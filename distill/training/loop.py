@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast
+from accelerate.utils import broadcast, broadcast_object_list
 from torch import nn
 
 from distill.data.augmentation import derive_seed
@@ -135,13 +135,15 @@ class TrainingLoop:
         scores = self.evaluate()
         learning_rate = self._learning_rate(position.step - 1)
         position.epoch += 1
-        metrics = {
+        measured = {
             "epoch": position.epoch,
             "learning_rate": learning_rate,
             **position.means.named(means),
             **scores,
             "seconds": position.seconds,
         }
+        # Clocks differ between processes, and what they know of the best epoch must not.
+        (metrics,) = broadcast_object_list([measured])
         position.history.append(metrics)
         position.step, position.seconds, position.means = 0, 0.0, EpochMeans()
         if position.best is None or self._best_top1(metrics) > self._best_top1(position.best):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from distill.data.draws import OwnDraws
 from distill.methods import Method, Pass, create_method
 from distill.methods.registry import METHODS, check_options
-from distill.methods.results import TOTAL, is_reserved, results_of
+from distill.methods.results import TOTAL, is_reserved, results_of, said_of
 from distill.recipe.losses import WeightedMethod
 from distill.training.observed import Observed
 from distill.training.teachers import averaged
@@ -28,9 +28,13 @@ def create_methods(losses: Sequence[WeightedMethod]) -> list[Method]:
     Raises:
         XkdError: unknown method or option.
     """
-    for loss in losses:
-        check_options(loss.method, loss.options, others=WeightedMethod.model_fields)
-    return [create_method(loss.method, **loss.options) for loss in losses]
+    return [_created(loss) for loss in losses]
+
+
+def _created(loss: WeightedMethod) -> Method:
+    check_options(loss.method, loss.options, others=WeightedMethod.model_fields)
+    with said_of(loss.label, "cannot be made", "check its options"):
+        return create_method(loss.method, **loss.options)
 
 
 class TeacherChoice:
@@ -90,6 +94,8 @@ class Objective(nn.Module):
     Attributes:
         student, methods: as given.
         adapters: the methods as modules, by which their parameters are found.
+        is_partly_used: whether no loss depends on some of what is trained, set by `prepare`: losses on maps alone leave
+            the head out, and several processes have to know of it.
     """
 
     def __init__(
@@ -108,6 +114,7 @@ class Objective(nn.Module):
         self._choice = choice
         self._epochs = epochs
         self._statistics: dict[str, Tensor] = {}
+        self.is_partly_used = False
 
     def weights(self, epoch: int) -> list[float]:
         """What the methods' losses are multiplied by in epoch 1, 2, ..."""
@@ -188,9 +195,9 @@ class Objective(nn.Module):
         self._check_logits(student.logits, images)
         by_student = drawn.count - at_first
         passes = self._choice.passes(teachers)
-        for method, teacher in zip(self.methods, passes, strict=True):
+        for entry, method, teacher in zip(self._losses, self.methods, passes, strict=True):
             if teacher is not None:
-                with reading(f"losses: {method.name} does not fit the two networks", "check its options"):
+                with said_of(entry.label, "does not fit the two networks", "check its options"):
                     method.setup(student, teacher, dataset_size)
         trained = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
         set_up = drawn.count
@@ -202,9 +209,12 @@ class Objective(nn.Module):
             _check_distinct(owners, label, [*_called(entry, losses), *_called(entry, statistics)])
             loss = torch.stack(list(losses.values())).sum()
             _check_value(label, loss)
-            _check_gradient(label, loss, trained)
+            _check_gradients(label, _gradients(loss, trained))
             total = total + entry.weight * loss
-        _check_gradient("the weighted sum", total, trained)  # losses may cancel each other out
+        adapters = [parameter for parameter in self.adapters.parameters() if parameter.requires_grad]
+        gradients = _gradients(total, [*trained, *adapters])
+        _check_gradients("the weighted sum", gradients[: len(trained)])  # losses may cancel each other out
+        self.is_partly_used = any(gradient is None for gradient in gradients)
         self.student.classifier.model.load_state_dict(before)
         return by_student > 0 or drawn.count > set_up
 
@@ -244,10 +254,13 @@ def _check_value(name: str, loss: Tensor) -> None:
         raise XkdError(f"losses: {name} is zero for a student with random weights, so it teaches nothing")
 
 
-def _check_gradient(name: str, loss: Tensor, parameters: list[nn.Parameter]) -> None:
-    gradients: Sequence[Tensor | None] = [None]
-    if loss.requires_grad:
-        gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+def _gradients(loss: Tensor, parameters: list[nn.Parameter]) -> Sequence[Tensor | None]:
+    if not loss.requires_grad:
+        return [None] * len(parameters)
+    return torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+
+
+def _check_gradients(name: str, gradients: Sequence[Tensor | None]) -> None:
     if not any(gradient is not None and bool(gradient.any()) for gradient in gradients):
         raise XkdError(f"losses: {name} gives the student no gradient on the first batch, so it teaches nothing")
     if not all(gradient is None or bool(gradient.isfinite().all()) for gradient in gradients):

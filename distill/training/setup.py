@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import nn
 
 from distill.answers.stored import stored_identities
@@ -19,6 +19,7 @@ from distill.data.loaders import held_out_images, training_images
 from distill.data.mixing import mixed_images
 from distill.data.splits import Splits, open_splits
 from distill.methods import Method
+from distill.methods.results import said_of
 from distill.recipe.imports import import_modules
 from distill.recipe.schema import Recipe
 from distill.runs.origin import Origin, start_digest
@@ -34,7 +35,6 @@ from distill.training.recipe_teachers import make_teachers
 from distill.training.teachers import Teachers
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import reading
 
 SplitName = Literal["val", "test"]
 """Images that are not trained on."""
@@ -170,9 +170,11 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     if recipe.compile:
         objective.student.compile()
     optimiser = create_optimiser(recipe.optimiser, student.model, objective.parameters())
+    may_draw = draws or (not recipe.compile and objective.is_foreign)
+    if objective.is_partly_used or (draws and objective.is_foreign):  # which may leave layers out at random
+        accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
     wrapped, optimiser = accelerator.prepare(objective, optimiser)
     scaler = gradient_scaler(recipe, accelerator.device)
-    may_draw = draws or (not recipe.compile and objective.is_foreign)
     return TrainingSetup(
         *(recipe, origin, accelerator, objective, wrapped, optimiser, scaler, average, normalise, teachers),
         *(splits, train, val, test, draws, may_draw, (*built.notes, *tap_notes(methods))),
@@ -183,7 +185,7 @@ def _count_classes(methods: Sequence[Method], splits: Splits, device: torch.devi
     """Tell each method how many images that are trained on each class has."""
     counts = torch.tensor(splits.train.labels).bincount(minlength=splits.classes.count).to(device)
     for method in methods:
-        with reading(f"losses: {method.name} fails on the number of images of each class", "mend it"):
+        with said_of(method.name, "fails on the number of images of each class", "mend it"):
             method.see_classes(counts.clone())
 
 

@@ -172,7 +172,10 @@ def test_a_file_extends_one_variant_of_another_and_is_then_one_recipe(tmp_path):
             "extends: photographs\nrecipe: {losses: [{method: ce}]}",
             r"sets losses, which 'kd' of photographs sets otherwise; .*`extends: photographs/plain`",
         ),
-        ("extends: kd/cifar100\nrecipe: {teacher: {model: mine.pt}}", r"sets teacher\.model, which 'resnet56-resnet20' of "),
+        (
+            "extends: kd/cifar100\nrecipe: {teacher: {model: mine.pt}}",
+            r"sets teacher\.model, which 'resnet56-resnet20' of ",
+        ),
     ],
 )
 def test_keys_that_inherited_variants_would_take_back_are_refused(tmp_path, content, message):

@@ -82,5 +82,5 @@ def test_classes_are_counted_among_the_images_that_are_trained_on(uneven, tmp_pa
     method = set_up(small(uneven, losses=BALANCED, val_split=0.5), "cpu", tmp_path).objective.methods[0]
     assert isinstance(method, CrossEntropy)
     torch.testing.assert_close(method.weights, torch.tensor([20 / (2 * 18), 20 / (2 * 2)]))
-    with pytest.raises(XkdError, match="class_weights: 3 numbers found; expected one for each of 2 classes"):
+    with pytest.raises(XkdError, match=r"^losses: ce: class_weights: 3 numbers found; expected one for each of 2"):
         set_up(small(uneven, losses=[{"method": "ce", "class_weights": [1, 2, 3]}]), "cpu", tmp_path)
