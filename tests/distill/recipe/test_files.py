@@ -156,8 +156,8 @@ def test_a_file_extends_one_beside_it_and_may_end_in_yml(tmp_path, monkeypatch):
 
 def test_a_file_extends_one_variant_of_another_and_is_then_one_recipe(tmp_path):
     base, mine, further = (tmp_path / name for name in ("base.yaml", "mine.yaml", "further.yaml"))
-    base.write_text("extends: photographs/kd\nvariants: {short: {epochs: 3}, long: {epochs: 90}}\n")
-    mine.write_text("extends: photographs/kd\nrecipe: {epochs: 7}\n")
+    base.write_text("extends: quickstart/kd\nvariants: {short: {epochs: 3}, long: {epochs: 90}}\n")
+    mine.write_text("extends: quickstart/kd\nrecipe: {epochs: 7}\n")
     further.write_text("extends: base.yaml:short\nrecipe: {batch_size: 8}\n")
     assert [expand(str(file)) for file in (mine, further)] == [[str(mine)], [str(further)]]
     assert [loss.method for loss in load_recipe(str(mine)).losses] == ["ce", "kd"]
@@ -169,8 +169,8 @@ def test_a_file_extends_one_variant_of_another_and_is_then_one_recipe(tmp_path):
     ("content", "message"),
     [
         (
-            "extends: photographs\nrecipe: {losses: [{method: ce}]}",
-            r"sets losses, which 'kd' of photographs sets otherwise; .*`extends: photographs/plain`",
+            "extends: quickstart\nrecipe: {losses: [{method: ce}]}",
+            r"sets losses, which 'kd' of quickstart sets otherwise; .*`extends: quickstart/",
         ),
         (
             "extends: kd/cifar100\nrecipe: {teacher: {model: mine.pt}}",
