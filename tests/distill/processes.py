@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,18 @@ class Ended:
     def poll(self) -> int:
         """Its exit code."""
         return self.returncode
+
+
+def launch_here(jobs: Sequence[Any]) -> None:
+    """Trainings by two processes, as the command has them made, its launcher in this process."""
+    from distill.runs.launch import launch
+
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        launch(jobs, devices=2, nodes=1)
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def run_here(job: Any, environment: Mapping[str, str]) -> Ended:

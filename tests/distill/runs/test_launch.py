@@ -11,10 +11,9 @@ import yaml
 
 from distill.recipe.files import load_recipe
 from distill.runs.job import TrainingJob
-from distill.runs.launch import launch
 from distill.training.train import train
 from tests.distill.conftest import EXP_KD, values_of
-from tests.distill.processes import ended, run, start, wait_for
+from tests.distill.processes import ended, launch_here, run, start, wait_for
 from tests.distill.runs import first_step
 from xkd_eval.classifiers.checkpoint import read_checkpoint
 
@@ -52,13 +51,8 @@ def train_on_two(file, directory, **keywords):
 
 
 def launch_on_two(file, directory, resume=False):
-    """As the command does, its launcher in this process."""
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        launch([TrainingJob("mine", load_recipe(str(file)), directory, Path(), "cpu", resume)], devices=2, nodes=1)
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+    """As the command does."""
+    launch_here([TrainingJob("mine", load_recipe(str(file)), directory, Path(), "cpu", resume)])
 
 
 @pytest.fixture(scope="module")
