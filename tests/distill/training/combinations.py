@@ -94,6 +94,7 @@ def combinations(images: Path, teachers: Mapping[str, Path], folder: Path) -> di
     changing = values_for("resnet", [loss_of("tf_kd"), loss_of("fitnet", weight=0.1)], images, teacher)
     changing["optimiser"] = {"name": "adamw", "learning_rate": 0.01}
     changing["schedule"] = {"name": "onecycle", "rise": 0.5, "initial": 0.1}
+    changing["ema_decay"] = 0.999  # an average of which batch norms are a part
 
     told = values_for("resnet", [loss_of("kd")], images, teacher)
     told["data"]["rounds"] = 2
