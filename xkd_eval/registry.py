@@ -315,6 +315,15 @@ def check_taken(where: str, function: Callable[..., Any], arguments: Iterable[st
                 raise XkdError(f"{where}: unknown argument {argument!r}; {nearest(argument, list(taken))}")
 
 
+def missing_arguments(function: Callable[..., Any], arguments: Collection[str]) -> list[str]:
+    """The arguments of a function or class that have no default, and that are not among the given ones."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    needed = {
+        name for name, taken in parameters(function).items() if taken.kind in kinds and taken.default is taken.empty
+    }
+    return sorted(needed.difference(arguments))
+
+
 def described(error: BaseException) -> str:
     """An error of somebody else's code in one line: "ValueError: its first line"."""
     first = str(error).strip().split("\n")[0]

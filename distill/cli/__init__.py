@@ -12,6 +12,8 @@ from distill.cli.evaluate import evaluate
 from distill.cli.export import EXAMPLES as EXPORT_EXAMPLES
 from distill.cli.export import export
 from distill.cli.recipes import recipes
+from distill.cli.store import EXAMPLES as STORE_EXAMPLES
+from distill.cli.store import store
 from distill.cli.sweep import EXAMPLES as SWEEP_EXAMPLES
 from distill.cli.sweep import sweep
 from distill.cli.train import EXAMPLES as TRAIN_EXAMPLES
@@ -29,6 +31,7 @@ app = typer.Typer(
 )
 app.command(cls=Command)(recipes)
 app.command(cls=Command, epilog=TRAIN_EXAMPLES)(train)
+app.command(cls=Command, epilog=STORE_EXAMPLES)(store)
 app.command(cls=Command, epilog=SWEEP_EXAMPLES)(sweep)
 app.command(cls=Command, epilog=EVALUATE_EXAMPLES)(evaluate)
 app.command(cls=Command, epilog=EXPORT_EXAMPLES)(export)

@@ -53,7 +53,7 @@ def print_methods() -> None:
             options = [str(option).replace(" ", "") for option in map(_option, signature(method).parameters.values())]
             table.add_row(f"[b]{escape(name)}[/b]", escape(", ".join(options)), escape(method.citation))
     console.print(table)
-    console.print("every method also takes weight and ramp_epochs")
+    console.print("every loss also takes weight, ramp_epochs, schedule, name, and teacher where there are several")
     for warning in broken:
         errors.print(f"[yellow]warning[/yellow]: {escape(str(warning.message))}", highlight=False, soft_wrap=True)
 

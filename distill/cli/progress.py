@@ -1,14 +1,14 @@
-"""How far trainings and sweeps are: a bar on a terminal, lines in a log file."""
+"""How far trainings, sweeps and stored answers are: a bar on a terminal, lines in a log file."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from distill.runs.launch import is_first_process
 from xkd_eval.cli.console import errors
@@ -16,6 +16,7 @@ from xkd_eval.cli.output import stderr_bar
 
 if TYPE_CHECKING:
     from distill.training.progress import TrainingPoint, TrainingProgress
+    from distill.training.store import StoringPoint
 
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -77,12 +78,29 @@ class TrainingLines:
 
 
 @contextmanager
-def sweep_bar() -> Iterator[Any]:
-    """A bar on stderr for (runs done, runs in all, what is under way) callbacks."""
+def sweep_progress() -> Iterator[Any]:
+    """Shows on stderr what (runs done, runs in all, what is under way) callbacks say: a bar, or a line a change."""
+    if not errors.is_interactive:
+        yield SweepLines()
+        return
     columns = (TextColumn("{task.completed}/{task.total} runs"), BarColumn(), TextColumn("{task.description}"))
     with stderr_bar(*columns) as progress:
         task = progress.add_task("", total=None)
         yield lambda done, total, where: progress.update(task, completed=done, total=total, description=escape(where))
+
+
+class SweepLines:
+    """A line whenever a run of a sweep starts or ends: what a log file should hold."""
+
+    def __init__(self) -> None:
+        self._said = ""
+
+    def __call__(self, done: int, total: int, where: str) -> None:
+        """Print a line if something changed."""
+        said = f"{done}/{total} runs" + (f", under way: {where}" if where else "")
+        if said != self._said:
+            errors.print(said, highlight=False, markup=False, soft_wrap=True)
+        self._said = said
 
 
 @contextmanager
@@ -118,3 +136,34 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def storing_progress() -> Iterator[Callable[[StoringPoint], None]]:
+    """Says on stderr how many bytes answers will have, then shows a bar for the points of `store_answers`."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("images"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    progress = stderr_bar(*columns)
+
+    def report(point: StoringPoint) -> None:
+        if not progress.tasks:
+            there = "" if point.bytes_due == point.bytes else f", of which {point.bytes - point.bytes_due:,} are there"
+            said = (
+                f"{point.rounds} rounds of {point.total_images // point.rounds:,} images: {point.bytes:,} bytes{there}"
+            )
+            errors.print(said, highlight=False, markup=False, soft_wrap=True)
+            progress.start()  # not before: bad input is one line, and no bar beside it
+            progress.add_task("answers", total=point.total_images)
+        progress.update(progress.task_ids[0], completed=point.images)
+
+    try:
+        yield report
+    finally:
+        progress.stop()

@@ -64,7 +64,7 @@ def sweep(
 ) -> None:
     """Recipes x settings x seeds; finished runs are kept, unfinished ones continued."""
     from distill.cli.output import print_sweep
-    from distill.cli.progress import sweep_bar
+    from distill.cli.progress import sweep_progress
     from distill.runs.sweep import run_sweep
     from distill.runs.sweep_file import SweepChanges, read_sweep
     from distill.runs.sweep_plan import plan_sweep
@@ -83,7 +83,7 @@ def sweep(
         seeds=o.seed_numbers(seeds),
     )
     planned = plan_sweep(read_sweep(file), directory, changes, runs)
-    with sweep_bar() as progress:
+    with sweep_progress() as progress:
         result = run_sweep(planned, directory, jobs, device=device, capture=capture, force=force, progress=progress)
     print_sweep(result, directory)
     if result.failed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -18,19 +18,23 @@ class LabelledBatch(NamedTuple):
         indices: (B,) int64, each image's place in its split.
         others: (B, 3, H_i, W_i) for each teacher, in order: the same crop and flip of the same photographs at the
             teacher's own size. It is `pixels` itself where the two geometries are one. Empty where no teacher looks.
+        draws: (B,) int64, the number by which each image's own changes were drawn, see EpochPlan; None of images that
+            are not changed.
     """
 
     pixels: Tensor
     labels: Tensor
     indices: Tensor
     others: tuple[Tensor, ...] = ()
+    draws: Tensor | None = None
 
     def micro_batches(self, count: int) -> list[LabelledBatch]:
         """The batch in `count` equal parts, in order; B is a multiple of it."""
         pixels = self.pixels.chunk(count)
         others = [pixels if view is self.pixels else view.chunk(count) for view in self.others]
-        parts = zip(pixels, self.labels.chunk(count), self.indices.chunk(count), *others, strict=True)
-        return [LabelledBatch(own, labels, indices, tuple(views)) for own, labels, indices, *views in parts]
+        draws: Sequence[Tensor | None] = [None] * count if self.draws is None else self.draws.chunk(count)
+        parts = zip(pixels, self.labels.chunk(count), self.indices.chunk(count), draws, *others, strict=True)
+        return [LabelledBatch(own, labels, indices, tuple(views), draw) for own, labels, indices, draw, *views in parts]
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,13 @@ class TrainingImages(Protocol):
 
     def batches(self, epoch: int, first_step: int) -> Iterator[LabelledBatch]:
         """This process's part of each batch of an epoch (from 0) from a step on, drawn for the whole batch."""
+
+
+class ImagesInOrder(Protocol):
+    """Augmented images as they are learned from, whatever a training's order."""
+
+    def in_order(self, number: int) -> Iterator[LabelledBatch]:
+        """Each image once and in order, as round `number` of a fixed list has it; the last batch may be smaller."""
 
 
 class HeldOutImages(Protocol):

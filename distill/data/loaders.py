@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
-from distill.data.batches import HeldOutImages, ProcessRank, TrainingImages
+from distill.data.batches import HeldOutImages, ProcessRank
 from distill.data.photographs import HeldOutPhotographs, TrainingPhotographs
 from distill.data.resident import ResidentHeldOut, ResidentTraining
 from distill.data.splits import Labelled
@@ -19,22 +17,19 @@ from xkd_eval.classifiers.preprocess import Preprocess
 def training_images(
     recipe: Recipe,
     labelled: Labelled,
-    preprocess: Preprocess,
-    teachers: Sequence[Preprocess],
+    views: Views,
     device: torch.device,
     rank: ProcessRank,
-) -> TrainingImages:
+) -> ResidentTraining | TrainingPhotographs:
     """The training split, augmented, at the size of each network.
 
     Args:
         recipe: loader, batch size, seed and augmentation.
         labelled: the split.
-        preprocess: the student's, for the size of the images.
-        teachers: those of the teachers, in the order of a batch's `others`; see Views.of.
+        views: of the student and of the teachers that look at the images, in the order of a batch's `others`.
         device: of the training.
         rank: this process's.
     """
-    views = Views.of(preprocess, teachers)
     if isinstance(recipe.data, WorkerData):
         return TrainingPhotographs(labelled, views, device, rank, recipe, recipe.data)
     return ResidentTraining(labelled, views, device, rank, recipe, recipe.data)

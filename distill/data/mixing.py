@@ -96,7 +96,7 @@ def _mixed(batch: LabelledBatch, transform: Any, drawn: dict[str, Any]) -> Label
     mixed = {key: _mixed_view(view, batch.pixels, transform, drawn) for key, view in views.items()}
     labels = transform.transform(batch.labels, drawn)
     others = tuple(mixed[id(view)] for view in batch.others)
-    return LabelledBatch(mixed[id(batch.pixels)], labels, batch.indices, others)
+    return batch._replace(pixels=mixed[id(batch.pixels)], labels=labels, others=others)
 
 
 def _mixed_view(view: Tensor, student: Tensor, transform: Any, drawn: dict[str, Any]) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.data import DataLoader, Dataset
 
-from distill.data.augmentation import derive_seed, earlier_times, plan_epoch
+from distill.data.augmentation import OwnChanges, plan_epoch, plan_in_order
 from distill.data.batches import LabelledBatch, ProcessRank
 from distill.data.draws import OwnDraws
 from distill.data.splits import Labelled
@@ -24,11 +24,11 @@ from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.loader import Item, leave_signals_to_parent, load_sample, starting_workers, stream
 from xkd_eval.errors import XkdError
 
-_EPOCH_BITS = 31  # of a recipe's longest training
+_Loaded = tuple[int, int, int, list[Tensor]]
 
 
 class TrainingPhotographs:
-    """TrainingImages by random resized crops and flips, each drawn by its image's place and the epoch alone.
+    """TrainingImages by random resized crops and flips, drawn for each image alone, see OwnChanges.
 
     An image that an epoch holds more than once is cut in another way each time.
 
@@ -55,11 +55,12 @@ class TrainingPhotographs:
         self._views = views
         self.n_images = len(labelled.labels)
         self._device = device
-        self._order = _Order(labelled, recipe, rank)
+        changes = labelled.own_changes(recipe.seed, data.rounds)
+        self._order = _Order(labelled, changes, recipe, rank)
         workers = min(data.workers, self.n_images // recipe.batch_size)  # more would find no batch to make
         with starting_workers():  # of which torch warns already here
             self._loader: DataLoader[Any] = DataLoader(
-                _Crops(labelled, views, recipe.seed, data),
+                _Crops(labelled, views, changes, data),
                 batch_sampler=self._order,
                 num_workers=workers,
                 collate_fn=_collate,
@@ -71,7 +72,15 @@ class TrainingPhotographs:
 
     def batches(self, epoch: int, first_step: int) -> Iterator[LabelledBatch]:
         """See TrainingImages."""
-        self._order.epoch, self._order.first_step = epoch, first_step
+        self._order.start(epoch, first_step)
+        return self._started()
+
+    def in_order(self, number: int) -> Iterator[LabelledBatch]:
+        """See ImagesInOrder."""
+        self._order.start_in_order(number)
+        return self._started()
+
+    def _started(self) -> Iterator[LabelledBatch]:
         with starting_workers(), _disable_current_modes():  # workers, which draw nothing, would have them for good
             started = iter(self._loader)
         return map(self._on_device, started)
@@ -79,8 +88,8 @@ class TrainingPhotographs:
     def _on_device(self, loaded: Sequence[Tensor] | str) -> LabelledBatch:
         if isinstance(loaded, str):
             raise XkdError(f"data: an image cannot be read; mend or remove it: {loaded}")
-        labels, positions, *pixels = (values.to(self._device, non_blocking=True) for values in loaded)
-        return self._views.batch(pixels, labels, positions)
+        labels, positions, draws, *pixels = (values.to(self._device, non_blocking=True) for values in loaded)
+        return self._views.batch(pixels, labels, positions, draws)
 
 
 class HeldOutPhotographs:
@@ -116,56 +125,60 @@ class HeldOutPhotographs:
 
 
 class _Order:
-    """A batch sampler: this process's part of each batch, as (draw, position) pairs.
+    """A batch sampler: this process's part of each batch, as (draw, position) pairs; for draws see EpochPlan."""
 
-    A draw is the epoch and, in bits above it, how often the image came before in it.
-    """
-
-    def __init__(self, labelled: Labelled, recipe: Recipe, rank: ProcessRank) -> None:
-        self.epoch = 0
-        self.first_step = 0
+    def __init__(self, labelled: Labelled, changes: OwnChanges, recipe: Recipe, rank: ProcessRank) -> None:
         self._n_images = len(labelled.labels)
+        self._changes = changes
         self._classes = torch.tensor(labelled.labels) if recipe.data.sampling == "balanced" else None
         self._recipe = recipe
         self._rank = rank
+        self.start(0, 0)
+
+    def start(self, epoch: int, first_step: int) -> None:
+        """Give the batches of an epoch from a step on."""
+        self._plan = plan_epoch(self._n_images, self._recipe.seed, epoch, 0, False, self._classes, self._changes)
+        self._steps = range(first_step, self._n_images // self._recipe.batch_size)
+
+    def start_in_order(self, number: int) -> None:
+        """Give all images in order, as round `number` of a fixed list has them."""
+        self._plan = plan_in_order(self._changes, number, padding=0, flip=False)
+        self._steps = range(-(-self._n_images // self._recipe.batch_size))
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         size = self._recipe.batch_size
-        order = plan_epoch(
-            self._n_images, self._recipe.seed, self.epoch, padding=0, flip=False, classes=self._classes
-        ).order
-        draws = self.epoch + (earlier_times(order) << _EPOCH_BITS)
-        for step in range(self.first_step, self._n_images // size):
-            mine = (self._rank.part_of(given[step * size : (step + 1) * size]).tolist() for given in (draws, order))
+        for step in self._steps:
+            batch = self._plan.batch(slice(step * size, (step + 1) * size))
+            mine = (self._rank.part_of(given).tolist() for given in (batch.draws, batch.indices))
             yield list(zip(*mine, strict=True))
 
     def __len__(self) -> int:
-        return self._n_images // self._recipe.batch_size - self.first_step
+        return len(self._steps)
 
 
 class _Crops(Dataset[Any]):
-    """(draw, position) -> (label, position, pixels of each view), or the reason why the image cannot be read."""
+    """(draw, position) -> (label, position, draw, pixels of each view), or why the image cannot be read."""
 
-    def __init__(self, labelled: Labelled, views: Views, seed: int, data: WorkerData) -> None:
+    def __init__(self, labelled: Labelled, views: Views, changes: OwnChanges, data: WorkerData) -> None:
         self._labelled = labelled
         self._views = views
-        self._seed = seed
+        self._changes = changes
         self._scale = data.scale
         self._flip = 0.5 if data.flip else 0.0
-        self._transforms = ImageTransforms(data, views, seed) if data.image_by_image else None
+        self._transforms = ImageTransforms(data, views, changes) if data.image_by_image else None
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[int, int, list[Tensor]] | str:
+    def __getitem__(self, key: tuple[int, int]) -> _Loaded | str:
         draw, position = key
         try:
             image = load_sample(self._labelled.dataset, position).image
         except XkdError as error:  # as a value: a worker would send its traceback
             return str(error)
         # The transforms would draw from torch's own generator.
-        with OwnDraws(derive_seed(self._seed, draw, position)):
+        with OwnDraws(self._changes.seed_of(draw, position)):
             pixels = self._cut(image)
         if self._transforms is not None:
             pixels = self._transforms(pixels, draw, position)
-        return self._labelled.labels[position], position, pixels
+        return self._labelled.labels[position], position, draw, pixels
 
     def _cut(self, image: Image.Image) -> list[Tensor]:
         """One box and one flip of a photograph, at the size of each view: (3, H_i, W_i) uint8."""
@@ -181,10 +194,10 @@ class _Crops(Dataset[Any]):
         return pixels
 
 
-def _collate(items: list[tuple[int, int, list[Tensor]] | str]) -> list[Tensor] | str:
-    """Labels, positions, and the pixels of each view."""
+def _collate(items: list[_Loaded | str]) -> list[Tensor] | str:
+    """Labels, positions, draws, and the pixels of each view."""
     for item in items:
         if isinstance(item, str):
             return item
-    labels, positions, pixels = zip(*items, strict=True)
-    return [torch.tensor(labels), torch.tensor(positions), *map(torch.stack, zip(*pixels, strict=True))]
+    *numbers, pixels = zip(*items, strict=True)
+    return [*map(torch.tensor, numbers), *map(torch.stack, zip(*pixels, strict=True))]

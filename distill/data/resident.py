@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from distill.data.augmentation import BatchPlan, crop_and_flip, plan_epoch, scaled_crops
+from distill.data.augmentation import BatchPlan, crop_and_flip, plan_epoch, plan_in_order, scaled_crops
 from distill.data.batches import LabelledBatch, ProcessRank
 from distill.data.cache import decoded
 from distill.data.splits import Labelled
@@ -60,30 +60,38 @@ class ResidentTraining:
         self._rank = rank
         self._recipe = recipe
         self._data = data
-        self._transforms = ImageTransforms(data, views, recipe.seed) if data.image_by_image else None
+        self._changes = labelled.own_changes(recipe.seed, data.rounds)
+        self._transforms = ImageTransforms(data, views, self._changes) if data.image_by_image else None
 
     def batches(self, epoch: int, first_step: int) -> Iterator[LabelledBatch]:
         """See TrainingImages."""
-        plans = self.plans(epoch, first_step)
-        return map(self.cut, plans) if self._transforms is None else (self._changed(plan, epoch) for plan in plans)
+        return map(self._made, self.plans(epoch, first_step))
+
+    def in_order(self, number: int) -> Iterator[LabelledBatch]:
+        """See ImagesInOrder."""
+        plan = plan_in_order(self._changes, number, self._data.padding, self._data.flip).to(self._labels.device)
+        size = self._recipe.batch_size
+        for first in range(0, self.n_images, size):
+            yield self._made(plan.batch(slice(first, first + size)))
 
     def plans(self, epoch: int, first_step: int) -> Iterator[BatchPlan]:
         """Order, crops and flips of each batch of an epoch from a step on, this process's part of each."""
-        size, padding = self._recipe.batch_size, self._data.padding
-        plan = plan_epoch(self.n_images, self._recipe.seed, epoch, padding, self._data.flip, self._classes)
-        plan = plan.to(self._labels.device)
+        size, data = self._recipe.batch_size, self._data
+        plan = plan_epoch(
+            self.n_images, self._recipe.seed, epoch, data.padding, data.flip, self._classes, self._changes
+        ).to(self._labels.device)
         for step in range(first_step, self.n_images // size):
-            places = slice(step * size, (step + 1) * size)
-            yield BatchPlan(*(self._rank.part_of(drawn[places]) for drawn in (plan.order, plan.shifts, plan.flips)))
+            yield BatchPlan(*map(self._rank.part_of, plan.batch(slice(step * size, (step + 1) * size))))
 
     def cut(self, plan: BatchPlan) -> LabelledBatch:
         """The batch of a plan by crops and flips alone, made on the device without waiting for it."""
-        return self._views.batch(self._cut(plan), self._labels[plan.indices], plan.indices)
+        return self._views.batch(self._cut(plan), self._labels[plan.indices], plan.indices, plan.draws)
 
-    def _changed(self, plan: BatchPlan, epoch: int) -> LabelledBatch:
-        assert self._transforms is not None
-        pixels = self._transforms.batch(self._cut(plan), epoch, plan.indices.tolist())
-        return self._views.batch(pixels, self._labels[plan.indices], plan.indices)
+    def _made(self, plan: BatchPlan) -> LabelledBatch:
+        if self._transforms is None:
+            return self.cut(plan)
+        pixels = self._transforms.batch(self._cut(plan), plan.draws.tolist(), plan.indices.tolist())
+        return self._views.batch(pixels, self._labels[plan.indices], plan.indices, plan.draws)
 
     def _cut(self, plan: BatchPlan) -> list[Tensor]:
         """(B, 3, H_i, W_i) uint8 of each view."""

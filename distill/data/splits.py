@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from distill.data.augmentation import OwnChanges
 from distill.data.classes import Classes, classes_of, labels_among, training_labels, without_images
 from distill.data.identity import ImagesIdentity, identity_of
 from distill.recipe.data import DeviceData, WorkerData
@@ -27,10 +28,17 @@ class Labelled:
     Attributes:
         dataset: N images.
         labels: N class indices.
+        whole: places of the N images in the set that they are a part of, and its size; None of a set as a whole.
     """
 
     dataset: ImageDataset
     labels: list[int]
+    whole: tuple[list[int], int] | None = None
+
+    def own_changes(self, seed: int, rounds: int | None) -> OwnChanges:
+        """By what each image's own changes are drawn in a training."""
+        places, n_all = self.whole or (range(len(self.labels)), len(self.labels))
+        return OwnChanges(seed, places, n_all, rounds)
 
 
 @dataclass(frozen=True)
@@ -200,4 +208,5 @@ def _divided(dataset: ImageDataset, fraction: float, seed: int, option: str) -> 
 
 
 def _part(labelled: Labelled, positions: list[int]) -> Labelled:
-    return Labelled(Subset(labelled.dataset, positions), [labelled.labels[position] for position in positions])
+    labels = [labelled.labels[position] for position in positions]
+    return Labelled(Subset(labelled.dataset, positions), labels, (positions, len(labelled.labels)))

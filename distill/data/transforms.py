@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from distill.data.augmentation import derive_seed
+from distill.data.augmentation import OwnChanges
 from distill.data.draws import OwnDraws
 from distill.data.views import Views
 from distill.recipe.augmentation import LARGEST_MAGNITUDE, Augmentation, RandAugmentWords, parse_randaugment
@@ -21,30 +21,30 @@ Transform = Callable[[Tensor], Tensor]
 class ImageTransforms:
     """RandAugment or colour jitter, then erasing, on tensors.
 
-    What is drawn depends on seed, epoch and the image's place alone. Each view is changed by the same draws: the same
+    What is drawn depends on `changes` alone. Each view is changed by the same draws: the same
     operations of the same strengths, distances as shares of its sides, an erased box scaled to it and rounded.
 
     Args:
         augmentation: which of them, and how strong.
         views: of student and teachers.
-        seed: of the training.
+        changes: of the images of the split.
     """
 
-    def __init__(self, augmentation: Augmentation, views: Views, seed: int) -> None:
+    def __init__(self, augmentation: Augmentation, views: Views, changes: OwnChanges) -> None:
         from torchvision.transforms import v2
 
-        self._seed = seed
+        self._changes = changes
         self._views = views
         self._colours = [_mean_colour(view.mean_colour) for view in views.geometries]
         self._transforms = [_transform(augmentation, colour) for colour in self._colours]
         self._erasing = None if augmentation.erasing is None else v2.RandomErasing(augmentation.erasing)
 
-    def __call__(self, pixels: Sequence[Tensor], epoch: int, position: int) -> list[Tensor]:
+    def __call__(self, pixels: Sequence[Tensor], draw: int, position: int) -> list[Tensor]:
         """Change one image.
 
         Args:
             pixels: (3, H_i, W_i) uint8 of each view.
-            epoch: from 0.
+            draw: see EpochPlan.
             position: of the image in its split.
 
         Returns:
@@ -53,18 +53,18 @@ class ImageTransforms:
         changed = list(pixels)
         for place, transform in enumerate(self._transforms):
             if transform is not None:
-                with OwnDraws(derive_seed(self._seed, epoch, position, "transforms")):  # afresh for each view
+                with OwnDraws(self._changes.seed_of(draw, position, "transforms")):  # afresh for each view
                     changed[place] = transform(changed[place])
         if self._erasing is None:
             return changed
-        with OwnDraws(derive_seed(self._seed, epoch, position, "erasing")):
+        with OwnDraws(self._changes.seed_of(draw, position, "erasing")):
             box = self._box(changed[0])
         return changed if box is None else self._erased(changed, box)
 
-    def batch(self, pixels: Sequence[Tensor], epoch: int, positions: Sequence[int]) -> list[Tensor]:
+    def batch(self, pixels: Sequence[Tensor], draws: Sequence[int], positions: Sequence[int]) -> list[Tensor]:
         """The same for the images of a batch: (B, 3, H_i, W_i) uint8 of each view."""
         images = zip(*(view.unbind() for view in pixels), strict=True)
-        changed = [self(image, epoch, position) for image, position in zip(images, positions, strict=True)]
+        changed = [self(*given) for given in zip(images, draws, positions, strict=True)]
         return [torch.stack(view) for view in zip(*changed, strict=True)]
 
     def _box(self, image: Tensor) -> tuple[int, int, int, int] | None:

@@ -61,6 +61,12 @@ class Views:
         height, width = self.geometries[0].size
         return [(view.size[0] / height, view.size[1] / width) for view in self.geometries]
 
-    def batch(self, pixels: Sequence[Tensor], labels: Tensor, indices: Tensor) -> LabelledBatch:
+    def only(self, teachers: Sequence[int]) -> Views:
+        """The same for some of the teachers, in the given order; what the others alone look at is left out."""
+        kept = [0, *sorted({self.teachers[number] for number in teachers} - {0})]
+        places = tuple(kept.index(self.teachers[number]) for number in teachers)
+        return Views(tuple(self.geometries[place] for place in kept), places)
+
+    def batch(self, pixels: Sequence[Tensor], labels: Tensor, indices: Tensor, draws: Tensor) -> LabelledBatch:
         """The batch of one (B, 3, H_i, W_i) a geometry."""
-        return LabelledBatch(pixels[0], labels, indices, tuple(pixels[place] for place in self.teachers))
+        return LabelledBatch(pixels[0], labels, indices, tuple(pixels[place] for place in self.teachers), draws)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from distill.methods.alike import check_alike
 from distill.methods.options import positive
 from distill.methods.passes import Pass
 from distill.methods.registry import register
@@ -16,7 +17,7 @@ from distill.methods.taps import TapMethod
 
 
 def at_loss(student: Tensor, teacher: Tensor, power: float = 2.0) -> Tensor:
-    """Mean squared difference of the normalised spatial attention maps.
+    """Mean squared difference of the normalised spatial attention maps (Zagoruyko & Komodakis, ICLR 2017).
 
     Args:
         student, teacher: (B, C_s, h, w) and (B, C_t, h', w'); the larger is averaged to the smaller's size.
@@ -25,6 +26,7 @@ def at_loss(student: Tensor, teacher: Tensor, power: float = 2.0) -> Tensor:
     Returns:
         Scalar, the mean over batch and places.
     """
+    check_alike(student, teacher, dimensions=1)
     student, teacher = pool_to_smaller(student, teacher)
     return F.mse_loss(_attention(student, power), _attention(teacher, power))
 

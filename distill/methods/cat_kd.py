@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from distill.methods.alike import check_alike
 from distill.methods.base import Method
 from distill.methods.options import count, one_of
 from distill.methods.passes import Pass
@@ -13,7 +14,7 @@ from distill.methods.resizing import pool_to
 
 
 def cat_kd_loss(student_cams: Tensor, teacher_cams: Tensor, grid: int = 2, normalise: bool = True) -> Tensor:
-    """Mean squared error between class activation maps averaged to a coarse grid.
+    """Mean squared error between class activation maps averaged to a coarse grid (Guo et al., CVPR 2023).
 
     Args:
         student_cams, teacher_cams: (B, K, h, w), of any two sizes.
@@ -23,6 +24,7 @@ def cat_kd_loss(student_cams: Tensor, teacher_cams: Tensor, grid: int = 2, norma
     Returns:
         Scalar, the mean over batch, classes and places.
     """
+    check_alike(student_cams, teacher_cams, dimensions=2)
     student, teacher = (pool_to(cams, (grid, grid), "grid") for cams in (student_cams, teacher_cams))
     if normalise:
         student, teacher = F.normalize(student.flatten(2), dim=2), F.normalize(teacher.flatten(2), dim=2)

@@ -17,7 +17,7 @@ _EPSILON = 1e-7
 
 
 def nce_loss(scores: Tensor, dataset_size: int) -> Tensor:
-    """Noise-contrastive estimation: tell the one true pair from pairs with uniformly drawn images.
+    """Noise-contrastive estimation: the one true pair from pairs with uniformly drawn images (Tian et al., ICLR 2020).
 
     Args:
         scores: (B, 1 + N) positive and normalised to a density; the true pair first.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from distill.methods.alike import check_alike
 from distill.methods.base import Method
 from distill.methods.gather import gather_batch
 from distill.methods.kd import prepare_logits
@@ -14,7 +15,7 @@ from distill.methods.registry import register
 
 
 def dist_losses(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-    """One minus the Pearson correlation of the softened probabilities, times T^2.
+    """One minus the Pearson correlation of the softened probabilities, times T^2 (Huang et al., NeurIPS 2022).
 
     Args:
         student_logits, teacher_logits: (B, K); B is the batch that the intra-class loss correlates over.
@@ -23,11 +24,29 @@ def dist_losses(student_logits: Tensor, teacher_logits: Tensor, temperature: flo
     Returns:
         Inter-class (each image over classes) and intra-class (each class over images) loss, scalars.
     """
+    check_alike(student_logits, teacher_logits)
     student = F.softmax(student_logits / temperature, dim=1)
     teacher = F.softmax(teacher_logits / temperature, dim=1)
     inter = 1 - _pearson(student, teacher, dim=1).mean()
     intra = 1 - _pearson(student, teacher, dim=0).mean()
     return inter * temperature**2, intra * temperature**2
+
+
+def dist_loss(
+    student_logits: Tensor, teacher_logits: Tensor, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0
+) -> Tensor:
+    """beta inter + gamma intra, of dist_losses (Huang et al., NeurIPS 2022).
+
+    Args:
+        student_logits, teacher_logits: (B, K).
+        beta, gamma: weights of the inter-class and of the intra-class loss.
+        temperature: T.
+
+    Returns:
+        Scalar.
+    """
+    inter, intra = dist_losses(student_logits, teacher_logits, temperature)
+    return beta * inter + gamma * intra
 
 
 @register

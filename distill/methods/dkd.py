@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from distill.methods.alike import check_alike
 from distill.methods.base import Method
 from distill.methods.kd import kd_loss_per_row, prepare_logits
 from distill.methods.options import one_of, positive
@@ -16,7 +17,7 @@ from distill.methods.registry import register
 def dkd_losses(
     student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """The two parts of a KL divergence: target against the rest, and among the rest.
+    """The two parts of a KL divergence: target against the rest, and among the rest (Zhao et al., CVPR 2022).
 
     Args:
         student_logits, teacher_logits: (B, K).
@@ -26,11 +27,36 @@ def dkd_losses(
     Returns:
         TCKD (B,) and NCKD (B,).
     """
+    check_alike(student_logits, teacher_logits)
+    check_alike(student_logits[:, 0], labels, name="labels")
     student = _target_and_rest(student_logits / temperature, labels)
     teacher = _target_and_rest(teacher_logits / temperature, labels)
     tckd = F.kl_div(student, teacher, reduction="none", log_target=True).sum(1) * temperature**2
     nckd = kd_loss_per_row(_others(student_logits, labels), _others(teacher_logits, labels), temperature)
     return tckd, nckd
+
+
+def dkd_loss(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    alpha: float = 1.0,
+    beta: float = 8.0,
+    temperature: float = 4.0,
+) -> Tensor:
+    """alpha TCKD + beta NCKD, of dkd_losses (Zhao et al., CVPR 2022).
+
+    Args:
+        student_logits, teacher_logits: (B, K).
+        labels: (B,).
+        alpha, beta: weights of the target's part and of the other classes'.
+        temperature: T.
+
+    Returns:
+        Scalar, the mean over the batch.
+    """
+    tckd, nckd = dkd_losses(student_logits, teacher_logits, labels, temperature)
+    return alpha * tckd.mean() + beta * nckd.mean()
 
 
 @register

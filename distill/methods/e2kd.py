@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from distill.methods.alike import check_alike
 from distill.methods.base import Method
 from distill.methods.options import one_of
 from distill.methods.passes import Pass, full_precision
@@ -20,7 +21,7 @@ Explanation = Literal["gradcam", "input_x_gradient"]
 
 
 def explanation_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """One minus the cosine similarity of two explanations.
+    """One minus the cosine similarity of two explanations (Parchami-Araghi et al., ECCV 2024).
 
     Args:
         student, teacher: (B, h, w) and (B, h', w'); the smaller is up-sampled to the larger.
@@ -28,6 +29,7 @@ def explanation_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Returns:
         Scalar, the mean over the batch; 0 for explanations equal up to a positive factor.
     """
+    check_alike(student, teacher, dimensions=1)
     student, teacher = to_larger(student[:, None], teacher[:, None])
     return 1 - F.cosine_similarity(student.flatten(1), teacher.flatten(1), dim=1).mean()
 
@@ -67,6 +69,23 @@ _EXPLANATIONS: dict[str, Callable[[Pass, Tensor], Tensor]] = {
 }
 
 
+def e2kd_loss(student: Pass, teacher: Pass, explanation: Explanation = "gradcam") -> Tensor:
+    """The explanation_loss of the teacher's predicted class (Parchami-Araghi et al., ECCV 2024).
+
+    Args:
+        student, teacher: passes whose logits (B, K) are in the graph of their features (B, C, h, w), or of their images
+            for "input_x_gradient"; so the teacher runs with gradients too, its parameters frozen.
+        explanation: "gradcam" or "input_x_gradient".
+
+    Returns:
+        Scalar, the mean over the batch.
+    """
+    explain = _EXPLANATIONS[one_of("explanation", explanation, tuple(_EXPLANATIONS))]
+    classes = teacher.logits.detach().argmax(1)
+    target = explain(teacher, classes).detach()
+    return explanation_loss(full_precision(explain(student, classes)), full_precision(target))
+
+
 @register
 class E2Kd(Method):
     """The student explains the teacher's predicted class as the teacher does.
@@ -89,10 +108,7 @@ class E2Kd(Method):
 
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""
-        explain = _EXPLANATIONS[self.explanation]
-        classes = teacher.logits.detach().argmax(1)
-        target = explain(teacher, classes).detach()
-        return {"e2kd": explanation_loss(full_precision(explain(student, classes)), full_precision(target))}
+        return {"e2kd": e2kd_loss(student, teacher, self.explanation)}
 
 
 def _class_gradient(logits: Tensor, classes: Tensor, inputs: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from torch import Tensor
 from torch.nn import functional as F
 
+from distill.methods.alike import check_alike
 from distill.methods.base import Method
 from distill.methods.options import count, one_of, positive
 from distill.methods.passes import Pass
@@ -36,16 +37,21 @@ def exp_kd_loss(
 ) -> Tensor:
     """Squared distance of the class distributions that two sets of maps give at every place.
 
-    P(k|u,v) is the softmax over classes of the maps / T; the loss is the sum over k of (P^s - P^t)^2.
+    P(k|u,v) is the softmax over classes of the maps / T; the loss is the sum over k of (P^s - P^t)^2 (Exp-KD,
+    Pattern Recognition 2024, as docs/exp-kd.md reads it). The published code gives it `cams.clamp(min=0) / C` of a
+    network whose last map has C channels, as the method exp_kd does.
 
     Args:
-        student_cams, teacher_cams: (B, K, h, w), clamped or not.
+        student_cams, teacher_cams: (B, K, h, w), clamped or not; the smaller are up-sampled to the larger's size.
         temperature: T.
         reduction: "mean" averages over batch and places; "sum" adds them up.
 
     Returns:
         Scalar. Zero when the maps are equal; at most 2 by "mean".
     """
+    check_alike(student_cams, teacher_cams, dimensions=2)
+    one_of("reduction", reduction, ("mean", "sum"))
+    student_cams, teacher_cams = to_larger(student_cams, teacher_cams)
     distance = (F.softmax(student_cams / temperature, dim=1) - F.softmax(teacher_cams / temperature, dim=1)).square()
     return distance.sum(1).mean() if reduction == "mean" else distance.sum()
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from distill.methods.alike import check_alike
 from distill.methods.passes import Pass
 from distill.methods.registry import register
 from distill.methods.resizing import pool_to_smaller
@@ -15,7 +16,7 @@ from distill.methods.taps import TapMethod
 
 
 def fitnet_loss(regressed: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared error between maps of the same channels.
+    """Mean squared error between maps of the same channels (Romero et al., ICLR 2015).
 
     Args:
         regressed: (B, C_t, h, w), the student's map through its regressor.
@@ -24,6 +25,7 @@ def fitnet_loss(regressed: Tensor, teacher: Tensor) -> Tensor:
     Returns:
         Scalar, the mean over all four dimensions.
     """
+    check_alike(regressed, teacher, dimensions=2)
     return F.mse_loss(*pool_to_smaller(regressed, teacher))
 
 

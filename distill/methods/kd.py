@@ -5,13 +5,14 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from distill.methods.alike import check_alike
 from distill.methods.base import Method
 from distill.methods.options import one_of, positive
 from distill.methods.passes import Pass
 from distill.methods.registry import register
 
 
-def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 4.0) -> Tensor:
     """T^2 KL(teacher || student) of the softened class distributions (Hinton et al., 2014).
 
     Args:
@@ -26,6 +27,7 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) 
 
 def kd_loss_per_row(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """kd_loss of each row of logits, before its mean: (..., K) and (..., K) -> (...)."""
+    check_alike(student_logits, teacher_logits)
     log_student = F.log_softmax(student_logits / temperature, dim=-1)
     log_teacher = F.log_softmax(teacher_logits / temperature, dim=-1)
     return F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(-1) * temperature**2

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from distill.methods.alike import check_alike
 from distill.methods.passes import Pass
 from distill.methods.registry import register
 from distill.methods.resizing import pool_to_smaller
@@ -15,18 +16,19 @@ from xkd_eval.errors import XkdError
 
 
 def partial_l2_loss(student: Tensor, teacher: Tensor, margin: Tensor) -> Tensor:
-    """Squared distance to the teacher's map behind a margin ReLU, where it asks for anything.
+    """Squared distance to the teacher's map behind a margin ReLU, where it asks for anything (Heo et al., ICCV 2019).
 
     The target is max(teacher, margin). Where it is not positive and the student's value already lies below it, nothing
     is lost: both end as zero behind a ReLU.
 
     Args:
         student, teacher: (B, C, h, w), before their ReLU.
-        margin: (C,), negative.
+        margin: (C,), negative, as negative_mean has it.
 
     Returns:
         Scalar, the sum over channels and places, averaged over the batch.
     """
+    check_alike(student, teacher)
     target = torch.maximum(teacher, margin[:, None, None])
     satisfied = (student <= target) & (target <= 0)
     return ((student - target).square() * ~satisfied).sum((1, 2, 3)).mean()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from distill.methods.alike import check_alike
 from distill.methods.base import Method
 from distill.methods.gather import gather_batch
 from distill.methods.passes import Pass
@@ -13,7 +14,8 @@ _EPSILON = 1e-7
 
 
 def pkt_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL divergence between the distributions over neighbours that cosine similarity gives each image.
+    """KL divergence between the distributions over neighbours that cosine similarity gives each image (Passalis &
+    Tefas, ECCV 2018).
 
     Args:
         student, teacher: (B, C_s) and (B, C_t) embeddings.
@@ -21,6 +23,7 @@ def pkt_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Returns:
         Scalar, the mean over the B x B pairs.
     """
+    check_alike(student, teacher, dimensions=1)
     p, q = _neighbours(teacher), _neighbours(student)
     return (p * ((p + _EPSILON) / (q + _EPSILON)).log()).mean()
 

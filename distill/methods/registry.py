@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from distill.methods.base import Method
@@ -81,20 +82,43 @@ def register(method: _M) -> _M:
     return method
 
 
-def create_method(name: str, /, **options: Any) -> Method:
-    """A method with its options.
+def check_options(name: str, options: Iterable[str], others: Iterable[str] = ()) -> None:
+    """Refuse options that a method has not.
 
     Args:
         name: of METHODS, or "py:package.module:Class".
+        options: names of them.
+        others: what may have been meant beside the method's own.
+
+    Raises:
+        XkdError: names the nearest.
+    """
+    known = [option for option in inspect.signature(METHODS[name].__init__).parameters if option != "self"]
+    for option in options:
+        if option not in known:
+            raise XkdError(f"{name}: unknown option {short(option)}; {nearest(option, [*known, *others])}")
+
+
+def create_method(name: str, /, **options: Any) -> Method:
+    """A method with its options, as a recipe has it. It is a module: in a loop of one's own call its `setup` once with
+    the passes of a batch, where it trains layers or keeps a memory, and give the optimiser its parameters.
+
+    Args:
+        name: one that `xkd-distill recipes --methods` lists, or "py:package.module:Class".
         options: its constructor's keyword arguments.
 
     Raises:
         XkdError: unknown name, unknown option (the message names the nearest), or a value outside its range.
+
+    Example:
+        >>> import distill, torch
+        >>> student, teacher = (distill.Pass(torch.randn(8, 10, requires_grad=own)) for own in (True, False))
+        >>> kd = distill.create_method("kd", temperature=2)
+        >>> losses = kd(student, teacher, labels=torch.arange(8))
+        >>> list(losses), losses["kd"].requires_grad
+        (['kd'], True)
     """
     method = METHODS[name]
-    known = [option for option in inspect.signature(method.__init__).parameters if option != "self"]
-    for option in options:
-        if option not in known:
-            raise XkdError(f"{name}: unknown option {short(option)}; {nearest(option, known)}")
+    check_options(name, options)
     with reading(f"{name}: it cannot be made by these options", "see what it takes"):
         return method(**options)

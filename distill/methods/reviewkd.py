@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from distill.methods.alike import check_alike
 from distill.methods.options import count, one_of
 from distill.methods.passes import Pass
 from distill.methods.registry import register
@@ -17,7 +18,8 @@ _PYRAMID = (4, 2, 1)
 
 
 def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Hierarchical context loss: mean squared errors at full size and over average pools of 4, 2 and 1 places a side.
+    """Hierarchical context loss: mean squared errors at full size and over average pools of 4, 2 and 1 places a side
+    (Chen et al., CVPR 2021).
 
     Each pool weighs half of the one before; the weights are normalised to a sum of 1, and pools that are not smaller
     than the map are left out.
@@ -28,6 +30,7 @@ def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Returns:
         Scalar.
     """
+    check_alike(student, teacher)
     loss, weight, total = F.mse_loss(student, teacher), 1.0, 1.0
     for side in _PYRAMID:
         if side < student.shape[2]:

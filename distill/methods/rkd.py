@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from distill.methods.alike import check_alike
 from distill.methods.base import Method
 from distill.methods.gather import gather_batch
 from distill.methods.options import positive
@@ -14,7 +15,7 @@ from distill.methods.registry import register
 
 
 def rkd_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Huber loss between all pairwise distances, each divided by the batch's mean distance.
+    """Huber loss between all pairwise distances, each divided by the batch's mean distance (Park et al., CVPR 2019).
 
     Args:
         student, teacher: (B, C_s) and (B, C_t) embeddings.
@@ -22,11 +23,12 @@ def rkd_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Returns:
         Scalar, the mean over the B x B pairs.
     """
+    check_alike(student, teacher, dimensions=1)
     return F.smooth_l1_loss(_relative_distances(student), _relative_distances(teacher))
 
 
 def rkd_angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Huber loss between the cosines of the angles at each image between every two others.
+    """Huber loss between the cosines of the angles at each image between every two others (Park et al., CVPR 2019).
 
     Args:
         student, teacher: (B, C_s) and (B, C_t) embeddings.
@@ -34,7 +36,21 @@ def rkd_angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Returns:
         Scalar, the mean over the B x B x B triplets.
     """
+    check_alike(student, teacher, dimensions=1)
     return F.smooth_l1_loss(_angles(student), _angles(teacher))
+
+
+def rkd_loss(student: Tensor, teacher: Tensor, distance: float = 25.0, angle: float = 50.0) -> Tensor:
+    """The weighted sum of rkd_distance_loss and rkd_angle_loss (Park et al., CVPR 2019).
+
+    Args:
+        student, teacher: (B, C_s) and (B, C_t) embeddings.
+        distance, angle: weights.
+
+    Returns:
+        Scalar.
+    """
+    return distance * rkd_distance_loss(student, teacher) + angle * rkd_angle_loss(student, teacher)
 
 
 @register

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from distill.methods.alike import check_alike
 from distill.methods.base import Method
 from distill.methods.gather import gather_batch
 from distill.methods.passes import Pass
@@ -12,7 +13,7 @@ from distill.methods.registry import register
 
 
 def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference of the row-normalised similarities between the images of a batch.
+    """Mean squared difference of the row-normalised similarities of the images of a batch (Tung & Mori, ICCV 2019).
 
     Args:
         student, teacher: (B, ...), any two shapes.
@@ -20,6 +21,7 @@ def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Returns:
         Scalar, the sum over the B x B similarities divided by B^2.
     """
+    check_alike(student, teacher, dimensions=1)
     return F.mse_loss(_similarities(student), _similarities(teacher))
 
 

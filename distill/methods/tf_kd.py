@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from distill.methods.alike import check_alike
 from distill.methods.base import Method
 from distill.methods.kd import kd_loss
 from distill.methods.options import positive
@@ -25,9 +26,25 @@ def virtual_teacher(logits: Tensor, labels: Tensor, correct: float) -> Tensor:
     Returns:
         (B, K), logarithms of probabilities.
     """
+    check_alike(logits[:, 0], labels, name="labels")
     others = (1 - correct) / (logits.shape[1] - 1)
     probabilities = torch.full_like(logits, others).scatter(1, labels[:, None], correct)
     return probabilities.log()
+
+
+def tf_kd_loss(student_logits: Tensor, labels: Tensor, correct: float = 0.99, temperature: float = 20.0) -> Tensor:
+    """Distillation from a virtual_teacher, both softened (Yuan et al., CVPR 2020, eq. 9).
+
+    Args:
+        student_logits: (B, K).
+        labels: (B,).
+        correct: the virtual teacher's probability of the right class.
+        temperature: T.
+
+    Returns:
+        Scalar, the mean over the batch.
+    """
+    return kd_loss(student_logits, virtual_teacher(student_logits.detach(), labels, correct), temperature)
 
 
 @register
@@ -55,5 +72,4 @@ class TfKd(Method):
 
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""
-        virtual = virtual_teacher(student.logits.detach(), labels, self.correct)
-        return {"tf_kd": kd_loss(student.logits, virtual, self.temperature)}
+        return {"tf_kd": tf_kd_loss(student.logits, labels, self.correct, self.temperature)}

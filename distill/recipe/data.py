@@ -11,6 +11,8 @@ from distill.recipe.fields import Count
 from xkd_eval.arguments import MOST_WORKERS
 
 _LARGEST_PADDING = 1024
+_MOST_ROUNDS = 10_000  # a file of stored answers each
+
 _LEAST_SHARE = 0.01  # of a photo's area, below which crops of few pixels are replaced by others in silence
 
 _Share = Annotated[float, Field(ge=_LEAST_SHARE, le=1)]
@@ -29,6 +31,8 @@ class _Data(Augmentation):
         sampling: "balanced" draws each image of an epoch anew, all classes as often as each other; None takes each
             image once an epoch.
         flip: mirror half of the images.
+        rounds: how many augmentations each image has, the same whatever the recipe's seed: epoch e (from 0) sees that
+            of number e mod rounds; None draws another one each epoch.
     """
 
     path: str | None = None
@@ -37,6 +41,7 @@ class _Data(Augmentation):
     val_split: float = Field(default=0.0, ge=0, lt=1)
     sampling: Literal["balanced"] | None = None
     flip: bool = False
+    rounds: Annotated[int, Field(ge=1, le=_MOST_ROUNDS)] | None = None
 
 
 class DeviceData(_Data):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from numbers import Integral, Real
 from pathlib import Path
@@ -35,8 +35,8 @@ class _Content(Strict):
 
     Attributes:
         description: one line.
-        extends: the file whose keys and variants this one changes: a path from the folder of this one, or the name of
-            one that ships.
+        extends: the file whose keys and variants this one changes, or the one variant of it whose keys: a path from the
+            folder of this one ("base.yaml", "base.yaml:wide"), or the name of one that ships ("photographs/plain").
         recipe: keys of all variants.
         variants: name to dotted key to value.
     """
@@ -107,9 +107,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     if variant is None and file.variants:
         names = file.names() if len(file.variants) <= _MOST_LISTED else [*file.names()[:_MOST_LISTED], "..."]
         raise XkdError(f"recipe: {short(name)} has {len(file.variants)} variants; name one: {', '.join(names)}")
-    values: Mapping[str, Any] = file.common
-    for key, value in (file.variants[variant] if variant is not None else {}).items():
-        values = changed(values, key, value, name)
+    values = _with_variant(file.common, file.variants[variant] if variant is not None else {}, name)
     return parse_recipe(beside(overridden(values, overrides), Path.cwd()), name)
 
 
@@ -209,28 +207,71 @@ def _read(name: str, extending: tuple[Path, ...] = ()) -> RecipeFile:
     if content.extends:
         if path.resolve() in extending:
             raise XkdError(f"recipe: {short(str(path))} extends itself; mend `extends`")
-        base = _read(_extended(content.extends, path), (*extending, path.resolve()))
+        base = _extended(content.extends, path, (*extending, path.resolve()))
+        names = dict.fromkeys([*base.variants, *variants])
+        _check_nothing_is_lost(common, base, variants, f"recipe: {short(str(path))}", content.extends)
         common = merged(base.common, common)
-        variants = {
-            variant: {**base.variants.get(variant, {}), **variants.get(variant, {})}
-            for variant in [*base.variants, *variants]
-        }
+        variants = {name: {**base.variants.get(name, {}), **variants.get(name, {})} for name in names}
     return RecipeFile(name, content.description or "", common, variants)
 
 
-def _extended(name: str, path: Path) -> str:
-    """What the file at `path` extends: a file beside it, or one that ships."""
-    if name.endswith(SUFFIXES):
-        file = path.parent / name
-        if is_there(file, Path.is_file):
-            return str(file)
-        looked = f"looked for {str(file)!r}, as a path is relative to the file that says it"
-    elif name in _shipped_names():
-        return name
+def _extended(name: str, path: Path, extending: tuple[Path, ...]) -> RecipeFile:
+    """What the file at `path` extends: a file beside it, or one that ships; a variant of either has its keys alone."""
+    written, shipped = file_and_variant(name), list(_shipped_names())
+    parent, _, last = name.rpartition("/")
+    if written:
+        file, variant = str(path.parent / written[0]), written[1]
+        looked = f"looked for {file!r}, as a path is relative to the file that says it"
+        found = is_there(Path(file), Path.is_file)
     else:
-        near = _few(name, list(_shipped_names()))
-        looked = f"no recipe that ships is called so ({near}), and a file's name ends in .yaml or .yml"
-    raise XkdError(f"recipe: {short(str(path))} extends {short(name)}, which is not there; {looked}")
+        file, variant = (name, None) if name in shipped else (parent, last)
+        looked = f"no recipe that ships is called so ({_few(name, shipped)}), and a file's name ends in .yaml or .yml"
+        found = file in shipped
+    if not found:
+        raise XkdError(f"recipe: {short(str(path))} extends {short(name)}, which is not there; {looked}")
+    base = _read(file, extending)
+    return base if variant is None else _alone(base, _known_variant(base, variant))
+
+
+def _alone(file: RecipeFile, variant: str) -> RecipeFile:
+    """One variant of a file as a file without variants."""
+    return replace(file, common=_with_variant(file.common, file.variants[variant], file.name), variants={})
+
+
+def _with_variant(common: Mapping[str, Any], keys: Mapping[str, Any], source: str) -> Mapping[str, Any]:
+    for key, value in keys.items():
+        common = changed(common, key, value, source)
+    return common
+
+
+def _check_nothing_is_lost(
+    common: Mapping[str, Any], base: RecipeFile, own: Mapping[str, Any], source: str, extends: str
+) -> None:
+    """Refuse keys of a file that variants of the one that it extends set otherwise: nothing would read them."""
+    for variant, keys in base.variants.items():
+        inherited = {key: value for key, value in keys.items() if key not in own.get(variant, {})}
+        resolved = _with_variant(merged(base.common, common), inherited, source)
+        for key, value in _leaves(common):
+            if _at(resolved, key) != value:
+                separator = ":" if base.name.endswith(SUFFIXES) else "/"
+                raise XkdError(
+                    f"{source} sets {key}, which {variant!r} of {extends} sets otherwise; extend one of its "
+                    f"variants (`extends: {extends}{separator}{next(iter(base.variants))}`), or set it in `variants`"
+                )
+
+
+def _leaves(values: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{place}{key}.")
+        else:
+            yield f"{place}{key}", value
+
+
+def _at(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
 
 
 def _shipped(name: str) -> Path:

@@ -42,6 +42,8 @@ class Teacher(Strict):
         weights: a file of weights for an architecture's name.
         arguments: keyword arguments of what `model` names: {img_size: 64}.
         preprocess: fields of Preprocess that override the teacher's own.
+        stored: folder of its answers to the training images, as `xkd-distill store` leaves them: in the training they
+            are read there, and the network itself only answers to the images that are not trained on.
     """
 
     recipe: str | None = None
@@ -49,6 +51,7 @@ class Teacher(Strict):
     weights: str | None = None
     arguments: dict[str, JsonValue] = Field(default={})
     preprocess: dict[str, JsonValue] = Field(default={})
+    stored: str | None = None
 
     @model_validator(mode="after")
     def _one_name(self) -> Teacher:

@@ -22,7 +22,7 @@ from distill.runs.state_file import read_state, write_state
 from distill.runs.tables import csv_text
 from xkd_eval.errors import XkdError
 from xkd_eval.files import locked, replacing, writing
-from xkd_eval.foreign import file_digest, read_bytes
+from xkd_eval.foreign import file_digest, read_bytes, short
 
 # In the order in which they are removed: what says that a run is there and finished is the first to go.
 _FILES = (RESULT, STUDENT, NEW_BEST, BEST, STATE, METRICS, IMAGES, RECIPE)
@@ -214,7 +214,8 @@ class TrainingDirectory:
             return
         found = next((name for name in _FILES if name in names), None)
         if found is None or not names <= set(_FILES):
-            raise XkdError(f"output {self.path}: holds files that are no run of this tool; choose an empty directory")
+            other = short(min(names - set(_FILES)))
+            raise XkdError(f"output {self.path}: holds {other}, which is no run's; choose another directory")
         raise XkdError(
             f"output {self.path}: holds {found}, and no {STATE} that says that it is this training's; another "
             "directory, or `overwrite`, starts afresh"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from distill.data.identity import ImagesIdentity
 from distill.recipe.fields import Strict
@@ -30,6 +30,7 @@ class Origin(Strict):
         trained, tested: the images that it is trained on, held-out ones included, and those that it is tested on.
         validated: those that select the epoch, where the data set has some of its own for that.
         teachers: the `teacher_digest` of each by name.
+        answers: of those whose answers to the training images were stored, how they were and a digest of them.
     """
 
     recipe: dict[str, JsonValue]
@@ -37,6 +38,7 @@ class Origin(Strict):
     tested: ImagesIdentity
     teachers: dict[str, str]
     student: str | None = None
+    answers: dict[str, dict[str, JsonValue]] = Field(default={})
     validated: ImagesIdentity | None = None
 
 
@@ -108,12 +110,28 @@ def check_origin(ours: Origin, theirs: Origin, directory: Path) -> None:
             f"output {directory}: holds a run of a student that starts from other weights; give the `student.weights` "
             f"that it had, {_REMEDY}"
         )
+    if ours.answers != theirs.answers:
+        here, there = _answering(ours.answers), _answering(theirs.answers)
+        how = "from other stored answers" if here == there else f"{there}, and not {here}"
+        raise XkdError(f"output {directory}: holds a run that learned {how}; give the `teacher` as it was; {_REMEDY}")
     if ours.teachers != theirs.teachers:
         name = next((name for name, digest in ours.teachers.items() if theirs.teachers.get(name) != digest), "teacher")
         called = "" if name == "teacher" else f" {name}"
         raise XkdError(
             f"output {directory}: holds a run with another teacher{called}; give the `teacher` that it had; {_REMEDY}"
         )
+
+
+def _answering(answers: dict[str, dict[str, Any]]) -> str:
+    """How teachers answered, in words that follow "learned"."""
+    if not answers:
+        return "from teachers that looked at the images"
+    how = [
+        f"{'all logits' if stored['top_k'] is None else 'the top {}'.format(stored['top_k'])}"
+        f"{' and maps' if stored['maps'] else ''} of {name} in {stored['precision']}"
+        for name, stored in answers.items()
+    ]
+    return f"from stored answers ({', '.join(how)})"
 
 
 def _with_defaults(identity: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from distill.answers.stored import stored_identities
 from distill.data.splits import open_splits
 from distill.recipe.imports import import_modules
 from distill.recipe.networks import Teacher
@@ -44,6 +45,7 @@ class Origins:
             student=start_digest(recipe.student),
             **self._images[data],
             teachers={name: self._teacher(teacher, runs) for name, teacher in recipe.named_teachers.items()},
+            answers=stored_identities(recipe),
         )
 
     def _teacher(self, teacher: Teacher, runs: Path) -> str:

@@ -93,7 +93,7 @@ class SweepFile(Strict):
     test_split: Annotated[float, Field(ge=0, lt=1)] | None = None
     val_split: Annotated[float, Field(ge=0, lt=1)] | None = None
     select_on_test: bool = False
-    precision: Literal["fp32", "bf16"] | None = None
+    precision: Literal["fp32", "bf16", "fp16"] | None = None
     imports: list[str] = Field(default=[])
 
     @model_validator(mode="after")

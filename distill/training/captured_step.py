@@ -42,6 +42,7 @@ class CapturedStep:
             indices=torch.zeros(size, dtype=torch.int64, device=device),
             shifts=torch.zeros(size, 2, dtype=torch.int64, device=device),
             flips=torch.zeros(size, dtype=torch.bool, device=device),
+            draws=torch.zeros(size, dtype=torch.int64, device=device),
         )
         self._weights = torch.zeros(len(setup.recipe.losses), device=device).unbind()
         read_learning_rates_from_tensors(setup.optimiser, device)
@@ -136,6 +137,10 @@ def check_capturable(setup: TrainingSetup) -> None:
         (processes > 1, f"{processes} processes found; expected one"),
         (recipe.data.loader != "device", "data.loader is 'workers'; expected 'device', images that lie on the GPU"),
         (bool(changes), f"data.{''.join(changes[:1])} draws at random, image by image or step by step"),
+        (
+            setup.teachers is not None and setup.teachers.are_stored,
+            "a teacher's answers are stored",
+        ),
         (recipe.accumulate > 1, f"accumulate is {recipe.accumulate}; expected 1"),
         (recipe.precision == "fp16", "precision is 'fp16', whose overflows are waited for; expected bf16 or fp32"),
         (recipe.gradient_checkpointing, "gradient_checkpointing is true; expected one of the two"),

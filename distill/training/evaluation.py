@@ -12,7 +12,7 @@ from distill.data.batches import HeldOutImages, ProcessRank
 from distill.data.loaders import held_out_images
 from distill.students.scores import Scores, answers_of, score, scores_of
 from distill.training.setup import SplitName, TrainingSetup
-from distill.training.teachers import FrozenTeacher
+from distill.training.teachers import FrozenTeacher, StoredTeacher
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.engines.eager import prepare
 from xkd_eval.errors import XkdError
@@ -101,7 +101,7 @@ class Evaluation:
         # Of several, the answer is that of the averaged logits.
         self._answers[split] = torch.stack(logits).mean(0) if len(logits) > 1 else logits[0]
 
-    def _ask(self, split: SplitName, name: str, teacher: FrozenTeacher) -> Tensor:
+    def _ask(self, split: SplitName, name: str, teacher: FrozenTeacher | StoredTeacher) -> Tensor:
         """(N, K) logits, each in its image's place; the scores are noted."""
         images, found = self._images_of(split, teacher.classifier), []
         forward = self._forward(teacher.classifier)

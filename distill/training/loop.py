@@ -286,6 +286,7 @@ class TrainingLoop:
 
     def _broadcast_batch_statistics(self) -> None:
         """Every process normalises by the main one's statistics, which are those that are saved."""
-        if self.setup.accelerator.num_processes > 1:
-            for buffer in self.setup.evaluated.buffers():
+        networks = {id(network): network for network in (self.setup.student.model, self.setup.evaluated)}
+        for network in networks.values() if self.setup.accelerator.num_processes > 1 else ():
+            for buffer in network.buffers():
                 buffer.copy_(broadcast(buffer.clone()))

@@ -80,7 +80,7 @@ def build_student(recipe: Student, classes: Classes, needs: frozenset[Requiremen
     start = read_start(recipe)
     preprocess = student_preprocess(recipe, None if start is None else start.preprocess)
     _check_answers(network, preprocess, recipe.architecture, classes.count)
-    notes = [] if start is None else start_from(network, start, preprocess, classes.count)
+    notes = [] if start is None else start_from(network, recipe, start, preprocess, classes.count)
     if start is not None and start.preprocess is not None and preprocess != student_preprocess(recipe):
         notes.append(f"student.preprocess: as {start.source} has it, where the recipe says nothing: {preprocess}")
     frozen = freeze(network, recipe.freeze)
@@ -95,7 +95,7 @@ def build_student(recipe: Student, classes: Classes, needs: frozenset[Requiremen
         wordnet_ids=classes.wordnet_ids,
     )
     if not needs.isdisjoint(("features", "embedding")):
-        _find_head(student)
+        find_head(student)
     _check_head(student, "student", needs)
     return BuiltStudent(student, frozen, tuple(notes))
 
@@ -116,7 +116,7 @@ def load_teacher(recipe: Teacher, runs: Path, needs: frozenset[Requirement]) -> 
     if "taps" in needs:
         keep_activations(teacher.model)
         if teacher.head is not None:
-            _find_head(teacher)
+            find_head(teacher)
     _check_head(teacher, "teacher", needs)
     with torch.no_grad():
         _check_no_softmax(teacher(random_images(teacher.preprocess, seed=0)), f"teacher: {teacher.name}")
@@ -143,7 +143,6 @@ def taps_of(methods: Iterable[Method], classifier: Classifier, whose: str) -> tu
     if not methods:
         return ()
     network, trunk = classifier.model, Trunk(classifier.model, classifier.preprocess)
-    known = [name for name, _ in network.named_modules() if name]
     taps: list[Tap] = []
     for method in methods:
         listed = getattr(method, f"{whose}_taps")
@@ -152,10 +151,7 @@ def taps_of(methods: Iterable[Method], classifier: Classifier, whose: str) -> tu
             setattr(method, f"{whose}_stages", tuple(tap.path for tap in stages))
             taps += stages
             continue
-        for path in listed:
-            if path not in known:
-                raise XkdError(f"{whose}_taps: the {whose} has no module {path!r}; {nearest(path, known)}")
-            taps.append(_tap(path, trunk, whose))
+        taps += [tap_at(path, network, trunk, f"{whose}_taps", whose) for path in listed]
     return tuple({tap.path: tap for tap in taps}.values())
 
 
@@ -169,16 +165,32 @@ def tap_notes(methods: Iterable[Method]) -> list[str]:
     ]
 
 
-def _tap(path: str, trunk: Trunk, whose: str) -> Tap:
+def tap_at(path: str, network: nn.Module, trunk: Trunk, argument: str, whose: str = "model") -> Tap:
+    """The module of a path, as a map.
+
+    Args:
+        path: of the module in the network.
+        network: as it was traced.
+        trunk: of it.
+        argument: that listed the path.
+        whose: what messages call the network.
+
+    Raises:
+        XkdError: a path that is no module, or one whose output is no map.
+    """
+    known = [name for name, _ in network.named_modules() if name]
+    if path not in known:
+        raise XkdError(f"{argument}: the {whose} has no module {path!r}; {nearest(path, known)}")
     tap = trunk.tap(path)
     if tap is None:
         output = trunk.outputs.get(path)
         found = "is not run" if output is None else f"puts out {output.found}"
-        raise XkdError(f"{whose}_taps: {path!r} {found}; expected a map (B, C, h, w), or tokens (B, N, C) of an image")
+        raise XkdError(f"{argument}: {path!r} {found}; expected a map (B, C, h, w), or tokens (B, N, C) of an image")
     return tap
 
 
-def _find_head(classifier: Classifier) -> None:
+def find_head(classifier: Classifier) -> None:
+    """Prove the CAM head anew, or remember why there is none."""
     try:
         classifier.head, classifier.head_refusal = find_cam_head(classifier.model, classifier.preprocess), ""
     except CamHeadError as error:

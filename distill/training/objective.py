@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from distill.data.draws import OwnDraws
 from distill.methods import Method, Pass, create_method
-from distill.methods.registry import METHODS
+from distill.methods.registry import METHODS, check_options
 from distill.methods.results import TOTAL, is_reserved, results_of, said_of
 from distill.recipe.losses import WeightedMethod
 from distill.training.observed import Observed
@@ -32,7 +32,7 @@ def create_methods(losses: Sequence[WeightedMethod]) -> list[Method]:
 
 
 def _created(loss: WeightedMethod) -> Method:
-    METHODS[loss.method]  # one that is not there is said by its name alone
+    check_options(loss.method, loss.options, others=WeightedMethod.model_fields)
     with said_of(loss.label, "cannot be made", "check its options"):
         return create_method(loss.method, **loss.options)
 

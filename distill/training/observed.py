@@ -117,7 +117,7 @@ class Observed(nn.Module):
 
 
 class Normaliser(nn.Module):
-    """Preprocess.normalise with its constants on the device, and the network's own input size.
+    """Preprocess.normalise with its constants on the device.
 
     Args:
         preprocess: student's or teacher's.
@@ -126,7 +126,6 @@ class Normaliser(nn.Module):
 
     def __init__(self, preprocess: Preprocess, memory_format: torch.memory_format) -> None:
         super().__init__()
-        self._size = preprocess.size
         self._bgr = preprocess.channel_order == "BGR"
         self._memory_format = memory_format
         scale = preprocess.value_range / 255
@@ -140,10 +139,8 @@ class Normaliser(nn.Module):
         self.register_buffer("offset", (-mean / std).float().reshape(1, 3, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(B, 3, h, w) uint8 RGB -> (B, 3, H, W) float32, what the network is fed with."""
+        """(B, 3, H, W) RGB from 0 to 255 -> (B, 3, H, W) float32, what the network is fed with."""
         values = pixels.float()
-        if values.shape[2:] != self._size:
-            values = F.interpolate(values, size=self._size, mode="bilinear", antialias=True, align_corners=False)
         if self._bgr:
             values = values.flip(1)
         return (values * self.scale + self.offset).contiguous(memory_format=self._memory_format)

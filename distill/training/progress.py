@@ -21,6 +21,15 @@ class TrainingPoint:
             lately, since asking waits for the device.
         metrics: of the epoch that has just been closed, as a line of metrics.csv; None after other steps.
         notes: what the user should know, a sentence each; before the first step alone.
+
+    Example:
+        >>> import distill
+        >>> def tell(point: distill.TrainingPoint) -> None:
+        ...     if point.metrics is not None:  # an epoch was closed
+        ...         print(point)
+        >>> result = distill.train("quickstart/plain", progress=tell)  # doctest: +SKIP
+        >>> tell(distill.TrainingPoint(192, 384, epoch=1, epochs=2, loss=2.29, metrics={"test_top1": 0.25}))
+        epoch 1/2, loss 2.290, test top1 25.0 %
     """
 
     images: int

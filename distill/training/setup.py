@@ -12,31 +12,28 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import nn
 
+from distill.answers.stored import stored_identities
 from distill.data.batches import HeldOutImages, ProcessRank, TrainingImages
-from distill.data.classes import Classes
 from distill.data.draws import OwnDraws
-from distill.data.joining import class_places
 from distill.data.loaders import held_out_images, training_images
 from distill.data.mixing import mixed_images
 from distill.data.splits import Splits, open_splits
 from distill.methods import Method
-from distill.methods.base import Requirement
 from distill.methods.results import said_of
 from distill.recipe.imports import import_modules
 from distill.recipe.schema import Recipe
-from distill.runs.origin import Origin, start_digest, teacher_digest
+from distill.runs.origin import Origin, start_digest
 from distill.training.batch_norms import synchronise_batch_norms
 from distill.training.checkpointing import checkpoint_stages
 from distill.training.memory_format import memory_format_of
-from distill.training.networks import build_student, load_teacher, requirements, tap_notes, taps_of
+from distill.training.networks import build_student, requirements, tap_notes, taps_of
 from distill.training.objective import Objective, TeacherChoice, create_methods
 from distill.training.observed import Normaliser, Observed
 from distill.training.optimisers import MovingAverage, create_optimiser
 from distill.training.precision import autocast, check_precision, gradient_scaler
-from distill.training.teachers import FrozenTeacher, Teachers
+from distill.training.recipe_teachers import make_teachers
+from distill.training.teachers import Teachers
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.trace import random_images
-from xkd_eval.engines.folding import fold_batch_norms
 from xkd_eval.errors import XkdError
 
 SplitName = Literal["val", "test"]
@@ -114,7 +111,7 @@ def set_up(recipe: Recipe, device: str, runs: Path) -> TrainingSetup:
     Raises:
         XkdError: bad input of any kind; the message names it.
     """
-    accelerator = _accelerator(device)
+    accelerator = accelerator_of(device)
     rank = ProcessRank(accelerator.process_index, accelerator.num_processes)
     _check_batch(recipe, rank.processes)
     if recipe.compile:
@@ -145,12 +142,17 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     observed = Observed(student, needs, taps, built.frozen)
     _count_classes(methods, splits, accelerator.device)
     objective = Objective(observed, methods, recipe.losses, choice, recipe.epochs)
-    teachers, digests = _teachers(recipe, runs, splits.classes, methods, choice, accelerator.device, layout)
-    start = start_digest(recipe.student)
-    origin = Origin(recipe=recipe.identity(), student=start, **splits.identities(), teachers=digests)
+    taught = make_teachers(recipe, runs, splits, student.preprocess, methods, choice, accelerator.device, layout)
+    teachers = taught.teachers
+    origin = Origin(
+        recipe=recipe.identity(),
+        student=start_digest(recipe.student),
+        **splits.identities(),
+        teachers=taught.digests,
+        answers=stored_identities(recipe),
+    )
     with accelerator.main_process_first():  # The first to come decodes the images for all.
-        seen_by = [] if teachers is None else teachers.preprocesses
-        train = training_images(recipe, splits.train, student.preprocess, seen_by, accelerator.device, rank)
+        train: TrainingImages = training_images(recipe, splits.train, taught.views, accelerator.device, rank)
         val, test = (
             None if split is None else held_out_images(recipe, split, student.preprocess, accelerator.device, rank)
             for split in (splits.val, splits.test)
@@ -187,7 +189,12 @@ def _count_classes(methods: Sequence[Method], splits: Splits, device: torch.devi
             method.see_classes(counts.clone())
 
 
-def _accelerator(device: str) -> Accelerator:
+def accelerator_of(device: str) -> Accelerator:
+    """Device and processes of "auto" or "cpu".
+
+    Raises:
+        XkdError: another device.
+    """
     if device not in ("auto", "cpu"):
         raise XkdError(
             f"device: {device!r} found; expected auto or cpu, and CUDA_VISIBLE_DEVICES to choose among several"
@@ -245,42 +252,3 @@ def _check_teachers(recipe: Recipe, methods: Sequence[Method], choice: TeacherCh
         raise XkdError("compile: gradient_checkpointing is true; expected one of the two")
     if recipe.compile and "input gradients" in requirements(distilling):
         raise XkdError("compile: a method differentiates twice, which torch.compile cannot; set compile=false")
-
-
-def _teachers(
-    recipe: Recipe,
-    runs: Path,
-    classes: Classes,
-    methods: Sequence[Method],
-    choice: TeacherChoice,
-    device: torch.device,
-    layout: torch.memory_format,
-) -> tuple[Teachers | None, dict[str, str]]:
-    """The recipe's teachers, if it has any, and the digest of each."""
-    made, digests = {}, {}
-    for place, (name, named) in enumerate(recipe.named_teachers.items()):
-        its = choice.methods_of(place, methods)
-        classifier = load_teacher(named, runs, requirements(its))
-        digests[name] = teacher_digest(classifier)  # as it was loaded: what folding makes of it is the machine's
-        made[name] = _frozen(recipe, classifier, its, class_places(classes, classifier), device, layout)
-    return (Teachers(made) if made else None), digests
-
-
-def _frozen(
-    recipe: Recipe,
-    classifier: Classifier,
-    methods: Sequence[Method],
-    places: list[int] | None,
-    device: torch.device,
-    layout: torch.memory_format,
-) -> FrozenTeacher:
-    needs: frozenset[Requirement] = requirements(methods)
-    # It is only ever run forward, in eval mode: a seventh of its time is its batch norms.
-    fold_batch_norms(classifier, random_images(classifier.preprocess, seed=0))
-    classifier.to(device=device, memory_format=layout)  # type: ignore[call-overload]
-    observed = Observed(classifier, needs, taps_of(methods, classifier, "teacher")).eval()
-    if recipe.compile:
-        observed.compile()
-    normalise = Normaliser(classifier.preprocess, layout).to(device)
-    indices = None if places is None else torch.tensor(places, device=device)
-    return FrozenTeacher(observed, normalise, "input gradients" in needs, indices)

@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from distill.recipe.networks import PRETRAINED, Student
+from xkd_eval.classifiers.architectures import ARCHITECTURES, arguments_for_state_dict
 from xkd_eval.classifiers.checkpoint import is_checkpoint, parsed_checkpoint
 from xkd_eval.classifiers.head import find_embedding
 from xkd_eval.classifiers.positions import resized_positions
@@ -61,11 +62,14 @@ def _published(recipe: Student) -> Start:
     return Start(found.module.state_dict(), f"{PRETRAINED} {recipe.architecture}", found.preprocess)
 
 
-def start_from(network: nn.Module, given: Start, preprocess: Preprocess, num_classes: int) -> list[str]:
+def start_from(
+    network: nn.Module, recipe: Student, given: Start, preprocess: Preprocess, num_classes: int
+) -> list[str]:
     """Load weights into a student: all of them, or all but a head of other classes, which stays random.
 
     Args:
         network: the student with random weights.
+        recipe: what it was made by.
         given: the weights.
         preprocess: the student's input convention.
         num_classes: of the student.
@@ -81,7 +85,10 @@ def start_from(network: nn.Module, given: Start, preprocess: Preprocess, num_cla
     dropped = _heads_of_other_classes(own, state, num_classes)
     absent = _absent_head(network, preprocess, state)
     fresh = {name: own[name] for name in [*dropped, *absent]}
-    load_state_dict(network, {**state, **fresh}, given.source, _ARGUMENT)
+    try:
+        load_state_dict(network, {**state, **fresh}, given.source, _ARGUMENT)
+    except XkdError as error:
+        raise XkdError(f"{error}{_arguments_of(recipe, state)}") from None
     if not fresh:
         return [f"{_ARGUMENT}: all {len(own)} tensors are those of {given.source}"]
     counts = " and ".join(str(count) for count in sorted({len(state[name]) for name in dropped}))
@@ -90,6 +97,18 @@ def start_from(network: nn.Module, given: Start, preprocess: Preprocess, num_cla
         f"{_ARGUMENT}: {len(own) - len(fresh)} of {len(own)} tensors are those of {given.source}; {fault}, and one of "
         f"{num_classes} starts from random weights ({', '.join(fresh)})"
     ]
+
+
+def _arguments_of(recipe: Student, state: Mapping[str, Tensor]) -> str:
+    """What the weights say of a CIFAR architecture's arguments, where the recipe says otherwise."""
+    if not ARCHITECTURES.is_own(recipe.architecture):
+        return ""
+    try:
+        found = arguments_for_state_dict(recipe.architecture, state)
+    except XkdError:
+        return ""
+    others = {key: value for key, value in found.items() if key != "num_classes" and recipe.arguments.get(key) != value}
+    return f" (they look like student.arguments={others})" if others else ""
 
 
 def _absent_head(network: nn.Module, preprocess: Preprocess, state: Mapping[str, Tensor]) -> list[str]:

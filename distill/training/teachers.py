@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from distill.answers.stored import StoredAnswers
 from distill.data.batches import LabelledBatch
 from distill.methods import Pass
 from distill.training.observed import Normaliser, Observed
-from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import XkdError
 
 
@@ -42,6 +44,15 @@ class FrozenTeacher:
         self.note(passed.logits)
         return passed
 
+    def head_of_the_data(self) -> tuple[Tensor | None, Tensor | None]:
+        """Weight (K, C) and bias (K,) of the CAM head, of the data's classes; None where there is none."""
+        if self.classifier.head is None:
+            return None, None
+        weight, bias = self.classifier.head_weight, self.classifier.head_bias
+        if self._places is None:
+            return weight, bias
+        return weight[self._places], None if bias is None else bias[self._places]
+
     def of_the_data(self, logits: Tensor) -> Tensor:
         """The teacher's own logits (B, K') -> (B, K) of the data's classes, in their order."""
         return logits if self._places is None else logits[:, self._places]
@@ -54,15 +65,10 @@ class FrozenTeacher:
             )
 
     def _of_the_data(self, passed: Pass) -> Pass:
-        places = self._places
-        if places is None:
+        if self._places is None:
             return passed
-        return replace(
-            passed,
-            logits=self.of_the_data(passed.logits),
-            head_weight=None if passed.head_weight is None else passed.head_weight[places],
-            head_bias=None if passed.head_bias is None else passed.head_bias[places],
-        )
+        weight, bias = (None, None) if passed.head_weight is None else self.head_of_the_data()
+        return replace(passed, logits=self.of_the_data(passed.logits), head_weight=weight, head_bias=bias)
 
     def note(self, logits: Tensor) -> None:
         """Have `check_finite` know of logits (B, K) that the teacher gave; waits for nothing."""
@@ -73,6 +79,53 @@ class FrozenTeacher:
             self._finite.logical_and_(finite)  # in its place, where a CUDA graph finds it
 
 
+class StoredTeacher:
+    """A teacher whose answers to the training images are read from where they are stored.
+
+    Args:
+        frozen: the teacher itself, which is not run.
+        answers: its own, to the images of the training.
+        places: of the training's images among those that are answered to.
+        with_maps: whether a loss compares its maps.
+
+    Attributes:
+        classifier: the teacher's.
+    """
+
+    def __init__(self, frozen: FrozenTeacher, answers: StoredAnswers, places: Sequence[int], with_maps: bool) -> None:
+        self._frozen = frozen
+        self._answers = answers
+        self._places = np.asarray(places)
+        self._with_maps = with_maps
+        self.classifier = frozen.classifier
+
+    def __call__(self, batch: LabelledBatch) -> Pass:
+        """Pass of the data's classes; the device is waited for."""
+        assert batch.draws is not None
+        draws, indices = torch.stack([batch.draws, batch.indices]).tolist()
+        read = partial(self._answers.read, draws[0], self._places[indices])  # of a batch all have one round
+        form, device = self._answers.form, batch.indices.device
+        values, *classes = read("values", *(() if form.top_k is None else ("classes",)))
+        logits = form.logits(values, classes[0] if classes else None, device)
+        if not self._with_maps:
+            return Pass(logits)
+        (maps,) = read("maps")
+        weight, bias = self._frozen.head_of_the_data()
+        return Pass(logits, torch.from_numpy(maps).to(device).float(), weight, bias)
+
+    def of_the_data(self, logits: Tensor) -> Tensor:
+        """See FrozenTeacher."""
+        return self._frozen.of_the_data(logits)
+
+    def note(self, logits: Tensor) -> None:
+        """See FrozenTeacher."""
+        self._frozen.note(logits)
+
+    def check_finite(self) -> None:
+        """See FrozenTeacher; all that is stored is finite."""
+        self._frozen.check_finite()
+
+
 class Teachers:
     """All teachers of a training.
 
@@ -81,19 +134,20 @@ class Teachers:
 
     Attributes:
         by_name: as given.
+        are_stored: whether the answers of any are read where they are stored.
     """
 
-    def __init__(self, by_name: Mapping[str, FrozenTeacher]) -> None:
+    def __init__(self, by_name: Mapping[str, FrozenTeacher | StoredTeacher]) -> None:
         self.by_name = dict(by_name)
+        self.are_stored = any(isinstance(teacher, StoredTeacher) for teacher in by_name.values())
 
     def __call__(self, batch: LabelledBatch) -> tuple[Pass, ...]:
-        """What each makes of a batch, whose `others` are at their sizes."""
-        return tuple(teacher(pixels) for teacher, pixels in zip(self.by_name.values(), batch.others, strict=True))
-
-    @property
-    def preprocesses(self) -> list[Preprocess]:
-        """The input convention of each."""
-        return [teacher.classifier.preprocess for teacher in self.by_name.values()]
+        """What each makes of a batch, whose `others` are at the sizes of those that look at it."""
+        views = iter(batch.others)
+        return tuple(
+            teacher(batch) if isinstance(teacher, StoredTeacher) else teacher(next(views))
+            for teacher in self.by_name.values()
+        )
 
     def check_finite(self) -> None:
         """Raise XkdError for the first whose logits were not finite so far; waits for the device."""

@@ -62,12 +62,14 @@ def train(
         progress: called with a TrainingPoint before the first step, after every step and after every epoch.
 
     Returns:
-        The finished training. One that is already finished is not run again, if it is of the same images and teacher.
+        The finished training. One that is already finished is not run again, if it is of the same images, teachers and
+        starting weights.
 
     Raises:
         TrainingInterruptedError: by Ctrl-C or SIGTERM; the state is saved.
         XkdError: bad input, a loss that is not finite, a full disk, `capture` where it cannot be, another process that
-            trains in `output`, a teacher there that would be written over.
+            trains in `output`, a teacher or starting weights there that would
+            be written over.
 
     Example:
         >>> import distill

@@ -10,7 +10,7 @@ import pytest
 import distill
 
 ROOT = Path(distill.__file__).parent
-LAYERS = ("methods", "recipe", "data", "students", "runs", "training", "cli")
+LAYERS = ("methods", "recipe", "data", "answers", "students", "runs", "training", "cli")
 """Each may import those before it."""
 
 LONGEST = 300

@@ -22,7 +22,7 @@ from xkd_eval.classifiers.weight_files import check_weight_file, read_weight_fil
 from xkd_eval.classifiers.weights import load_state_dict, without_prefix
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reading, short
-from xkd_eval.registry import check_taken, described, imported, near
+from xkd_eval.registry import check_taken, described, imported, missing_arguments, near
 
 _RESIZES = {"center": "crop", "squash": "squash"}
 
@@ -301,6 +301,10 @@ def _call(reference: str, arguments: Mapping[str, Any]) -> Any:
     if not callable(function):
         raise XkdError(f"model: py:{reference} is a {type(function).__name__}; expected a function")
     check_taken(f"model: py:{reference}", function, arguments)
+    if missing := missing_arguments(function, arguments):
+        raise XkdError(
+            f"model: py:{reference} needs {', '.join(missing)}; give it defaults, or name a function of no arguments"
+        )
     try:
         return function(**arguments)
     except XkdError:

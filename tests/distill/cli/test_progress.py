@@ -3,7 +3,7 @@
 import pytest
 
 from distill.cli import progress
-from distill.cli.progress import TrainingLines
+from distill.cli.progress import SweepLines, TrainingLines
 from distill.training.progress import TrainingPoint
 
 
@@ -40,3 +40,11 @@ def test_a_training_that_goes_on_counts_its_pace_from_where_it_began(clock):
     now[0] += 10
     report(TrainingPoint(3500, 4000, 2, 2, loss=1.0, metrics={}))
     assert lines == ["mine, seed 0: epoch 2/2, loss 1.000, 50 images/s, 0:10 left"]
+
+
+def test_a_sweep_says_what_starts_and_ends(clock):
+    _, lines = clock
+    report = SweepLines()
+    for done, where in ((0, "kd/seed-0"), (0, "kd/seed-0"), (1, "kd/seed-1"), (2, "")):
+        report(done, 2, where)
+    assert lines == ["0/2 runs, under way: kd/seed-0", "1/2 runs, under way: kd/seed-1", "2/2 runs"]

@@ -8,6 +8,7 @@ from PIL import Image
 from distill.data.batches import ProcessRank
 from distill.data.loaders import training_images
 from distill.data.splits import open_splits
+from distill.data.views import Views
 from distill.recipe.parse import parse_recipe
 from distill.training.train import train
 from tests.distill.conftest import values_of
@@ -41,8 +42,8 @@ def recipe_for(imagenet, workers=0, **changes):
 
 def first_epoch(recipe, share=None, first_step=0, teachers=()):
     splits = open_splits(recipe)
-    preprocess = Preprocess(size=(32, 32), resize="crop")
-    images = training_images(recipe, splits.train, preprocess, teachers, torch.device("cpu"), share or ProcessRank())
+    views = Views.of(Preprocess(size=(32, 32), resize="crop"), teachers)
+    images = training_images(recipe, splits.train, views, torch.device("cpu"), share or ProcessRank())
     return list(images.batches(0, first_step))
 
 

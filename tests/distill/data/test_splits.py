@@ -6,6 +6,7 @@ from distill.data.cache import decoded
 from distill.data.classes import classes_of
 from distill.data.photographs import _Crops
 from distill.data.splits import Labelled
+from distill.data.views import Views
 from distill.recipe.data import WorkerData
 from distill.training.train import train
 from tests.distill.conftest import write_cifar10
@@ -72,5 +73,6 @@ def test_a_set_that_fails_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(XkdError, match=r"^data: numbered: 0: content_hash fails \(NotImplementedError"):
         decoded(Numbered([0]), Preprocess())
-    crops = _Crops(Labelled(Numbered([0]), [0]), Preprocess(), 0, WorkerData(loader="workers", path="x"))
+    labelled, data = Labelled(Numbered([0]), [0]), WorkerData(loader="workers", path="x")
+    crops = _Crops(labelled, Views.of(Preprocess(), []), labelled.own_changes(0, None), data)
     assert crops[0, 0].startswith("data: numbered: 0: loading fails (NotImplementedError")

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+from distill.data.augmentation import OwnChanges
 from distill.data.batches import ProcessRank
 from distill.data.loaders import training_images
 from distill.data.splits import open_splits
@@ -17,6 +18,7 @@ from tests.distill.conftest import values_of
 from xkd_eval import Preprocess
 
 STUDENT, TEACHER = Preprocess(size=(20, 20)), Preprocess(size=(40, 40))
+CHANGES = OwnChanges(seed=0, places=range(1000), n_all=1000)
 KEYS = {
     "randaugment": {"randaugment": "rand-m9-n2-p1-mstd0.5"},
     "erasing": {"erasing": 1.0},
@@ -42,7 +44,7 @@ def batches_of(root, loader, keys, rank=None, first_step=0, seed=0):
     data = {"loader": loader, "path": str(root)} | LOADERS[loader] | keys
     recipe = parse_recipe(values_of(root, data=data, batch_size=8, seed=seed))
     splits, device = open_splits(recipe), torch.device("cpu")
-    images = training_images(recipe, splits.train, STUDENT, [TEACHER], device, rank or ProcessRank())
+    images = training_images(recipe, splits.train, Views.of(STUDENT, [TEACHER]), device, rank or ProcessRank())
     return list(images.batches(1, first_step))
 
 
@@ -90,7 +92,7 @@ def test_workers_draw_what_none_do(photographs):
 
 def test_an_erased_box_is_of_the_mean_colour_and_of_one_place():
     views = Views.of(Preprocess(size=(20, 20), mean=0.2), [Preprocess(size=(40, 40), mean=(0.2, 0.4, 0.6))])
-    transforms = ImageTransforms(DeviceData(erasing=1.0), views, seed=0)
+    transforms = ImageTransforms(DeviceData(erasing=1.0), views, CHANGES)
     image, large = (torch.zeros(3, size, size, dtype=torch.uint8) for size in (20, 40))
     erased, other = transforms([image, large], 0, 7)
     assert not image.any()
@@ -102,7 +104,7 @@ def test_an_erased_box_is_of_the_mean_colour_and_of_one_place():
 
 
 def test_a_share_of_the_images_is_erased():
-    transforms = ImageTransforms(DeviceData(erasing=0.3), Views.of(STUDENT, []), seed=0)
+    transforms = ImageTransforms(DeviceData(erasing=0.3), Views.of(STUDENT, []), CHANGES)
     image = torch.zeros(3, 20, 20, dtype=torch.uint8)
     erased = [bool(transforms([image], 0, position)[0].any()) for position in range(300)]
     assert 60 < sum(erased) < 120
@@ -113,7 +115,7 @@ def test_strength_and_number_of_operations_are_those_asked_for():
     image = F.interpolate(coarse, size=(20, 20), mode="bilinear")[0].byte()  # smooth: a small shift is a small change
 
     def changed(words):
-        transforms = ImageTransforms(DeviceData(randaugment=words), Views.of(STUDENT, []), seed=0)
+        transforms = ImageTransforms(DeviceData(randaugment=words), Views.of(STUDENT, []), CHANGES)
         images = [transforms([image], 0, position)[0] for position in range(60)]
         return torch.stack([(other.float() - image.float()).abs().mean() for other in images])
 

@@ -40,8 +40,8 @@ def gradients(tmp_path_factory):
 def batches_of(root, loader, teachers, rank=None):
     data = LOADERS[loader] | {"path": str(root)}
     recipe = parse_recipe(values_of(root, data=data, student=STUDENT, batch_size=8))
-    device, student = torch.device("cpu"), Preprocess(size=(20, 20))
-    images = training_images(recipe, open_splits(recipe).train, student, teachers, device, rank or ProcessRank())
+    device, views = torch.device("cpu"), Views.of(Preprocess(size=(20, 20)), teachers)
+    images = training_images(recipe, open_splits(recipe).train, views, device, rank or ProcessRank())
     return list(images.batches(0, 0))
 
 

@@ -145,12 +145,45 @@ def test_a_file_extends_one_beside_it_and_may_end_in_yml(tmp_path, monkeypatch):
     (tmp_path / "base.yml").write_text("recipe: {epochs: 1}")
     for extends, message in (
         ("base.yml", r"extends 'base.yml', which is not there; looked for 'far/deep/base.yml', as a path is relative"),
-        ("../base.yml:wide", r"no recipe that ships is called so .*a file's name ends in .yaml or .yml"),
+        ("../base.yml:wide", r"'far/deep/../base.yml' has no variant 'wide'; "),
+        ("quickstart/wide", r"'quickstart' has no variant 'wide'; "),
         ("quickstrat", r"extends 'quickstrat', which is not there; no recipe that ships .*nearest: quickstart"),
     ):
         (tmp_path / "far" / "deep" / "bad.yaml").write_text(f"extends: {extends}\n")
         with pytest.raises(XkdError, match=message):
             load_recipe("far/deep/bad.yaml")
+
+
+def test_a_file_extends_one_variant_of_another_and_is_then_one_recipe(tmp_path):
+    base, mine, further = (tmp_path / name for name in ("base.yaml", "mine.yaml", "further.yaml"))
+    base.write_text("extends: quickstart/kd\nvariants: {short: {epochs: 3}, long: {epochs: 90}}\n")
+    mine.write_text("extends: quickstart/kd\nrecipe: {epochs: 7}\n")
+    further.write_text("extends: base.yaml:short\nrecipe: {batch_size: 8}\n")
+    assert [expand(str(file)) for file in (mine, further)] == [[str(mine)], [str(further)]]
+    assert [loss.method for loss in load_recipe(str(mine)).losses] == ["ce", "kd"]
+    assert load_recipe(str(mine)).epochs == 7
+    assert (load_recipe(str(further)).epochs, load_recipe(str(further)).batch_size) == (3, 8)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "extends: quickstart\nrecipe: {losses: [{method: ce}]}",
+            r"sets losses, which 'kd' of quickstart sets otherwise; .*`extends: quickstart/",
+        ),
+        (
+            "extends: kd/cifar100\nrecipe: {teacher: {model: mine.pt}}",
+            r"sets teacher\.model, which 'resnet56-resnet20' of ",
+        ),
+    ],
+)
+def test_keys_that_inherited_variants_would_take_back_are_refused(tmp_path, content, message):
+    """Or else a file's losses were those of the file that it extends."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(content)
+    with pytest.raises(XkdError, match=message):
+        load_recipe(f"{file}:kd")
 
 
 @pytest.mark.parametrize(

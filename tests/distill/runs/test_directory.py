@@ -164,7 +164,7 @@ def test_another_student_is_not_handed_out(copied, cifar10):
         (["result.json"], "holds result.json, and no last.pt"),
         (["metrics.csv"], "holds metrics.csv, and no last.pt"),
         (["best.new.pt"], "holds best.new.pt, and no last.pt"),
-        (["notes.txt"], "holds files that are no run of this tool; choose an empty directory"),
+        (["notes.txt"], "holds 'notes.txt', which is no run's; choose another directory"),
     ],
 )
 def test_files_that_are_not_this_trainings_are_left(finished, tmp_path, cifar10, files, message):

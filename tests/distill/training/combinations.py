@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from distill import store_answers
 from distill.recipe.data import DeviceData, WorkerData
 from distill.recipe.losses import WeightedMethod
 from distill.recipe.networks import Student, Teacher
@@ -93,7 +94,13 @@ def combinations(images: Path, teachers: Mapping[str, Path], folder: Path) -> di
     changing = values_for("resnet", [loss_of("tf_kd"), loss_of("fitnet", weight=0.1)], images, teacher)
     changing["optimiser"] = {"name": "adamw", "learning_rate": 0.01}
     changing["schedule"] = {"name": "onecycle", "rise": 0.5, "initial": 0.1}
-    found = {"mixed": mixed, "balanced": balanced, "changing": changing}
+    changing["ema_decay"] = 0.999  # an average of which batch norms are a part
+
+    told = values_for("resnet", [loss_of("kd")], images, teacher)
+    told["data"]["rounds"] = 2
+    told["teacher"] |= {"stored": str(folder / "answers")}
+    store_answers(told)
+    found = {"mixed": mixed, "balanced": balanced, "changing": changing, "told": told}
     return {name: values | {"epochs": 2} for name, values in found.items()}
 
 

@@ -60,6 +60,7 @@ def test_the_teacher_sees_its_own_input_and_stays_as_it_is(recipe_of, tmp_path, 
             r"^teacher\.preprocess: nothing reads the key 'men'; nearest: mean",
         ),
         ({"losses": [{"method": "kdd"}]}, "kdd"),
+        ({"losses": [{"method": "ce", "wieght": 1}]}, r"^ce: unknown option 'wieght'; nearest: .*weight"),
         (
             {"losses": KD, "teacher": {"model": f"py:{__name__}:Fails"}},
             r"^teacher: the model rejects images of 224x224: one",

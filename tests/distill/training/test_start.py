@@ -29,6 +29,14 @@ def student(weights, classes=10, **changes):
     return build_student(recipe, Classes(classes), frozenset())
 
 
+def test_weights_of_another_shortcut_say_so(tmp_path):
+    path = tmp_path / "a.pt"
+    torch.save(build("resnet8", 7, shortcut="A", **WIDTHS).state_dict(), path)
+    with pytest.raises(XkdError, match=r"does not fit ResNet.*they look like student\.arguments=\{'shortcut': 'A'\}"):
+        student(path)
+    assert student(path, arguments=WIDTHS | {"shortcut": "A"}).notes
+
+
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """A state dict of 7 classes, wrapped as training scripts do."""

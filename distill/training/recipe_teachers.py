@@ -1,0 +1,181 @@
+"""The teachers that a recipe names: loaded, frozen, and read from stored answers where it says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from distill.answers.index import AnswerSource
+from distill.answers.shown import shown
+from distill.answers.stored import StoredAnswers
+from distill.data.joining import class_places
+from distill.data.splits import Splits
+from distill.data.views import Views
+from distill.methods import Method
+from distill.methods.base import Requirement
+from distill.recipe.schema import Recipe
+from distill.runs.origin import teacher_digest
+from distill.training.networks import load_teacher, requirements, taps_of
+from distill.training.objective import TeacherChoice
+from distill.training.observed import Normaliser, Observed
+from distill.training.teachers import FrozenTeacher, StoredTeacher, Teachers
+from distill.training.trunk import Tap
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.trace import random_images
+from xkd_eval.engines.folding import fold_batch_norms
+from xkd_eval.errors import XkdError
+
+# What stored answers hold, and what they hold where maps are stored.
+_HELD: frozenset[Requirement] = frozenset({"logits", "indices"})
+_HELD_IN_MAPS: frozenset[Requirement] = frozenset({"features", "embedding"})
+
+
+class RecipeTeachers(NamedTuple):
+    """The teachers of a training.
+
+    Attributes:
+        teachers: None where the recipe names none.
+        digests: the `teacher_digest` of each by name.
+        views: of the student and of the teachers that look at the images.
+    """
+
+    teachers: Teachers | None
+    digests: dict[str, str]
+    views: Views
+
+
+def make_teachers(
+    recipe: Recipe,
+    runs: Path,
+    splits: Splits,
+    student: Preprocess,
+    methods: Sequence[Method],
+    choice: TeacherChoice,
+    device: torch.device,
+    layout: torch.memory_format,
+) -> RecipeTeachers:
+    """The recipe's teachers, if it has any.
+
+    Args:
+        recipe: names them.
+        runs: where the runs lie that a teacher's recipe is looked for among.
+        splits: of the data.
+        student: the student's input convention.
+        methods: of the training.
+        choice: from whom each of them learns.
+        device: of the training.
+        layout: memory format of the networks.
+
+    Raises:
+        XkdError: a teacher that cannot be loaded, or whose stored answers are not those that the training needs.
+    """
+    names = list(recipe.named_teachers)
+    needs = [requirements(choice.methods_of(place, methods)) for place in range(len(names))]
+    loaded = [
+        load_teacher(teacher, runs, need) for teacher, need in zip(recipe.named_teachers.values(), needs, strict=True)
+    ]
+    digests = [teacher_digest(one) for one in loaded]  # as they were loaded: what folding makes of it is the machine's
+    views = Views.of(student, [one.preprocess for one in loaded])
+    made: dict[str, FrozenTeacher | StoredTeacher] = {}
+    looking = []
+    for place, (name, teacher) in enumerate(recipe.named_teachers.items()):
+        taps = taps_of(choice.methods_of(place, methods), loaded[place], "teacher")
+        places = class_places(splits.classes, loaded[place])
+        frozen = freeze(loaded[place], needs[place], taps, places, device, layout, compiled=recipe.compile)
+        if teacher.stored is None:
+            made[name] = frozen
+            looking.append(place)
+        else:
+            answers = StoredAnswers(Path(teacher.stored))
+            source = source_of(recipe, splits, views, place, digests[place])
+            _check_answers(recipe, answers, source, choice.methods_of(place, methods), splits)
+            with_maps = not needs[place].isdisjoint(_HELD_IN_MAPS)
+            changes = splits.train.own_changes(recipe.seed, recipe.data.rounds)
+            made[name] = StoredTeacher(frozen, answers, changes.places, with_maps)
+    return RecipeTeachers(Teachers(made) if made else None, dict(zip(names, digests, strict=True)), views.only(looking))
+
+
+def freeze(
+    classifier: Classifier,
+    needs: frozenset[Requirement],
+    taps: Sequence[Tap],
+    places: list[int] | None,
+    device: torch.device,
+    layout: torch.memory_format,
+    *,
+    compiled: bool,
+) -> FrozenTeacher:
+    """A classifier as a teacher on a device.
+
+    Args:
+        classifier: is changed.
+        needs: what its passes must hold.
+        taps: whose outputs are kept.
+        places: K, where it has each of the data's classes; None where its classes are the data's.
+        device: of the training.
+        layout: memory format of the network.
+        compiled: run it through torch.compile.
+    """
+    # It is only ever run forward, in eval mode: a seventh of its time is its batch norms.
+    fold_batch_norms(classifier, random_images(classifier.preprocess, seed=0))
+    classifier.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+    observed = Observed(classifier, needs, taps).eval()
+    if compiled:
+        observed.compile()
+    normalise = Normaliser(classifier.preprocess, layout).to(device)
+    indices = None if places is None else torch.tensor(places, device=device)
+    return FrozenTeacher(observed, normalise, "input gradients" in needs, indices)
+
+
+def check_rounds(recipe: Recipe) -> int:
+    """How many augmentations of each image are answered to.
+
+    Raises:
+        XkdError: no fixed list of them, or images that are mixed with others.
+    """
+    if recipe.data.rounds is None:
+        raise XkdError(
+            "data.rounds: missing; stored answers are to a fixed list of augmentations: give how many each image has"
+        )
+    if recipe.data.mixing:
+        key = recipe.data.mixing[0]
+        raise XkdError(f"data.{key}: no stored answer is to a mixed image; leave `{key}` or the teacher's `stored` out")
+    return recipe.data.rounds
+
+
+def source_of(recipe: Recipe, splits: Splits, views: Views, teacher: int, digest: str) -> AnswerSource:
+    """What the answers of a recipe's teacher are of.
+
+    Args:
+        recipe: its augmentation.
+        splits: of the data.
+        views: of the student and all teachers.
+        teacher: number of the teacher among these.
+        digest: its `teacher_digest`.
+    """
+    n_images = splits.train.own_changes(recipe.seed, None).n_all
+    return AnswerSource(
+        images=splits.trained, n_images=n_images, teacher=digest, shown=shown(recipe.data, views, teacher)
+    )
+
+
+def _check_answers(
+    recipe: Recipe, answers: StoredAnswers, source: AnswerSource, methods: Sequence[Method], splits: Splits
+) -> None:
+    rounds = check_rounds(recipe)
+    for method in methods:
+        if others := method.requires - _HELD - _HELD_IN_MAPS:
+            raise XkdError(
+                f"teacher.stored: {method.name} needs the teacher's {min(others)}, which no stored answer holds; leave "
+                "`stored` or that loss out"
+            )
+        if answers.form.maps is None and not method.requires.isdisjoint(_HELD_IN_MAPS):
+            raise XkdError(
+                f"teacher.stored: {method.name} needs the teacher's maps, and {str(answers.path)!r} holds none; store "
+                "them by `xkd-distill store --maps`"
+            )
+    answers.check(source, splits.classes.count, rounds)
