@@ -5,6 +5,7 @@ import re
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 
 def test_everything_of_one_model(xkd_distill, tmp_path):
@@ -70,6 +71,19 @@ def test_bad_input_is_one_line_and_nothing_is_written(xkd_distill, tmp_path, arg
     assert len(err.strip().splitlines()) == 1
     assert re.match(message, err), err
     assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_advised_that_evaluate_has_no_option_for(xkd_distill, tmp_path):
+    """Classes that are none of the model's: `xkd-eval` would be told of them by a class map."""
+    for label in ("cat", "dog"):
+        (tmp_path / "pets" / "test" / label).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "pets" / "test" / label / "1.png")
+    code, _, err = xkd_distill("evaluate", "embedded/kd", "--data", "pets", "--device", "cpu")
+    assert code == 2
+    assert err.startswith("error: --data: none of the 2 labels of pets-test (cat, dog, ...) is among the 10 classes")
+    _, page, _ = xkd_distill("evaluate", "--help")
+    assert "class-map" not in err and "class_map" not in err
+    assert all(option in page for option in re.findall(r"--[a-z-]+", err))
 
 
 def test_a_file_that_cannot_be_written_costs_no_other(xkd_distill, tmp_path):
