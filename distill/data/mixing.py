@@ -39,7 +39,7 @@ def mixed_images(
         if not method.takes_mixed:
             raise XkdError(
                 f"data.{key}: {method.name} needs images of one class each, and mixed ones have two; leave `{key}` or "
-                "that loss out"
+                "that loss out, or set takes_mixed in your own if it takes shares of classes or reads no labels"
             )
     if recipe.batch_size < 2 * rank.processes:
         raise XkdError(

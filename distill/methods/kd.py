@@ -28,6 +28,7 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float =
 def kd_loss_per_row(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """kd_loss of each row of logits, before its mean: (..., K) and (..., K) -> (...)."""
     check_alike(student_logits, teacher_logits)
+    positive("temperature", temperature)
     log_student = F.log_softmax(student_logits / temperature, dim=-1)
     log_teacher = F.log_softmax(teacher_logits / temperature, dim=-1)
     return F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(-1) * temperature**2

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue, ValidationError
 
 from distill.data.identity import ImagesIdentity
 from distill.recipe.fields import Strict
-from distill.recipe.networks import PRETRAINED, Student
+from distill.recipe.networks import PRETRAINED, Student, Teacher
 from distill.recipe.optimisation import Constant
 from distill.recipe.schema import Recipe
 from xkd_eval.classifiers.classifier import Classifier
@@ -54,9 +54,10 @@ def start_digest(student: Student) -> str | None:
         return file_digest(Path(student.weights))
 
 
-def teacher_digest(teacher: Classifier) -> str:
-    """By what a teacher is known again: its weights as they were loaded, and its input convention."""
-    return digest_of([teacher.digest(), teacher.preprocess.to_dict()])
+def teacher_digest(recipe: Teacher, teacher: Classifier) -> str:
+    """By what a teacher is known again: its weights as they were loaded, what its network was built with, which may
+    change what it computes and no weight, and its input convention."""
+    return digest_of([teacher.digest(), recipe.arguments, teacher.preprocess.to_dict()])
 
 
 def check_recipe(recipe: Recipe, theirs: Origin, directory: Path) -> None:

@@ -51,5 +51,5 @@ class Origins:
     def _teacher(self, teacher: Teacher, runs: Path) -> str:
         key = (digest_of(teacher.model_dump(mode="json")), runs)
         if key not in self._teachers:
-            self._teachers[key] = teacher_digest(open_teacher(teacher, runs))
+            self._teachers[key] = teacher_digest(teacher, open_teacher(teacher, runs))
         return self._teachers[key]

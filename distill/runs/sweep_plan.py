@@ -208,7 +208,9 @@ def _teachers_first(runs: Sequence[SweepRun]) -> list[SweepRun]:
 
     def add(run: SweepRun, students: tuple[str, ...]) -> None:
         for other in runs:
-            if other.name in run.teachers and other.name not in students:
+            if other.name in run.teachers and other.name in students:
+                raise XkdError(f"sweep: {other.name} would learn from itself; set the teacher of its students alone")
+            if other.name in run.teachers:
                 add(other, (*students, other.name))
         ordered.setdefault(run.directory, run)
 

@@ -111,7 +111,8 @@ def evaluate(
         given = "measure_data" if measure_data is not None else "measure_limit" if measure_limit is not None else "runs"
         raise XkdError(f"{given}: found without `measure`, which alone reads it; name tests there, or leave it out")
     found = _measured(subjects, master, Measurement(where, workers, progress), str(where) if latency else None)
-    return Evaluation(dataset.name, split, tuple(found), tested, tuple(_notes(everybody)))
+    notes = (*_unknown(subjects, dataset), *_notes(everybody))
+    return Evaluation(dataset.name, split, tuple(found), tested, notes)
 
 
 def _subjects(
@@ -185,6 +186,22 @@ def _explanations(
         return evaluate_explanations(models, data, tests=measure, explainers=explainers, **options)
     except XkdError as error:
         raise XkdError(renamed(str(error), names)) from None
+
+
+def _unknown(subjects: list[Subject], dataset: ImageDataset) -> list[str]:
+    """Images that are left out, since a model does not know their class."""
+    said = []
+    for subject in subjects:
+        there = set(subject.positions)
+        left = [label for place, label in enumerate(dataset.labels) if place not in there and label is not None]
+        if left:
+            classes = list(dict.fromkeys(map(str, left)))
+            some = ", ".join(map(short, classes[:3])) + (", ..." if len(classes) > 3 else "")
+            said.append(
+                f"{subject.name}: {len(left):,} of {len(dataset):,} images are left out, of classes that it does not "
+                f"know ({some})"
+            )
+    return said
 
 
 def _notes(everybody: list[Subject]) -> list[str]:

@@ -60,7 +60,9 @@ def observe(
         >>> passed.logits.shape, passed.features.shape, passed.cams().shape
         (torch.Size([2, 5]), torch.Size([2, 8, 30, 30]), torch.Size([2, 5, 30, 30]))
     """
-    if isinstance(model, nn.Module) and not isinstance(model, Classifier):
+    trains = isinstance(model, nn.Module) and not isinstance(model, Classifier)
+    if trains:
+        assert isinstance(model, nn.Module)
         _check_plain(model, overrides)
         classifier = _around(model, load_classifier(model, **overrides))
     else:
@@ -74,7 +76,7 @@ def observe(
         classifier.known[EMBEDDING] = path
     if input_gradients:
         needs.add("input gradients")
-    return Observed(classifier, frozenset(needs), kept)
+    return Observed(classifier, frozenset(needs), kept, trains=trains)
 
 
 def _check_plain(model: nn.Module, overrides: Mapping[str, Any]) -> None:

@@ -34,6 +34,7 @@ class Observed(nn.Module):
         needs: what its passes must hold.
         taps: modules whose outputs are kept, and how they are read as maps.
         frozen: paths of norms that stay in eval mode.
+        trains: whether the network ever leaves eval mode.
     """
 
     def __init__(
@@ -42,8 +43,11 @@ class Observed(nn.Module):
         needs: frozenset[Requirement],
         taps: Sequence[Tap],
         frozen: Sequence[str] = (),
+        *,
+        trains: bool = True,
     ) -> None:
         super().__init__()
+        self._trains = trains
         self.classifier = classifier
         self._is_differentiated = "input gradients" in needs
         self._seen: dict[str, Tensor] = {}
@@ -60,7 +64,7 @@ class Observed(nn.Module):
     def forward(self, images: Tensor) -> Pass:
         """(B, 3, H, W) normalised -> Pass; its taps are in the order in which the network makes them."""
         if self._is_differentiated:
-            images = images.requires_grad_()
+            images = images.detach().requires_grad_()  # not the caller's own
         logits, seen = self._network(images)
         taps = {path: self._taps[path].as_map(output) for path, output in seen.items() if path in self._taps}
         if self._head is None:
@@ -76,8 +80,8 @@ class Observed(nn.Module):
         )
 
     def train(self, mode: bool = True) -> Self:
-        """As nn.Module.train; the norms that are frozen stay in eval mode."""
-        super().train(mode)
+        """As nn.Module.train; the norms that are frozen stay in eval mode, as does a network that does not train."""
+        super().train(mode and self._trains)
         for path in self._frozen:
             self.classifier.model.get_submodule(path).eval()
         return self

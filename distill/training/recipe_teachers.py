@@ -78,7 +78,8 @@ def make_teachers(
     loaded = [
         load_teacher(teacher, runs, need) for teacher, need in zip(recipe.named_teachers.values(), needs, strict=True)
     ]
-    digests = [teacher_digest(one) for one in loaded]  # as they were loaded: what folding makes of it is the machine's
+    # As they were loaded: what folding makes of it is the machine's.
+    digests = [teacher_digest(*pair) for pair in zip(recipe.named_teachers.values(), loaded, strict=True)]
     views = Views.of(student, [one.preprocess for one in loaded])
     made: dict[str, FrozenTeacher | StoredTeacher] = {}
     looking = []
@@ -123,7 +124,7 @@ def freeze(
     # It is only ever run forward, in eval mode: a seventh of its time is its batch norms.
     fold_batch_norms(classifier, random_images(classifier.preprocess, seed=0))
     classifier.to(device=device, memory_format=layout)  # type: ignore[call-overload]
-    observed = Observed(classifier, needs, taps).eval()
+    observed = Observed(classifier, needs, taps, trains=False).eval()
     if compiled:
         observed.compile()
     normalise = Normaliser(classifier.preprocess, layout).to(device)

@@ -239,7 +239,8 @@ def _check_selection(recipe: Recipe, splits: Splits) -> None:
         raise XkdError("select_on_test: there are validation images, which select the epoch; leave it out")
     if recipe.patience is not None and splits.val is None:
         raise XkdError(
-            "patience: no validation images to tell by when to stop; give `val_split`, or a folder val/ beside train/"
+            "patience: no validation images to tell by when to stop; give `val_split`, or a folder val/ beside train/ "
+            "and test/"
         )
 
 

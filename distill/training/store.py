@@ -163,7 +163,7 @@ def _job(recipe: Recipe, name: str, runs: Path, device: torch.device, top_k: int
     start = read_start(recipe.student)
     student = student_preprocess(recipe.student, None if start is None else start.preprocess)
     views = Views.of(student, preprocesses)
-    source = source_of(recipe, splits, views, place, teacher_digest(teacher))
+    source = source_of(recipe, splits, views, place, teacher_digest(recipe.named_teachers[name], teacher))
     layout = memory_format_of(recipe, teacher.model, device)
     places = class_places(splits.classes, teacher)
     needs = _WITH_MAPS if maps else _LOGITS

@@ -49,6 +49,7 @@ def from_timm(name: str, weights: Weights | None, arguments: Mapping[str, Any]) 
     """`timm/NAME`, with its pretrained weights where none are given."""
     import timm
 
+    _refuse_loaders_own(f"timm/{name}", arguments, "pretrained")
     architecture = name.partition(".")[0]
     if not timm.is_model(architecture):
         raise unknown_name("timm", name, timm.list_models())
@@ -97,6 +98,7 @@ def from_torchvision(name: str, weights: Weights | None, arguments: Mapping[str,
     """`torchvision/NAME`, with its default weights where none are given."""
     from torchvision import models
 
+    _refuse_loaders_own(f"torchvision/{name}", arguments, "weights")
     known = models.list_models(module=models)
     if name not in known:
         raise unknown_name("torchvision", name, known)
@@ -198,6 +200,12 @@ def refuse_arguments(model: str, arguments: Mapping[str, Any]) -> None:
         )
 
 
+def _refuse_loaders_own(model: str, arguments: Mapping[str, Any], name: str) -> None:
+    """Raise XkdError for the argument by which a library is told to load weights."""
+    if name in arguments:
+        raise XkdError(f"arguments: {name} found, which says whether {model} is loaded with weights; give `weights`")
+
+
 def unknown_name(library: str, name: str, known: Iterable[str]) -> XkdError:
     """The error for a name that a library does not have, with the nearest that it has."""
     known = list(known)
@@ -231,9 +239,14 @@ def _download(model: str, create: Callable[[], nn.Module]) -> nn.Module:
 
 def _with_weights(create: Callable[..., nn.Module], weights: Weights, arguments: Mapping[str, Any]) -> nn.Module:
     """The architecture with as many classes as the weights have, filled with them."""
+    given = arguments.get("num_classes")
     module = create(arguments=arguments)
     num_classes = _count_classes(module.state_dict(), without_prefix(weights.state_dict, module.state_dict()))
     if num_classes is not None and num_classes > 0:
+        if given is not None:
+            raise XkdError(
+                f"arguments: num_classes={short(given)} found beside weights of {num_classes} classes; leave it out"
+            )
         module = create(arguments={**arguments, "num_classes": num_classes})
     state_dict = without_prefix(weights.state_dict, module.state_dict())
     load_state_dict(module, resized_positions(module, state_dict, f"weights: {weights.path!r}"), weights.path)

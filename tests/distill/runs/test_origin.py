@@ -6,6 +6,8 @@ import signal
 
 import numpy as np
 import pytest
+import timm
+import torch
 import yaml
 from PIL import Image
 
@@ -113,6 +115,18 @@ def test_a_finished_run_is_not_given_for_another_teacher(images, tmp_path, chang
     change = change | {"model": change["model"].format(folder=tmp_path)}
     with pytest.raises(XkdError, match=message):
         train(taught | {"teacher": change}, tmp_path / "run", device="cpu")
+
+
+def test_a_teacher_that_is_built_otherwise_is_another(images, tmp_path):
+    """Its weights are the same, and so is its input."""
+    weights = tmp_path / "teacher.pt"
+    torch.save(timm.create_model("resnet10t", num_classes=2).state_dict(), weights)
+    teacher = {"model": "timm/resnet10t", "weights": str(weights), "preprocess": {"size": [32, 32]}}
+    taught = small(images, losses=KD, teacher=teacher)
+    train(taught, tmp_path / "run", device="cpu", force=True)
+    other = taught | {"teacher": teacher | {"arguments": {"global_pool": "max"}}}
+    with pytest.raises(XkdError, match="holds a run with another teacher"):
+        train(other, tmp_path / "run", device="cpu", force=True)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Sweeps: the order of their runs, what the command line changes, what is run again and what is not."""
 
 import csv
+import json
 import re
 import sys
 from pathlib import Path
@@ -20,6 +21,15 @@ from distill.runs.sweep_plan import plan_sweep
 from tests.distill.conftest import KD, values_of
 from tests.distill.processes import Ended, run_here
 from xkd_eval.errors import XkdError
+
+
+def test_a_recipe_that_would_learn_from_itself_is_refused(tmp_path, cifar10):
+    teacher = {"recipe": f"{tmp_path / 'pairs.yaml'}:teacher"}
+    file = sweep_file(tmp_path, cifar10, set=[f"teacher={json.dumps(teacher)}", "losses=[{method: ce}, {method: kd}]"])
+    with pytest.raises(
+        XkdError, match=r"^sweep: pairs/teacher would learn from itself; set the teacher of its students"
+    ):
+        plan_sweep(read_sweep(file), tmp_path / "out")
 
 
 def sweep_file(tmp_path, cifar10, **changes):

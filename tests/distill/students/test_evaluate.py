@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
 
 import distill
@@ -43,6 +44,16 @@ def test_measured_by_hand(teacher, cifar10):
     assert student.notes == (f"{ours.name!r} and {theirs.name!r} are one file, {teacher}",)
     assert ours.file_bytes == teacher.stat().st_size
     assert (student.table["file_bytes"] == teacher.stat().st_size).all()
+
+
+def test_images_of_classes_that_a_model_does_not_know_are_said(teacher, cifar10, tmp_path):
+    listed = tmp_path / "list.csv"
+    for name in ("class 1", "class 2", "zebra"):
+        Image.new("RGB", (32, 32), "red").save(tmp_path / f"{name}.png")
+    listed.write_text("path,label\nclass 1.png,class 1\nclass 2.png,class 2\nzebra.png,zebra\n")
+    found = distill.evaluate({"it": teacher}, listed)
+    assert found.scores["it"].n_images == 2
+    assert found.notes == ("it: 1 of 3 images are left out, of classes that it does not know ('zebra')",)
 
 
 def test_the_parts_of_a_set(teacher, cifar10):

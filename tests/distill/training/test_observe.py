@@ -45,6 +45,10 @@ def test_a_teacher_is_frozen_and_the_callers_stays_as_it_was():
     assert not passed.logits.requires_grad and not teacher.classifier.model.training
     torch.testing.assert_close(passed.logits, given(IMAGES))
     assert not any(part._forward_hooks for part in given.modules())
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    nn.ModuleList([teacher]).train()  # as a module around student and teacher is told to
+    assert torch.equal(teacher(IMAGES).logits, passed.logits)
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
 
 
 def test_every_method_takes_what_is_observed():
