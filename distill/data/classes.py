@@ -43,21 +43,27 @@ class Classes:
 def classes_of(train: ImageDataset) -> Classes:
     """The classes of training images, in the order of their indices.
 
+    Labels that are whole numbers are class indices if they start at 0; those that do not, 1 to 102, are what the
+    classes are called.
+
     Raises:
         XkdError: an image has no label, or no image has an index below the largest.
     """
     if train.label_kind == "none":
         raise XkdError(f"data: the training images of {train.name} have no labels; expected one an image")
     _check_labelled(train, "training")
+    if train.label_kind == "index" and train.classes:
+        return Classes(len(train.classes), train.classes)
     if train.label_kind == "index":
-        return Classes(len(train.classes) if train.classes else _count(train), train.classes)
+        numbers = sorted({int(str(label)) for label in train.labels})
+        return Classes(len(numbers), tuple(map(str, numbers))) if numbers[0] > 0 else Classes(_count(train, numbers))
     names = train.classes or tuple(sorted({str(label) for label in train.labels}))
     return Classes(len(names), names) if train.label_kind == "name" else Classes(len(names), wordnet_ids=names)
 
 
 def training_labels(train: ImageDataset, classes: Classes) -> list[int]:
     """Each training image's class index."""
-    if train.label_kind == "index":
+    if train.label_kind == "index" and classes.names == train.classes:
         return [int(str(label)) for label in train.labels]
     place = {name: index for index, name in enumerate(classes.said())}
     return [place[str(label)] for label in train.labels]
@@ -114,16 +120,15 @@ def _check_labelled(part: ImageDataset, called: str) -> None:
         )
 
 
-def _count(train: ImageDataset) -> int:
+def _count(train: ImageDataset, numbers: list[int]) -> int:
     """K of labels that are 0 to K - 1; one that no image has would be a logit that nothing trains."""
-    present = {int(str(label)) for label in train.labels}
-    if present != set(range(len(present))):
-        missing = itertools.islice((index for index in itertools.count() if index not in present), 3)
+    if numbers != list(range(len(numbers))):
+        missing = itertools.islice((index for index in itertools.count() if index not in numbers), 3)
         raise XkdError(
-            f"data: the labels of {train.name} run from {min(present)} to {max(present)}, and no image has "
+            f"data: the labels of {train.name} run from {numbers[0]} to {numbers[-1]}, and no image has "
             f"{', '.join(map(str, missing))}, ...; expected 0 to K - 1 with an image each, or a set with class names"
         )
-    return len(present)
+    return len(numbers)
 
 
 def _student(classes: Classes) -> Classifier:

@@ -85,7 +85,8 @@ def open_splits(recipe: Recipe) -> Splits:
         raise XkdError("data: missing; give the folder or file of the data set")
     parts = _opened(data.path, data)
     # Of all images: a sample may miss a class, and the student would lose its logit.
-    classes, by_index = classes_of(parts.train), parts.train.label_kind == "index"
+    classes = classes_of(parts.train)
+    by_index = parts.train.label_kind == "index" and classes.names == parts.train.classes
     listings = {called: part.digest() for called, part in parts.called().items()}
     _check_apart(data.path, parts, listings)
     whole = parts.train if data.images is None else limit(parts.train, data.images)

@@ -26,7 +26,7 @@ class CrossEntropy(Method):
         label_smoothing: fraction of the target spread over all classes, in [0, 1) (Szegedy et al., CVPR 2016).
         class_weights: what the loss of an image is multiplied by, a number above 0 a class; "balanced" for N / (K n_k)
             with n_k training images of class k, N of the K classes that have any (as scikit-learn has it). The mean
-            over a batch, of all processes, is divided by the sum of its images' weights.
+            over a batch (of all processes, or a micro-batch of theirs) is divided by the sum of its images' weights.
     """
 
     name = "ce"

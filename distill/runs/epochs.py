@@ -8,6 +8,9 @@ from pydantic import AfterValidator
 
 _NEEDED = ("epoch", "learning_rate", "total", "seconds")
 _FRACTIONS = ("top1", "top5", "calibration_error", "agreement")
+TRAINED = "_trained"
+"""Ends the names of scores of the weights that are trained, beside those of their moving average."""
+
 _SPLITS = ("val", "test")
 
 
@@ -28,7 +31,7 @@ def _possible(epoch: dict[str, float]) -> dict[str, float]:
 def _range(name: str) -> tuple[float, float]:
     split, _, score = name.partition("_")
     if split in _SPLITS:
-        return (0.0, 1.0 if score.removesuffix("_trained") in _FRACTIONS else float("inf"))
+        return (0.0, 1.0 if score.removesuffix(TRAINED) in _FRACTIONS else float("inf"))
     if name in ("epoch", "learning_rate", "seconds"):
         return (1.0 if name == "epoch" else 0.0, float("inf"))
     return (float("-inf"), float("inf"))  # a loss of one's own

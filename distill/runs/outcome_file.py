@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from distill.recipe.fields import Count, CountOrZero, Seed, Strict
-from distill.runs.epochs import EpochMetrics
+from distill.runs.epochs import TRAINED, EpochMetrics
 from distill.runs.layout import METRICS, RECIPE, RESULT, STATE, STUDENT
 from distill.runs.origin import Origin
 from xkd_eval.digests import digest_of
@@ -23,8 +23,9 @@ _FILES = {"recipe": RECIPE, "metrics": METRICS, "weights": STUDENT}
 
 
 def _with_scores(epoch: dict[str, float]) -> dict[str, float]:
-    if missing := [name for name in _NEEDED if name not in epoch]:
-        raise ValueError(f"{missing[0]} is missing")
+    for name in _NEEDED:
+        if name not in epoch and f"{name}{TRAINED}" not in epoch:
+            raise ValueError(f"{name} is missing")
     return epoch
 
 
@@ -102,6 +103,24 @@ def read_result(directory: Path) -> dict[str, Any] | None:
     for field in ("recipe", "weights"):
         _read_file(directory, values, field)
     return values
+
+
+def test_score(result: Mapping[str, Any], epoch: str, name: str) -> float | None:
+    """What an epoch of a finished training came to on the test images.
+
+    Args:
+        result: of `read_result`.
+        epoch: "last" or "best".
+        name: of a score, "top1".
+
+    Returns:
+        Of the epoch that student.pt is, the score of the weights that it holds; of another, of the moving average where
+        there is one. None without such a score.
+    """
+    average = result["average"]
+    holds_trained = average is not None and average["saved"] == "trained" and epoch == result["student"]
+    value: float | None = result[epoch].get(f"test_{name}{TRAINED if holds_trained else ''}")
+    return value
 
 
 def read_metrics(directory: Path, result: Mapping[str, Any]) -> bytes:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distill.runs.outcome_file import read_result
+from distill.runs.outcome_file import read_result, test_score
 from xkd_eval import escapes
 
 
@@ -132,11 +131,11 @@ def _figures(results: list[dict[str, Any]]) -> tuple[str, ...]:
     return (
         ", ".join(str(result["seed"]) for result in results),
         ", ".join(_teachers(results)),
-        percent("last", "test_top1"),
-        percent("best", "test_top1"),
-        mean_and_deviation(_values(results, results[0]["student"], "test_loss"), digits=3),
-        percent(results[0]["student"], "test_calibration_error"),
-        percent(results[0]["student"], "test_agreement"),
+        percent("last", "top1"),
+        percent("best", "top1"),
+        mean_and_deviation(_values(results, results[0]["student"], "loss"), digits=3),
+        percent(results[0]["student"], "calibration_error"),
+        percent(results[0]["student"], "agreement"),
     )
 
 
@@ -153,5 +152,5 @@ def _percent_range(values: list[float]) -> str:
 
 
 def _values(results: list[dict[str, Any]], epoch: str, score: str) -> list[float]:
-    found = [result[epoch].get(score, math.nan) for result in results]
-    return [value for value in found if not math.isnan(value)]
+    found = [test_score(result, epoch, score) for result in results]
+    return [value for value in found if value is not None]

@@ -26,7 +26,11 @@ def block_paths(network: nn.Module) -> tuple[str, ...]:
     """
     listed = getattr(network, "stages", None)
     modules = dict(network.named_modules())
-    if isinstance(listed, tuple | list) and all(isinstance(path, str) and path in modules for path in listed):
+    if (
+        isinstance(listed, tuple | list)
+        and listed
+        and all(isinstance(path, str) and path in modules for path in listed)
+    ):
         return tuple(listed)
     for path in _CONTAINERS:
         container = modules.get(path)

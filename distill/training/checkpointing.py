@@ -27,7 +27,7 @@ def checkpoint_stages(network: nn.Module) -> None:
     Raises:
         XkdError: no stages are known, or one has a `forward` that is not its class's.
     """
-    stages = [network.get_submodule(path) for path in block_paths(network)]
+    stages = [part for path in block_paths(network) for part in _called(network.get_submodule(path))]
     stages = [stage for stage in stages if any(stage.children())]  # a single layer has nothing to save
     if not stages:
         raise XkdError(
@@ -38,6 +38,13 @@ def checkpoint_stages(network: nn.Module) -> None:
         if "forward" in vars(stage):
             raise XkdError("gradient_checkpointing: a stage's forward is not its class's own; leave it out")
         stage.forward = MethodType(_forward, stage)
+
+
+def _called(stage: nn.Module) -> list[nn.Module]:
+    """A stage, or what is in a list of modules, which nobody calls."""
+    if isinstance(stage, nn.ModuleList):
+        return [part for inner in stage for part in _called(inner)]
+    return [stage]
 
 
 def _forward(stage: nn.Module, *arguments: Any, **options: Any) -> Any:

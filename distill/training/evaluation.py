@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from distill.data.batches import HeldOutImages, ProcessRank
 from distill.data.loaders import held_out_images
+from distill.runs.epochs import TRAINED
 from distill.students.scores import Scores, answers_of, score, scores_of
 from distill.training.setup import SplitName, TrainingSetup
 from distill.training.teachers import FrozenTeacher, StoredTeacher
@@ -17,6 +18,7 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.engines.eager import prepare
 from xkd_eval.errors import XkdError
 
+Weights = Literal["average", "trained"]
 _AT_ONCE = 250
 # A teacher of the data is above it; a wrong class order, size or mean is not.
 _LEAST_ABOVE_CHANCE = 0.05
@@ -35,18 +37,23 @@ class Evaluation:
         self._answers: dict[SplitName, Tensor] = {}
         self._teachers: dict[str, dict[str, float]] = {name: {} for name in setup.recipe.named_teachers}
 
-    def scores(self, split: SplitName) -> dict[str, float]:
-        """Of the network that is saved, under the split's name: "val_top1", ...; where a moving average is saved, also
-        of the weights that are trained: "val_top1_trained", ...
+    def scores(self, split: SplitName, weights: Weights | None = None) -> dict[str, float]:
+        """Of the student, under the split's name: "val_top1", ...; where there is a moving average these are its, and
+        the trained weights' are called "val_top1_trained", ...
+
+        Args:
+            split: the images.
+            weights: of the two alone; None is both.
 
         Raises:
             XkdError: the network gives what is no number.
         """
-        setup = self._setup
-        found = _named(split, self._score(split, setup.evaluated))
-        if setup.average is not None:
+        setup, found = self._setup, {}
+        if weights != "trained":
+            found = _named(split, self._score(split, setup.evaluated))
+        if setup.average is not None and weights != "average":
             trained = _named(split, self._score(split, setup.student.model))
-            found |= {f"{name}_trained": value for name, value in trained.items()}
+            found |= {f"{name}{TRAINED}": value for name, value in trained.items()}
         return found
 
     def check_teachers(self, split: SplitName) -> None:
@@ -85,8 +92,18 @@ class Evaluation:
             self._forward(classifier),
             images.batches(_AT_ONCE),
             None if answers is None else lambda batch: answers[batch.indices],
-            setup.accelerator.gather,
+            self._gathered,
         )
+
+    def _gathered(self, values: Tensor) -> Tensor:
+        """(n, ...) of this process -> (N, ...) of all, which need not have as many as each other."""
+        accelerator = self._setup.accelerator
+        if accelerator.num_processes == 1:
+            return values
+        counts = accelerator.gather(torch.tensor([len(values)], device=values.device)).tolist()
+        padded = accelerator.gather(accelerator.pad_across_processes(values.contiguous()))
+        parts = padded.chunk(accelerator.num_processes)
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
     def _forward(self, classifier: Classifier) -> Callable[[Tensor], Tensor]:
         prepared = prepare(classifier, self._setup.accelerator.device)
@@ -114,7 +131,7 @@ class Evaluation:
 
         answers = answers_of(classify, images.batches(_AT_ONCE))
         teacher.check_finite()
-        scores = scores_of(answers.each(self._setup.accelerator.gather))
+        scores = scores_of(answers.each(self._gathered))
         self._teachers[name] |= _named(split, scores)
         placed = found[0].new_zeros(images.n_images, found[0].shape[1])
         placed[answers.indices] = torch.cat(found)
@@ -130,9 +147,9 @@ class Evaluation:
             return held_out_images(setup.recipe, labelled, classifier.preprocess, accelerator.device, rank)
 
 
-def better_weights(epoch: dict[str, Any], split: SplitName) -> str:
-    """Which of an epoch's weights are the better ones on a split: "average" or "trained", at par the average."""
-    trained = epoch.get(f"{split}_top1_trained")
+def better_weights(epoch: dict[str, Any], split: SplitName) -> Weights:
+    """Which of an epoch's weights are the better ones on a split, at par the average, which is all where none is."""
+    trained = epoch.get(f"{split}_top1{TRAINED}")
     return "trained" if trained is not None and trained > epoch[f"{split}_top1"] else "average"
 
 

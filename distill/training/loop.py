@@ -16,11 +16,12 @@ from distill.data.draws import OwnDraws
 from distill.data.listing import images_list
 from distill.methods.results import TOTAL
 from distill.runs.directory import TrainingDirectory
+from distill.runs.epochs import TRAINED
 from distill.runs.interruption import StopRequest, TrainingInterruptedError
 from distill.runs.layout import BEST, NEW_BEST, STUDENT
 from distill.training.captured_step import CapturedStep
 from distill.training.checkpoint import write_student
-from distill.training.evaluation import Evaluation, better_weights
+from distill.training.evaluation import Evaluation, Weights, better_weights
 from distill.training.finite import FiniteChecks
 from distill.training.means import EpochMeans
 from distill.training.outcome import outcome_of
@@ -185,20 +186,22 @@ class TrainingLoop:
         selected = setup.val is not None or self.recipe.select_on_test
         if setup.val is not None:
             last |= self.evaluation.scores("test")
-        weights = "average"
+        weights: Weights = "average"
         if selected:
             weights = better_weights(best, setup.selection)
             self._load_best(position.best, self._network(weights))
-        if setup.val is not None:
-            best |= self.evaluation.scores("test")
+        if setup.val is not None:  # of the other weights of that epoch nothing is kept
+            best |= self.evaluation.scores("test", weights)
         chosen = best if selected else last
         write_student(setup, self._network(weights), chosen, self.directory.path / STUDENT)
+        average = {"saved": weights, "better": better_weights(chosen, setup.selection)}
+        average = {"saved": weights, "better": better_weights(chosen, setup.selection)}
         written = self.directory.write_result(
             {
                 "last": last,
                 "best": best,
                 "student": "best" if selected else "last",
-                "average": None if setup.average is None else {"saved": weights, "better": self._better(chosen)},
+                "average": None if setup.average is None else average,
                 "teachers": self.evaluation.teacher_scores(*dict.fromkeys((setup.selection, "test"))),
                 **outcome_of(setup, position),
             }
@@ -252,16 +255,13 @@ class TrainingLoop:
         )
         return (*self.setup.notes, *self.setup.splits.notes, *teachers)
 
-    def _network(self, weights: str) -> nn.Module:
+    def _network(self, weights: Weights) -> nn.Module:
         return self.setup.evaluated if weights == "average" else self.setup.student.model
 
     def _best_top1(self, epoch: dict[str, Any]) -> float:
         """What the best epoch is the best by."""
         name = f"{self.setup.selection}_top1"
-        return max(epoch[name], epoch.get(f"{name}_trained", 0.0))
-
-    def _better(self, epoch: dict[str, Any]) -> str:
-        return better_weights(epoch, self.setup.selection)
+        return max(epoch[name], epoch.get(f"{name}{TRAINED}", 0.0))
 
     def _check(self, stop: StopRequest) -> None:
         """Now and then: is a stop asked for, are the losses finite, is it time to save?"""

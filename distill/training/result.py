@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill.recipe.schema import Recipe
 from distill.runs.layout import STUDENT
-from distill.runs.outcome_file import check_student, read_metrics
+from distill.runs.outcome_file import check_student, read_metrics, test_score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,9 +106,11 @@ class TrainingResult:
         return f"<table><caption>TrainingResult</caption>{cells}</table>"
 
     def _scores(self) -> dict[str, str]:
-        epoch = self.result[self.result["student"]]
+        which = self.result["student"]
+        top1 = test_score(self.result, which, "top1")
+        assert top1 is not None
         return {
-            "top-1 on the test images": f"{100 * epoch['test_top1']:.1f} %",
-            "epoch": f"{epoch['epoch']} of {self.result['epochs']}",
+            "top-1 on the test images": f"{100 * top1:.1f} %",
+            "epoch": f"{self.result[which]['epoch']} of {self.result['epochs']}",
             "seed": str(self.result["seed"]),
         }

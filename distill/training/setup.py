@@ -129,6 +129,7 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     check_precision(recipe, accelerator.device, methods)
     splits = open_splits(recipe)
     _check_selection(recipe, splits)
+    _check_held_out(splits, rank.processes)
     built = build_student(recipe.student, splits.classes, needs)
     student = built.classifier
     layout = memory_format_of(recipe, student.model, accelerator.device)
@@ -232,6 +233,15 @@ def _check_draws(recipe: Recipe, draws: bool) -> None:
             "compile: the student or a method draws at random, which a compiled network would do by a generator that "
             "all threads share; set compile=false"
         )
+
+
+def _check_held_out(splits: Splits, processes: int) -> None:
+    for name, part in (("validation", splits.val), ("test", splits.test)):
+        if part is not None and len(part.labels) < processes:
+            raise XkdError(
+                f"data: {len(part.labels)} {name} images found for {processes} processes; expected one each: take "
+                "fewer processes, or more images"
+            )
 
 
 def _check_selection(recipe: Recipe, splits: Splits) -> None:

@@ -74,6 +74,21 @@ def test_a_list_without_parts_and_with_indices(folder):
     assert (open_dataset(ints).labels, open_dataset(ints).label_kind) == ([3], "index")
 
 
+def test_numbers_with_zeros_around_them(folder):
+    """A table's program writes whole numbers of a column with gaps as 3.0; 007 is what a class is called."""
+    assert open_dataset(write(folder, ["path,label", "a.png,3.0", "sub/b.png,12.00"])).labels == [3, 12]
+    assert open_dataset(parquet(folder, {"path": ["a.png"], "label": [3.0]})).labels == [3]
+    padded = open_dataset(write(folder, ["path,label,split", "a.png,007,train", "sub/b.png,12,val"]), split="val")
+    assert (padded.labels, padded.label_kind) == (["12"], "name")
+    with pytest.raises(XkdError, match=r"has the label '2\.5', and 1 others are class indices"):
+        open_dataset(write(folder, ["path,label", "a.png,3", "sub/b.png,2.5"]))
+
+
+def test_one_image_under_two_paths_is_one(folder):
+    with pytest.raises(XkdError, match="each image once, and this one is in line 2 too"):
+        open_dataset(write(folder, ["path,label", "a.png,1", f"{folder / 'a.png'},1"]))
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -93,7 +108,7 @@ def test_a_list_without_parts_and_with_indices(folder):
         (["path,label", "a.png,cat", "", "a.png,dog"], "line 4 of .*: path: .* in line 2 too: remove one"),
         (["path,label", "a.png,cat,8"], "line 2 of .* has 3 fields, and its header 2"),
         (["path,label", '"a.png,cat'], "line 2 of .* cannot be read"),
-        (["path,label", "a.png,1", "sub/b.png,2", "c,cat"], "line 4 of .*: path: 'c' found"),
+        (["path,label", "a.png,1", "sub/b.png,2", "c,3"], "line 4 of .*: path: 'c' found"),
         (
             ["path,label", "a.png,1", "sub/b.png,2", '"c, d.png",cat'],
             "line 4 of .* has the label 'cat', and 2 others are",
@@ -143,9 +158,9 @@ def test_a_long_list_is_read_at_once(tmp_path):
     lines = [f"{number}.png,{number % 100},{('train', 'val', 'test')[number % 3]}" for number in range(50_000)]
     path = write(tmp_path, ["path,label,split", *lines])
     began = time.perf_counter()
-    parts = read_list(path)
+    parts = read_list(path).parts
     assert time.perf_counter() - began < 5
-    assert [len(rows) for _, rows in parts] == [16_667, 16_667, 16_666]
+    assert [len(rows) for rows in parts.values()] == [16_667, 16_667, 16_666]
 
 
 def test_a_list_may_hold_files_of_any_name(tmp_path):

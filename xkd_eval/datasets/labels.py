@@ -26,7 +26,8 @@ def resolve_labels(
     Names go through `classifier.class_names` (as they are, or else case and underscores aside, any of comma-separated
     synonyms), or WordNet ids; for a classifier without names the sorted class folders are its indices, if there are as
     many. Indices hold as they are, unless both sides name the same classes in another order, or they are ILSVRC-2012
-    indices and the classifier's WordNet ids say where its classes are (heads of 1001 or 21k classes).
+    indices and the classifier's WordNet ids say where its classes are (heads of 1001 or 21k classes), or all of them
+    are among the classifier's class names, which are numbers too (folders that are called 1 to 102).
 
     Args:
         dataset: with raw labels.
@@ -128,6 +129,8 @@ def _named(dataset: ImageDataset, classifier: Classifier, present: set[int | str
 def _indexed(dataset: ImageDataset, classifier: Classifier, present: set[int | str]) -> dict[Label, int]:
     # Out-of-range indices stay in the table: they are an error of their own.
     table: dict[Label, int] = {label: label for label in present if isinstance(label, int)}
+    if (numbered := _numbered(classifier)) and numbered.keys() >= present:
+        return numbered
     if _is_ilsvrc(dataset):
         place = _index_of(wordnet_ids_of(classifier))
         for index, wordnet_id in enumerate(ilsvrc_wordnet_ids()):
@@ -143,6 +146,15 @@ def _indexed(dataset: ImageDataset, classifier: Classifier, present: set[int | s
             f"{classifier.name} with its {classifier.num_classes} classes; give `class_map`"
         )
     return table
+
+
+def _numbered(classifier: Classifier) -> dict[Label, int]:
+    """Class names that are numbers, others than the classes' indices, -> index: folders that are called 1 to 102."""
+    names = classifier.class_names or ()
+    if not names or not all(name.isascii() and name.isdecimal() for name in names):
+        return {}
+    table: dict[Label, int] = {int(name): index for index, name in enumerate(names)}
+    return table if len(table) == len(names) and table != {index: index for index in range(len(names))} else {}
 
 
 def _by_class_names(dataset: ImageDataset, classes: Sequence[str], classifier: Classifier) -> dict[Label, int]:

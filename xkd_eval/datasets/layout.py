@@ -86,8 +86,11 @@ def _file(path: Path, labels: Path | None) -> Layout | None:
     if name.endswith(".mat"):
         return {UNDIVIDED: lambda: SegmentationMat(path)}
     if is_list(path):
-        parts = read_list(path)
-        return {part: partial(ListedImages, path, rows, _joined(plain_name(path.stem), part)) for part, rows in parts}
+        listed, name = read_list(path), plain_name(path.stem)
+        return {
+            part: partial(ListedImages, path, rows, listed.kind, _joined(name, part))
+            for part, rows in listed.parts.items()
+        }
     if name.endswith(".parquet"):
         return {UNDIVIDED: lambda: ParquetImages([path], plain_name(path.stem))}
     if _CIFAR_ARCHIVE.fullmatch(name):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xkd_eval.datasets.base import Label, LabelKind
 from xkd_eval.datasets.folder import FolderOfImages
+from xkd_eval.datasets.identifiers import identifier_of
 from xkd_eval.datasets.label_texts import typed_labels
 from xkd_eval.datasets.parquet import holds_images
 from xkd_eval.datasets.splits import PART_NAMES, part_of
@@ -25,6 +28,8 @@ _NAMES = {
 }
 _DELIMITERS = ",\t;"
 _TEXT = (".csv", ".tsv")
+_NUMBER = re.compile(r"-?[0-9]{1,9}(\.0+)?")
+_PADDED = re.compile(r"-?0[0-9]")
 
 
 @dataclass(frozen=True)
@@ -33,34 +38,47 @@ class Row:
 
     Attributes:
         path: as it stands there, without detours.
-        label: its text.
+        label: a class index, a WordNet id or a name.
         place: "line 7" of a text file, whose header is line 1; "row 6" of Parquet.
     """
 
     path: str
-    label: str
+    label: Label
     place: str
 
 
+@dataclass(frozen=True)
+class ImageList:
+    """What a list holds.
+
+    Attributes:
+        parts: "train", "val" and "test", in that order, -> their rows; all of them as "" without a split column.
+        kind: of the labels, the same in all parts.
+    """
+
+    parts: dict[str, list[Row]]
+    kind: LabelKind
+
+
 class ListedImages(FolderOfImages):
-    """The images of some rows; labels are indices, WordNet ids or names, all of one kind. Ids are the paths.
+    """The images of some rows. Ids are the paths.
 
     Args:
         path: of the list, which paths are relative to.
-        rows: of `read_list`.
+        rows: of a part of `read_list`.
+        kind: of their labels.
         name: of the set.
 
     Raises:
-        XkdError: a row's file is not there, or its label unlike the others; the message names row and column.
+        XkdError: a row's file is not there; the message names row and column.
     """
 
-    def __init__(self, path: Path, rows: list[Row], name: str) -> None:
+    def __init__(self, path: Path, rows: list[Row], kind: LabelKind, name: str) -> None:
         super().__init__(path.parent, [row.path for row in rows], name)
         for row in rows:
             if not os.path.isfile(path.parent / row.path):  # noqa: PTH113 - a third of the time, 50,000 times over
                 raise _fault(path, row.place, "path", row.path, f"a file, found from {str(path.parent)!r}")
-        texts = [row.label for row in rows]
-        self.labels, self.label_kind = typed_labels(texts, lambda k: f"{rows[k].place} of {str(path)!r}")
+        self.labels, self.label_kind = [row.label for row in rows], kind
         if self.label_kind == "name":
             self.classes = tuple(sorted({str(label) for label in self.labels}))
 
@@ -85,31 +103,50 @@ def is_list(path: Path) -> bool:
     return has_paths and any(name in kinds for name in _NAMES["label"])
 
 
-def read_list(path: Path) -> list[tuple[str, list[Row]]]:
-    """The rows of each part, "train", "val" or "test", in that order; all of them as "" without a split column.
+def read_list(path: Path) -> ImageList:
+    """The rows of a list.
+
+    Labels are whole numbers, which are class indices, WordNet ids or names, all of one kind; 007 is a name, and makes
+    names of the others, while 7.0, as a table's program writes numbers of a column with gaps, is 7.
 
     Raises:
-        XkdError: no such file, a column is missing or there twice, a field is empty or no text, an unknown part, an
-            image that is listed twice. The message names row and column.
+        XkdError: no such file, a column is missing or there twice, a field is empty or no text, an unknown part, a
+            label unlike the others, an image that is listed twice. The message names row and column.
     """
     header, rows = (_parquet if path.name.lower().endswith(".parquet") else _text)(path)
     file, label, split = _columns(path, header)
-    parts: dict[str, list[Row]] = {}
+    listed: list[tuple[str, str, str]] = []
+    texts: list[str] = []
     seen: dict[str, tuple[str, str]] = {}
+    folder = os.path.abspath(path.parent)  # noqa: PTH100 - Path joins a third as fast
     for place, fields in rows:
-        part, row = _row(path, place, fields[file], fields[label], None if split is None else fields[split])
-        former, where = seen.setdefault(row.path, (part, place))
+        part = _part_of_row(path, place, fields[file], fields[label], None if split is None else fields[split])
+        image = os.path.normpath(fields[file])
+        former, where = seen.setdefault(os.path.normpath(os.path.join(folder, image)), (part, place))  # noqa: PTH118
         if where != place:
             both = f"{where} too" if former == part else f"{part}, and in {where} in {former}"
-            raise _fault(path, place, "path", row.path, f"each image once, and this one is in {both}: remove one")
-        parts.setdefault(part, []).append(row)
-    if not parts:
+            raise _fault(path, place, "path", image, f"each image once, and this one is in {both}: remove one")
+        listed.append((part, image, place))
+        texts.append(fields[label])
+    if not listed:
         raise XkdError(f"data: {str(path)!r} lists no image; expected a row an image below the header")
-    return [(part, parts[part]) for part in ("", *PART_NAMES) if part in parts]
+    labels, kind = _typed(texts, lambda k: f"{listed[k][2]} of {str(path)!r}")
+    parts: dict[str, list[Row]] = {}
+    for (part, image, place), typed in zip(listed, labels, strict=True):
+        parts.setdefault(part, []).append(Row(image, typed, place))
+    return ImageList({part: parts[part] for part in ("", *PART_NAMES) if part in parts}, kind)
 
 
-def _row(path: Path, place: str, file: str, label: str, split: str | None) -> tuple[str, Row]:
-    """The part that a row says, and the row."""
+def _typed(texts: list[str], where: Callable[[int], str]) -> tuple[list[Label], LabelKind]:
+    if all(map(_NUMBER.fullmatch, texts)):
+        if any(map(_PADDED.match, texts)):
+            return [identifier_of(text) for text in texts], "name"
+        texts = [text.partition(".")[0] for text in texts]
+    return typed_labels(texts, where)
+
+
+def _part_of_row(path: Path, place: str, file: str, label: str, split: str | None) -> str:
+    """The part that a row says, "" where none do."""
     for column, value in (("path", file), ("label", label)):
         if not value:
             raise _fault(path, place, column, value, f"a {column}")
@@ -117,7 +154,7 @@ def _row(path: Path, place: str, file: str, label: str, split: str | None) -> tu
     if part is None:
         known = ", ".join(name for names in PART_NAMES.values() for name in names)
         raise _fault(path, place, "split", split, f"one of {known}")
-    return part, Row(os.path.normpath(file), label, place)
+    return part
 
 
 def _columns(path: Path, header: list[str]) -> tuple[int, int, int | None]:
@@ -196,6 +233,8 @@ def _parquet(path: Path) -> tuple[list[str], Iterator[tuple[str, list[str]]]]:
 def _plain(path: Path, number: int, column: str, value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise _fault(path, f"row {number}", column, value, "a text or a whole number")
     return str(value).strip()

@@ -45,6 +45,32 @@ def test_the_list_opens_as_the_parts_of_the_training(folder, tmp_path):
     assert found.scores["it"].n_images == 10
 
 
+def test_folders_that_are_called_by_numbers_are_found_again(folder, tmp_path):
+    """The folders' names are class names, and the list's texts look like indices."""
+    for number, name in enumerate(sorted(path.name for path in folder.iterdir()), start=9):
+        (folder / name).rename(folder / str(number))
+    data = {"loader": "device", "path": str(folder), "test_split": 0.25}
+    values = values_of(folder, data=data, student=STUDENT, batch_size=8, epochs=1)
+    result = distill.train(values, tmp_path / "run", device="cpu")
+    assert result.student().class_names == ("10", "9")
+    found = distill.evaluate({"it": result.path}, tmp_path / "run" / "images.csv")
+    assert found.scores["it"].loss == pytest.approx(result.result["last"]["test_loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("names", [("1", "2"), ("001", "002"), ("1.0", "2.0")])
+def test_a_list_whose_classes_are_numbers(folder, tmp_path, names):
+    rows = ["path,label,split"]
+    for name, called in zip(sorted(path.name for path in folder.iterdir()), names, strict=True):
+        rows += [f'"{folder / name / f"{k}.bmp"}",{called},{"train" if k < 14 else "test"}' for k in range(20)]
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    data = {"loader": "device", "path": str(tmp_path / "list.csv")}
+    values = values_of(folder, data=data, student=STUDENT, batch_size=8, epochs=1)
+    result = distill.train(values, tmp_path / "run", device="cpu")
+    assert result.student().class_names == tuple(name.removesuffix(".0") for name in names)
+    found = distill.evaluate({"it": result.path}, tmp_path / "list.csv")
+    assert found.scores["it"].loss == pytest.approx(result.result["last"]["test_loss"], rel=1e-6)
+
+
 def test_images_that_are_no_files_are_not_listed(cifar10):
     data = {"loader": "device", "path": str(cifar10), "val_split": 0.2}
     assert images_list(open_splits(parse_recipe(values_of(cifar10, data=data)))) is None

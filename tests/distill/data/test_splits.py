@@ -3,7 +3,7 @@
 import pytest
 
 from distill.data.cache import decoded
-from distill.data.classes import classes_of
+from distill.data.classes import classes_of, labels_among, training_labels
 from distill.data.photographs import _Crops
 from distill.data.splits import Labelled
 from distill.data.views import Views
@@ -53,8 +53,7 @@ class Numbered(ImageDataset):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([2010, 2014], r"run from 2010 to 2014, and no image has 0, 1, 2, \.\.\.; expected 0 to K - 1"),
-        ([0, 2**60], r"run .*, and no image has 1, 2, 3, \.\.\."),
+        ([0, 2**60], r"run from 0 to .*, and no image has 1, 2, 3, \.\.\.; expected 0 to K - 1"),
         ([-1, 0], r"run from -1 to 0, and no image has 1"),
         ([0, 1, 3], "run from 0 to 3, and no image has 2, 4"),
     ],
@@ -67,6 +66,14 @@ def test_indices_that_would_be_logits_of_nothing(labels, message):
 def test_a_class_without_an_image_stays_where_the_set_has_names():
     assert classes_of(Numbered([0, 2], ("a", "b", "c"))).count == 3
     assert classes_of(Numbered([1, 0])).count == 2
+
+
+def test_numbers_that_do_not_start_at_0_are_names():
+    train = Numbered([10, 9, 2014, 9])
+    classes = classes_of(train)
+    assert (classes.count, classes.names) == (3, ("9", "10", "2014"))
+    assert training_labels(train, classes) == [1, 0, 2, 0]
+    assert labels_among(Numbered([2014, 9]), classes, by_index=False, called="test") == [2, 0]
 
 
 def test_a_set_that_fails_is_one_line(tmp_path, monkeypatch):

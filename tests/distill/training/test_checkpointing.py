@@ -47,6 +47,29 @@ def test_two_steps_are_those_without(recipe_of, tmp_path, teacher, losses):
         assert torch.equal(value, values[3][name]), name
 
 
+class Listed(nn.Module):
+    """Stages in lists of modules, which are gone through and never called."""
+
+    def __init__(self):
+        super().__init__()
+        self.stage1 = nn.ModuleList([nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())])
+        self.stage2 = nn.ModuleList([nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU())])
+
+    def forward(self, images):
+        for stage in (self.stage1, self.stage2):
+            for part in stage:
+                images = part(images)
+        return images
+
+
+def test_what_is_in_a_list_is_computed_again():
+    network, calls = Listed(), []
+    network.stage2[0][0].register_forward_hook(lambda *arguments: calls.append(1))
+    checkpoint_stages(network)
+    network(torch.rand(2, 3, 16, 16)).sum().backward()
+    assert len(calls) == 2
+
+
 def test_a_stage_is_computed_again_for_its_gradient_alone():
     calls = []
     network = build("resnet8", 10, widths=[2, 2, 4, 4])

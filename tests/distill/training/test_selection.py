@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from distill.runs.interruption import TrainingInterruptedError
-from distill.runs.tables import Outcome, legend
+from distill.runs.tables import Outcome, cells, legend
 from distill.students.evaluate import evaluate
 from distill.training.evaluation import better_weights
 from distill.training.train import train
@@ -59,7 +59,8 @@ def test_the_average_and_the_trained_weights_are_both_measured_and_the_better_na
 ):
     """An average that hardly moves from the random weights: the trained ones are better."""
     data = {"loader": "device", "path": str(cifar10), "val_split": val_split}
-    result = train(recipe_of(data=data, epochs=3, ema_decay=0.9), tmp_path, device="cpu").result
+    trained = train(recipe_of(data=data, epochs=3, ema_decay=0.9), tmp_path, device="cpu")
+    result = trained.result
     split = "val" if val_split else "test"
     epoch = result[result["student"]]
     assert result["average"]["better"] == better_weights(epoch, split)
@@ -67,7 +68,9 @@ def test_the_average_and_the_trained_weights_are_both_measured_and_the_better_na
     measured = evaluate(tmp_path / "student.pt", cifar10).models[0].scores.top1
     suffix = "_trained" if result["average"]["saved"] == "trained" else ""
     assert measured == pytest.approx(epoch["test_top1" + suffix])
-    assert epoch["test_top1"] != epoch["test_top1_trained"] or epoch["test_loss"] != epoch["test_loss_trained"]
+    assert epoch[f"{split}_loss"] != epoch[f"{split}_loss_trained"]
+    assert f"{100 * measured:.1f} %" in repr(trained)
+    assert f"{100 * measured:.2f}" in cells([Outcome("mine", result)])[0][4 if result["student"] == "best" else 3]
 
 
 def test_more_epochs_go_on_where_the_schedule_does_not_depend_on_them(recipe_of, tmp_path):
