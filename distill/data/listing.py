@@ -6,9 +6,12 @@ import csv
 import io
 from pathlib import Path
 
+from distill.data import IMAGES
 from distill.data.splits import Splits
 from xkd_eval.datasets.base import ImageDataset, Subset
 from xkd_eval.datasets.folder import FolderOfImages
+from xkd_eval.datasets.lists import read_list
+from xkd_eval.errors import XkdError
 
 
 def images_list(splits: Splits) -> str | None:
@@ -34,6 +37,23 @@ def images_list(splits: Splits) -> str | None:
     writer.writerow(("path", "label", "split"))
     writer.writerows(rows)
     return text.getvalue()
+
+
+def images_trained_on(run: Path, dataset: ImageDataset) -> int:
+    """How many images of a set the list in a run's directory has among those that the run was trained on.
+
+    Args:
+        run: a directory, in which a list need not be.
+        dataset: whose images are files; of others nothing is known, which is 0.
+    """
+    if not (run / IMAGES).is_file():
+        return 0
+    try:
+        rows = read_list(run / IMAGES).parts.get("train", [])
+    except XkdError:  # the list of something else
+        return 0
+    trained = {row.path for row in rows}
+    return sum(str(_path(dataset, position)) in trained for position in range(len(dataset)))
 
 
 def _path(dataset: ImageDataset, position: int) -> Path | None:

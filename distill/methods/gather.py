@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed
 from torch import Tensor
+from torch.autograd import Function
 
 from xkd_eval.errors import XkdError
 
@@ -18,9 +21,25 @@ def gather_batch(values: Tensor) -> Tensor:
     """
     if processes() == 1:
         return values
-    from torch.distributed.nn.functional import all_gather
+    gathered: Tensor = _Gathered.apply(values.contiguous())
+    return gathered
 
-    return torch.cat(all_gather(values.contiguous()))
+
+class _Gathered(Function):
+    """As torch.distributed.nn's all_gather, which newer torch deprecates for what older torch has not."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        parts = [torch.empty_like(values) for _ in range(processes())]
+        torch.distributed.all_gather(parts, values)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (gradient,) = gradients
+        summed = gradient.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(summed)
+        return summed.chunk(processes())[torch.distributed.get_rank()]
 
 
 def refuse_several_processes(name: str) -> None:

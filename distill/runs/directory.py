@@ -10,12 +10,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from distill.data import IMAGES
 from distill.recipe.files import recipe_text
 from distill.recipe.parse import parse_recipe
 from distill.recipe.schema import Recipe
 from distill.recipe.yaml_text import read_yaml
 from distill.runs.job import JOB, LOG
-from distill.runs.layout import BEST, IMAGES, METRICS, NEW_BEST, RECIPE, RESULT, STATE, STUDENT
+from distill.runs.layout import BEST, METRICS, NEW_BEST, RECIPE, RESULT, STATE, STUDENT
 from distill.runs.origin import Origin, check_origin, check_recipe, goes_on
 from distill.runs.outcome_file import read_result, sealed
 from distill.runs.state_file import read_state, write_state

@@ -15,9 +15,6 @@ STUDENT = "student.pt"
 RECIPE, METRICS, STATE, BEST, RESULT = "recipe.yaml", "metrics.csv", "last.pt", "best.pt", "result.json"
 """The recipe as resolved; a line an epoch; all that a training continues from; the best epoch's checkpoint; scores."""
 
-IMAGES = "images.csv"
-"""Which images are of which part, where the training has divided a set of files itself."""
-
 NEW_BEST = "best.new.pt"
 """A better epoch's checkpoint until the state says that it is: whenever a training is killed, the two agree."""
 

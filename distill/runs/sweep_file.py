@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -40,14 +40,14 @@ def _told_apart(values: list[Value]) -> list[Value]:
     return values
 
 
-Value = bool | int | float | str | None
+Value = bool | int | float | str | list[Any] | dict[str, Any] | None
 Grid = dict[str, Annotated[list[Value], Field(min_length=1), AfterValidator(_told_apart)]]
 Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_different)]
 
 
 def label(value: Value) -> str:
-    """A value of the grid as it is written, one text for each: 0.5, true, null, kd, '1'."""
-    return yaml_text(value).partition("\n")[0] if isinstance(value, str) else json.dumps(value)
+    """A value of the grid as it is written, one text for each: 0.5, true, null, kd, '1', [32, 32]."""
+    return yaml_text(value).partition("\n")[0] if isinstance(value, str) else json.dumps(value, default=str)
 
 
 class Stage(Strict):

@@ -27,7 +27,7 @@ class Outcome:
 
     name: str
     result: dict[str, Any]
-    settings: Mapping[str, bool | int | float | str | None] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def finished(runs: Iterable[tuple[str, Path]]) -> list[Outcome]:
@@ -72,6 +72,8 @@ def _notes(outcome: Outcome) -> Iterator[str]:
             f"{outcome.name}: student.pt is the epoch that is the best on the test images, so its accuracy on them is "
             "optimistic"
         )
+    if len(result["teachers"]) > 1:
+        yield f"{outcome.name}: agrees is with the average of the logits of its {len(result['teachers'])} teachers"
     average = result["average"]
     if average is not None and average["saved"] != average["better"]:
         yield (

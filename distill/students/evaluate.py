@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from torch import nn
 
+from distill.data import IMAGES
+from distill.data.listing import images_trained_on
 from distill.students.evaluation import Evaluation
 from distill.students.latency import Latency, latency_of
 from distill.students.measure import Measured, Measurement, Progress, Subject, answers_from, measured, teacher_of
@@ -111,7 +113,8 @@ def evaluate(
         given = "measure_data" if measure_data is not None else "measure_limit" if measure_limit is not None else "runs"
         raise XkdError(f"{given}: found without `measure`, which alone reads it; name tests there, or leave it out")
     found = _measured(subjects, master, Measurement(where, workers, progress), str(where) if latency else None)
-    notes = (*_unknown(subjects, dataset), *_notes(everybody))
+    seen = [] if split == "train" else _seen(everybody)
+    notes = (*_unknown(subjects, dataset), *seen, *_notes(everybody))
     return Evaluation(dataset.name, split, tuple(found), tested, notes)
 
 
@@ -200,6 +203,21 @@ def _unknown(subjects: list[Subject], dataset: ImageDataset) -> list[str]:
             said.append(
                 f"{subject.name}: {len(left):,} of {len(dataset):,} images are left out, of classes that it does not "
                 f"know ({some})"
+            )
+    return said
+
+
+def _seen(everybody: list[Subject]) -> list[str]:
+    """Images that a model was trained on, where its training divided the set itself."""
+    said = []
+    for subject in everybody:
+        images = subject.labelled.dataset
+        count = 0 if subject.file is None else images_trained_on(subject.file.parent, images)
+        if count:
+            assert subject.file is not None
+            said.append(
+                f"{subject.name}: it was trained on {count:,} of these {len(images):,} images; those that it was not "
+                f"trained on are the test images of {str(subject.file.parent / IMAGES)!r}, to be given as `data`"
             )
     return said
 

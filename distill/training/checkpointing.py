@@ -31,8 +31,8 @@ def checkpoint_stages(network: nn.Module) -> None:
     stages = [stage for stage in stages if any(stage.children())]  # a single layer has nothing to save
     if not stages:
         raise XkdError(
-            "gradient_checkpointing: the student has no stages that are known; list their module paths as its "
-            "`stages`, or leave it out"
+            "gradient_checkpointing: the student has no stages that are known; give its module an attribute `stages`, "
+            "a tuple of their module paths, or leave it out"
         )
     for stage in stages:
         if "forward" in vars(stage):

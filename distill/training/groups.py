@@ -57,7 +57,7 @@ def _factors(recipe: Optimiser, network: nn.Module) -> dict[int, float]:
         if highest == 0:
             raise XkdError(
                 "optimiser.layer_decay: the student has neither a group_matcher as timm's networks have, nor stages; "
-                "list their module paths as its `stages`, or give `rates`"
+                "give its module an attribute `stages`, a tuple of their module paths, or give `rates`"
             )
         for name in named:
             factors[name] *= recipe.layer_decay ** (highest - found.get(name, highest))

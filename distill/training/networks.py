@@ -80,7 +80,7 @@ def build_student(recipe: Student, classes: Classes, needs: frozenset[Requiremen
     start = read_start(recipe)
     preprocess = student_preprocess(recipe, None if start is None else start.preprocess)
     _check_answers(network, preprocess, recipe.architecture, classes.count)
-    notes = [] if start is None else start_from(network, recipe, start, preprocess, classes.count)
+    notes = [] if start is None else start_from(network, recipe, start, preprocess, classes)
     if start is not None and start.preprocess is not None and preprocess != student_preprocess(recipe):
         notes.append(f"student.preprocess: as {start.source} has it, where the recipe says nothing: {preprocess}")
     frozen = freeze(network, recipe.freeze)

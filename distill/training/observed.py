@@ -93,7 +93,9 @@ class Observed(nn.Module):
     def _run(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         self._seen.clear()
         logits = self.classifier.model(images)
-        return logits, dict(self._seen)
+        seen = dict(self._seen)
+        self._seen.clear()  # which would keep the graph, and could not be copied
+        return logits, seen
 
     def _keep(self, path: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
         follows = None

@@ -44,7 +44,8 @@ def load_optimiser(optimiser: torch.optim.Optimizer, recipe: Optimiser, given: M
 def check_tensor(name: str, given: Any, ours: Tensor) -> None:
     """Raise ValueError for anything but a tensor of the same shape and type of number."""
     if not isinstance(given, Tensor) or given.dtype != ours.dtype or given.shape != ours.shape:
-        raise ValueError(f"{name}: {short(given)} found; expected {tuple(ours.shape)} {ours.dtype}")
+        found = f"{tuple(given.shape)} {given.dtype}" if isinstance(given, Tensor) else short(given)
+        raise ValueError(f"{name}: {found} found; expected {tuple(ours.shape)} {ours.dtype}")
 
 
 def _kept_by(recipe: Optimiser) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from distill.data.classes import Classes
 from distill.recipe.networks import PRETRAINED, Student
 from xkd_eval.classifiers.architectures import ARCHITECTURES, arguments_for_state_dict
 from xkd_eval.classifiers.checkpoint import is_checkpoint, parsed_checkpoint
@@ -17,7 +18,9 @@ from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.sources import pretrained
 from xkd_eval.classifiers.weight_files import read_weight_file
 from xkd_eval.classifiers.weights import load_state_dict, read_state_dict, without_prefix
+from xkd_eval.datasets.labels import normalised
 from xkd_eval.errors import XkdError, renamed
+from xkd_eval.foreign import short
 
 _ARGUMENT = "student.weights"
 
@@ -30,11 +33,13 @@ class Start:
         state_dict: name to tensor.
         source: where from, for the messages.
         preprocess: the input convention that they were trained with; None where nothing says it.
+        classes: the names, or else the WordNet ids, of their head's rows; None where nothing says them.
     """
 
     state_dict: Mapping[str, Tensor]
     source: str
     preprocess: Preprocess | None
+    classes: tuple[str, ...] | None = None
 
 
 def read_start(recipe: Student) -> Start | None:
@@ -49,8 +54,11 @@ def read_start(recipe: Student) -> Start | None:
         return _published(recipe)
     path = Path(recipe.weights)
     content = read_weight_file(path, _ARGUMENT)
-    preprocess = parsed_checkpoint(content, path, _ARGUMENT).preprocess if is_checkpoint(content) else None
-    return Start(read_state_dict(path, _ARGUMENT), str(path), preprocess)
+    state_dict = read_state_dict(path, _ARGUMENT)
+    if not is_checkpoint(content):
+        return Start(state_dict, str(path), None)
+    checkpoint = parsed_checkpoint(content, path, _ARGUMENT)
+    return Start(state_dict, str(path), checkpoint.preprocess, checkpoint.class_names or checkpoint.wordnet_ids)
 
 
 def _published(recipe: Student) -> Start:
@@ -63,7 +71,7 @@ def _published(recipe: Student) -> Start:
 
 
 def start_from(
-    network: nn.Module, recipe: Student, given: Start, preprocess: Preprocess, num_classes: int
+    network: nn.Module, recipe: Student, given: Start, preprocess: Preprocess, classes: Classes
 ) -> list[str]:
     """Load weights into a student: all of them, or all but a head of other classes, which stays random.
 
@@ -72,7 +80,7 @@ def start_from(
         recipe: what it was made by.
         given: the weights.
         preprocess: the student's input convention.
-        num_classes: of the student.
+        classes: of the student.
 
     Returns:
         What is to be said of it, a sentence each.
@@ -82,9 +90,10 @@ def start_from(
     """
     own = network.state_dict()
     state = resized_positions(network, without_prefix(given.state_dict, own), f"{_ARGUMENT}: {given.source}")
-    dropped = _heads_of_other_classes(own, state, num_classes)
+    dropped = _heads_of_other_classes(own, state, classes.count)
+    renamed = [] if dropped else _head_of_other_names(network, preprocess, given, classes)
     absent = _absent_head(network, preprocess, state)
-    fresh = {name: own[name] for name in [*dropped, *absent]}
+    fresh = {name: own[name] for name in [*dropped, *renamed, *absent]}
     try:
         load_state_dict(network, {**state, **fresh}, given.source, _ARGUMENT)
     except XkdError as error:
@@ -93,9 +102,12 @@ def start_from(
         return [f"{_ARGUMENT}: all {len(own)} tensors are those of {given.source}"]
     counts = " and ".join(str(count) for count in sorted({len(state[name]) for name in dropped}))
     fault = f"its head of {counts} classes was dropped" if dropped else "it has no head"
+    if renamed and given.classes is not None:
+        listed = ", ".join(map(short, given.classes[:3]))
+        fault = f"its head of as many classes, which are others or in another order ({listed}, ...), was dropped"
     return [
         f"{_ARGUMENT}: {len(own) - len(fresh)} of {len(own)} tensors are those of {given.source}; {fault}, and one of "
-        f"{num_classes} starts from random weights ({', '.join(fresh)})"
+        f"{classes.count} starts from random weights ({', '.join(fresh)})"
     ]
 
 
@@ -115,9 +127,23 @@ def _absent_head(network: nn.Module, preprocess: Preprocess, state: Mapping[str,
     """The tensors of the layer that makes the logits where the weights, as of a self-supervised backbone, have none."""
     if not any(name in state for name in network.state_dict()):
         return []
-    path = find_embedding(network, preprocess)
-    names = [] if path is None else [name for name in network.state_dict() if name.rpartition(".")[0] == path]
+    names = _head(network, preprocess)
     return [] if any(name in state for name in names) else names
+
+
+def _head_of_other_names(network: nn.Module, preprocess: Preprocess, given: Start, classes: Classes) -> list[str]:
+    """The tensors of the layer that makes the logits where those that are given are of as many other classes."""
+    ours = classes.names or classes.wordnet_ids
+    if ours is None or given.classes is None or len(ours) != len(given.classes):
+        return []
+    same = all(normalised(name) == normalised(other) for name, other in zip(ours, given.classes, strict=True))
+    return [] if same else _head(network, preprocess)
+
+
+def _head(network: nn.Module, preprocess: Preprocess) -> list[str]:
+    """The tensors of the layer that makes the logits; none where it is not known."""
+    path = find_embedding(network, preprocess)
+    return [] if path is None else [name for name in network.state_dict() if name.rpartition(".")[0] == path]
 
 
 def _heads_of_other_classes(own: Mapping[str, Tensor], given: Mapping[str, Tensor], num_classes: int) -> list[str]:

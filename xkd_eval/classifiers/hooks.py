@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 from torch import Tensor, nn
@@ -28,15 +29,15 @@ class ForwardHooks(Generic[K]):
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Self:
-        self._handles = [module.register_forward_hook(self._hook(key)) for key, module in self._modules.items()]
+        # A partial of a method is copied with its object: a deep copy of the modules and of it tells its own.
+        self._handles = [
+            module.register_forward_hook(partial(self._seen, key)) for key, module in self._modules.items()
+        ]
         return self
 
     def __exit__(self, *error: object) -> None:
         for handle in self._handles:
             handle.remove()
-
-    def _hook(self, key: K) -> Callable[[nn.Module, tuple[Any, ...], Any], Tensor | None]:
-        return lambda module, inputs, output: self._seen(key, module, inputs, output)
 
 
 class Outputs(ForwardHooks[K]):

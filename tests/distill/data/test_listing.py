@@ -43,6 +43,11 @@ def test_the_list_opens_as_the_parts_of_the_training(folder, tmp_path):
     found = distill.evaluate({"it": result.path}, tmp_path / "run" / "images.csv")
     assert found.scores["it"].top1 == result.result["best"]["test_top1"]
     assert found.scores["it"].n_images == 10
+    assert found.notes == ()
+    whole = distill.evaluate({"it": result.path}, folder)
+    (note,) = whole.notes
+    assert note.startswith("it: it was trained on 24 of these 40 images; those that it was not trained on are the test")
+    assert distill.evaluate({"it": result.path}, folder, split="train").notes == ()
 
 
 def test_folders_that_are_called_by_numbers_are_found_again(folder, tmp_path):

@@ -324,15 +324,17 @@ def test_directories_of_a_grid_are_told_apart_and_are_no_paths(tmp_path):
         "ema_decay": [None, 0.5],
         "student.architecture": ["resnet8", "RESNET8"],
         "student.arguments.shortcut": [1, "1", True, 1.0],
+        "student.preprocess.size": [[32, 32], [64, 48]],
     }
     sweep = {"recipes": ["quickstart/kd"], "grid": values}
     runs = plan_sweep(SweepFile.model_validate(sweep), tmp_path)
     names = {run.directory.parent.name for run in runs}
-    assert len({name.casefold() for name in names}) == len(runs) == 4 * 2 * 2 * 4
+    assert len({name.casefold() for name in names}) == len(runs) == 4 * 2 * 2 * 4 * 2
     assert {run.directory.parents[1] for run in runs} == {tmp_path / "quickstart/kd"}
     assert all(len(name.encode()) < 256 for name in names)
     assert {type(run.recipe.student.arguments["shortcut"]) for run in runs} == {int, str, bool, float}
     assert {run.recipe.ema_decay for run in runs} == {None, 0.5}
+    assert [tuple(run.recipe.student.preprocess["size"]) for run in runs[:2]] == [(32, 32), (64, 48)]
 
 
 @pytest.mark.parametrize(
@@ -343,7 +345,7 @@ def test_directories_of_a_grid_are_told_apart_and_are_no_paths(tmp_path):
         ({"optimiser.lr": [1]}, {}, "optimiser: nothing reads the key 'lr'"),
         ({"seed": [1]}, {}, "grid holds seed; give `seeds`"),
         ({"epochs": [1, 1]}, {}, "grid.epochs: 1 stands there 2 times"),
-        ({"epochs": [[1]]}, {}, "grid.epochs.0"),
+        ({"epochs": [[1]]}, {}, "epochs: .1. found; input should be"),
         (
             {"epochs": [1, 2]},
             {"variants": {"short": ["epochs=3"]}},

@@ -118,7 +118,7 @@ class Writes(nn.Module):
 @pytest.mark.parametrize(
     ("student", "message"),
     [
-        ("test_loop:Dropping", r"^gradient_checkpointing: the student has no stages that are known; list their"),
+        ("test_loop:Dropping", r"^gradient_checkpointing: the student has no stages that are known; give its module"),
         ("test_checkpointing:Drops", r"^student: it draws at random while its gradient is computed; leave activation"),
         ("test_checkpointing:Writes", r"^gradient_checkpointing: a stage's input is written to; leave it out"),
     ],

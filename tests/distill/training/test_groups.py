@@ -92,7 +92,7 @@ def test_torchvisions_networks_have_stages_in_order(name):
 
 
 def test_a_network_without_depth_is_refused():
-    with pytest.raises(XkdError, match=r"^optimiser\.layer_decay: the student has neither .*; list their module paths"):
+    with pytest.raises(XkdError, match=r"^optimiser\.layer_decay: the student has neither .*; give its module an"):
         factors(nn.Sequential(nn.Flatten(), nn.Linear(3, 2)), layer_decay=0.5)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
@@ -36,6 +38,21 @@ def test_a_module_is_observed_as_it_runs_and_trains():
     assert not torch.equal(own[4].weight, before["4.weight"])
     own.eval()
     torch.testing.assert_close(student(IMAGES).logits, own(IMAGES))
+
+
+def test_a_copy_observes_itself():
+    """As a moving average is made, also after a step whose graph still lives."""
+    student = distill.observe(network(), size=40, taps=["0"])
+    passed = student(IMAGES)
+    copied = deepcopy(student)
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            parameter.mul_(2)
+    other = copied.eval()(IMAGES)
+    assert not torch.equal(other.taps["0"], passed.taps["0"])
+    torch.testing.assert_close(other.taps["0"], copied.classifier.model[0](IMAGES))
+    torch.testing.assert_close(other.cams().mean((2, 3)) + other.head_bias, other.logits)
+    torch.testing.assert_close(student.eval()(IMAGES).taps["0"], student.classifier.model[0](IMAGES))
 
 
 def test_a_teacher_is_frozen_and_the_callers_stays_as_it_was():

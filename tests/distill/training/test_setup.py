@@ -1,11 +1,14 @@
 """Networks and data as a recipe names them, and what is refused before anything is written."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from distill.training.setup import set_up
+from distill.data.splits import Labelled, open_splits
+from distill.training.setup import _check_held_out, set_up
 from distill.training.train import train
 from tests.distill.conftest import EXP_KD, KD
 from xkd_eval import load_classifier
@@ -32,6 +35,14 @@ def test_the_teacher_sees_its_own_input_and_stays_as_it_is(recipe_of, tmp_path, 
     assert any(parameter.grad.abs().sum() > 0 for parameter in setup.student.parameters())
     known = {id(parameter) for parameter in setup.wrapped.parameters()}
     assert not any(id(parameter) in known for parameter in teacher_there.classifier.parameters())
+
+
+def test_a_process_without_an_image_to_score_is_refused(recipe_of):
+    splits = open_splits(recipe_of())
+    few = replace(splits, test=Labelled(splits.test.dataset, splits.test.labels[:1]))
+    with pytest.raises(XkdError, match=r"^data: 1 test images found for 2 processes; expected one each: take fewer"):
+        _check_held_out(few, 2)
+    _check_held_out(few, 1)
 
 
 @pytest.mark.parametrize(

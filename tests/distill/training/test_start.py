@@ -14,8 +14,9 @@ from distill.training.networks import build_student
 from distill.training.setup import set_up
 from distill.training.train import train
 from tests.distill.conftest import assert_same_bits, weights_of
-from xkd_eval import load_classifier
+from xkd_eval import Preprocess, load_classifier
 from xkd_eval.classifiers.architectures import build
+from xkd_eval.classifiers.checkpoint import Checkpoint, save_checkpoint
 from xkd_eval.classifiers.sources import build_architecture
 from xkd_eval.errors import XkdError
 
@@ -59,6 +60,30 @@ def test_a_head_of_other_classes_is_dropped_and_said(weights):
     )
     (note,) = student(weights, classes=7).notes
     assert note.startswith("student.weights: all ") and str(weights) in note
+
+
+def test_a_head_of_as_many_other_classes_is_dropped_and_said(tmp_path):
+    """Rows of other classes, or of the same in another order, would be taken for the student's."""
+    network = build("resnet8", 3, **WIDTHS)
+    arguments = {"num_classes": 3, **WIDTHS}
+    names = ("a cat", "dog", "owl")
+    saved = Checkpoint("resnet8", arguments, network.state_dict(), Preprocess(size=(16, 16)), names)
+    save_checkpoint(saved, tmp_path / "animals.pt")
+
+    def built(*names):
+        recipe = Student(architecture="resnet8", arguments=WIDTHS, weights=str(tmp_path / "animals.pt"))
+        return build_student(recipe, Classes(len(names), names), frozenset())
+
+    for others in (("dog", "a cat", "owl"), ("oak", "elm", "ash")):
+        made = built(*others)
+        assert (
+            "classes, which are others or in another order ('a cat', 'dog', 'owl', ...), was dropped" in made.notes[0]
+        )
+        assert not torch.equal(made.classifier.model.linear.weight, network.linear.weight)
+        assert torch.equal(made.classifier.model.conv1.weight, network.conv1.weight)
+    same = built("A_cat", "dog", "owl")
+    assert same.notes[0].startswith("student.weights: all ")
+    assert torch.equal(same.classifier.model.linear.weight, network.linear.weight)
 
 
 def test_a_file_without_a_head_is_said(weights, tmp_path):
