@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -89,7 +89,9 @@ def labels_among(part: ImageDataset, classes: Classes, *, by_index: bool, called
         raise XkdError(f"data: the {called} images of {part.name} have no labels; expected one an image")
     _check_labelled(part, called)
     if part.label_kind == "index" and (by_index or part.classes):
-        labels = resolve_labels(part, _student(classes))
+        # Without names on both sides nothing says that indices are other ones.
+        known = classes if part.classes else replace(classes, names=None)
+        labels = resolve_labels(part, _student(known))
     else:
         table = _table(part, classes)
         labels = [table.get(label) for label in part.labels]
@@ -123,7 +125,8 @@ def _check_labelled(part: ImageDataset, called: str) -> None:
 def _count(train: ImageDataset, numbers: list[int]) -> int:
     """K of labels that are 0 to K - 1; one that no image has would be a logit that nothing trains."""
     if numbers != list(range(len(numbers))):
-        missing = itertools.islice((index for index in itertools.count() if index not in numbers), 3)
+        present = set(numbers)
+        missing = itertools.islice((index for index in itertools.count() if index not in present), 3)
         raise XkdError(
             f"data: the labels of {train.name} run from {numbers[0]} to {numbers[-1]}, and no image has "
             f"{', '.join(map(str, missing))}, ...; expected 0 to K - 1 with an image each, or a set with class names"

@@ -195,7 +195,6 @@ class TrainingLoop:
         chosen = best if selected else last
         write_student(setup, self._network(weights), chosen, self.directory.path / STUDENT)
         average = {"saved": weights, "better": better_weights(chosen, setup.selection)}
-        average = {"saved": weights, "better": better_weights(chosen, setup.selection)}
         written = self.directory.write_result(
             {
                 "last": last,

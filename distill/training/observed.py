@@ -86,6 +86,10 @@ class Observed(nn.Module):
             self.classifier.model.get_submodule(path).eval()
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what a network that was run by itself has left, which knows no deep copy."""
+        return {**self.__dict__, "_seen": {}}
+
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Run the network through torch.compile from the next forward on."""
         self._network = torch.compile(self._run, *args, **kwargs)

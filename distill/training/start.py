@@ -18,7 +18,7 @@ from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.sources import pretrained
 from xkd_eval.classifiers.weight_files import read_weight_file
 from xkd_eval.classifiers.weights import load_state_dict, read_state_dict, without_prefix
-from xkd_eval.datasets.labels import normalised
+from xkd_eval.datasets.labels import places_by_name
 from xkd_eval.errors import XkdError, renamed
 from xkd_eval.foreign import short
 
@@ -33,13 +33,14 @@ class Start:
         state_dict: name to tensor.
         source: where from, for the messages.
         preprocess: the input convention that they were trained with; None where nothing says it.
-        classes: the names, or else the WordNet ids, of their head's rows; None where nothing says them.
+        names, wordnet_ids: of the classes of their head, or None.
     """
 
     state_dict: Mapping[str, Tensor]
     source: str
     preprocess: Preprocess | None
-    classes: tuple[str, ...] | None = None
+    names: tuple[str, ...] | None = None
+    wordnet_ids: tuple[str, ...] | None = None
 
 
 def read_start(recipe: Student) -> Start | None:
@@ -58,7 +59,7 @@ def read_start(recipe: Student) -> Start | None:
     if not is_checkpoint(content):
         return Start(state_dict, str(path), None)
     checkpoint = parsed_checkpoint(content, path, _ARGUMENT)
-    return Start(state_dict, str(path), checkpoint.preprocess, checkpoint.class_names or checkpoint.wordnet_ids)
+    return Start(state_dict, str(path), checkpoint.preprocess, checkpoint.class_names, checkpoint.wordnet_ids)
 
 
 def _published(recipe: Student) -> Start:
@@ -91,19 +92,21 @@ def start_from(
     own = network.state_dict()
     state = resized_positions(network, without_prefix(given.state_dict, own), f"{_ARGUMENT}: {given.source}")
     dropped = _heads_of_other_classes(own, state, classes.count)
-    renamed = [] if dropped else _head_of_other_names(network, preprocess, given, classes)
+    others = () if dropped else _other_classes(given, classes)
+    renamed = _head(network, preprocess) if others else []
     absent = _absent_head(network, preprocess, state)
     fresh = {name: own[name] for name in [*dropped, *renamed, *absent]}
     try:
         load_state_dict(network, {**state, **fresh}, given.source, _ARGUMENT)
     except XkdError as error:
         raise XkdError(f"{error}{_arguments_of(recipe, state)}") from None
+    listed = ", ".join(map(short, others[:3]))
     if not fresh:
-        return [f"{_ARGUMENT}: all {len(own)} tensors are those of {given.source}"]
+        unknown = f", although its classes are others or in another order ({listed}, ...)" if others else ""
+        return [f"{_ARGUMENT}: all {len(own)} tensors are those of {given.source}{unknown}"]
     counts = " and ".join(str(count) for count in sorted({len(state[name]) for name in dropped}))
     fault = f"its head of {counts} classes was dropped" if dropped else "it has no head"
-    if renamed and given.classes is not None:
-        listed = ", ".join(map(short, given.classes[:3]))
+    if renamed:
         fault = f"its head of as many classes, which are others or in another order ({listed}, ...), was dropped"
     return [
         f"{_ARGUMENT}: {len(own) - len(fresh)} of {len(own)} tensors are those of {given.source}; {fault}, and one of "
@@ -131,13 +134,17 @@ def _absent_head(network: nn.Module, preprocess: Preprocess, state: Mapping[str,
     return [] if any(name in state for name in names) else names
 
 
-def _head_of_other_names(network: nn.Module, preprocess: Preprocess, given: Start, classes: Classes) -> list[str]:
-    """The tensors of the layer that makes the logits where those that are given are of as many other classes."""
-    ours = classes.names or classes.wordnet_ids
-    if ours is None or given.classes is None or len(ours) != len(given.classes):
-        return []
-    same = all(normalised(name) == normalised(other) for name, other in zip(ours, given.classes, strict=True))
-    return [] if same else _head(network, preprocess)
+def _other_classes(given: Start, classes: Classes) -> tuple[str, ...]:
+    """What the classes of a head of as many rows are called, where they are not the student's row by row.
+
+    WordNet ids are compared with WordNet ids, names with names, which may be one of several synonyms.
+    """
+    if given.wordnet_ids and classes.wordnet_ids:
+        return () if given.wordnet_ids == classes.wordnet_ids else given.wordnet_ids
+    if not given.names or not classes.names:
+        return ()
+    places = places_by_name(classes.names, given.names)
+    return () if [places.get(name) for name in classes.names] == list(range(classes.count)) else given.names
 
 
 def _head(network: nn.Module, preprocess: Preprocess) -> list[str]:

@@ -2,7 +2,7 @@ import pytest
 
 from tests.datasets.stand_ins import stand_in
 from xkd_eval.classifiers.class_names import read_class_map
-from xkd_eval.datasets.base import ImageDataset
+from xkd_eval.datasets.base import ImageDataset, Subset
 from xkd_eval.datasets.labels import ilsvrc_wordnet_ids, resolve_labels
 from xkd_eval.errors import XkdError
 
@@ -63,6 +63,22 @@ def test_indices_hold_as_they_are():
 def test_indices_are_permuted_where_the_names_say_so():
     dataset = Labels([0, 2], "index", ("cat", "dog", "maple_tree"))
     assert resolve_labels(dataset, stand_in(3, class_names=("Maple tree", "dog", "cat"))) == [2, 0]
+
+
+def test_indices_are_names_where_the_classes_are_called_by_numbers():
+    """Folders that are called 1 to 12, in the order of their texts, and a list of the same images."""
+    classifier = stand_in(4, class_names=("1", "10", "2.0", "9"))
+    assert resolve_labels(Labels([9, 2, 7, None], "index"), classifier) == [3, 2, None, None]
+    assert resolve_labels(Labels([1, 2], "index", classes=("1", "10", "2.0", "9")), classifier) == [1, 2]
+    with_zero = Labels([0, 1], "index")
+    for labels in (with_zero, Subset(with_zero, [1])):
+        with pytest.raises(
+            XkdError, match=r"has the label 0, and the class names .* \(1, 10, 2, \.\.\.\)"
+        ):
+            resolve_labels(labels, classifier)
+    assert resolve_labels(with_zero, classifier, {"0": 3, "1": 0}) == [3, 0]
+    assert resolve_labels(Labels([0, 1], "index"), stand_in(2, class_names=("0", "1"))) == [0, 1]
+    assert resolve_labels(Labels([0, 1], "index"), stand_in(2, class_names=("1", "0"))) == [1, 0]
 
 
 def test_names_that_are_worded_differently_keep_the_indices():

@@ -80,6 +80,7 @@ def test_numbers_with_zeros_around_them(folder):
     assert open_dataset(parquet(folder, {"path": ["a.png"], "label": [3.0]})).labels == [3]
     padded = open_dataset(write(folder, ["path,label,split", "a.png,007,train", "sub/b.png,12,val"]), split="val")
     assert (padded.labels, padded.label_kind) == (["12"], "name")
+    assert open_dataset(write(folder, ["path,label", "a.png,01", "sub/b.png,00"])).labels == [1, 0], "as folders are"
     with pytest.raises(XkdError, match=r"has the label '2\.5', and 1 others are class indices"):
         open_dataset(write(folder, ["path,label", "a.png,3", "sub/b.png,2.5"]))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from xkd_eval.datasets.base import ImageDataset, Label, Sample, content_hash
@@ -79,7 +79,7 @@ class ClassFolders(FolderOfImages):
         folders = subfolder_names(root)
         paths = [(folder, path) for folder in folders for path in files_below(root / folder, prefix=folder)]
         super().__init__(root, [path for _, path in paths], name)
-        index_of = _indices(folders)
+        index_of = indices_of(folders)
         if index_of is not None:
             self.label_kind = "index"
             self.labels = [index_of[folder] for folder, _ in paths]
@@ -89,12 +89,12 @@ class ClassFolders(FolderOfImages):
             self.classes = tuple(map(identifier_of, folders))
 
 
-def _indices(folders: list[str]) -> dict[str, int] | None:
-    """Folder -> class index where their names are 0 to K - 1, zeros before them or not."""
-    if not all(folder.isascii() and folder.isdecimal() and len(folder) < 10 for folder in folders):
+def indices_of(names: Collection[str]) -> dict[str, int] | None:
+    """Class name -> class index where the names, which are different, are 0 to K - 1, zeros before them or not."""
+    if not all(name.isascii() and name.isdecimal() and len(name) < 10 for name in names):
         return None
-    index_of = {folder: int(folder) for folder in folders}
-    return index_of if sorted(index_of.values()) == list(range(len(folders))) else None
+    index_of = {name: int(name) for name in names}
+    return index_of if sorted(index_of.values()) == list(range(len(names))) else None
 
 
 def is_image_name(name: str) -> bool:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from xkd_eval.datasets.base import ImageDataset, Label
+from xkd_eval.datasets.base import ImageDataset, Label, Subset
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import printable, short
 
 if TYPE_CHECKING:
     from xkd_eval.classifiers.classifier import Classifier
 
+_NUMBER = re.compile(r"[0-9]{1,9}(\.0+)?")
 _REMEDY = "give the `model` that belongs to the data, or `class_map`"
 
 
@@ -26,8 +28,8 @@ def resolve_labels(
     Names go through `classifier.class_names` (as they are, or else case and underscores aside, any of comma-separated
     synonyms), or WordNet ids; for a classifier without names the sorted class folders are its indices, if there are as
     many. Indices hold as they are, unless both sides name the same classes in another order, or they are ILSVRC-2012
-    indices and the classifier's WordNet ids say where its classes are (heads of 1001 or 21k classes), or all of them
-    are among the classifier's class names, which are numbers too (folders that are called 1 to 102).
+    indices and the classifier's WordNet ids say where its classes are (heads of 1001 or 21k classes). Where the
+    classifier's class names are numbers (folders that are called 1 to 102), those of a set without names are these.
 
     Args:
         dataset: with raw labels.
@@ -38,7 +40,8 @@ def resolve_labels(
         One an image; None where the set has no label, or one that is not among the classifier's classes.
 
     Raises:
-        XkdError: no label is among the classes, a label is out of range, or the class counts do not fit.
+        XkdError: no label is among the classes, a label is out of range, the class counts do not fit, or numbers may
+            be indices or names.
     """
     present = {label for label in dataset.labels if label is not None}
     if not present:
@@ -129,8 +132,6 @@ def _named(dataset: ImageDataset, classifier: Classifier, present: set[int | str
 def _indexed(dataset: ImageDataset, classifier: Classifier, present: set[int | str]) -> dict[Label, int]:
     # Out-of-range indices stay in the table: they are an error of their own.
     table: dict[Label, int] = {label: label for label in present if isinstance(label, int)}
-    if (numbered := _numbered(classifier)) and numbered.keys() >= present:
-        return numbered
     if _is_ilsvrc(dataset):
         place = _index_of(wordnet_ids_of(classifier))
         for index, wordnet_id in enumerate(ilsvrc_wordnet_ids()):
@@ -140,6 +141,13 @@ def _indexed(dataset: ImageDataset, classifier: Classifier, present: set[int | s
         return table
     if dataset.classes is not None:
         return table | _by_class_names(dataset, dataset.classes, classifier)
+    if numbered := _numbered(classifier):
+        if 0 not in numbered and 0 in _whole(dataset).labels:
+            raise XkdError(
+                f"data: {dataset.name} has the label 0, and the class names of {classifier.name} are other numbers "
+                f"({', '.join(map(str, list(numbered)[:3]))}, ...), so its labels may be indices or names; {_REMEDY}"
+            )
+        return numbered
     if classifier.wordnet_ids is not None and classifier.num_classes > 1000 > max(table.values()):
         raise XkdError(
             f"data: the indices of {dataset.name} could be those of ILSVRC-2012, which are not those of "
@@ -148,12 +156,17 @@ def _indexed(dataset: ImageDataset, classifier: Classifier, present: set[int | s
     return table
 
 
+def _whole(dataset: ImageDataset) -> ImageDataset:
+    """What a set is a part of: few of its images need not show how its labels are meant."""
+    return _whole(dataset.dataset) if isinstance(dataset, Subset) else dataset
+
+
 def _numbered(classifier: Classifier) -> dict[Label, int]:
     """Class names that are numbers, others than the classes' indices, -> index: folders that are called 1 to 102."""
     names = classifier.class_names or ()
-    if not names or not all(name.isascii() and name.isdecimal() for name in names):
+    if not names or not all(map(_NUMBER.fullmatch, names)):
         return {}
-    table: dict[Label, int] = {int(name): index for index, name in enumerate(names)}
+    table: dict[Label, int] = {int(name.partition(".")[0]): index for index, name in enumerate(names)}
     return table if len(table) == len(names) and table != {index: index for index in range(len(names))} else {}
 
 

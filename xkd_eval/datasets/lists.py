@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from xkd_eval.datasets.base import Label, LabelKind
-from xkd_eval.datasets.folder import FolderOfImages
-from xkd_eval.datasets.identifiers import identifier_of
+from xkd_eval.datasets.folder import FolderOfImages, indices_of
 from xkd_eval.datasets.label_texts import typed_labels
 from xkd_eval.datasets.parquet import holds_images
 from xkd_eval.datasets.splits import PART_NAMES, part_of
@@ -106,8 +105,8 @@ def is_list(path: Path) -> bool:
 def read_list(path: Path) -> ImageList:
     """The rows of a list.
 
-    Labels are whole numbers, which are class indices, WordNet ids or names, all of one kind; 007 is a name, and makes
-    names of the others, while 7.0, as a table's program writes numbers of a column with gaps, is 7.
+    Labels are whole numbers, which are class indices, WordNet ids or names, all of one kind. 7.0, as a table's program
+    writes numbers of a column with gaps, is 7. With 007 among them numbers are names, unless they are 0 to K - 1.
 
     Raises:
         XkdError: no such file, a column is missing or there twice, a field is empty or no text, an unknown part, a
@@ -139,9 +138,9 @@ def read_list(path: Path) -> ImageList:
 
 def _typed(texts: list[str], where: Callable[[int], str]) -> tuple[list[Label], LabelKind]:
     if all(map(_NUMBER.fullmatch, texts)):
-        if any(map(_PADDED.match, texts)):
-            return [identifier_of(text) for text in texts], "name"
         texts = [text.partition(".")[0] for text in texts]
+        if any(map(_PADDED.match, texts)) and indices_of(set(texts)) is None:
+            return list(texts), "name"
     return typed_labels(texts, where)
 
 

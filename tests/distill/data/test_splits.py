@@ -3,7 +3,7 @@
 import pytest
 
 from distill.data.cache import decoded
-from distill.data.classes import classes_of, labels_among, training_labels
+from distill.data.classes import Classes, classes_of, labels_among, training_labels
 from distill.data.photographs import _Crops
 from distill.data.splits import Labelled
 from distill.data.views import Views
@@ -74,6 +74,9 @@ def test_numbers_that_do_not_start_at_0_are_names():
     assert (classes.count, classes.names) == (3, ("9", "10", "2014"))
     assert training_labels(train, classes) == [1, 0, 2, 0]
     assert labels_among(Numbered([2014, 9]), classes, by_index=False, called="test") == [2, 0]
+    named = Classes(3, ("1", "10", "2"))
+    for test in (Numbered([1, 2]), Numbered([1, 2], ("1", "10", "2"))):  # whether the test images say the names or not
+        assert labels_among(test, named, by_index=True, called="test") == [1, 2]
 
 
 def test_a_set_that_fails_is_one_line(tmp_path, monkeypatch):

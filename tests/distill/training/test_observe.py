@@ -48,6 +48,8 @@ def test_a_copy_observes_itself():
     with torch.no_grad():
         for parameter in copied.parameters():
             parameter.mul_(2)
+    student.classifier.model(IMAGES)  # by itself, which leaves nothing that a copy would trip over
+    deepcopy(student)
     other = copied.eval()(IMAGES)
     assert not torch.equal(other.taps["0"], passed.taps["0"])
     torch.testing.assert_close(other.taps["0"], copied.classifier.model[0](IMAGES))

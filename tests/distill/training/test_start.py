@@ -65,25 +65,25 @@ def test_a_head_of_other_classes_is_dropped_and_said(weights):
 def test_a_head_of_as_many_other_classes_is_dropped_and_said(tmp_path):
     """Rows of other classes, or of the same in another order, would be taken for the student's."""
     network = build("resnet8", 3, **WIDTHS)
+    names, ids = ("a cat", "dog", "owl, strix"), ("n02123045", "n02084071", "n01621127")
     arguments = {"num_classes": 3, **WIDTHS}
-    names = ("a cat", "dog", "owl")
-    saved = Checkpoint("resnet8", arguments, network.state_dict(), Preprocess(size=(16, 16)), names)
+    saved = Checkpoint("resnet8", arguments, network.state_dict(), Preprocess(size=(16, 16)), names, ids)
     save_checkpoint(saved, tmp_path / "animals.pt")
 
-    def built(*names):
+    def built(*names, ids=None):
         recipe = Student(architecture="resnet8", arguments=WIDTHS, weights=str(tmp_path / "animals.pt"))
-        return build_student(recipe, Classes(len(names), names), frozenset())
+        return build_student(recipe, Classes(3, names or None, ids), frozenset())
 
-    for others in (("dog", "a cat", "owl"), ("oak", "elm", "ash")):
+    for others in (("dog", "a cat", "owl"), ("oak", "elm", "ash"), ("a cat", "dog", "elk")):
         made = built(*others)
-        assert (
-            "classes, which are others or in another order ('a cat', 'dog', 'owl', ...), was dropped" in made.notes[0]
-        )
+        assert "which are others or in another order ('a cat', 'dog', 'owl, strix', ...), was dropped" in made.notes[0]
         assert not torch.equal(made.classifier.model.linear.weight, network.linear.weight)
         assert torch.equal(made.classifier.model.conv1.weight, network.conv1.weight)
-    same = built("A_cat", "dog", "owl")
+    same = built("A_cat", "dog", "strix")
     assert same.notes[0].startswith("student.weights: all ")
     assert torch.equal(same.classifier.model.linear.weight, network.linear.weight)
+    assert built(ids=ids).notes[0].startswith("student.weights: all ")
+    assert "another order ('n02123045', 'n02084071', 'n01621127', ...), was dropped" in built(ids=ids[::-1]).notes[0]
 
 
 def test_a_file_without_a_head_is_said(weights, tmp_path):
