@@ -72,9 +72,7 @@ def test_indices_are_names_where_the_classes_are_called_by_numbers():
     assert resolve_labels(Labels([1, 2], "index", classes=("1", "10", "2.0", "9")), classifier) == [1, 2]
     with_zero = Labels([0, 1], "index")
     for labels in (with_zero, Subset(with_zero, [1])):
-        with pytest.raises(
-            XkdError, match=r"has the label 0, and the class names .* \(1, 10, 2, \.\.\.\)"
-        ):
+        with pytest.raises(XkdError, match=r"has the label 0, and the class names .* \(1, 10, 2, \.\.\.\)"):
             resolve_labels(labels, classifier)
     assert resolve_labels(with_zero, classifier, {"0": 3, "1": 0}) == [3, 0]
     assert resolve_labels(Labels([0, 1], "index"), stand_in(2, class_names=("0", "1"))) == [0, 1]
