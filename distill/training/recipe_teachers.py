@@ -122,7 +122,7 @@ def freeze(
         compiled: run it through torch.compile.
     """
     # It is only ever run forward, in eval mode: a seventh of its time is its batch norms.
-    fold_batch_norms(classifier, random_images(classifier.preprocess, seed=0))
+    fold_batch_norms(classifier, random_images(classifier.preprocess, seed=0), {tap.path for tap in taps})
     classifier.to(device=device, memory_format=layout)  # type: ignore[call-overload]
     observed = Observed(classifier, needs, taps, trains=False).eval()
     if compiled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ Pair = tuple[str, str]
 """Paths of a convolution and of the batch norm that is given its very output."""
 
 
-def fold_batch_norms(classifier: Classifier, probe: Tensor) -> None:
+def fold_batch_norms(classifier: Classifier, probe: Tensor, observed: Collection[str] = ()) -> None:
     """Replace a classifier's network by its folded copy, if folding changes neither it nor one with other statistics.
 
     The statistics of a freshly made norm are close to the identity: with them a wrong fold would pass. Module paths
@@ -29,8 +30,9 @@ def fold_batch_norms(classifier: Classifier, probe: Tensor) -> None:
     Args:
         classifier: in eval mode, float32, on the CPU: elsewhere convolutions may round more than the comparison allows.
         probe: (B, 3, H, W) normalised.
+        observed: paths of modules whose outputs are looked at: a convolution among them stays as it is.
     """
-    pairs = _conv_norm_pairs(classifier.model, probe)
+    pairs = [pair for pair in _conv_norm_pairs(classifier.model, probe) if pair[0] not in observed]
     if not pairs:
         return
     # Folding makes new weights and perturbing writes to buffers, so that no parameter needs a copy.

@@ -46,6 +46,19 @@ def first_losses(setup, weights=(1.0, 1.0, 1.0)):
     return passes, setup.wrapped(setup.normalise(batch.pixels), passes, batch.labels, batch.indices, weights), batch
 
 
+def test_a_tap_on_a_convolution_is_its_own_output(recipe_of, tmp_path, teacher):
+    """And not that of the batch norm behind it, which is folded into every other convolution."""
+    losses = [{"method": "fitnet", "teacher_taps": ["conv1"], "student_taps": ["conv1"]}]
+    setup = set_up(recipe_of(losses=losses, teacher={"model": str(teacher)}), "cpu", tmp_path)
+    batch = next(iter(setup.train.batches(0, 0)))
+    (passed,) = setup.teachers(batch)
+    given = load_classifier(teacher)
+    expected = given.model.conv1(given.preprocess.normalise(batch.others[0]))
+    torch.testing.assert_close(passed.taps["conv1"], expected, rtol=1e-4, atol=1e-4)
+    folded = setup.teachers.by_name["teacher"].classifier.model
+    assert not isinstance(folded.bn1, torch.nn.Identity) and isinstance(folded.layer1[0].bn1, torch.nn.Identity)
+
+
 def test_each_loss_learns_from_the_teacher_that_it_names_at_its_own_size(recipe_of, tmp_path, two):
     setup = set_up(recipe_of(losses=TWO_LOSSES, teachers=two), "cpu", tmp_path)
     passes, losses, batch = first_losses(setup)
