@@ -61,9 +61,14 @@ def classes_of(train: ImageDataset) -> Classes:
     return Classes(len(names), names) if train.label_kind == "name" else Classes(len(names), wordnet_ids=names)
 
 
+def are_indices(train: ImageDataset, classes: Classes) -> bool:
+    """Whether the labels of training images are the indices of their classes, and not what these are called."""
+    return train.label_kind == "index" and classes.names == train.classes
+
+
 def training_labels(train: ImageDataset, classes: Classes) -> list[int]:
     """Each training image's class index."""
-    if train.label_kind == "index" and classes.names == train.classes:
+    if are_indices(train, classes):
         return [int(str(label)) for label in train.labels]
     place = {name: index for index, name in enumerate(classes.said())}
     return [place[str(label)] for label in train.labels]

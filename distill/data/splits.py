@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from distill.data.augmentation import OwnChanges
-from distill.data.classes import Classes, classes_of, labels_among, training_labels, without_images
+from distill.data.classes import Classes, are_indices, classes_of, labels_among, training_labels, without_images
 from distill.data.identity import ImagesIdentity, identity_of
 from distill.recipe.data import DeviceData, WorkerData
 from distill.recipe.schema import Recipe
@@ -86,7 +86,7 @@ def open_splits(recipe: Recipe) -> Splits:
     parts = _opened(data.path, data)
     # Of all images: a sample may miss a class, and the student would lose its logit.
     classes = classes_of(parts.train)
-    by_index = parts.train.label_kind == "index" and classes.names == parts.train.classes
+    by_index = are_indices(parts.train, classes)
     listings = {called: part.digest() for called, part in parts.called().items()}
     _check_apart(data.path, parts, listings)
     whole = parts.train if data.images is None else limit(parts.train, data.images)

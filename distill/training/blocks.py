@@ -13,6 +13,12 @@ _CONTAINERS = ("stages", "blocks", "layers", "features", "trunk_output", "encode
 _NUMBERED = re.compile(r"(layer|stage|block|s)_?\d+")
 
 
+def listed_stages(network: nn.Module) -> tuple[str, ...]:
+    """What a network lists as its `stages`, as far as these are paths; () for anything else of that name."""
+    listed = getattr(network, "stages", None)
+    return tuple(listed) if isinstance(listed, tuple | list) and all(isinstance(path, str) for path in listed) else ()
+
+
 def block_paths(network: nn.Module) -> tuple[str, ...]:
     """Module paths of a network's stages, or of its blocks where it knows no stages: whole parts, with their weights.
 
@@ -24,14 +30,9 @@ def block_paths(network: nn.Module) -> tuple[str, ...]:
     Returns:
         Shallow to deep; () where there is nothing to go by.
     """
-    listed = getattr(network, "stages", None)
-    modules = dict(network.named_modules())
-    if (
-        isinstance(listed, tuple | list)
-        and listed
-        and all(isinstance(path, str) and path in modules for path in listed)
-    ):
-        return tuple(listed)
+    listed, modules = listed_stages(network), dict(network.named_modules())
+    if listed and all(path in modules for path in listed):
+        return listed
     for path in _CONTAINERS:
         container = modules.get(path)
         if isinstance(container, nn.Sequential | nn.ModuleList) and len(container) > 1:

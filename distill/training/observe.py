@@ -60,11 +60,10 @@ def observe(
         >>> passed.logits.shape, passed.features.shape, passed.cams().shape
         (torch.Size([2, 5]), torch.Size([2, 8, 30, 30]), torch.Size([2, 5, 30, 30]))
     """
-    trains = isinstance(model, nn.Module) and not isinstance(model, Classifier)
-    if trains:
-        assert isinstance(model, nn.Module)
-        _check_plain(model, overrides)
-        classifier = _around(model, load_classifier(model, **overrides))
+    own = model if isinstance(model, nn.Module) and not isinstance(model, Classifier) else None
+    if own is not None:
+        _check_plain(own, overrides)
+        classifier = _around(own, load_classifier(own, **overrides))
     else:
         classifier = load_classifier(model, **overrides).private()
     kept = _taps(classifier, taps) if taps else ()
@@ -76,7 +75,7 @@ def observe(
         classifier.known[EMBEDDING] = path
     if input_gradients:
         needs.add("input gradients")
-    return Observed(classifier, frozenset(needs), kept, trains=trains)
+    return Observed(classifier, frozenset(needs), kept, trains=own is not None)
 
 
 def _check_plain(model: nn.Module, overrides: Mapping[str, Any]) -> None:

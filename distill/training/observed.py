@@ -98,7 +98,7 @@ class Observed(nn.Module):
         self._seen.clear()
         logits = self.classifier.model(images)
         seen = dict(self._seen)
-        self._seen.clear()  # which would keep the graph, and could not be copied
+        self._seen.clear()  # which would keep the graph
         return logits, seen
 
     def _keep(self, path: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:

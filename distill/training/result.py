@@ -29,8 +29,8 @@ class TrainingResult:
             "last", "best": of the last and of the best epoch: each loss by name, unweighted, and "total", their
                 weighted sum; scores, fractions of 1 ("test_top1", "test_agreement" with the teacher, "val_top1", ...)
                 or nats ("test_loss"), with `ema_decay` those of the average and those of the trained weights
-                ("test_top1_trained"), where validation images chose the best epoch one of them: its test scores are
-                those of the weights that student.pt holds; "epoch", "learning_rate", "seconds".
+                ("test_top1_trained"); an epoch that validation images chose has test scores of one of the two, which
+                student.pt holds; "epoch", "learning_rate", "seconds".
             "student": which of the two student.pt is.
             "best_on": the images that the best is best on, "validation images", "held-out training images" or
                 "test images".

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
+from distill.training.blocks import listed_stages
 from distill.training.trunk import Output, Tap, Trunk, spread
 
 _COLUMN_STAGES = 4  # of a network whose maps are all of one size
@@ -28,8 +29,7 @@ def stages_of(network: nn.Module, trunk: Trunk) -> tuple[Tap, ...]:
     Returns:
         Shallow to deep; empty where there is none.
     """
-    named = getattr(network, "stages", None)
-    if isinstance(named, tuple | list) and named and all(isinstance(path, str) for path in named):
+    if named := listed_stages(network):
         return tuple(tap for path in named if (tap := trunk.tap(path)) is not None)
     listed = _listed_by_timm(network, trunk)
     if listed:

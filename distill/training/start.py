@@ -17,7 +17,7 @@ from xkd_eval.classifiers.positions import resized_positions
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.sources import pretrained
 from xkd_eval.classifiers.weight_files import read_weight_file
-from xkd_eval.classifiers.weights import load_state_dict, read_state_dict, without_prefix
+from xkd_eval.classifiers.weights import load_state_dict, state_dict_in, without_prefix
 from xkd_eval.datasets.labels import places_by_name
 from xkd_eval.errors import XkdError, renamed
 from xkd_eval.foreign import short
@@ -55,7 +55,7 @@ def read_start(recipe: Student) -> Start | None:
         return _published(recipe)
     path = Path(recipe.weights)
     content = read_weight_file(path, _ARGUMENT)
-    state_dict = read_state_dict(path, _ARGUMENT)
+    state_dict = state_dict_in(content, path, _ARGUMENT)
     if not is_checkpoint(content):
         return Start(state_dict, str(path), None)
     checkpoint = parsed_checkpoint(content, path, _ARGUMENT)

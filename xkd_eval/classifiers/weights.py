@@ -45,8 +45,18 @@ def read_state_dict(path: str | Path, argument: str = "weights") -> dict[str, Te
     Raises:
         XkdError: no readable file, no state dict in it, or one with values that are NaN, infinite or no plain numbers.
     """
+    return state_dict_in(read_weight_file(Path(path), argument), path, argument)
+
+
+def state_dict_in(content: Any, path: str | Path, argument: str = "weights") -> dict[str, Tensor]:
+    """`read_state_dict` of what `read_weight_file` has read.
+
+    Args:
+        content: of the file.
+        path, argument: the file and the option that named it, for the messages.
+    """
     where = f"{argument}: {str(path)!r}"
-    return loadable_tensors(plain_tensors(_unwrap(read_weight_file(Path(path), argument), where), where), where)
+    return loadable_tensors(plain_tensors(_unwrap(content, where), where), where)
 
 
 def without_prefix(state_dict: Mapping[str, Tensor], expected: Iterable[str] = ()) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from xkd_eval.errors import XkdError
 from xkd_eval.foreign import short
 
 _INDEX = re.compile(r"-?[0-9]{1,9}")
+_WHOLE = re.compile(rf"({_INDEX.pattern})(\.0+)?")
 
 
 def typed_labels(texts: Sequence[str | None], where: Callable[[int], str]) -> tuple[list[Label], LabelKind]:
@@ -41,6 +42,12 @@ def typed_labels(texts: Sequence[str | None], where: Callable[[int], str]) -> tu
     if kind == "index":
         return [None if text is None else int(text) for text in texts], kind
     return [None if text is None else identifier_of(text) for text in texts], kind
+
+
+def whole_number(text: str) -> str | None:
+    """ "7" of 7 and of 7.0, "007" of 007; None of what is no whole number."""
+    found = _WHOLE.fullmatch(text)
+    return None if found is None else found[1]
 
 
 _CALLED: dict[LabelKind, str] = {"index": "class indices", "wordnet": "WordNet ids", "name": "names"}

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
 from xkd_eval.datasets.base import ImageDataset, Label, Subset
+from xkd_eval.datasets.label_texts import whole_number
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import printable, short
 
 if TYPE_CHECKING:
     from xkd_eval.classifiers.classifier import Classifier
 
-_NUMBER = re.compile(r"[0-9]{1,9}(\.0+)?")
 _REMEDY = "give the `model` that belongs to the data, or `class_map`"
 
 
@@ -164,9 +163,8 @@ def _whole(dataset: ImageDataset) -> ImageDataset:
 def _numbered(classifier: Classifier) -> dict[Label, int]:
     """Class names that are numbers, others than the classes' indices, -> index: folders that are called 1 to 102."""
     names = classifier.class_names or ()
-    if not names or not all(map(_NUMBER.fullmatch, names)):
-        return {}
-    table: dict[Label, int] = {int(name.partition(".")[0]): index for index, name in enumerate(names)}
+    numbers = [number for name in names if (number := whole_number(name)) is not None and number.isdecimal()]
+    table: dict[Label, int] = {int(number): index for index, number in enumerate(numbers)}
     return table if len(table) == len(names) and table != {index: index for index in range(len(names))} else {}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from xkd_eval.datasets.base import Label, LabelKind
 from xkd_eval.datasets.folder import FolderOfImages, indices_of
-from xkd_eval.datasets.label_texts import typed_labels
+from xkd_eval.datasets.label_texts import typed_labels, whole_number
 from xkd_eval.datasets.parquet import holds_images
 from xkd_eval.datasets.splits import PART_NAMES, part_of
 from xkd_eval.errors import XkdError
@@ -27,7 +27,6 @@ _NAMES = {
 }
 _DELIMITERS = ",\t;"
 _TEXT = (".csv", ".tsv")
-_NUMBER = re.compile(r"-?[0-9]{1,9}(\.0+)?")
 _PADDED = re.compile(r"-?0[0-9]")
 
 
@@ -137,11 +136,12 @@ def read_list(path: Path) -> ImageList:
 
 
 def _typed(texts: list[str], where: Callable[[int], str]) -> tuple[list[Label], LabelKind]:
-    if all(map(_NUMBER.fullmatch, texts)):
-        texts = [text.partition(".")[0] for text in texts]
-        if any(map(_PADDED.match, texts)) and indices_of(set(texts)) is None:
-            return list(texts), "name"
-    return typed_labels(texts, where)
+    numbers = [number for text in texts if (number := whole_number(text)) is not None]
+    if len(numbers) < len(texts):
+        return typed_labels(texts, where)
+    if any(map(_PADDED.match, numbers)) and indices_of(set(numbers)) is None:
+        return list(numbers), "name"
+    return typed_labels(numbers, where)
 
 
 def _part_of_row(path: Path, place: str, file: str, label: str, split: str | None) -> str:
