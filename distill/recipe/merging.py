@@ -132,30 +132,31 @@ def _joined(place: str, key: str) -> str:
 
 
 def _goes(key: str, base: Mapping[str, Any], change: Mapping[str, Any], place: str, given: Collection[str]) -> bool:
-    """Whether a change takes a key of the former values back that it does not itself give."""
+    """Whether a change takes a key of the former values back, instead of merging with it."""
+    is_given = any(f"{other}.".startswith(f"{_joined(place, key)}.") for other in given)
+    if _is_of_another_network(key, base, change, place):
+        return not is_given
     if key in change:
         return False
-    is_given = any(f"{other}.".startswith(f"{_joined(place, key)}.") for other in given)
     if not place and key in _TEACHERS and any(change.get(other) is not None for other in _TEACHERS):
         return not is_given
-    if place.partition(".")[0] in _TEACHERS:
-        named = [name for name in _TEACHERS_NAMES if change.get(name) is not None]
-        if key in _TEACHERS_NAMES and named:
-            return True
-        if key in _OF_A_MODEL and any(change[name] != base.get(name) for name in named):
-            return not is_given
-    if (
-        place == "student"
-        and key in _OF_A_STUDENT
-        and change.get("architecture") not in (None, base.get("architecture"))
-    ):
-        return not is_given
+    if place.partition(".")[0] in _TEACHERS and key in _TEACHERS_NAMES:
+        return any(change.get(name) is not None for name in _TEACHERS_NAMES)
     field, kinds = _kinds().get(place, ("", {}))
     former, now = base.get(field), change.get(field)
     if now == former or not isinstance(former, str) or not isinstance(now, str) or now not in kinds:
         return False
     # What neither kind reads is a slip of the pen, and said to be one.
     return key not in kinds[now] and key in kinds.get(former, ()) and not is_given
+
+
+def _is_of_another_network(key: str, base: Mapping[str, Any], change: Mapping[str, Any], place: str) -> bool:
+    """Whether a key belongs to a network in whose place a change puts another one."""
+    if place == "student":
+        return key in _OF_A_STUDENT and change.get("architecture") not in (None, base.get("architecture"))
+    if key not in _OF_A_MODEL or place.partition(".")[0] not in _TEACHERS:
+        return False
+    return any(change.get(name) not in (None, base.get(name)) for name in _TEACHERS_NAMES)
 
 
 @cache

@@ -1,6 +1,7 @@
 """What comes later wins, key by key, and nothing that was given is lost on the way."""
 
 import itertools
+import json
 
 import pytest
 
@@ -135,3 +136,19 @@ def test_another_network_takes_back_what_belonged_to_the_former():
     values = {"teacher": {"model": "a.pt", "weights": "w.pt", "arguments": {"img_size": 64}}}
     assert merged(values, {"teacher": {"model": "b.pt"}}) == {"teacher": {"model": "b.pt"}}
     assert merged(values, {"teacher": {"preprocess": {}}})["teacher"] == {**values["teacher"], "preprocess": {}}
+
+
+def test_what_another_network_is_given_with_it_is_all_that_it_has(tmp_path):
+    """Arguments of the former one beside its own would fail, or, where both have them, be taken without a word."""
+    together = {"architecture": "resnet20", "arguments": {"shortcut": "B"}}
+    recipe = load_recipe("quickstart/kd", [f"student={json.dumps(together)}"])
+    assert recipe.student.arguments == {"shortcut": "B"}
+    (tmp_path / "mine.yml").write_text(json.dumps({"extends": "quickstart/kd", "recipe": {"student": together}}))
+    assert load_recipe(str(tmp_path / "mine.yml")).student.arguments == {"shortcut": "B"}
+    values = {"teacher": {"model": "a.pt", "arguments": {"img_size": 64}}}
+    change = {"teacher": {"model": "b.pt", "arguments": {"depth": 2}}}
+    assert merged(values, change) == change
+    same = {"teacher": {"model": "a.pt", "arguments": {"depth": 2}}}
+    assert merged(values, same)["teacher"]["arguments"] == {"img_size": 64, "depth": 2}
+    given = load_recipe("quickstart/kd", ["student.arguments.widths=[4, 4, 8, 8]", f"student={json.dumps(together)}"])
+    assert given.student.arguments == {"widths": [4, 4, 8, 8], "shortcut": "B"}
