@@ -139,10 +139,10 @@ def test_models_in_turns_come_to_the_same(counted, clean, at_once, tmp_path, mon
     original = network.Network.__init__
     alive: set[str] = set()
 
-    def counting(self, classifier, *more):
+    def counting(self, classifier, *more, **others):
         alive.add(classifier.name)
         loaded.append(len(alive))
-        original(self, classifier, *more)
+        original(self, classifier, *more, **others)
 
     together = compare(counted.models, counted.images, explainer=counted.explainer, fractions=FRACTIONS, seed=1)
     monkeypatch.setattr(network.Network, "__init__", counting)

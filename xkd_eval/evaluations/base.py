@@ -40,7 +40,10 @@ class Evaluation(ABC):
         name: as commands, functions and directories call it.
         title: as a heading calls it.
         citation: authors, venue and year.
-        needs_labels, needs_masks: what a data set must have.
+        question: what it asks, in one plain sentence; every test of this project has one.
+        cost: forwards an image, the clean one included, as text: "2", "29 + 29"; E is an explanation.
+        is_core: whether `--test core` has it, the set that a paper's table needs.
+        needs_labels, needs_masks, needs_boxes: what a data set must have.
         needs_maps: whether maps are scored; a test of the answers alone has no explainer.
         needs_reference: whether the rows hold the model against the reference, the first of the models. A boolean
             column "coarse" then says where a map was too coarse for the figures to say much.
@@ -73,8 +76,12 @@ class Evaluation(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     citation: ClassVar[str]
+    question: ClassVar[str] = ""
+    cost: ClassVar[str] = ""
+    is_core: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = False
     needs_masks: ClassVar[bool] = False
+    needs_boxes: ClassVar[bool] = False
     needs_maps: ClassVar[bool] = True
     needs_reference: ClassVar[bool] = False
     forwards_again: ClassVar[bool] = False

@@ -59,6 +59,7 @@ class Batch:
         preprocess: that made `images` of `pixels`.
         network: the model, to be asked again.
         explainer: that made `maps`.
+        features: (B, C, h, w) of the clean images, of which the CAM is made; None without a CAM head.
         reference: the same photographs as the reference model sees, classifies and explains them; None for tests that
             need no reference.
 
@@ -86,6 +87,7 @@ class Batch:
     preprocess: Preprocess
     network: Network
     explainer: Explainer | None = None
+    features: Tensor | None = None
     reference: Batch | None = None
 
     def required_maps(self) -> Tensor:

@@ -65,3 +65,30 @@ def masked_logits(images: Tensor, fill: Tensor, ranks: Tensor, removed: list[int
         hidden = ranks[image] < limits[mask, None, None]
         logits.append(network.classify(torch.where(hidden[:, None], fills[image], images[image])))
     return torch.cat(logits).unflatten(0, (n_masks, n_images)).transpose(0, 1)
+
+
+def _probability(logits: Tensor, index: Tensor) -> Tensor:
+    return logits.softmax(-1).gather(-1, index)
+
+
+def _logit(logits: Tensor, index: Tensor) -> Tensor:
+    return logits.gather(-1, index)
+
+
+ANSWERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"probability": _probability, "logit": _logit}
+"""Name -> what is read of an answer: the softmax probability of a class, or its logit."""
+
+
+def answer_values(logits: Tensor, classes: Tensor, answer: str = "probability") -> Tensor:
+    """What the answers say of one class an image.
+
+    Args:
+        logits: (B, K), or (B, F, K) of F images made of each.
+        classes: (B,) int64.
+        answer: of ANSWERS.
+
+    Returns:
+        (B,) or (B, F) float32.
+    """
+    index = classes.reshape(-1, *[1] * (logits.ndim - 1)).expand(*logits.shape[:-1], 1)
+    return ANSWERS[answer](logits, index)[..., 0]

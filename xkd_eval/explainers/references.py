@@ -93,6 +93,27 @@ class Edges(Explainer):
 
 @register_explainer
 @dataclass(frozen=True)
+class FakeCam(Explainer):
+    """Ones but for one pixel, the first: it hides next to nothing, and so wins the average drop."""
+
+    name: ClassVar[str] = "fake_cam"
+    citation: ClassVar[str] = (
+        "reference floor: Poppi et al., Revisiting the Evaluation of CAM Explainability, CVPRW 2021"
+    )
+    cost: ClassVar[str] = "0"
+    model_free: ClassVar[bool] = True
+
+    def __call__(
+        self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
+    ) -> Tensor:
+        """(B, 3, H, W) -> (B, H, W); neither the image nor the classifier nor the classes are looked at."""
+        maps = torch.ones(len(images), *images.shape[2:], device=images.device)
+        maps[:, 0, 0] = 0
+        return maps
+
+
+@register_explainer
+@dataclass(frozen=True)
 class Oracle(Explainer):
     """The ground-truth mask: 1 on the object, 0 on background and on ignored pixels."""
 

@@ -158,6 +158,7 @@ class Photographs:
             preprocess=network.preprocess,
             network=network,
             explainer=None if maps is None else maps.explainer,
+            features=seen.features,
         )
 
     def _answers(self, model: str) -> Seen:

@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from itertools import islice
 from typing import Any
 
+import torch
+
 from xkd_eval.datasets.loader import Item, Skipped, stream
 from xkd_eval.devices import process_state, resolve_device
 from xkd_eval.engines.network import Network
@@ -49,10 +51,7 @@ def run_cells(
     report = _Report(progress, sum(len(run.done) for run in runs), total, state.num_processes)
     there = [job.source for job in kept if job.are_read and job not in missing]
     for models, now, writing in turns(waiting, list(missing), there, inputs, device):
-        networks = {
-            model: Network(inputs.classifiers[model], inputs.preprocess(model), device, inputs.options.precision)
-            for model in models
-        }
+        networks = {model: _network(model, now, inputs, device) for model in models}
         for dataset in _distinct([run.cell.dataset for run in now] + [job.dataset for job in writing]):
             here = [run for run in now if run.cell.dataset is dataset]
             jobs = {job: missing[job] for job in writing if job.dataset is dataset}
@@ -71,6 +70,19 @@ def run_cells(
             )
             _sit(sitting, report, state.num_processes)
         state.wait_for_everyone()
+
+
+def _network(model: str, runs: Sequence[CellRun], inputs: StudyInputs, device: torch.device) -> Network:
+    """A model made ready; it remembers its answers where several cells may make the same images."""
+    asking = [run for run in runs if run.cell.model == model and run.cell.test.forwards_again]
+    tests = {type(run.cell.test) for run in asking}
+    return Network(
+        inputs.classifiers[model],
+        inputs.preprocess(model),
+        device,
+        inputs.options.precision,
+        remembers=len(tests) > 1,
+    )
 
 
 def _explicable(job: KeptMaps, inputs: StudyInputs) -> set[int]:
@@ -115,6 +127,8 @@ def _sit(sitting: Sitting, report: _Report, processes: int) -> None:
     with ExitStack() as stack:
         writers = {run: stack.enter_context(PartWriter(run.store.write_part)) for run in sitting.todo}
         for entries in _batched(items, options.batch_size):
+            for network in sitting.networks.values():
+                network.forget()
             photographs = Photographs(sitting, entries)
             for job in sitting.writing:
                 photographs.keep(job)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -11,9 +10,9 @@ from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.agreement.measures import COARSEST, map_agreement
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.batch import Batch
+from xkd_eval.evaluations.means import mean_score
 from xkd_eval.evaluations.ranks import is_degenerate
 from xkd_eval.evaluations.scores import Columns, Role, ScoreSpec
-from xkd_eval.statistics.bootstrap import Means
 
 
 class AgreementTest(Evaluation):
@@ -22,6 +21,8 @@ class AgreementTest(Evaluation):
     name = "agreement"
     title = "Agreement of maps"
     citation = "see the measures: Wang et al., IEEE TIP 2004 (SSIM); Adhane et al., WACV 2025 (shared saliency)"
+    question = "Does the model look where the reference looks?"
+    cost = "1"
     needs_labels = True
     needs_reference = True
 
@@ -42,13 +43,9 @@ class AgreementTest(Evaluation):
         return _SPECS
 
 
-def _column(name: str, values: Columns | Means) -> np.ndarray:
-    return values[name]
-
-
 def _spec(name: str, title: str, better: Literal["higher", "lower"] = "higher", role: Role = "shown") -> ScoreSpec:
-    column = partial(_column, name)
-    return ScoreSpec(name, title, column, better=better, unit="", role=role, per_image=column)
+    least = -1 if name in ("spearman", "ssim") else 0
+    return mean_score(name, title, better=better, range=(least, 1), unit="", role=role)
 
 
 _SPECS = (

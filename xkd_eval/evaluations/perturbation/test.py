@@ -43,6 +43,8 @@ class PerturbationTest(Evaluation):
     name = "perturbation"
     title = "Perturbation test"
     citation = "Chefer et al., Transformer Interpretability Beyond Attention Visualization, CVPR 2021"
+    question = "Does the model fail sooner where the most relevant pixels are blackened than where the least are?"
+    cost = "1 + 9 a direction"
     needs_labels = True
     forwards_again = True
     crosses = True
@@ -165,6 +167,7 @@ def _specs(directions: tuple[Direction, ...], fractions: tuple[float, ...]) -> t
         lambda means: means["clean_hit"],
         better="higher",
         role="headline",
+        range=(0, 1),
         per_image=lambda rows: rows["clean_hit"].astype(bool),
         of_maps=False,
     )
@@ -199,6 +202,7 @@ def _direction_specs(direction: Direction, fractions: tuple[float, ...]) -> Iter
         f"{direction} AUC",
         area,
         better=better,
+        range=(0, fractions[-1]),
         role="headline",
         per_image=lambda rows: per_image("hit", rows),
         note=remark,
@@ -216,6 +220,7 @@ def _direction_specs(direction: Direction, fractions: tuple[float, ...]) -> Iter
         f"{direction} AUC of the probability",
         lambda means: area(means, "probability"),
         better=better,
+        range=(0, fractions[-1]),
         role="compared",
         per_image=lambda rows: per_image("probability", rows),
         note=remark,

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.batch import MASK_SIZE, Batch
-from xkd_eval.evaluations.ranks import is_degenerate, tie_permutation, upsample
+from xkd_eval.evaluations.forms import in_form
+from xkd_eval.evaluations.means import defined_columns, mean_score
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
 from xkd_eval.evaluations.segmentation.curve import histogram_scores, precision_recall_figure
 from xkd_eval.evaluations.segmentation.one_image import score_image
 from xkd_eval.evaluations.segmentation.protocol import SegmentationProtocol
-from xkd_eval.statistics.bootstrap import Means, Score
+from xkd_eval.statistics.bootstrap import Means
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,6 +29,8 @@ class SegmentationTest(Evaluation):
     name = "segmentation"
     title = "Segmentation test"
     citation = "Guillaumin et al., ImageNet Auto-Annotation with Segmentation Propagation, IJCV 2014"
+    question = "Is the object, and nothing else, where the map is above its mean?"
+    cost = "1"
     needs_masks = True
     reads_answers = False
     figure_names = ("precision_recall",)
@@ -43,10 +45,8 @@ class SegmentationTest(Evaluation):
         """See Evaluation.rows. The classifier is not asked again."""
         if batch.masks is None:
             raise XkdError("data: the set has no masks; segmentation needs one mask an image")
-        upsampled = upsample(batch.required_maps(), MASK_SIZE)
-        degenerate = is_degenerate(upsampled)
-        maps = self._scaled(upsampled, degenerate).cpu().numpy()
-        masks = batch.masks.cpu().numpy()
+        made, degenerate = in_form(batch.required_maps(), "minmax", MASK_SIZE, self.protocol.tie_seed)
+        maps, masks = made.cpu().numpy(), batch.masks.cpu().numpy()
         rows = [score_image(relevance, mask, self.protocol.bins) for relevance, mask in zip(maps, masks, strict=True)]
         return {
             "degenerate": degenerate.cpu().numpy(),
@@ -55,13 +55,7 @@ class SegmentationTest(Evaluation):
 
     def columns(self, rows: Columns) -> Columns:
         """See Evaluation.columns; a figure that some images do not define has a column that says which do."""
-        columns: Columns = {}
-        for name in (*_COUNTS, *_PER_IMAGE):
-            values = rows[name].astype(np.float64)
-            columns[name] = np.nan_to_num(values)
-            if np.isnan(values).any():
-                columns[f"{name}_defined"] = ~np.isnan(values)
-        return columns
+        return defined_columns(rows, (*_COUNTS, *_PER_IMAGE))
 
     def specs(self) -> tuple[ScoreSpec, ...]:
         """See Evaluation.specs."""
@@ -84,16 +78,6 @@ class SegmentationTest(Evaluation):
         """See Evaluation.figures."""
         objects, background = (int(rows[f"{kind}_pixels"].sum()) for kind in ("object", "background"))
         return {"precision_recall": precision_recall_figure(name, summary, objects, background)}
-
-    def _scaled(self, maps: Tensor, degenerate: Tensor) -> Tensor:
-        """Min-max to [0, 1] per image; a degenerate map becomes the protocol's permutation, a random map."""
-        flat = maps.flatten(1)
-        low, high = flat.amin(1)[:, None, None], flat.amax(1)[:, None, None]
-        scaled = (maps - low) / (high - low)
-        if degenerate.any():
-            order = tie_permutation(flat.shape[1], self.protocol.tie_seed).to(maps) / (flat.shape[1] - 1)
-            scaled[degenerate] = order.reshape(maps.shape[1:])
-        return scaled
 
 
 _COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
@@ -119,33 +103,23 @@ def _f1(means: Means) -> np.ndarray:
     return 2 * means["true_positive"] / (2 * means["true_positive"] + wrong)
 
 
-def _mean_where_defined(column: str) -> Score:
-    return lambda means: means[column] / means[f"{column}_defined"] if f"{column}_defined" in means else means[column]
-
-
-def _image_values(column: str) -> Callable[[Columns], np.ndarray]:
-    return lambda rows: rows[column].astype(np.float64)
-
-
-def _mean(name: str, title: str, column: str | None = None, **more: Any) -> ScoreSpec:
-    """A mean over the images that define a column."""
-    column = column or name
-    compute, per_image = _mean_where_defined(column), _image_values(column)
-    return ScoreSpec(name, title, compute, better="higher", per_image=per_image, **more)
+def _mean(column: str, title: str, **more: Any) -> ScoreSpec:
+    return mean_score(column, title, better="higher", range=(0, 1), **more)
 
 
 _SPECS = (
-    ScoreSpec("pixel_accuracy", "pixel accuracy", _pixel_accuracy, better="higher"),
+    ScoreSpec("pixel_accuracy", "pixel accuracy", _pixel_accuracy, better="higher", range=(0, 1)),
     ScoreSpec(
         "miou",
         "mIoU",
         lambda means: (_foreground_iou(means) + _background_iou(means)) / 2,
         better="higher",
+        range=(0, 1),
         role="headline",
     ),
-    _mean("map", "mAP (published rule)", "ap", note="not rank-invariant"),
+    _mean("ap", "mAP (published rule)", name="map", note="not rank-invariant"),
     _mean("foreground_ap", "foreground AP"),
-    ScoreSpec("f1", "F1 over pixels", _f1, better="higher"),
+    ScoreSpec("f1", "F1 over pixels", _f1, better="higher", range=(0, 1)),
     _mean("f1_rows", "F1 over rows (published)"),
     _mean("pointing_game", "pointing game", role="headline"),
     _mean("energy_pointing_game", "energy pointing game"),
