@@ -37,6 +37,7 @@ from xkd_eval.study.inputs import Data, StudyInputs, offered, open_data, open_ma
 from xkd_eval.study.models import Models, NamedModel, name_models
 from xkd_eval.study.result import EvaluationResult
 from xkd_eval.study.run import run_study
+from xkd_eval.study.score_agreement import COLUMNS, score_agreement
 from xkd_eval.study.stream import Progress
 from xkd_eval.study.work import KeptMaps
 
@@ -231,6 +232,7 @@ def _tables(
         scores, differences = scores + flagged(right[0], own, floors), differences + right[1]
         transfer += _transfer(found, name, floors, ids, seed)
     agreements, images = _agreements(found, inputs, seed)
+    members = {model: [result for result in found.of("own") if result.model == model] for model in found.groups}
     return Comparison(
         models=tuple(dict.fromkeys(found.groups.values())),
         explainer=explainer,
@@ -241,6 +243,9 @@ def _tables(
         curves=pd.DataFrame(curves),
         images=pd.DataFrame(images),
         health=pd.DataFrame([health_row(result) for kind in ("own", "floor") for result in found.of(kind)]),
+        score_agreement=pd.DataFrame(
+            [row for results in members.values() for row in score_agreement(results, "headline")], columns=list(COLUMNS)
+        ),
         rules=_rules(found.of("own")),
         tests=tests,
         members=tuple(found.groups),
