@@ -58,6 +58,11 @@ class Grids(ImageDataset):
         return np.where((grids < 0).any(1), -1, grids.sum(1)).tolist()
 
 
+def side_of(dataset: ImageDataset) -> int:
+    """Photographs along the edge of an image of a set: 1 but for grids."""
+    return dataset.side if isinstance(dataset, Grids) else 1
+
+
 def tiled(views: Sequence[Tensor], side: int) -> Tensor:
     """side * side views (3, H, W), row by row -> (3, side H, side W)."""
     rows = [torch.cat(list(views[start : start + side]), 2) for start in range(0, len(views), side)]

@@ -12,7 +12,7 @@ import torch
 
 import xkd_eval
 from xkd_eval.datasets import ImageDataset
-from xkd_eval.datasets.grids import Grids
+from xkd_eval.datasets.grids import side_of
 from xkd_eval.digests import digest_of
 from xkd_eval.engines.eager import chunk_size
 from xkd_eval.evaluations.base import Evaluation
@@ -155,7 +155,6 @@ def _own(target: Target) -> Target:
 def describe(cell: Cell, inputs: StudyInputs, device: torch.device) -> dict[str, Any]:
     """What a cell is, as protocol.json holds it: a directory is continued by a cell of the same description alone."""
     classifier, options = inputs.classifiers[cell.model], inputs.options
-    side = cell.dataset.side if isinstance(cell.dataset, Grids) else 1
     described = {
         "schema": PROTOCOL_SCHEMA,
         "version": xkd_eval.__version__,
@@ -169,7 +168,7 @@ def describe(cell: Cell, inputs: StudyInputs, device: torch.device) -> dict[str,
         "explainer": _maps(inputs, cell, cell.source),
         # What is forwarded once is forwarded exactly: the precision is that of images which a test makes.
         "precision": options.precision if cell.test.forwards_again else "fp32",
-        "settings": {**cell.test.settings(), "chunk": chunk_size(device, side)},
+        "settings": {**cell.test.settings(), "chunk": chunk_size(device, side_of(cell.dataset))},
         "data": _data(inputs, cell.dataset, cell.model, required=needs_labels(cell)),
     }
     if cell.test.needs_reference:

@@ -77,7 +77,7 @@ class StudyInputs:
         Raises:
             XkdError: grids, which the model cannot be given; see `grid_input`.
         """
-        return self.preprocess(model) if not isinstance(dataset, Grids) else self.grid_input(model, dataset.side)
+        return self.grid_input(model, dataset.side) if isinstance(dataset, Grids) else self.preprocess(model)
 
     def grid_input(self, model: str, side: int) -> Preprocess:
         """See `engines.sizes.grid_input`."""
@@ -177,6 +177,17 @@ def check_data(dataset: ImageDataset, test: Evaluation) -> None:
         raise XkdError(f"data: {dataset.name} has no labels; {test.name} scores against the true class: {remedy}")
     if test.protocol.target == "true":
         raise XkdError(f"target true: {dataset.name} has no labels; leave it out to explain the predicted class")
+
+
+def offered(n_models: int, data: ImageDataset, masks: ImageDataset | None) -> set[str]:
+    """Of `NEEDS`, what a study of these models and data has."""
+    found = {
+        "labels": data.label_kind != "none",
+        "masks": data.has_masks or masks is not None,
+        "boxes": getattr(data, "has_boxes", False),
+        "reference": n_models > 1,
+    }
+    return {need for need, there in found.items() if there}
 
 
 def sets_for(

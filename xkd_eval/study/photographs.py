@@ -7,12 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import torch
-from PIL import Image
 from torch import Tensor
 
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets import ImageDataset
-from xkd_eval.datasets.grids import Grids
+from xkd_eval.datasets.grids import Grids, side_of
 from xkd_eval.datasets.loader import Item, Skipped
 from xkd_eval.engines.network import Network
 from xkd_eval.errors import XkdError
@@ -22,6 +21,7 @@ from xkd_eval.evaluations.scores import Columns
 from xkd_eval.explainers.base import Context
 from xkd_eval.explainers.stored import StoredMaps, map_path, save_maps
 from xkd_eval.study.cells import Cell, MapSource, needs_labels
+from xkd_eval.study.geometry import at_size, geometry
 from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.parts import concatenated, identity_table, to_table
 from xkd_eval.study.work import CellRun, KeptMaps
@@ -177,7 +177,7 @@ class Photographs:
         sitting, network = self._sitting, self._sitting.networks[model]
         items = self._items(places)
         view = sitting.geometries.index(geometry(sitting.inputs.preprocess(model)))
-        pixels = torch.stack([_at_size(item.views[view], network.preprocess) for item in items]).to(sitting.device)
+        pixels = torch.stack([at_size(item.views[view], network.preprocess) for item in items]).to(sitting.device)
         known = [sitting.label_of(model, item.position, required=False) for item in items]
         labels = torch.tensor([-1 if label is None else label for label in known]).to(sitting.device)
         images = network.preprocess.normalise(pixels)
@@ -203,9 +203,8 @@ class Photographs:
         return torch.from_numpy(dataset.classes_of[model][chosen]).to(self._sitting.device)
 
     def _tile_scale(self, model: str) -> float:
-        dataset, alone = self._sitting.dataset, self._sitting.inputs.preprocess(model).size[0]
-        side = dataset.side if isinstance(dataset, Grids) else 1
-        return self._sitting.networks[model].preprocess.size[0] / (side * alone)
+        alone = self._sitting.inputs.preprocess(model).size[0]
+        return self._sitting.networks[model].preprocess.size[0] / (side_of(self._sitting.dataset) * alone)
 
     def _map(self, maps: MapSource, size: tuple[int, int] | None, places: list[int]) -> Tensor:
         """(n, h, w) raw maps, each made once: all that any cell wants are made together."""
@@ -293,29 +292,9 @@ def _check_columns(cell: Cell, found: pa.Schema, first: pa.Schema) -> None:
             )
 
 
-def _at_size(view: Tensor, preprocess: Preprocess) -> Tensor:
-    """A view at the network's input size, which a grid has not where the network takes images of one size only."""
-    if view.shape[1:] == preprocess.size:
-        return view
-    grid = Image.fromarray(view.permute(1, 2, 0).numpy())
-    return replace(preprocess, resize="squash").pixels(grid)
-
-
 def _rows_of(places: list[int], chosen: list[int]) -> list[int]:
     row = {place: number for number, place in enumerate(places)}
     return [row[place] for place in chosen]
-
-
-def geometry(preprocess: Preprocess) -> Preprocess:
-    """What decides the pixels alone: the same for every mean, deviation, channel order and range."""
-    neutral = Preprocess()
-    return replace(
-        preprocess,
-        mean=neutral.mean,
-        std=neutral.std,
-        channel_order=neutral.channel_order,
-        value_range=neutral.value_range,
-    )
 
 
 def _identity(entries: Sequence[Item | Skipped]) -> pa.Table:

@@ -12,15 +12,16 @@ from typing import Any
 import torch
 
 from xkd_eval.datasets import ImageDataset
-from xkd_eval.datasets.grids import Grids
+from xkd_eval.datasets.grids import side_of
 from xkd_eval.datasets.loader import Item, Skipped, stream
 from xkd_eval.devices import process_state, resolve_device
 from xkd_eval.engines.eager import chunk_size
 from xkd_eval.engines.network import Network
 from xkd_eval.evaluations.batch import MASK_SIZE
+from xkd_eval.study.geometry import geometry
 from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.parts import PartWriter
-from xkd_eval.study.photographs import Photographs, Sitting, geometry
+from xkd_eval.study.photographs import Photographs, Sitting
 from xkd_eval.study.turns import turns
 from xkd_eval.study.work import CellRun, KeptMaps
 
@@ -90,7 +91,7 @@ def _make_ready(
     It remembers its answers where several cells may make the same images.
     """
     preprocess = inputs.input_of(dataset, model)
-    side = dataset.side if isinstance(dataset, Grids) else 1
+    side = side_of(dataset)
     chunk = chunk_size(device, side)
     if model in networks and (networks[model].preprocess, networks[model].chunk) == (preprocess, chunk):
         return
@@ -142,7 +143,7 @@ def _sit(sitting: Sitting, report: _Report, processes: int) -> None:
         sorted(set().union(*sitting.todo.values(), *sitting.writing.values())),
         *sitting.geometries,
         mask_size=MASK_SIZE if dataset.has_masks else None,
-        workers=options.workers_for(len(dataset)),
+        workers=options.workers_for(len(dataset) * side_of(dataset) ** 2),
         strict=options.strict,
     )
     start, scored = time.perf_counter(), dict.fromkeys(sitting.todo, 0)

@@ -29,6 +29,7 @@ from xkd_eval.evaluations.grid_pointing.shares import tile_shares
 from xkd_eval.evaluations.grid_pointing.test import GridPointingTest
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.explainers.stored import save_maps
+from xkd_eval.study.geometry import at_size
 from xkd_eval.study.stream import run_cells
 from xkd_eval.testing import check_test
 
@@ -385,12 +386,10 @@ class TestOtherNetworks:
             assert any("scaled down" in note for note in result.test.notes(result.summary))
 
     def test_the_scaled_grid_is_resized_by_the_networks_own_filter(self, images):
-        from xkd_eval.study.photographs import _at_size
-
         view = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
         preprocess = Preprocess(size=(16, 16), interpolation="bicubic", resize="crop")
         expected = Image.fromarray(view.permute(1, 2, 0).numpy()).resize((16, 16), Image.Resampling.BICUBIC)
-        assert np.array_equal(_at_size(view, preprocess).permute(1, 2, 0).numpy(), np.asarray(expected))
+        assert np.array_equal(at_size(view, preprocess).permute(1, 2, 0).numpy(), np.asarray(expected))
 
     def test_a_token_model_of_one_input_size_is_refused_before_any_photograph_is_read(self):
         model = load_classifier(OneSizeTokens(), size=16)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -51,6 +51,11 @@ class GridPointingTest(Evaluation):
     def create(cls, rules: Rules, options: GridPointingOptions) -> Self:
         """See Evaluation.create."""
         return cls(GridPointingProtocol(**rules.shared(), **vars(options)))
+
+    @classmethod
+    def suited(cls, offered: Collection[str]) -> str:
+        """See Evaluation.suited; without labels nothing is known to be right, and confidence has to do."""
+        return "" if "labels" in offered else "correct_only=false"
 
     def images(self, dataset: ImageDataset, answers: Answers) -> ImageDataset:
         """Grids of photographs that every model knows. See Evaluation.images.
