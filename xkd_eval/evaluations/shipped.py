@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from xkd_eval.evaluations import register_test
 from xkd_eval.evaluations.agreement.test import AgreementTest
+from xkd_eval.evaluations.confidence.test import ConfidenceTest
 from xkd_eval.evaluations.grid_pointing.test import GridPointingTest
+from xkd_eval.evaluations.insertion_deletion.test import InsertionDeletionTest
 from xkd_eval.evaluations.perturbation.test import PerturbationTest
 from xkd_eval.evaluations.segmentation.test import SegmentationTest
 
-SHIPPED = (PerturbationTest, SegmentationTest, AgreementTest, GridPointingTest)
+SHIPPED = (
+    PerturbationTest,
+    SegmentationTest,
+    AgreementTest,
+    ConfidenceTest,
+    InsertionDeletionTest,
+    GridPointingTest,
+)
 
 for _test in SHIPPED:
     register_test(_test)
