@@ -1,6 +1,5 @@
 """Insertion and deletion: a sum classifier by hand, a slow loop, and the curves and areas that four tools printed."""
 
-import os
 from itertools import pairwise
 
 import numpy as np
@@ -165,7 +164,7 @@ def test_what_the_tools_printed(entry, golden):
         check_printed(golden, direction, entry, result, places)
 
 
-@pytest.mark.skipif(not os.environ.get("XKD_LONG"), reason="2006 forwards, 40 CPU-seconds; set XKD_LONG to run it")
+# 2006 forwards, 40 CPU-seconds: the first image alone.
 def test_latecs_thousand_steps(golden):
     result = golden.run("insertion_deletion:preset=latec", "tie_free", (0,))
     for direction in DIRECTIONS:
