@@ -13,7 +13,7 @@ import numpy as np
 from xkd_eval import __version__
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.base import ImageDataset
-from xkd_eval.datasets.loader import hash_of_stored, load_sample
+from xkd_eval.datasets.samples import hash_of_stored, load_sample
 from xkd_eval.errors import UnreadableImageError, XkdError
 from xkd_eval.files import replacing
 from xkd_eval.foreign import file_digest

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from distill.recipe.fields import Strict
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.datasets.embedded import EmbeddedDataset
-from xkd_eval.datasets.loader import hash_of_stored
+from xkd_eval.datasets.samples import hash_of_stored
 from xkd_eval.digests import digest_of
 
 # Of photographs that are not in memory: enough to tell one set from another under the same names and sizes.

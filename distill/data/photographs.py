@@ -21,7 +21,8 @@ from distill.data.views import Views
 from distill.recipe.data import WorkerData
 from distill.recipe.schema import Recipe
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.datasets.loader import Item, leave_signals_to_parent, load_sample, starting_workers, stream
+from xkd_eval.datasets.loader import Item, leave_signals_to_parent, starting_workers, stream
+from xkd_eval.datasets.samples import load_sample
 from xkd_eval.errors import XkdError
 
 _Loaded = tuple[int, int, int, list[Tensor]]

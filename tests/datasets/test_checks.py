@@ -7,7 +7,7 @@ from PIL import Image
 from xkd_eval import perturbation_test
 from xkd_eval.datasets import ImageDataset, Sample
 from xkd_eval.datasets.checks import checked
-from xkd_eval.datasets.loader import hash_of_stored, load_sample
+from xkd_eval.datasets.samples import hash_of_stored, load_sample
 from xkd_eval.errors import XkdError
 
 

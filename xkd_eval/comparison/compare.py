@@ -91,11 +91,11 @@ def compare_models(
             raise XkdError(f"{unread[0]}: nothing is computed again of run directories; leave it out")
         return _of_runs(named, run.seed)
     inputs = StudyInputs.load(named, replace(run, figures=False))  # a report has its own, of all models together
-    dataset, masked = open_data(data, run, run.labels), open_masks(masks, run)
+    dataset, masked = open_data(data, run, run.labels, run.boxes), open_masks(masks, run)
     made = _made(tests, offered(len(named), dataset, masked), inputs, chosen)
     (method,) = explainers_of([explainer], inputs.rules, run).values()
     check_stored(made, {method.name: method})
-    sets = sets_for(made, dataset, masked, partial(StudyAnswers, inputs, runs, progress))
+    sets = sets_for(made, dataset, masked, partial(StudyAnswers, inputs, runs, progress), run.boxes)
     planned = plan_cells(inputs, made, sets, method, floors=floors)
     folders = _maps_folders(planned, dataset, inputs, runs)
     kept = [KeptMaps(source, dataset, folder) for source, folder in dict.fromkeys(folders.values())]

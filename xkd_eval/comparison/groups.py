@@ -99,6 +99,7 @@ def check_comparable(results: Sequence[EvaluationResult]) -> None:
             for name, ours, theirs in (
                 ("protocol.hash", first.description["protocol"]["hash"], other.description["protocol"]["hash"]),
                 ("data.digest", first.description["data"]["digest"], other.description["data"]["digest"]),
+                ("data.boxes", first.description["data"].get("boxes"), other.description["data"].get("boxes")),
             )
             if ours != theirs
         ]

@@ -29,7 +29,7 @@ def members(path: Path, remedy: str) -> Iterator[tarfile.TarInfo]:
     with reading(f"data: {str(path)!r} cannot be read as a tar shard", remedy):
         check_regular(path)
         size = path.stat().st_size
-        with tarfile.open(path, "r:", tarinfo=_Header, encoding="utf-8") as archive:
+        with tarfile.open(path, "r:", tarinfo=StrictHeader, encoding="utf-8") as archive:
             for member in archive:
                 if archive.offset > size:
                     raise tarfile.ReadError(f"{_called(member)} goes beyond the end, {size}")
@@ -37,7 +37,7 @@ def members(path: Path, remedy: str) -> Iterator[tarfile.TarInfo]:
         _check_end(path, archive.offset, size)
 
 
-class _Header(tarfile.TarInfo):
+class StrictHeader(tarfile.TarInfo):
     """A header that is damaged ends the reading with an error; tarfile would end it as if all had been read."""
 
     @classmethod

@@ -30,17 +30,33 @@ class Sample:
         image: RGB, upright (EXIF applied), 8 bits a channel, at its own size.
         mask: (H, W) int8 at the image's size: 1 object, 0 background, -1 ignored; None where the set has no masks.
         content_hash: see `content_hash`, of what the image was decoded from; None leaves it to the set.
+        boxes: (n, 4) int64, x0, y0, x1, y1 in the image's pixels, ends inclusive, of each object of the image's class;
+            n may be 0; None where the set has no boxes.
 
     Example:
         >>> from xkd_eval import open_dataset
         >>> sample = open_dataset("embedded").load(0)
-        >>> sample.image.size, sample.mask.shape, sample.mask.dtype
-        ((64, 64), (64, 64), dtype('int8'))
+        >>> sample.image.size, sample.mask.shape, sample.mask.dtype, sample.boxes.shape
+        ((64, 64), (64, 64), dtype('int8'), (1, 4))
     """
 
     image: Image.Image
     mask: np.ndarray | None = None
     content_hash: str | None = None
+    boxes: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class BoxesSource:
+    """A file of boxes beside a set, as runs on it record it.
+
+    Attributes:
+        digest: sha256 over the boxes that each image of the set has of it.
+        unknown: images that it names and the set lacks.
+    """
+
+    digest: str
+    unknown: int
 
 
 def content_hash(*stored: bytes | np.ndarray) -> str:
@@ -71,6 +87,8 @@ class ImageDataset(ABC):
         label_kind: "none" where the set has no labels.
         classes: the set's own class names in the order of its indices, where it has an order; else None.
         has_masks: whether samples carry masks.
+        has_boxes: whether samples carry boxes.
+        boxes_from: the file that they come from; None where the set brings its own, or has none.
 
     Example:
         >>> from xkd_eval import open_dataset
@@ -85,6 +103,8 @@ class ImageDataset(ABC):
     label_kind: LabelKind = "none"
     classes: tuple[str, ...] | None = None
     has_masks: bool = False
+    has_boxes: bool = False
+    boxes_from: BoxesSource | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -177,9 +197,11 @@ class Subset(ImageDataset):
         self.label_kind = dataset.label_kind
         self.classes = dataset.classes
         self.has_masks = dataset.has_masks
+        self.has_boxes = dataset.has_boxes
+        self.boxes_from = dataset.boxes_from
 
     def load(self, position: int) -> Sample:
-        """Image and mask of `positions[position]` in the whole set."""
+        """What `positions[position]` is in the whole set."""
         return self.dataset.load(self.positions[position])
 
     def content_hash(self, position: int) -> str:

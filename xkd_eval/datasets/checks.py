@@ -30,8 +30,9 @@ def checked(dataset: ImageDataset) -> ImageDataset:
         names = _listed(dataset, "classes", classes)
         if odd := [one for one in names if not isinstance(one, str) or not is_writable_text(one)]:
             raise XkdError(f"data: {name}: the class {short(odd[0])} found; expected texts, or None for `classes`")
-    if not isinstance(dataset.has_masks, bool):
-        raise XkdError(f"data: {name}: has_masks is {short(dataset.has_masks)}; expected True or False")
+    for what in ("has_masks", "has_boxes"):
+        if not isinstance(found := getattr(dataset, what), bool):
+            raise XkdError(f"data: {name}: {what} is {short(found)}; expected True or False")
     return dataset
 
 

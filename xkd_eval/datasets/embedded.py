@@ -15,6 +15,7 @@ from PIL import Image
 
 from xkd_eval.datasets.base import ImageDataset, Sample, content_hash, register_dataset
 from xkd_eval.datasets.embedded_sources import SPLITS, Split, load_digits_by_class, load_textures
+from xkd_eval.datasets.samples import tight_boxes
 from xkd_eval.errors import XkdError
 
 SIDE = 64
@@ -59,13 +60,13 @@ class EmbeddedDataset(ImageDataset):
         self.labels = [_label(index) for index in range(size)]
         self.label_kind = "index"
         self.classes = CLASSES
-        self.has_masks = True
+        self.has_masks = self.has_boxes = True
 
     def load(self, position: int) -> Sample:
-        """The image, RGB 64x64, and its mask, (64, 64) int8: 1 where the digit covers the image, else 0."""
+        """The image, RGB 64x64, its mask, (64, 64) int8: 1 where the digit covers the image, else 0, and its box."""
         scene = self.scene(position)
         image, mask = scene.image(), scene.mask().astype(np.int8)
-        return Sample(Image.fromarray(image), mask, content_hash(image, mask))
+        return Sample(Image.fromarray(image), mask, content_hash(image, mask), tight_boxes(mask))
 
     def stored_sizes(self, positions: Sequence[int] | None = None) -> list[int] | None:
         """Of the arrays, image and mask."""

@@ -131,7 +131,7 @@ def _named(dataset: ImageDataset, classifier: Classifier, present: set[int | str
 def _indexed(dataset: ImageDataset, classifier: Classifier, present: set[int | str]) -> dict[Label, int]:
     # Out-of-range indices stay in the table: they are an error of their own.
     table: dict[Label, int] = {label: label for label in present if isinstance(label, int)}
-    if _is_ilsvrc(dataset):
+    if is_ilsvrc(dataset):
         place = _index_of(wordnet_ids_of(classifier))
         for index, wordnet_id in enumerate(ilsvrc_wordnet_ids()):
             table.pop(index, None)
@@ -188,7 +188,8 @@ def _by_class_names(dataset: ImageDataset, classes: Sequence[str], classifier: C
     return {}
 
 
-def _is_ilsvrc(dataset: ImageDataset) -> bool:
+def is_ilsvrc(dataset: ImageDataset) -> bool:
+    """Whether indices are those of ILSVRC-2012."""
     if dataset.classes is not None:
         return len(dataset.classes) == 1000 and dataset.classes[0].startswith("tench")
     return all(identifier.rpartition("/")[2].startswith("ILSVRC2012_") for identifier in dataset.ids)

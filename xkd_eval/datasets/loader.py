@@ -7,7 +7,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -22,8 +22,9 @@ from torch.utils.data import Dataset as TorchDataset
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.base import ImageDataset, Sample, hash_of
 from xkd_eval.datasets.grids import Grids, hash_of_tiles, tiled
+from xkd_eval.datasets.samples import hash_of_stored, load_sample, tight_boxes
 from xkd_eval.errors import UnreadableImageError, XkdError
-from xkd_eval.foreign import reading, short
+from xkd_eval.foreign import reading
 
 # Neighbours in a set share a Parquet row group or a shard, so a worker takes a run of them.
 _RUN = 16
@@ -43,6 +44,9 @@ class Item:
         mask: (h, w) int8 at the asked size: 1 object, 0 background, -1 ignored; None where the set has none.
         size: (height, width) of the decoded image, of Grids the first.
         content_hash: see `datasets.base.content_hash`.
+        boxes: (n, 4) int64, see `Sample.boxes`; None where the set has none.
+        mask_box: (1, 4) int64, the tight box of the mask's object at the image's own size, (0, 4) where there is no
+            object; None where there is no mask.
     """
 
     position: int
@@ -51,6 +55,8 @@ class Item:
     mask: Tensor | None
     size: tuple[int, int]
     content_hash: str
+    boxes: Tensor | None = None
+    mask_box: Tensor | None = None
 
     @property
     def pixels(self) -> Tensor:
@@ -108,54 +114,6 @@ def stream(
         yield entry if isinstance(entry, Skipped) else entry.item()
 
 
-def load_sample(dataset: ImageDataset, position: int) -> Sample:
-    """An image of a data set that anybody wrote, held to what `Sample` says.
-
-    Raises:
-        UnreadableImageError: as the data set says.
-        XkdError: it raises something else, or gives no RGB image with pixels, or a mask of another kind, size or range.
-    """
-    where = f"data: {dataset.name}: {dataset.ids[position]}"
-    with reading(f"{where}: loading fails", "expected a Sample, or UnreadableImageError"):
-        sample = dataset.load(position)
-    found = getattr(getattr(sample, "image", None), "mode", None)
-    if not isinstance(sample, Sample) or found != "RGB":
-        what = f"{found} image" if isinstance(sample, Sample) else type(sample).__name__
-        raise XkdError(f"{where}: a {what} found; expected a Sample of an RGB image")
-    if 0 in sample.image.size:
-        raise XkdError(f"{where}: an image of {sample.image.width}x{sample.image.height} found; expected pixels")
-    _check_hash(where, sample.content_hash)
-    mask, expected = sample.mask, (sample.image.height, sample.image.width)
-    if dataset.has_masks and mask is None:
-        raise XkdError(f"{where}: no mask found; expected one, since has_masks is true")
-    if mask is not None and (not isinstance(mask, np.ndarray) or mask.dtype != np.int8 or mask.shape != expected):
-        what = f"{mask.dtype} of shape {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
-        raise XkdError(f"{where}: a mask of {what} found; expected int8 of shape {expected}")
-    if mask is not None and not -1 <= mask.min() <= mask.max() <= 1:
-        raise XkdError(f"{where}: a mask of {mask.min()} to {mask.max()} found; expected 1 object, 0 background, -1")
-    return sample
-
-
-def hash_of_stored(dataset: ImageDataset, position: int) -> str | None:
-    """The content hash of an image of a data set that anybody wrote; None where it cannot be read.
-
-    Raises:
-        XkdError: the data set fails in another way.
-    """
-    where = f"data: {dataset.name}: {dataset.ids[position]}"
-    with suppress(UnreadableImageError), reading(f"{where}: content_hash fails", "expected text"):
-        found = dataset.content_hash(position)
-        _check_hash(where, found)
-        return found
-    return None
-
-
-def _check_hash(where: str, found: Any) -> None:
-    if found is None or (isinstance(found, str) and found and found.isascii()):
-        return
-    raise XkdError(f"{where}: the content hash {short(found)} found; expected ASCII text, or None")
-
-
 @dataclass(frozen=True)
 class _Arrays:
     """An Item in NumPy: it goes through a worker's pipe whole, without a shared-memory file a tensor."""
@@ -166,11 +124,17 @@ class _Arrays:
     mask: np.ndarray | None
     size: tuple[int, int]
     content_hash: str
+    boxes: np.ndarray | None
+    mask_box: np.ndarray | None
 
     def item(self) -> Item:
-        mask = None if self.mask is None else torch.from_numpy(self.mask)
+        mask, boxes, mask_box = map(_tensor, (self.mask, self.boxes, self.mask_box))
         views = tuple(map(torch.from_numpy, self.views))
-        return Item(self.position, self.id, views, mask, self.size, self.content_hash)
+        return Item(self.position, self.id, views, mask, self.size, self.content_hash, boxes, mask_box)
+
+
+def _tensor(values: np.ndarray | None) -> Tensor | None:
+    return None if values is None else torch.from_numpy(values)
 
 
 @dataclass(frozen=True)
@@ -224,8 +188,12 @@ class _Decoded(TorchDataset[Any]):
             views = tuple(self._view(samples, preprocess).numpy() for preprocess in self.preprocess)
         hashes = [hash_of(sample) for sample in samples]
         found = hash_of_tiles(hashes) if isinstance(self.dataset, Grids) else hashes[0]
-        size = (samples[0].image.height, samples[0].image.width)
-        return _Arrays(position, identifier, views, self._resized(samples[0].mask), size, found)
+        first = samples[0]
+        size = (first.image.height, first.image.width)
+        mask = self._resized(first.mask)
+        mask_box = None if mask is None or first.mask is None else tight_boxes(first.mask)
+        boxes = first.boxes if self.dataset.has_boxes else None
+        return _Arrays(position, identifier, views, mask, size, found, boxes, mask_box)
 
     def _samples(self, position: int) -> list[Sample]:
         """The photograph, or those of a grid."""

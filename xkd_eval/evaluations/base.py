@@ -48,7 +48,8 @@ class Evaluation(ABC):
         question: what it asks, in one plain sentence; every test of this project has one.
         cost: forwards an image, the clean one included, as text: "2", "29 + 29"; E is an explanation.
         is_core: whether `--test core` has it, the set that a paper's table needs.
-        needs_labels, needs_masks, needs_boxes: what a data set must have.
+        needs_labels, needs_masks, needs_boxes: what a data set must have. The class says it of the test under its
+            default options; a test that needs something else under others sets it of itself as it is made.
         needs_maps: whether maps are scored; a test of the answers alone has no explainer.
         needs_reference: whether the rows hold the model against the reference, the first of the models. A boolean
             column "coarse" then says where a map was too coarse for the figures to say much.
@@ -86,14 +87,14 @@ class Evaluation(ABC):
     question: ClassVar[str] = ""
     cost: ClassVar[str] = ""
     is_core: ClassVar[bool] = False
-    needs_labels: ClassVar[bool] = False
-    needs_masks: ClassVar[bool] = False
-    needs_boxes: ClassVar[bool] = False
+    needs_labels: bool = False
+    needs_masks: bool = False
+    needs_boxes: bool = False
     needs_maps: ClassVar[bool] = True
     needs_reference: ClassVar[bool] = False
     forwards_again: ClassVar[bool] = False
     explains_again: ClassVar[bool] = False
-    reads_answers: ClassVar[bool] = True
+    reads_answers: bool = True
     crosses: ClassVar[bool] = False
     in_comparisons: ClassVar[bool] = True
     about: ClassVar[str] = ""

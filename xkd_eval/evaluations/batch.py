@@ -66,6 +66,11 @@ class Batch:
         network: the model, to be asked again.
         explainer: that made `maps`.
         features: (B, C, h, w) of the clean images, of which the CAM is made; None without a CAM head.
+        boxes: B of (n, 4) int64 on the CPU, the objects' x0, y0, x1, y1 in the photograph's own pixels, ends inclusive;
+            None for sets without boxes.
+        mask_boxes: B of (1, 4) int64 likewise, the tight box of the mask's object, (0, 4) where there is none; None for
+            sets without masks.
+        sizes: B of (height, width), the photographs' own.
         tiles: (B, n) int64, of grids (see datasets.Grids): the class of each tile, row by row; `target` is the first's.
             None for photographs.
         tile_scale: the size of a tile against that of the photograph alone; below 1 where the network takes images of
@@ -101,6 +106,9 @@ class Batch:
     tiles: Tensor | None = None
     tile_scale: float = 1.0
     reference: Batch | None = None
+    boxes: tuple[Tensor, ...] | None = None
+    mask_boxes: tuple[Tensor, ...] | None = None
+    sizes: tuple[tuple[int, int], ...] = ()
 
     def required_maps(self) -> Tensor:
         """`maps`, for a test that needs them.

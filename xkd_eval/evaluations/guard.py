@@ -153,6 +153,9 @@ def _own_batch(batch: Batch) -> Batch:
         clones: dict[str, Any] = {
             name: value.detach().clone() for name, value in values.items() if isinstance(value, Tensor)
         }
+        for name in ("boxes", "mask_boxes"):
+            if values[name] is not None:
+                clones[name] = tuple(boxes.clone() for boxes in values[name])
     reference = None if batch.reference is None else _own_batch(batch.reference)
     return replace(batch, **clones, network=_OwnNetwork(batch.network), reference=reference)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,7 @@ def _own(target: Target) -> Target:
 def describe(cell: Cell, inputs: StudyInputs, device: torch.device) -> dict[str, Any]:
     """What a cell is, as protocol.json holds it: a directory is continued by a cell of the same description alone."""
     classifier, options = inputs.classifiers[cell.model], inputs.options
-    described = {
+    described: dict[str, Any] = {
         "schema": PROTOCOL_SCHEMA,
         "version": xkd_eval.__version__,
         "protocol": {"hash": cell.test.protocol.hash, **cell.test.protocol.to_dict()},
@@ -171,6 +171,8 @@ def describe(cell: Cell, inputs: StudyInputs, device: torch.device) -> dict[str,
         "settings": {**cell.test.settings(), "chunk": chunk_size(device, side_of(cell.dataset))},
         "data": _data(inputs, cell.dataset, cell.model, required=needs_labels(cell)),
     }
+    if cell.test.needs_boxes and cell.dataset.boxes_from is not None:
+        described["data"]["boxes"] = asdict(cell.dataset.boxes_from)
     if cell.test.needs_reference:
         described["reference"] = {
             **_model(inputs, inputs.reference),

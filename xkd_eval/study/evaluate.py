@@ -83,14 +83,14 @@ def evaluate(
         raise XkdError("save_maps: keeps one model's maps; use perturbation_test or segmentation_test")
     named = name_models(models)
     inputs = StudyInputs.load(named, run)
-    dataset, masked = open_data(data, run, run.labels), open_masks(masks, run)
+    dataset, masked = open_data(data, run, run.labels, run.boxes), open_masks(masks, run)
     kinds, left_out = without_core(kinds, offered(len(named), dataset, masked))
     made = tests_of(kinds, inputs.rules, chosen)
     output = None if run.output is None else Path(run.output)
     root = Path(runs) if runs is not None else None if output is None else output / "runs"
     chosen_maps = explainers_of(one_or_several("explainers", explainers, (str, type, Explainer)), inputs.rules, run)
     check_stored(made, chosen_maps)
-    sets = sets_for(made, dataset, masked, partial(StudyAnswers, inputs, root, progress))
+    sets = sets_for(made, dataset, masked, partial(StudyAnswers, inputs, root, progress), run.boxes)
     cells = own_cells(inputs, made, sets, chosen_maps)
     if not cells:
         raise XkdError(f"models: {', '.join(made)} holds models against a reference; give at least two")
@@ -195,7 +195,7 @@ def evaluate_one(
     chosen_maps = explainers_of([explainer], inputs.rules, run)
     check_stored(made, chosen_maps)
     answering = partial(StudyAnswers, inputs, Path("runs") if str(run.output) == "auto" else None, progress)
-    sets = sets_for(made, open_data(data, run, run.labels), None, answering)
+    sets = sets_for(made, open_data(data, run, run.labels, run.boxes), None, answering, run.boxes)
     cells = own_cells(inputs, made, sets, chosen_maps)
     if not cells:
         raise XkdError(f"tests: {next(iter(made))} holds models against a reference; use evaluate with at least two")

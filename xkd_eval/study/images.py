@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from xkd_eval.datasets import ImageDataset
-from xkd_eval.datasets.loader import hash_of_stored
+from xkd_eval.datasets.samples import hash_of_stored
 from xkd_eval.errors import XkdError
 from xkd_eval.study.work import CellRun
 

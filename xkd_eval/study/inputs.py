@@ -11,6 +11,7 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets import ImageDataset, limit, open_dataset, resolve_labels
+from xkd_eval.datasets.boxes import with_boxes
 from xkd_eval.datasets.checks import checked
 from xkd_eval.datasets.grids import Grids
 from xkd_eval.engines.sizes import grid_input
@@ -136,17 +137,20 @@ class StudyInputs:
         return self._labels[key]
 
 
-def open_data(data: Data, options: RunOptions, labels: Path | None = None) -> ImageDataset:
+def open_data(data: Data, options: RunOptions, labels: Path | None = None, boxes: Path | None = None) -> ImageDataset:
     """A data set, or a sample of it where `limit` says so.
 
     Args:
         data: what `open_dataset` takes, or a data set.
         options: of the study.
         labels: a file of labels for a flat image archive.
+        boxes: a file of boxes, or a folder of them.
     """
     if not isinstance(data, str | Path | ImageDataset):
         raise XkdError(f"data: {short(data)} found; expected a path, the name of a data set or an ImageDataset")
     dataset = checked(data) if isinstance(data, ImageDataset) else open_dataset(data, labels=labels)
+    if boxes is not None:
+        dataset = with_boxes(dataset, boxes)
     return dataset if options.limit is None else limit(dataset, options.limit, options.seed)
 
 
@@ -169,6 +173,8 @@ def check_data(dataset: ImageDataset, test: Evaluation) -> None:
             f"data: {dataset.name} has no masks; {test.name} expects gtsegs_ijcv.mat, a folder of images with "
             "same-named mask PNGs, or 'embedded'"
         )
+    if test.needs_boxes and not dataset.has_boxes:
+        raise XkdError(f"data: {dataset.name} has no boxes; {test.name} scores against them: pass `boxes`")
     if dataset.label_kind != "none":
         return
     if test.needs_labels:
@@ -184,7 +190,7 @@ def offered(n_models: int, data: ImageDataset, masks: ImageDataset | None) -> se
     found = {
         "labels": data.label_kind != "none",
         "masks": data.has_masks or masks is not None,
-        "boxes": getattr(data, "has_boxes", False),
+        "boxes": data.has_boxes,
         "reference": n_models > 1,
     }
     return {need for need, there in found.items() if there}
@@ -195,6 +201,7 @@ def sets_for(
     data: ImageDataset,
     masks: ImageDataset | None,
     answering: Callable[[ImageDataset], Answers],
+    boxes: Path | None = None,
 ) -> dict[str, ImageDataset]:
     """Test -> the data set that it scores: `masks` for those that need masks, where it is given, `data` for the others.
 
@@ -203,10 +210,13 @@ def sets_for(
         data: as it was opened.
         masks: the set of those tests that need masks.
         answering: the models' answers to a data set, for tests that make one of it.
+        boxes: that `data` was given.
 
     Raises:
-        XkdError: a set lacks what its test needs, or masks that none needs; or whatever a test raises.
+        XkdError: a set lacks what its test needs, or masks or boxes that none needs; or whatever a test raises.
     """
+    if boxes is not None and not any(test.needs_boxes for test in tests.values()):
+        raise XkdError(f"boxes: none of the tests needs them ({', '.join(tests)}); leave it out")
     if masks is not None and not any(test.needs_masks for test in tests.values()):
         raise XkdError(f"masks: none of the tests needs them ({', '.join(tests)}); leave it out")
     chosen = {name: masks if test.needs_masks and masks is not None else data for name, test in tests.items()}

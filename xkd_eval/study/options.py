@@ -29,6 +29,8 @@ class RunOptions:
         weights: a file of weights for a timm, torchvision or xkd name (.pt .pth .th .safetensors), one a model in
             order.
         labels: labels of a flat image archive: NAME,class lines.
+        boxes: of the objects: LOC_val_solution.csv, annotation XML (a folder or tar), COCO JSON, or
+            image,x0,y0,x1,y1 lines.
         class_map: maps WordNet ids or class names to class indices: CSV or JSON.
         maps: score the maps of this folder instead of an explainer's: ID.npy, (h, w).
         save_maps: write the raw maps there as well.
@@ -69,6 +71,7 @@ class RunOptions:
 
     weights: str | Path | Sequence[str | Path] | None = None
     labels: Path | None = None
+    boxes: Path | None = None
     class_map: Path | None = None
     maps: Path | None = None
     save_maps: Path | None = None

@@ -24,9 +24,14 @@ from xkd_eval.study.cells import Cell, MapSource, needs_labels
 from xkd_eval.study.geometry import at_size, geometry
 from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.parts import concatenated, identity_table, to_table
+from xkd_eval.study.regions import masks_of, regions_of
+from xkd_eval.study.seen import Seen, rows_of
 from xkd_eval.study.work import CellRun, KeptMaps
 
 UNLABELLED = "no label among the model's classes"
+UNBOXED = "no box of an object of its class"
+UNSCORED = (UNLABELLED, UNBOXED)
+"""Why an image that can be read has no score."""
 
 
 @dataclass(frozen=True)
@@ -58,31 +63,6 @@ class Sitting:
     def label_of(self, model: str, position: int, *, required: bool) -> int | None:
         """The class index of an image among a model's classes."""
         return self.inputs.labels(self.dataset, model, required=required)[position]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Some photographs of a batch, as one model sees and answers them; places are into the batch."""
-
-    places: list[int]
-    pixels: Tensor
-    images: Tensor
-    labels: Tensor
-    logits: Tensor
-    features: Tensor | None
-
-    def at(self, places: list[int]) -> Seen:
-        if places == self.places:
-            return self
-        rows = _rows_of(self.places, places)
-        return Seen(
-            places,
-            self.pixels[rows],
-            self.images[rows],
-            self.labels[rows],
-            self.logits[rows],
-            None if self.features is None else self.features[rows],
-        )
 
 
 class Photographs:
@@ -161,6 +141,7 @@ class Photographs:
             network=network,
             explainer=None if maps is None else maps.explainer,
             features=seen.features,
+            **regions_of(self._items(places)),
             tiles=self._tiles(model, places),
             tile_scale=self._tile_scale(model),
         )
@@ -216,7 +197,7 @@ class Photographs:
             wanted = sorted(set().union(*runs, *jobs))
             self._maps[key] = (wanted, self._explained_or_stored(maps, key[1], wanted))
         made, values = self._maps[key]
-        return values if made == places else values[_rows_of(made, places)]
+        return values if made == places else values[rows_of(made, places)]
 
     def _explained_or_stored(self, maps: MapSource, size: tuple[int, int] | None, places: list[int]) -> Tensor:
         sitting, ids = self._sitting, [self._entries[place].id for place in places]
@@ -262,7 +243,7 @@ class Photographs:
         ]
 
     def _skipped(self, run: CellRun, entry: Item | Skipped) -> Skipped | None:
-        """Why a cell has no score of a photograph: not readable, or no label where one is needed."""
+        """Why a cell has no score of a photograph: not readable, or no label or box where one is needed."""
         if isinstance(entry, Skipped):
             return entry
         cell = run.cell
@@ -270,14 +251,15 @@ class Photographs:
         asked += [maps.model for maps in cell.sources if maps.target == "true"]
         if any(self._sitting.label_of(model, entry.position, required=True) is None for model in asked):
             return Skipped(entry.position, entry.id, UNLABELLED, entry.content_hash)
+        if cell.test.needs_boxes and (entry.boxes is None or not len(entry.boxes)):
+            return Skipped(entry.position, entry.id, UNBOXED, entry.content_hash)
         return None
 
     def _items(self, places: list[int]) -> list[Item]:
         return [entry for place in places if isinstance(entry := self._entries[place], Item)]
 
     def _masks(self, places: list[int]) -> Tensor | None:
-        masks = [item.mask for item in self._items(places) if item.mask is not None]
-        return torch.stack(masks).to(self._sitting.device) if masks else None
+        return masks_of(self._items(places), self._sitting.device)
 
 
 def _check_columns(cell: Cell, found: pa.Schema, first: pa.Schema) -> None:
@@ -290,11 +272,6 @@ def _check_columns(cell: Cell, found: pa.Schema, first: pa.Schema) -> None:
                 f"{named(cell.test)}: its column {name!r} is {now}, and in an earlier batch it was {before}; expected "
                 "the same columns of the same types for every batch"
             )
-
-
-def _rows_of(places: list[int], chosen: list[int]) -> list[int]:
-    row = {place: number for number, place in enumerate(places)}
-    return [row[place] for place in chosen]
 
 
 def _identity(entries: Sequence[Item | Skipped]) -> pa.Table:

@@ -86,6 +86,14 @@ class Reference(OtherModel):
     explainer: Explainer
 
 
+class Boxes(_Record):
+    """The file of boxes that the images were given: a digest over those of the set, and how many images it names that
+    the set lacks."""
+
+    digest: _Digest
+    unknown: int = Field(ge=0)
+
+
 class Data(_Record):
     """The images: digests over names, labels and sizes, and over the class indices that the labels mean."""
 
@@ -93,6 +101,7 @@ class Data(_Record):
     digest: _Digest
     labels_digest: _Digest
     n_images: int = Field(ge=1)
+    boxes: Boxes | None = Field(None, description="Of a test that needs them, where a file brings them.")
 
 
 class Description(_Record):

@@ -19,7 +19,7 @@ from xkd_eval.study.directory import RunDirectory, RunInMemory
 from xkd_eval.study.images import check_same_images, readable_again
 from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.options import RunOptions
-from xkd_eval.study.photographs import UNLABELLED
+from xkd_eval.study.photographs import UNSCORED
 from xkd_eval.study.result import EvaluationResult
 from xkd_eval.study.stream import Progress, run_cells
 from xkd_eval.study.summary import skipped_rows, summarise
@@ -111,7 +111,7 @@ def _opened(cell: Cell, description: dict[str, Any], path: Path | None, is_main:
 def _check_strict(run: CellRun, options: RunOptions) -> None:
     """Rows of a sitting that was not strict cannot stand for one that is."""
     rows = run.store.read_rows() if options.strict and run.done else None
-    unreadable = [row for row in skipped_rows(rows) if row["reason"] != UNLABELLED] if rows is not None else []
+    unreadable = [row for row in skipped_rows(rows) if row["reason"] not in UNSCORED] if rows is not None else []
     if unreadable:
         raise XkdError(
             f"strict: the run directory skipped {len(unreadable)} images, the first as {unreadable[0]['id']}: "

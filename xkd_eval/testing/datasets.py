@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 from collections import Counter
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from xkd_eval.arguments import public
 from xkd_eval.datasets import ImageDataset, Sample, open_dataset
 from xkd_eval.datasets.base import hash_of
+from xkd_eval.datasets.samples import boxes_fit
 from xkd_eval.errors import UnreadableImageError
 
 _LABEL_TYPES = {"index": int, "wordnet": str, "name": str}
@@ -22,8 +24,8 @@ def check_dataset(dataset: str | ImageDataset, samples: int = 8) -> None:
     """Check what every evaluation relies on in a data set.
 
     It has a name, unique ids and one label an id, of its `label_kind` and within its `classes`. Its samples are RGB
-    images, with masks of the same size where it says so, and come out the same a second time and in another process, as
-    do their content hashes and stored sizes where it tells them.
+    images, with masks of the same size and boxes within them where it says so, and come out the same a second time and
+    in another process, as do their content hashes and stored sizes where it tells them.
 
     Args:
         dataset: what `open_dataset` takes, or an ImageDataset.
@@ -46,7 +48,7 @@ def check_dataset(dataset: str | ImageDataset, samples: int = 8) -> None:
         raise AssertionError(f"{name}: it cannot be pickled for the processes that decode ({error})") from error
     if copied.digest() != opened.digest():
         _fail(opened, "its pickled copy has other ids, labels or stored sizes")
-    contents: set[tuple[bytes, bytes | None]] = set()
+    contents: set[tuple[bytes, ...]] = set()
     hashes: set[str] = set()
     for position in sorted({round(place) for place in np.linspace(0, len(opened) - 1, samples)}):
         try:
@@ -60,7 +62,7 @@ def check_dataset(dataset: str | ImageDataset, samples: int = 8) -> None:
                 _fail(opened, f"image {opened.ids[position]!r} is another one {said}")
             if other.content_hash(position) != hash_of(sample):
                 _fail(opened, f"the content hash of image {opened.ids[position]!r} is another one {said}")
-        contents.add(_content(sample))
+        contents.add(_content(replace(sample, boxes=None)))  # of which no content hash tells
     if not contents:
         _fail(opened, f"none of the {samples} images looked at can be read")
     if len(hashes) < len(contents):
@@ -129,6 +131,7 @@ def _check_sample(dataset: ImageDataset, position: int, sample: Any) -> None:
     if (sample.mask is not None) != dataset.has_masks:
         has = "no" if sample.mask is None else "a"
         _fail(dataset, f"has_masks is {dataset.has_masks} and {what} has {has} mask")
+    _check_boxes(dataset, what, sample)
     if sample.mask is None:
         return
     mask, expected = sample.mask, (sample.image.height, sample.image.width)
@@ -138,8 +141,23 @@ def _check_sample(dataset: ImageDataset, position: int, sample: Any) -> None:
         _fail(dataset, f"the mask of {what} holds {values[0]}; expected 1 object, 0 background, -1 ignored")
 
 
-def _content(sample: Sample) -> tuple[bytes, bytes | None]:
-    return sample.image.tobytes(), None if sample.mask is None else sample.mask.tobytes()
+def _check_boxes(dataset: ImageDataset, what: str, sample: Sample) -> None:
+    boxes = sample.boxes
+    if (boxes is not None) != dataset.has_boxes:
+        _fail(
+            dataset, f"has_boxes is {dataset.has_boxes} and {what} has {'no' if boxes is None else 'an'} array of them"
+        )
+    if boxes is None:
+        return
+    if not isinstance(boxes, np.ndarray) or boxes.dtype != np.int64 or boxes.shape != (len(boxes), 4):
+        _fail(dataset, f"the boxes of {what} are {_array(boxes)}; expected int64 of shape (n, 4)")
+    if not boxes_fit(boxes, sample.image.size).all():
+        _fail(dataset, f"a box of {what} is not within it; expected x0, y0, x1, y1 in pixels, ends inclusive")
+
+
+def _content(sample: Sample) -> tuple[bytes, ...]:
+    arrays = (found for found in (sample.mask, sample.boxes) if found is not None)
+    return sample.image.tobytes(), *(found.tobytes() for found in arrays)
 
 
 def _array(value: Any) -> str:

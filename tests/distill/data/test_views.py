@@ -13,7 +13,7 @@ from distill.recipe.parse import parse_recipe
 from distill.training.setup import set_up
 from tests.distill.conftest import KD, values_of
 from xkd_eval import Preprocess, load_classifier
-from xkd_eval.datasets.loader import load_sample
+from xkd_eval.datasets.samples import load_sample
 from xkd_eval.errors import XkdError
 
 STUDENT = {"architecture": "resnet8", "arguments": {"widths": [2, 2, 4, 4]}, "preprocess": {"size": [20, 20]}}
