@@ -21,7 +21,7 @@ from xkd_eval.errors import ExplainerError, XkdError
 from xkd_eval.escapes import file_name
 from xkd_eval.explainers.base import Context, Explainer
 from xkd_eval.files import replacing, writing
-from xkd_eval.foreign import bytes_of, file_digest, is_there, is_writable_name, reading
+from xkd_eval.foreign import bytes_of, file_digest, is_there, is_writable_name, open_file, reading
 from xkd_eval.resizing import resized
 
 _ENCODED = "%~"
@@ -66,20 +66,31 @@ class StoredMaps(Explainer):
             sha.update(f"{path.relative_to(self.directory).as_posix()!r} {content}\n".encode())
         return sha.hexdigest()[:12]
 
+    @cached_property
+    def _are_of_one_size(self) -> bool:
+        """Whether all maps of the folder are; not where one of them must be unpacked to tell."""
+        shapes = set()
+        for path in Path(self.directory).rglob("*.np[yz]"):
+            shapes.add(_shape(path))
+            if len(shapes) > 1 or None in shapes:
+                return False
+        return True
+
     def __call__(
         self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
     ) -> Tensor:
         """The maps of the context's B ids, (B, h, w) float32.
 
-        Maps may differ in size from image to image. Where the context says at which size they will be scored, each is
-        resized to it by itself, so that a map does not depend on its batch; otherwise a mixed batch is resized to the
-        input's size.
+        Maps that are of one size throughout the folder come as they are. Others are resized, each by itself, to the
+        size at which the context says that they will be scored, so that a map does not depend on its batch; without a
+        context a mixed batch is resized to the input's size.
         """
         if context is None or context.ids is None:
             raise ExplainerError("maps: stored maps are looked up by image id, and the batch has no ids")
         maps = [torch.from_numpy(self.load(identifier)) for identifier in context.ids]
-        if context.size is not None or len({loaded.shape for loaded in maps}) > 1:
-            size = context.size or (images.shape[2], images.shape[3])
+        asked = None if self._are_of_one_size else context.size
+        if asked is not None or len({loaded.shape for loaded in maps}) > 1:
+            size = asked or (images.shape[2], images.shape[3])
             maps = [resized(loaded[None], size)[0] for loaded in maps]
         return torch.stack(maps).to(images.device)
 
@@ -172,6 +183,17 @@ def _read(path: Path, identifier: str) -> np.ndarray:
             raise ValueError(f"{members[0].file_size:,} bytes, more than any map has")
         array, _ = _array(io.BytesIO(archive.read(members[0])), members[0].file_size)  # with its CRC-32
         return array
+
+
+def _shape(path: Path) -> tuple[int, ...] | None:
+    """Height and width of an .npy's array, by its header; None of whatever is read with more care, and may be none."""
+    try:
+        with open_file(path) as file:
+            version = np.lib.format.read_magic(file)
+            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            return header(file)[0][-2:]
+    except (OSError, ValueError, SyntaxError):
+        return None
 
 
 def _array(file: io.BytesIO, size: int) -> tuple[np.ndarray, bytes]:
