@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from xkd_eval.evaluations.ranks import is_degenerate, tie_permutation, upsample
 
@@ -28,17 +29,24 @@ def _magnitude(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return unit(upsample(maps, size).abs())
 
 
-Form = Literal["minmax", "relu", "lowres", "magnitude"]
+def _cubic(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    clean = torch.where(is_degenerate(maps)[:, None, None], torch.zeros_like(maps), maps).double()
+    return unit(F.interpolate(clean[:, None], size, mode="bicubic", align_corners=False)[:, 0])
+
+
+Form = Literal["minmax", "relu", "lowres", "magnitude", "cubic"]
 
 FORMS: dict[str, Callable[[Tensor, tuple[int, int]], Tensor]] = {
     "minmax": _minmax,
     "relu": _relu,
     "lowres": _lowres,
     "magnitude": _magnitude,
+    "cubic": _cubic,
 }
 """Name -> (B, h, w) raw maps and (H, W) -> (B, H, W) in [0, 1]. minmax: up-sampled, then min-maxed; relu: negative
 values are 0 first; lowres: min-maxed, then up-sampled, so that the peak stays below 1 (torch-cam); magnitude: min-max
-of the up-sampled map's absolute values (Xplique)."""
+of the up-sampled map's absolute values (Xplique); cubic: up-sampled bicubically, as OpenCV does, and min-maxed, in
+float64 (wsolevaluation)."""
 
 
 def in_form(maps: Tensor, form: str, size: tuple[int, int], tie_seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -54,7 +62,7 @@ def in_form(maps: Tensor, form: str, size: tuple[int, int], tie_seed: int = 0) -
         tie_seed: of the permutation.
 
     Returns:
-        (B, H, W) float32 in [0, 1], and (B,) booleans.
+        (B, H, W) float32 in [0, 1], float64 in the form "cubic", and (B,) booleans.
     """
     made = FORMS[form](maps, size)
     degenerate = is_degenerate(maps) | is_degenerate(made)

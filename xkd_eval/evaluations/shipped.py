@@ -9,6 +9,7 @@ from xkd_eval.evaluations.arcc.test import ArccTest
 from xkd_eval.evaluations.confidence.test import ConfidenceTest
 from xkd_eval.evaluations.grid_pointing.test import GridPointingTest
 from xkd_eval.evaluations.insertion_deletion.test import InsertionDeletionTest
+from xkd_eval.evaluations.localisation.test import LocalisationTest
 from xkd_eval.evaluations.perturbation.test import PerturbationTest
 from xkd_eval.evaluations.road.test import RoadTest
 from xkd_eval.evaluations.segmentation.test import SegmentationTest
@@ -19,6 +20,7 @@ SHIPPED = (
     AgreementTest,
     ConfidenceTest,
     InsertionDeletionTest,
+    LocalisationTest,
     RoadTest,
     AdccTest,
     ArccTest,
