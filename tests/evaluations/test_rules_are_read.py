@@ -24,6 +24,23 @@ OTHERS = {
     "fill": "mean",
     "tie_seed": 1,
     "bins": 16,
+    "form": "relu",
+    "seed": 1,
+    "pixel_flipping.feature": "values",
+    "pixel_flipping.steps": 5,
+    "pixel_flipping.infill": "lowest",
+    "pixel_flipping.start": False,
+    "pixel_flipping.area": "by_count",
+    "aopc.region": 14,
+    "aopc.regions": 5,
+    "aopc.infill": "shade",
+    "irof.segments": 9,
+    "irof.compactness": 0.1,
+    "irof.infill": "black",
+    "sic.shares": (0.2, 0.7),
+    "sic.start": 0.1,
+    "sic.least": 0.0,
+    "sic.monotone": False,
 }
 """Rule, or TEST.RULE, -> another value; a rule that has none here fails, so none can be added that nothing reads."""
 

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from xkd_eval.evaluations import register_test
 from xkd_eval.evaluations.agreement.test import AgreementTest
+from xkd_eval.evaluations.aopc.test import AopcTest
+from xkd_eval.evaluations.irof.test import IrofTest
 from xkd_eval.evaluations.perturbation.test import PerturbationTest
+from xkd_eval.evaluations.pixel_flipping.test import PixelFlippingTest
 from xkd_eval.evaluations.segmentation.test import SegmentationTest
+from xkd_eval.evaluations.sic.test import SicTest
 
-SHIPPED = (PerturbationTest, SegmentationTest, AgreementTest)
+SHIPPED = (
+    PerturbationTest,
+    SegmentationTest,
+    AgreementTest,
+    PixelFlippingTest,
+    AopcTest,
+    IrofTest,
+    SicTest,
+)
 
 for _test in SHIPPED:
     register_test(_test)
