@@ -23,7 +23,7 @@ from xkd_eval.files import replacing, writing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_TABLES = ("scores", "differences", "agreement", "transfer", "curves", "health")
+_TABLES = ("scores", "differences", "agreement", "transfer", "curves", "score_agreement", "health")
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,9 @@ class Comparison:
     Attributes:
         models: names, the reference first; several training seeds have one.
         explainer: of the models' own maps; None for run directories, whose maps each row names.
-        scores: model, maps (the explainer, or a floor or ceiling), test, score, value, low, high, n_images, seeds. A
-            score that ends in "_common" is of the images that every model classifies correctly.
+        scores: model, maps (the explainer, or a floor or ceiling), test, score, value, low, high, n_images, seeds,
+            beaten_by (the floors that score better than a model's own maps). A score that ends in "_common" is of the
+            images that every model classifies correctly.
         differences: test, score, model, maps, other, other_maps, value (model - other), low, high, and where a score
             is a mean over images and each model has one seed: p, p_holm (corrected over the pairs of models, or over
             the floors) and effect (rank-biserial). Rows of a model and itself hold its own maps against its floors.
@@ -63,6 +64,8 @@ class Comparison:
         curves: model, maps, test, score, x, value, low, high.
         images: id, model, maps, label, predicted, probability, right, and each measure of agreement, seed by seed; of
             the reference's floors only the agreement. Empty for run directories.
+        score_agreement: model (seed by seed), maps, test, score, other_test, other_score, spearman, low, high,
+            n_images: whether two tests rank the images alike, see `Study.agreement_of_scores`.
         health: model, test, maps, protocol, n_images, skipped, degenerate_maps, notes.
         rules: the protocol, the data and each model's column of every test, as summary.json has them.
         tests: by name; their specs say what a score is called, and which direction is better.
@@ -85,6 +88,7 @@ class Comparison:
     curves: pd.DataFrame
     images: pd.DataFrame
     health: pd.DataFrame
+    score_agreement: pd.DataFrame = field(default_factory=pd.DataFrame)
     rules: dict[str, Any] = field(default_factory=dict)
     tests: dict[str, Evaluation] = field(default_factory=dict)
     members: tuple[str, ...] = ()

@@ -24,11 +24,18 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure and its interval, as text; empty where there is none."""
+    """A figure and its interval, as text; empty where there is none.
+
+    Attributes:
+        value, interval: the texts.
+        marked: a difference that the interval carries.
+        beaten_by: the floors that score better.
+    """
 
     value: str = ""
     interval: str = ""
     marked: bool = False
+    beaten_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,33 @@ def transfer_table(comparison: Comparison) -> Table | None:
     return Table(("Answers", "Maps of", *(spec.head for spec in columns.values())), tuple(lines))
 
 
+def score_agreement_table(comparison: Comparison) -> Table | None:
+    """A row a pair of scores, a column a model: do two tests rank the images alike? None for a single test."""
+    table = comparison.score_agreement
+    if not len(table):
+        return None
+    models = list(dict.fromkeys(table["model"]))
+    pairs: dict[tuple[str, str], dict[str, Cell]] = {}
+    for row in table.to_dict("records"):
+        names = [(row["test"], row["score"]), (row["other_test"], row["other_score"])]
+        first, second = (_pair_head(comparison, *name) for name in names)
+        pairs.setdefault((first, second), {})[row["model"]] = _correlation(row)
+    lines = [Line(heads, tuple(cells.get(model, Cell()) for model in models)) for heads, cells in pairs.items()]
+    return Table(("Score", "and", *models), tuple(lines))
+
+
+def _pair_head(comparison: Comparison, test: str, score: str) -> str:
+    spec = comparison.spec(score, test)
+    return score if spec is None else spec.heading
+
+
+def _correlation(row: Mapping[Any, Any]) -> Cell:
+    if pd.isna(row["spearman"]):
+        return Cell("undefined")
+    shown = f"{row['spearman'] + 0.0:.2f}"
+    return Cell(shown) if pd.isna(row["low"]) else Cell(shown, f"{row['low']:.2f} to {row['high']:.2f}")
+
+
 def health_table(comparison: Comparison) -> Table:
     """What went wrong, or might have."""
     table = comparison.health
@@ -198,9 +232,11 @@ def _cell(row: Mapping[Any, Any] | None, spec: ScoreSpec, *, signed: bool = Fals
         # Adding zero turns the -0.0 that rounding leaves into 0.0.
         return f"{round(spec.scale * value, digits) + 0.0:{sign}.{digits}f}"
 
+    beaten = str(row.get("beaten_by") or "")
     if pd.isna(row["low"]):
-        return Cell(text(row["value"]))
-    return Cell(text(row["value"]), f"{text(row['low'])} to {text(row['high'])}", signed and is_carried(row))
+        return Cell(text(row["value"]), beaten_by=beaten)
+    interval = f"{text(row['low'])} to {text(row['high'])}"
+    return Cell(text(row["value"]), interval, signed and is_carried(row), beaten)
 
 
 def _tests(row: Mapping[Any, Any]) -> tuple[Cell, Cell]:
