@@ -31,7 +31,7 @@ OTHERS = {
     "pixel_flipping.infill": "lowest",
     "pixel_flipping.start": False,
     "pixel_flipping.area": "by_count",
-    "aopc.region": 14,
+    "aopc.region": 56,
     "aopc.regions": 5,
     "aopc.infill": "shade",
     "irof.segments": 30,
