@@ -5,6 +5,9 @@ from __future__ import annotations
 from xkd_eval.evaluations import register_test
 from xkd_eval.evaluations.agreement.test import AgreementTest
 from xkd_eval.evaluations.aopc.test import AopcTest
+from xkd_eval.evaluations.confidence.test import ConfidenceTest
+from xkd_eval.evaluations.grid_pointing.test import GridPointingTest
+from xkd_eval.evaluations.insertion_deletion.test import InsertionDeletionTest
 from xkd_eval.evaluations.irof.test import IrofTest
 from xkd_eval.evaluations.perturbation.test import PerturbationTest
 from xkd_eval.evaluations.pixel_flipping.test import PixelFlippingTest
@@ -15,10 +18,13 @@ SHIPPED = (
     PerturbationTest,
     SegmentationTest,
     AgreementTest,
+    ConfidenceTest,
+    InsertionDeletionTest,
     PixelFlippingTest,
     AopcTest,
     IrofTest,
     SicTest,
+    GridPointingTest,
 )
 
 for _test in SHIPPED:

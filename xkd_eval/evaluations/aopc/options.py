@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from xkd_eval.arguments import Within
+from xkd_eval.evaluations.forms import Form
 
 Order = Literal["morf", "lerf", "random"]
 ORDERS: tuple[Order, ...] = ("morf", "lerf", "random")
@@ -29,7 +30,7 @@ class AopcOptions:
     region: Annotated[int, Within(1, 224)] | None = None
     regions: Annotated[int, Within(1)] | None = None
     infill: Literal["black", "mean", "blur", "lowest", "opposite", "noise", "shade"] | None = None
-    form: Literal["minmax", "relu", "lowres", "magnitude"] = "minmax"
+    form: Form = "minmax"
     seed: Annotated[int, Within(0)] = 0
     order: Literal["all", "morf", "lerf", "random"] = "all"
 

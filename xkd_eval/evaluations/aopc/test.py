@@ -23,8 +23,8 @@ from xkd_eval.evaluations.infills import infill_image
 from xkd_eval.evaluations.means import curve_score, mean_score
 from xkd_eval.evaluations.presets import preset_facts, preset_notes
 from xkd_eval.evaluations.protocol import Rules
-from xkd_eval.evaluations.ranks import RemovalOrder
-from xkd_eval.evaluations.removal import answer_values, masked_logits
+from xkd_eval.evaluations.ranks import removal_order
+from xkd_eval.evaluations.removal import answer_values, masked_answers
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
 
 if TYPE_CHECKING:
@@ -84,13 +84,14 @@ class AopcTest(Evaluation):
         maps, degenerate = in_form(batch.required_maps(), rules.form, size, rules.tie_seed)
         sums = torch.from_numpy(region_sums(maps.cpu().numpy(), numbers, grid[0] * grid[1])).float()
         columns: Columns = {"degenerate": degenerate.cpu().numpy()}
+        clean = answer_values(batch.logits, batch.target)
         places = torch.from_numpy(numbers).to(batch.images.device)
         for order in self.orders:
             ranks = self._ranks(order, sums.reshape(-1, *grid), batch.ids).to(places.device).flatten(1)[:, places]
             fill = infill_image(batch, rules.infill, ranks, rules.seed)
             removed = list(range(1, rules.regions + 1))
-            logits = masked_logits(batch.images, fill, ranks, removed, batch.network)
-            curve = answer_values(torch.cat([batch.logits[:, None], logits], 1), batch.target).double().cpu().numpy()
+            answers = masked_answers(batch.images, fill, ranks, removed, batch.network, batch.target)
+            curve = torch.cat([clean[:, None], answers], 1).cpu().numpy()
             columns[f"aopc_{order}"] = (curve[:, :1] - curve).mean(1)
             columns[f"aopc_{order}_curve"] = curve
         return columns
@@ -131,7 +132,7 @@ class AopcTest(Evaluation):
         if order == "random":
             drawn = [image_generator(name, self.protocol.seed, "order").permutation(sums[0].numel()) for name in ids]
             return torch.from_numpy(np.stack(drawn)).reshape(sums.shape)
-        ranked = RemovalOrder((sums.shape[1], sums.shape[2]), self.protocol.tie_seed, sums.device)
+        ranked = removal_order((sums.shape[1], sums.shape[2]), self.protocol.tie_seed, sums.device)
         return ranked.descending(sums)[0] if order == "morf" else ranked.ascending(sums)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from xkd_eval.arguments import Within
+from xkd_eval.evaluations.forms import Form
 
 
 @dataclass(frozen=True)
@@ -22,4 +23,4 @@ class IrofOptions:
     segments: Annotated[int, Within(2)] = 100
     compactness: Annotated[float, Within(0.001)] = 10.0
     infill: Literal["black", "mean", "blur", "lowest", "opposite"] = "mean"
-    form: Literal["minmax", "relu", "lowres", "magnitude"] = "minmax"
+    form: Form = "minmax"

@@ -17,7 +17,7 @@ from xkd_eval.evaluations.irof.protocol import IrofProtocol, irof_protocol
 from xkd_eval.evaluations.irof.segments import segment_ranks, superpixels
 from xkd_eval.evaluations.means import curve_score, defined_columns, mean_score
 from xkd_eval.evaluations.protocol import Rules
-from xkd_eval.evaluations.removal import answer_values, masked_logits
+from xkd_eval.evaluations.removal import answer_values, masked_answers
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class IrofTest(Evaluation):
         """See Evaluation.rows. `irof` is NaN where the clean probability is 0; its curve has 21 points."""
         rules, size = self.protocol, self.scored_size(batch.preprocess)
         maps, degenerate = in_form(batch.required_maps(), rules.form, size, rules.tie_seed)
-        clean = answer_values(batch.logits, batch.target).double().cpu().numpy()
+        clean = answer_values(batch.logits, batch.target).cpu().numpy()
         areas, curves, counts = [], [], []
         for place, relevance in enumerate(maps):
             segments = superpixels(batch.pixels[place], rules.segments, rules.compactness)
@@ -115,8 +115,8 @@ class IrofTest(Evaluation):
         fill = infill_image(batch, self.protocol.infill, ranks)
         fill = fill[one] if len(fill) > 1 else fill
         removed = list(range(1, int(ranks.max()) + 2))
-        logits = masked_logits(batch.images[one], fill, ranks, removed, batch.network)
-        left = answer_values(logits, batch.target[one])[0].double().cpu().numpy()
+        answers = masked_answers(batch.images[one], fill, ranks, removed, batch.network, batch.target[one])
+        left = answers[0].cpu().numpy()
         return np.array([1.0, *(left / clean)]) if clean > 0 else np.full(len(left) + 1, np.nan)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from xkd_eval.arguments import Within
+from xkd_eval.evaluations.forms import Form
 
 
 @dataclass(frozen=True)
@@ -28,4 +29,4 @@ class PixelFlippingOptions:
     infill: Literal["black", "mean", "blur", "lowest", "opposite"] | None = None
     start: bool | None = None
     area: Literal["fractions", "equal_steps", "by_count", "unit_steps"] | None = None
-    form: Literal["minmax", "relu", "lowres", "magnitude"] = "minmax"
+    form: Form = "minmax"

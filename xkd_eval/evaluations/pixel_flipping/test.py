@@ -26,8 +26,8 @@ from xkd_eval.evaluations.pixel_flipping.protocol import (
 )
 from xkd_eval.evaluations.presets import preset_facts, preset_notes
 from xkd_eval.evaluations.protocol import Rules
-from xkd_eval.evaluations.ranks import RemovalOrder
-from xkd_eval.evaluations.removal import answer_values, masked_logits
+from xkd_eval.evaluations.ranks import removal_order
+from xkd_eval.evaluations.removal import answer_values, masked_answers
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
 
 if TYPE_CHECKING:
@@ -71,14 +71,14 @@ class PixelFlippingTest(Evaluation):
         """See Evaluation.rows. `pixel_flipping_curve` has one probability a point of the curve."""
         rules, size = self.protocol, self.scored_size(batch.preprocess)
         maps, degenerate = in_form(batch.required_maps(), rules.form, size, rules.tie_seed)
-        ranks, tie_share = RemovalOrder(size, rules.tie_seed, maps.device).descending(maps)
+        ranks, tie_share = removal_order(size, rules.tie_seed, maps.device).descending(maps)
         fill = infill_image(batch, rules.infill, ranks)
         features = ranks if rules.feature == "pixels" else _by_value(ranks)
         removed = flipped_features(features[0].numel(), rules.steps)
-        logits = masked_logits(batch.images, fill, features, removed, batch.network)
+        answers = masked_answers(batch.images, fill, features, removed, batch.network, batch.target)
         if rules.start:
-            logits = torch.cat([batch.logits[:, None], logits], 1)
-        curve = answer_values(logits, batch.target).cpu().numpy()
+            answers = torch.cat([answer_values(batch.logits, batch.target)[:, None], answers], 1)
+        curve = answers.cpu().numpy()
         return {
             "degenerate": degenerate.cpu().numpy(),
             "tie_share": tie_share.cpu().numpy(),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from xkd_eval.arguments import Within
+from xkd_eval.evaluations.forms import Form
 
 DEFAULT_SHARES = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.13, 0.21, 0.34, 0.5, 0.75)
 
@@ -29,5 +30,5 @@ class SicOptions:
     start: Annotated[float, Within(0, 1)] | None = None
     least: Annotated[float, Within(0, 1)] | None = None
     monotone: bool | None = None
-    form: Literal["minmax", "relu", "lowres", "magnitude"] = "minmax"
+    form: Form = "minmax"
     seed: Annotated[int, Within(0)] = 0

@@ -17,7 +17,7 @@ from xkd_eval.evaluations.forms import in_form
 from xkd_eval.evaluations.means import curve_score, defined_columns, mean_score
 from xkd_eval.evaluations.presets import preset_facts, preset_notes
 from xkd_eval.evaluations.protocol import Rules
-from xkd_eval.evaluations.ranks import RemovalOrder
+from xkd_eval.evaluations.ranks import removal_order
 from xkd_eval.evaluations.removal import answer_values
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
 from xkd_eval.evaluations.sic.curve import ABSCISSAE, curve_area, information_curve
@@ -68,7 +68,7 @@ class SicTest(Evaluation):
         """See Evaluation.rows. Lists run from the first image to the clean one; without a curve an area is NaN."""
         rules, size = self.protocol, self.scored_size(batch.preprocess)
         maps, degenerate = in_form(batch.required_maps(), rules.form, size, rules.tie_seed)
-        ranks = RemovalOrder(size, rules.tie_seed, maps.device).descending(maps)[0].cpu().numpy()
+        ranks = removal_order(size, rules.tie_seed, maps.device).descending(maps)[0].cpu().numpy()
         clean = batch.pixels.permute(0, 2, 3, 1).cpu().numpy()
         images = [self._revealed(*one) for one in zip(batch.ids, clean, ranks, strict=True)]
         logits = torch.cat([_classified(images, batch), batch.logits[:, None]], 1)
