@@ -41,16 +41,6 @@ OTHERS = {
     "sic.start": 0.1,
     "sic.least": 0.0,
     "sic.monotone": False,
-}
-"""Rule, or TEST.RULE, -> another value; a rule that has none here fails, so none can be added that nothing reads."""
-
-BESIDE = {
-    "pixel_flipping": {"steps": 6},
-    "aopc": {"regions": 6},
-    "irof": {"segments": 8},
-    "sic": {"shares": (0.1, 0.4)},
-}
-"""Test -> the rules under which its others are tried, so that few forwards do."""
     "confidence.form": "lowres",
     "confidence.epsilon": 0.5,
     "confidence.drop": "absolute",
@@ -66,13 +56,19 @@ BESIDE = {
     "confidence": 0.9,
     "correct_only": True,
     "order": "listed",
-    "seed": 1,
     "grids": 1,
 }
 """Rule, or TEST.RULE, -> another value; a rule that has none here fails, so none can be added that nothing reads."""
 
-BESIDE = {"grid_pointing": {"confidence": 0.0, "correct_only": False}}
-"""Test -> the rules under which its others are tried: what all models know is seldom, and its label is no news."""
+BESIDE = {
+    "grid_pointing": {"confidence": 0.0, "correct_only": False},
+    "pixel_flipping": {"steps": 6},
+    "aopc": {"regions": 6},
+    "irof": {"segments": 8},
+    "sic": {"shares": (0.1, 0.4)},
+}
+"""Test -> the rules under which its others are tried: what all models know is seldom, and its label is no news; few
+forwards do."""
 
 # Ties decide nothing in a map without ties: these rules are tried on maps that are constant.
 CONSTANT = ("tie_seed",)

@@ -86,8 +86,8 @@ def test_quantus_in_channel_values_without_ties(golden):
 def test_quantus_where_the_channels_of_a_pixel_tie(golden):
     # Loose: there the three equal values of a pixel part in no order that can be told.
     expected = golden.metrics["pixel_flipping/quantus/minmax"]
-    columns = golden.run("pixel_flipping:preset=quantus", "source", range(2)).columns
-    np.testing.assert_allclose(columns["pixel_flipping"], expected["per_image"][:2], atol=5e-3)
+    columns = golden.run("pixel_flipping:preset=quantus", "source", range(1)).columns
+    np.testing.assert_allclose(columns["pixel_flipping"], expected["per_image"][:1], atol=5e-3)
 
 
 def test_bad_input_is_one_line():
