@@ -28,17 +28,16 @@ def mean_score(column: str, title: str, *, name: str | None = None, **more: Any)
     return ScoreSpec(name or column, title, partial(_mean, column), per_image=per_image, **more)
 
 
-def curve_score(column: str, title: str, x: tuple[float, ...], *, of: str | None = None, **more: Any) -> ScoreSpec:
-    """The mean curve of a column of (B, n) values over the images that have one.
+def curve_score(column: str, title: str, x: tuple[float, ...], **more: Any) -> ScoreSpec:
+    """The mean curve over images of a column of (B, n) values, NaN where an image has none.
 
     Args:
         column: of the rows; its name with `_curve` behind it is the score's, unless it ends so.
         title: of the score.
         x: n abscissae.
-        of: column of the figure that is NaN where an image has no curve; None where all have one.
         more: of ScoreSpec.
     """
-    return ScoreSpec(column, title, partial(_mean_curve, column, of), x=x, **more)
+    return ScoreSpec(column, title, partial(_mean, column), x=x, **more)
 
 
 def defined_columns(rows: Columns, names: Collection[str]) -> Columns:
@@ -52,7 +51,7 @@ def defined_columns(rows: Columns, names: Collection[str]) -> Columns:
     for name in names:
         values = rows[name].astype(np.float64)
         columns[name] = np.nan_to_num(values)
-        if values.ndim == 1 and np.isnan(values).any():
+        if np.isnan(values).any():
             columns[f"{name}{_DEFINED}"] = ~np.isnan(values)
     return columns
 
@@ -60,11 +59,6 @@ def defined_columns(rows: Columns, names: Collection[str]) -> Columns:
 def _mean(column: str, means: Means) -> np.ndarray:
     defined = f"{column}{_DEFINED}"
     return means[column] / means[defined] if defined in means else means[column]
-
-
-def _mean_curve(column: str, of: str | None, means: Means) -> np.ndarray:
-    defined = None if of is None else means.get(f"{of}{_DEFINED}")
-    return means[column] if defined is None else means[column] / defined[:, None]
 
 
 def _per_image(column: str, rows: Columns) -> np.ndarray:

@@ -122,5 +122,5 @@ class IrofTest(Evaluation):
 
 _SPECS = (
     mean_score("irof", "IROF", better="higher", role="headline"),
-    curve_score("irof_curve", "IROF curve", _POINTS, of="irof", better="lower", role="compared", area="irof"),
+    curve_score("irof_curve", "IROF curve", _POINTS, better="lower", role="compared", area="irof"),
 )

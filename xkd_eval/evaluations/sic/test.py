@@ -152,7 +152,5 @@ def _specs() -> tuple[ScoreSpec, ...]:
     )
     x = tuple(ABSCISSAE[_DRAWN].tolist())
     more: dict[str, Any] = {"better": "higher", "range": (0, 1), "role": "compared"}
-    curves = tuple(
-        curve_score(f"{name}_curve", f"{name.upper()} curve", x, of=name, area=name, **more) for name in _READ
-    )
+    curves = tuple(curve_score(f"{name}_curve", f"{name.upper()} curve", x, area=name, **more) for name in _READ)
     return areas + curves
