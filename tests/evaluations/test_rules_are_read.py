@@ -24,6 +24,7 @@ OTHERS = {
     "fill": "mean",
     "tie_seed": 1,
     "bins": 16,
+    "cka_images": 8,
 }
 """Rule, or TEST.RULE, -> another value; a rule that has none here fails, so none can be added that nothing reads."""
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from xkd_eval.comparison.agreement import agreement_rows, image_rows
 from xkd_eval.comparison.groups import SeedGroup, check_comparable, common_ids
-from xkd_eval.comparison.plan import CEILING, FLOORS, Kind, PlannedCell, plan_cells
+from xkd_eval.comparison.plan import CEILING, FLOORS, Kind, PlannedCell, plan_cells, unfitting
 from xkd_eval.comparison.result import Comparison, Pictured
 from xkd_eval.comparison.tables import (
     Row,
@@ -81,7 +81,8 @@ def compare_models(
     dataset, masked = open_data(data, run, run.labels), open_masks(masks, run)
     made = _made(tests, masks is not None or dataset.has_masks, inputs, chosen)
     (method,) = explainers_of([explainer], inputs.rules, run).values()
-    planned = plan_cells(inputs, made, sets_for(made, dataset, masked), method, floors=floors)
+    unfit = unfitting(inputs, made, refused=tests is not None)
+    planned = plan_cells(inputs, made, sets_for(made, dataset, masked), method, floors=floors, without=unfit)
     folders = _maps_folders(planned, dataset, inputs, runs)
     kept = [KeptMaps(source, dataset, folder) for source, folder in dict.fromkeys(folders.values())]
     cells = list(dict.fromkeys(entry.cell for entry in planned))
@@ -93,11 +94,13 @@ def compare_models(
     found = _Found({entry.name: entry.group for entry in named}, {})
     for entry in planned:
         found.add(entry, replace(results[entry.cell], model=entry.model))
+    tables = _tables(found, method.name, run.seed, inputs)
+    notes = tuple(f"{test} of {model} is left out: {why}" for (test, model), why in unfit.items())
     if not folders:
-        return _tables(found, method.name, run.seed, inputs)
+        return replace(tables, notes=notes)
     seen = {model: inputs.preprocess(model) for model in inputs.classifiers}
     pictured = Pictured(dataset, {model: folder for model, (_, folder) in folders.items()}, seen)
-    return _tables(found, method.name, run.seed, inputs, pictured)
+    return replace(tables, notes=notes, pictured=pictured)
 
 
 def _of_runs(named: Sequence[NamedModel], seed: int) -> Comparison:
@@ -121,7 +124,7 @@ def _made(
     made = tests_of(chosen, inputs.rules, taken)
     if twice := [name for name, test in made.items() if name != test.name]:
         raise XkdError(f"tests: a comparison has one of a kind, and {twice[0]} is one more; `evaluate` takes several")
-    if all(test.needs_reference for test in made.values()):
+    if all(test.is_of_pairs() for test in made.values()):
         raise XkdError(f"tests: {', '.join(made)} says nothing of a model alone; give a test that does beside it")
     return made
 
@@ -209,7 +212,6 @@ def _tables(
     explainer: str | None,
     seed: int,
     inputs: StudyInputs | None = None,
-    pictured: Pictured | None = None,
 ) -> Comparison:
     scores: list[Row] = []
     differences: list[Row] = []
@@ -242,7 +244,6 @@ def _tables(
         rules=_rules(found.of("own")),
         tests=tests,
         members=tuple(found.groups),
-        pictured=pictured,
     )
 
 
@@ -253,7 +254,9 @@ def _agreements(found: _Found, inputs: StudyInputs | None, seed: int) -> tuple[l
         return [], []
     digest = pairs[0].summary["data"]["digest"]
     beside = [result for result in found.of("own") if result.summary["data"]["digest"] == digest]
-    first = [result for result in beside if result.test.name == beside[0].test.name]
+    alone = [result for result in beside if not result.test.needs_reference]
+    # A test of the answers alone has no maps; the images' rows are of those that are held against the reference's.
+    first = [replace(result, maps=pairs[0].maps) for result in alone if result.test.name == alone[0].test.name]
     ids = common_ids([*first, *pairs])
     pairs, floors = ([result.restricted(ids) for result in group] for group in (pairs, floors))
     rows = agreement_rows(pairs, floors, found.groups, seed)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from xkd_eval.datasets import ImageDataset
+from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.explainers import Explainer, create_explainer
-from xkd_eval.study.cells import Cell, explained, of_references_class, own_cell
+from xkd_eval.study.cells import OTHER_CLASSES, Cell, class_fault, explained, of_references_class, own_cell
 from xkd_eval.study.inputs import StudyInputs
 
 FLOORS = ("random", "centre", "edges", "fake_cam")
@@ -43,6 +44,7 @@ def plan_cells(
     explainer: Explainer,
     *,
     floors: bool,
+    without: Collection[tuple[str, str]] = (),
 ) -> list[PlannedCell]:
     """All cells of a comparison.
 
@@ -52,6 +54,7 @@ def plan_cells(
         sets: test -> data set.
         explainer: of the models' own maps.
         floors: score maps that know nothing of the model as well, and the masks where there are any.
+        without: (test, model), which do not fit.
     """
     made = {name: create_explainer(name).seeded(inputs.options.seed) for name in (*FLOORS, CEILING)}
     planned: list[PlannedCell] = []
@@ -59,10 +62,12 @@ def plan_cells(
         dataset = sets[name]
         known = (*FLOORS, CEILING) if dataset.has_masks else FLOORS
         beside = [made[floor] for floor in known if floors and floor != explainer.name]
-        if test.needs_reference:
+        if test.is_of_pairs():
             planned += _agreements(inputs, test, dataset, explainer, beside)
             continue
-        for model in inputs.classifiers:
+        for model in models_of(inputs, test):
+            if (name, model) in without:
+                continue
             planned.append(PlannedCell("own", model, model, own_cell(inputs, test, dataset, model, explainer)))
             if test.needs_maps:
                 planned += [
@@ -72,6 +77,29 @@ def plan_cells(
         if test.crosses:
             planned += _crossings(inputs, test, dataset, explainer)
     return planned
+
+
+def unfitting(inputs: StudyInputs, tests: Mapping[str, Evaluation], *, refused: bool) -> dict[tuple[str, str], str]:
+    """(test, model) -> why the two do not fit, of those that do not.
+
+    Raises:
+        XkdError: there is one, and it is `refused`, since the test was asked for by name.
+    """
+    found = {
+        (name, model): why
+        for name, test in tests.items()
+        for model in inputs.classifiers
+        if (why := class_fault(inputs, test, model)) is not None
+    }
+    if found and refused:
+        (test, _), why = next(iter(found.items()))
+        raise XkdError(f"tests {test}: {why}; {OTHER_CLASSES}")
+    return found
+
+
+def models_of(inputs: StudyInputs, test: Evaluation) -> list[str]:
+    """The models that a test scores by themselves: without the reference where it is what they are held against."""
+    return [model for model in inputs.classifiers if not (test.needs_reference and model == inputs.reference)]
 
 
 def _crossings(inputs: StudyInputs, test: Evaluation, dataset: ImageDataset, explainer: Explainer) -> list[PlannedCell]:

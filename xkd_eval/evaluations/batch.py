@@ -62,6 +62,7 @@ class Batch:
         features: (B, C, h, w) of the clean images, of which the CAM is made; None without a CAM head.
         reference: the same photographs as the reference model sees, classifies and explains them; None for tests that
             need no reference.
+        n_images: in the data set, for a test that keeps more of an image than it can of each of many.
 
     Example:
         What a test makes of a batch, here the probability of the prediction:
@@ -89,6 +90,7 @@ class Batch:
     explainer: Explainer | None = None
     features: Tensor | None = None
     reference: Batch | None = None
+    n_images: int = 1
 
     def required_maps(self) -> Tensor:
         """`maps`, for a test that needs them.

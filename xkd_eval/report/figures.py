@@ -71,7 +71,7 @@ def _distributions(comparison: Comparison) -> dict[str, list[Distribution]]:
     rows |= {
         f"{maps} (masks)" if maps == CEILING else f"{maps} (floor)": images[images["maps"] == maps] for maps in floors
     }
-    specs = [spec for test in comparison.tests.values() if test.needs_reference for spec in test.specs()]
+    specs = [spec for test in comparison.tests.values() if test.is_of_pairs() for spec in test.specs()]
     return {
         spec.heading: [
             Distribution(

@@ -14,6 +14,7 @@ import xkd_eval
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.digests import digest_of
 from xkd_eval.engines.eager import chunk_size
+from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import Target
 from xkd_eval.explainers.base import Explainer
@@ -22,6 +23,8 @@ from xkd_eval.study.records import PROTOCOL_SCHEMA
 
 NO_MAPS = "none"
 """What tables call the maps of a test that needs none."""
+
+OTHER_CLASSES = "leave it out, or give models of the same classes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,12 +116,17 @@ def own_cells(
 
     Returns:
         (model, maps, test), as tables call them -> cell. Several may have one cell, where no answer of a model enters.
+
+    Raises:
+        XkdError: a test holds answers against the reference's, and the classes are others.
     """
     cells: dict[tuple[str, str, str], Cell] = {}
     for name, test in tests.items():
         for model in inputs.classifiers:
             if test.needs_reference and model == inputs.reference:
                 continue
+            if why := class_fault(inputs, test, model):
+                raise XkdError(f"tests {name}: {why}; {OTHER_CLASSES}")
             if not test.needs_maps:
                 cells[model, NO_MAPS, name] = Cell(test, model, sets[name], None)
                 continue
@@ -128,13 +136,24 @@ def own_cells(
 
 
 def own_cell(inputs: StudyInputs, test: Evaluation, dataset: ImageDataset, model: str, explainer: Explainer) -> Cell:
-    """One test of one model on its own maps, or on maps that no network enters."""
+    """One test of one model on its own maps, or on maps that no network enters; of its answers, where it needs none."""
+    if not test.needs_maps:
+        return Cell(test, model, dataset, None)
     target = test.protocol.target
     maps = explained(inputs, model, explainer, target)
     if explainer.model_free and not test.reads_answers:
         model = inputs.alike(model)
     reference = explained(inputs, inputs.reference, explainer, _own(target)) if test.needs_reference else None
     return Cell(test, model, dataset, maps, reference)
+
+
+def class_fault(inputs: StudyInputs, test: Evaluation, model: str) -> str | None:
+    """Why a test cannot hold a model's answers against the reference's: an index means another class. Else None."""
+    if not test.shares_classes or inputs.share_classes(model):
+        return None
+    ours, theirs = (inputs.classifiers[name].num_classes for name in (model, inputs.reference))
+    found = f"{ours:,} and {theirs:,}" if ours != theirs else f"{ours:,} of other names or in another order"
+    return f"it holds answers to the same classes against each other, and {model} and {inputs.reference} have {found}"
 
 
 def of_references_class(inputs: StudyInputs, cell: Cell) -> Cell | None:

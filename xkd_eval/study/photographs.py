@@ -159,6 +159,7 @@ class Photographs:
             network=network,
             explainer=None if maps is None else maps.explainer,
             features=seen.features,
+            n_images=len(self._sitting.dataset),
         )
 
     def _answers(self, model: str) -> Seen:
