@@ -20,6 +20,7 @@ from rich.table import Table
 
 from xkd_eval.cli.console import console, errors
 from xkd_eval.escapes import visible
+from xkd_eval.study.floors import FLAG, better_floors, floors_beside
 
 if TYPE_CHECKING:
     from xkd_eval.comparison import Comparison
@@ -99,16 +100,36 @@ def print_study(study: Study) -> None:
         table = Table("model", "maps", title=escape(title), title_justify="left")
         for spec in shown:
             table.add_column(spec.head, justify="right")
+        wins: dict[str, list[str]] = {}
         for result in results:
-            found = [(spec, spec.of(result.summary)) for spec in shown]
-            cells = [
-                f"{_number(spec, score['value'])} [dim]{_interval(spec, score['ci95'])}[/dim]" if score else ""
-                for spec, score in found
-            ]
+            beside = floors_beside(result, results)
+            cells = []
+            for spec in shown:
+                found = spec.of(result.summary)
+                floors = {maps: spec.of(other.summary)["value"] for maps, other in beside.items()}
+                better = better_floors(spec, found["value"], floors) if found else []
+                for floor in better:
+                    wins.setdefault(floor, []).append(f"{result.maps} of {result.model} ({spec.title})")
+                cells.append(_cell(spec, found, flagged=bool(better)))
             table.add_row(escape(result.model), escape(result.maps), *cells)
         console.print(table)
+        for floor, beaten in wins.items():
+            console.print(f"[yellow]{FLAG} {floor} maps score better here[/yellow] than {escape(_some(beaten))}")
     for note in dict.fromkeys(note for result in study.results for note in _skips(result.summary)):
         console.print(note, highlight=False)
+
+
+def _cell(spec: ScoreSpec, found: dict[str, Any] | None, *, flagged: bool) -> str:
+    if not found:
+        return ""
+    flag = f" [yellow]{FLAG}[/yellow]" if flagged else ""
+    return f"{_number(spec, found['value'])}{flag} [dim]{_interval(spec, found['ci95'])}[/dim]"
+
+
+def _some(names: Sequence[str], most: int = 4) -> str:
+    """The first of many."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def print_comparison(result: Comparison) -> None:
@@ -124,12 +145,15 @@ def print_comparison(result: Comparison) -> None:
         spec = result.spec(score, test)
         assert spec is not None
         cells = {
-            row.model: f"{_number(spec, row.value)} [dim]{_interval(spec, [row.low, row.high])}[/dim]"
+            row.model: _cell(spec, {"value": row.value, "ci95": [row.low, row.high]}, flagged=bool(row.beaten_by))
             for row in rows.itertuples()
         }
         name = score if len(own.loc[own["score"] == score, "test"].unique()) == 1 else f"{score} ({test})"
         table.add_row(escape(name), *(cells.get(model, "") for model in result.models))
     console.print(table)
+    if own["beaten_by"].any():
+        floors = dict.fromkeys(floor for beaten in own["beaten_by"] for floor in beaten.split(", ") if floor)
+        console.print(f"[yellow]{FLAG} {', '.join(floors)} maps score better there[/yellow]; see the report")
     for finding in findings(result):
         console.print(f"\n[b]{escape(finding.title)}[/b]", highlight=False)
         for sentence in finding.against_reference:

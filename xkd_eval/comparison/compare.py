@@ -11,13 +11,14 @@ import pandas as pd
 
 from xkd_eval.comparison.agreement import agreement_rows, image_rows
 from xkd_eval.comparison.groups import SeedGroup, check_comparable, common_ids
-from xkd_eval.comparison.plan import CEILING, FLOORS, Kind, PlannedCell, plan_cells, unfitting
+from xkd_eval.comparison.plan import Kind, PlannedCell, plan_cells, unfitting
 from xkd_eval.comparison.result import Comparison, Pictured
 from xkd_eval.comparison.tables import (
     Row,
     corrected,
     curve_rows,
     difference_rows,
+    flagged,
     floor_rows,
     health_row,
     right_rows,
@@ -31,6 +32,7 @@ from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.explainers import Explainer
 from xkd_eval.study.cells import MapSource, default_directory, maps_folder
 from xkd_eval.study.choose import TestLike, explainers_of, one_or_several, read_options, tests_of
+from xkd_eval.study.floors import CEILING, FLOORS
 from xkd_eval.study.inputs import Data, StudyInputs, open_data, open_masks, sets_for
 from xkd_eval.study.models import Models, NamedModel, name_models
 from xkd_eval.study.result import EvaluationResult
@@ -223,12 +225,11 @@ def _tables(
         check_comparable(results)
         ids = common_ids(results)
         own, floors = (_pooled(found.of(kind, name), found.groups, ids, seed) for kind in ("own", "floor"))
-        for group in (*own, *floors):
-            scores += score_rows(group)
-            curves += curve_rows(group)
+        scores += flagged([row for group in (*own, *floors) for row in score_rows(group)], own, floors)
+        curves += [row for group in (*own, *floors) for row in curve_rows(group)]
         differences += difference_rows(own) + floor_rows(own, floors)
         right = right_rows(own, floors)
-        scores, differences = scores + right[0], differences + right[1]
+        scores, differences = scores + flagged(right[0], own, floors), differences + right[1]
         transfer += _transfer(found, name, floors, ids, seed)
     agreements, images = _agreements(found, inputs, seed)
     return Comparison(

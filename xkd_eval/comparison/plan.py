@@ -11,10 +11,8 @@ from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.explainers import Explainer, create_explainer
 from xkd_eval.study.cells import OTHER_CLASSES, Cell, class_fault, explained, of_references_class, own_cell
+from xkd_eval.study.floors import CEILING, FLOORS
 from xkd_eval.study.inputs import StudyInputs
-
-FLOORS = ("random", "centre", "edges", "fake_cam")
-CEILING = "oracle"
 
 Kind = Literal["own", "floor", "crossed", "agreement", "floor's agreement"]
 
