@@ -25,6 +25,10 @@ OTHERS = {
     "tie_seed": 1,
     "bins": 16,
     "cka_images": 8,
+    "form": "relu",
+    "sparseness_epsilon": 0.1,
+    "entropy_epsilon": 0.1,
+    "threshold": 0.5,
 }
 """Rule, or TEST.RULE, -> another value; a rule that has none here fails, so none can be added that nothing reads."""
 
