@@ -29,6 +29,16 @@ OTHERS = {
     "sparseness_epsilon": 0.1,
     "entropy_epsilon": 0.1,
     "threshold": 0.5,
+    "faithfulness.measure": "estimate",
+    "faithfulness.answer": "logit",
+    "faithfulness.fill": "black",
+    "faithfulness.units": "values",
+    "faithfulness.groups": 49,
+    "faithfulness.removed": (0.4,),
+    "faithfulness.draw": "fixed",
+    "faithfulness.samples": 100,
+    "faithfulness.statistic": "pearson",
+    "faithfulness.seed": 1,
 }
 """Rule, or TEST.RULE, -> another value; a rule that has none here fails, so none can be added that nothing reads."""
 
