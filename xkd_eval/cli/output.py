@@ -24,7 +24,7 @@ from xkd_eval.study.floors import FLAG, better_floors, floors_beside
 
 if TYPE_CHECKING:
     from xkd_eval.comparison import Comparison
-    from xkd_eval.evaluations.base import Evaluation
+    from xkd_eval.evaluations.listing import TestInfo
     from xkd_eval.evaluations.scores import ScoreSpec
     from xkd_eval.explainers import ExplainerInfo
     from xkd_eval.explainers.inspection import Inspection
@@ -117,6 +117,8 @@ def print_study(study: Study) -> None:
             console.print(f"[yellow]{FLAG} {floor} maps score better here[/yellow] than {escape(_some(beaten))}")
     for note in dict.fromkeys(note for result in study.results for note in _skips(result.summary)):
         console.print(note, highlight=False)
+    for sentence in study.left_out:
+        console.print(f"[yellow]{escape(sentence)}[/yellow]", highlight=False)
 
 
 def _cell(spec: ScoreSpec, found: dict[str, Any] | None, *, flagged: bool) -> str:
@@ -173,16 +175,45 @@ def print_explainers(known: Sequence[ExplainerInfo]) -> None:
     console.print("F = forward, B = backward, C = channels of the last spatial map", highlight=False)
 
 
-def print_tests(known: Sequence[type[Evaluation]]) -> None:
-    """A line a test: what it needs of the data, its options with their defaults, its paper."""
-    from xkd_eval.evaluations import option_names
-
-    table = Table("name", "needs", "options", "paper")
+def print_tests(known: Sequence[TestInfo]) -> None:
+    """A block a test: what it asks; its scores, with an arrow towards better and their range; cost, needs, options."""
+    table = Table("name", "", show_lines=True)
     for test in known:
-        needs = [need for need in ("labels", "masks", "reference") if getattr(test, f"needs_{need}")]
-        options = ", ".join(f"{name}={_plain(default)}" for name, default in option_names(test).items())
-        table.add_row(f"[b]{test.name}[/b]", ", ".join(needs), escape(options), test.citation)
+        lines = [
+            f"[b]{escape(test.question)}[/b]",
+            f"scores: {escape('; '.join(map(_described_score, test.scores)))}" if test.scores else "",
+            f"cost: {escape(test.cost)} forwards an image" if test.cost else "",
+            f"needs: {', '.join(test.needs)}" if test.needs else "",
+            f"options: {escape(', '.join(_described_option(*option) for option in test.options.items()))}"
+            if test.options
+            else "",
+            f"[dim]{escape(test.citation)}[/dim]",
+        ]
+        core = "\n[dim]core[/dim]" if test.is_core else ""
+        table.add_row(f"[b]{escape(test.name)}[/b]{core}", "\n".join(filter(None, lines)))
     console.print(table)
+    console.print(
+        "--test core runs those that are marked, as far as the data has what they need. E = an explanation.",
+        highlight=False,
+    )
+
+
+def _described_score(spec: ScoreSpec) -> str:
+    """positive.auc ↓ [0, 0.9]"""
+    arrow = {1: " ↑", -1: " ↓", 0: ""}[spec.sign]
+    if spec.range is None:
+        return f"{spec.name}{arrow}"
+    low, high = spec.range
+    least, most = "(-∞" if low is None else f"[{low:g}", "∞)" if high is None else f"{high:g}]"
+    return f"{spec.name}{arrow} {least}, {most}"
+
+
+def _described_option(name: str, known: tuple[Any, tuple[str, ...]]) -> str:
+    """preset=rise (or torch-cam, latec)"""
+    default, words = known
+    others = [word for word in words if word != default]
+    alternatives = f" (or {', '.join(others)})" if others and default is not None else f" ({', '.join(others)})"
+    return f"{name}={_plain(default)}{alternatives if others else ''}"
 
 
 def print_inspection(found: Inspection) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,15 +28,16 @@ from xkd_eval.comparison.tables import (
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations import TESTS
-from xkd_eval.evaluations.base import Evaluation
+from xkd_eval.evaluations.base import NEEDS, Evaluation
 from xkd_eval.explainers import Explainer
 from xkd_eval.study.cells import MapSource, default_directory, maps_folder
-from xkd_eval.study.choose import TestLike, explainers_of, one_or_several, read_options, tests_of
+from xkd_eval.study.choose import TestLike, explainers_of, one_or_several, read_options, tests_of, without_core
 from xkd_eval.study.floors import CEILING, FLOORS
-from xkd_eval.study.inputs import Data, StudyInputs, open_data, open_masks, sets_for
+from xkd_eval.study.inputs import Data, StudyInputs, offered, open_data, open_masks, sets_for
 from xkd_eval.study.models import Models, NamedModel, name_models
 from xkd_eval.study.result import EvaluationResult
 from xkd_eval.study.run import run_study
+from xkd_eval.study.score_agreement import COLUMNS, score_agreement
 from xkd_eval.study.stream import Progress
 from xkd_eval.study.work import KeptMaps
 
@@ -66,7 +67,7 @@ def compare_models(
     """
     if unread := [name for name in _OWN if name in options]:
         raise XkdError(f"{unread[0]}: a comparison makes its own; leave it out")
-    kinds = _tests(tests, True)
+    kinds = _tests(tests, NEEDS)
     own = ("masks", "explainer", "floors", "tests", "output", "runs", "pictured", "command", "progress")
     run, chosen = read_options(options, kinds, own)
     named = name_models(models)
@@ -81,7 +82,7 @@ def compare_models(
         return _of_runs(named, run.seed)
     inputs = StudyInputs.load(named, replace(run, figures=False))  # a report has its own, of all models together
     dataset, masked = open_data(data, run, run.labels), open_masks(masks, run)
-    made = _made(tests, masks is not None or dataset.has_masks, inputs, chosen)
+    made = _made(tests, offered(len(named), dataset, masked), inputs, chosen)
     (method,) = explainers_of([explainer], inputs.rules, run).values()
     unfit = unfitting(inputs, made, refused=tests is not None)
     planned = plan_cells(inputs, made, sets_for(made, dataset, masked), method, floors=floors, without=unfit)
@@ -114,14 +115,14 @@ def _of_runs(named: Sequence[NamedModel], seed: int) -> Comparison:
 
 
 def _made(
-    tests: TestLike | Sequence[TestLike] | None, has_masks: bool, inputs: StudyInputs, options: Mapping[str, Any]
+    tests: TestLike | Sequence[TestLike] | None, there: Collection[str], inputs: StudyInputs, options: Mapping[str, Any]
 ) -> dict[str, Evaluation]:
     """The tests by name, under their options; see `_tests`.
 
     Raises:
         XkdError: an option that none of them takes, two of one kind, or none that says something of a model alone.
     """
-    chosen = _tests(tests, has_masks)
+    chosen = _tests(tests, there)
     _, taken = read_options(options, chosen)  # once more: a default test may have no masks to read them for
     made = tests_of(chosen, inputs.rules, taken)
     if twice := [name for name, test in made.items() if name != test.name]:
@@ -145,11 +146,12 @@ def _maps_folders(
     return {model: (maps, runs / "maps" / maps_folder(inputs, maps, dataset)) for model, maps in own.items()}
 
 
-def _tests(tests: TestLike | Sequence[TestLike] | None, has_masks: bool) -> list[TestLike]:
-    """Those that are named; by default all that stand in comparisons and find what they need."""
+def _tests(tests: TestLike | Sequence[TestLike] | None, there: Collection[str]) -> list[TestLike]:
+    """Those that are named; by default all that stand in comparisons and find what they need, labels apart."""
     if tests is not None:
-        return one_or_several("tests", tests, (str, type, Evaluation))
-    return [kind for _, kind in TESTS.items() if kind.in_comparisons and (has_masks or not kind.needs_masks)]
+        return without_core(one_or_several("tests", tests, (str, type, Evaluation)), there)[0]
+    # Without labels there is no default comparison, and the first test that needs them says so.
+    return [kind for _, kind in TESTS.items() if kind.in_comparisons and kind.suited({*there, "labels"}) is not None]
 
 
 def _check(named: Sequence[NamedModel]) -> None:
@@ -232,6 +234,7 @@ def _tables(
         scores, differences = scores + flagged(right[0], own, floors), differences + right[1]
         transfer += _transfer(found, name, floors, ids, seed)
     agreements, images = _agreements(found, inputs, seed)
+    members = {model: [result for result in found.of("own") if result.model == model] for model in found.groups}
     return Comparison(
         models=tuple(dict.fromkeys(found.groups.values())),
         explainer=explainer,
@@ -242,6 +245,9 @@ def _tables(
         curves=pd.DataFrame(curves),
         images=pd.DataFrame(images),
         health=pd.DataFrame([health_row(result) for kind in ("own", "floor") for result in found.of(kind)]),
+        score_agreement=pd.DataFrame(
+            [row for results in members.values() for row in score_agreement(results, "headline")], columns=list(COLUMNS)
+        ),
         rules=_rules(found.of("own")),
         tests=tests,
         members=tuple(found.groups),

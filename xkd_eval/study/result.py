@@ -142,6 +142,7 @@ class Study:
         models: labels, the reference first.
         results: one a model, kind of maps and test, in that order of tests.
         directory: where the tables lie; None for a study kept in memory.
+        left_out: a sentence for each test of the core that models or data lack something for.
 
     Example:
         >>> import xkd_eval
@@ -155,6 +156,7 @@ class Study:
     models: tuple[str, ...]
     results: tuple[EvaluationResult, ...]
     directory: Path | None = None
+    left_out: tuple[str, ...] = ()
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -197,7 +199,8 @@ class Study:
 
         Example:
             >>> import xkd_eval
-            >>> study = xkd_eval.evaluate("embedded/kd", tests=["perturbation", "segmentation"], limit=8)
+            >>> fills = ["perturbation:fill=black", "perturbation:fill=mean"]
+            >>> study = xkd_eval.evaluate("embedded/kd", tests=fills, limit=8)
             >>> bool(study.agreement_of_scores()["spearman"].abs().max() <= 1)
             True
         """
