@@ -11,7 +11,7 @@ import pandas as pd
 
 from xkd_eval.comparison.agreement import agreement_rows, image_rows
 from xkd_eval.comparison.groups import SeedGroup, check_comparable, common_ids
-from xkd_eval.comparison.plan import Kind, PlannedCell, plan_cells, unfitting
+from xkd_eval.comparison.plan import Kind, PlannedCell, plan_cells
 from xkd_eval.comparison.result import Comparison, Pictured
 from xkd_eval.comparison.tables import (
     Row,
@@ -30,8 +30,8 @@ from xkd_eval.errors import XkdError
 from xkd_eval.evaluations import TESTS
 from xkd_eval.evaluations.base import NEEDS, Evaluation
 from xkd_eval.explainers import Explainer
-from xkd_eval.study.cells import MapSource, default_directory, maps_folder
-from xkd_eval.study.choose import TestLike, explainers_of, one_or_several, read_options, tests_of, without_core
+from xkd_eval.study.cells import MapSource, default_directory, maps_folder, unfitting
+from xkd_eval.study.choose import CORE, TestLike, explainers_of, one_or_several, read_options, tests_of, without_core
 from xkd_eval.study.floors import CEILING, FLOORS
 from xkd_eval.study.inputs import Data, StudyInputs, offered, open_data, open_masks, sets_for
 from xkd_eval.study.models import Models, NamedModel, name_models
@@ -84,7 +84,7 @@ def compare_models(
     dataset, masked = open_data(data, run, run.labels), open_masks(masks, run)
     made = _made(tests, offered(len(named), dataset, masked), inputs, chosen)
     (method,) = explainers_of([explainer], inputs.rules, run).values()
-    unfit = unfitting(inputs, made, refused=tests is not None)
+    unfit = unfitting(inputs, made, refused=tests is not None and CORE not in kinds)
     planned = plan_cells(inputs, made, sets_for(made, dataset, masked), method, floors=floors, without=unfit)
     folders = _maps_folders(planned, dataset, inputs, runs)
     kept = [KeptMaps(source, dataset, folder) for source, folder in dict.fromkeys(folders.values())]

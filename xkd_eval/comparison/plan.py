@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from xkd_eval.datasets import ImageDataset
-from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.explainers import Explainer, create_explainer
-from xkd_eval.study.cells import OTHER_CLASSES, Cell, class_fault, explained, of_references_class, own_cell
+from xkd_eval.study.cells import Cell, explained, of_references_class, own_cell
 from xkd_eval.study.floors import CEILING, FLOORS
 from xkd_eval.study.inputs import StudyInputs
 
@@ -75,24 +74,6 @@ def plan_cells(
         if test.crosses:
             planned += _crossings(inputs, test, dataset, explainer)
     return planned
-
-
-def unfitting(inputs: StudyInputs, tests: Mapping[str, Evaluation], *, refused: bool) -> dict[tuple[str, str], str]:
-    """(test, model) -> why the two do not fit, of those that do not.
-
-    Raises:
-        XkdError: there is one, and it is `refused`, since the test was asked for by name.
-    """
-    found = {
-        (name, model): why
-        for name, test in tests.items()
-        for model in inputs.classifiers
-        if (why := class_fault(inputs, test, model)) is not None
-    }
-    if found and refused:
-        (test, _), why = next(iter(found.items()))
-        raise XkdError(f"tests {test}: {why}; {OTHER_CLASSES}")
-    return found
 
 
 def models_of(inputs: StudyInputs, test: Evaluation) -> list[str]:

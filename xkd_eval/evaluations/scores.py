@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -79,27 +78,14 @@ class ScoreSpec:
     area: str | None = None
 
     def __post_init__(self) -> None:
-        # Its bounds may be infinite, which no argument of a command is.
-        finite = {name: value for name, value in vars(self).items() if name != "range"}
-        for name, value in fields_taken(ScoreSpec, finite).items():
+        for name, value in fields_taken(ScoreSpec, vars(self)).items():
             object.__setattr__(self, name, value)
-        self._check_range()
         if not all(part.isprintable() and part.strip() for part in self.name.split(".")):
             raise XkdError(f"name: {short(self.name)} found for a score; expected words with dots between them")
         if not self.title.isprintable() or not self.title.strip():
             raise XkdError(f"title: {short(self.title)} found for the score {self.name!r}; expected a text")
         if self.x is not None and not self.x:
             raise XkdError(f"x: () found for the score {self.name!r}; expected a number a point, or None")
-
-    def _check_range(self) -> None:
-        if self.range is None:
-            return
-        bounds = self.range if isinstance(self.range, tuple | list) else ()
-        if len(bounds) != 2 or not all(isinstance(bound, Real) for bound in bounds) or not bounds[0] < bounds[1]:
-            raise XkdError(
-                f"range: {short(self.range)} found for the score {self.name!r}; expected low and high, or None"
-            )
-        object.__setattr__(self, "range", (float(bounds[0]), float(bounds[1])))
 
     @property
     def scale(self) -> float:

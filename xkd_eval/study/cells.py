@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,6 @@ from xkd_eval.study.records import PROTOCOL_SCHEMA
 
 NO_MAPS = "none"
 """What tables call the maps of a test that needs none."""
-
-OTHER_CLASSES = "leave it out, or give models of the same classes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +106,7 @@ def own_cells(
     tests: Mapping[str, Evaluation],
     sets: Mapping[str, ImageDataset],
     explainers: Mapping[str, Explainer],
+    without: Collection[tuple[str, str]] = (),
 ) -> dict[tuple[str, str, str], Cell]:
     """Every model on its own maps, under every test.
 
@@ -117,16 +116,18 @@ def own_cells(
     Returns:
         (model, maps, test), as tables call them -> cell. Several may have one cell, where no answer of a model enters.
 
-    Raises:
-        XkdError: a test holds answers against the reference's, and the classes are others.
+    Args:
+        inputs: models, the reference first.
+        tests: by name.
+        sets: test -> data set.
+        explainers: of the models' own maps.
+        without: (test, model), which do not fit.
     """
     cells: dict[tuple[str, str, str], Cell] = {}
     for name, test in tests.items():
         for model in inputs.classifiers:
-            if test.needs_reference and model == inputs.reference:
+            if (test.needs_reference and model == inputs.reference) or (name, model) in without:
                 continue
-            if why := class_fault(inputs, test, model):
-                raise XkdError(f"tests {name}: {why}; {OTHER_CLASSES}")
             if not test.needs_maps:
                 cells[model, NO_MAPS, name] = Cell(test, model, sets[name], None)
                 continue
@@ -147,10 +148,25 @@ def own_cell(inputs: StudyInputs, test: Evaluation, dataset: ImageDataset, model
     return Cell(test, model, dataset, maps, reference)
 
 
-def class_fault(inputs: StudyInputs, test: Evaluation, model: str) -> str | None:
-    """Why a test cannot hold a model's answers against the reference's: an index means another class. Else None."""
-    if not test.shares_classes or inputs.share_classes(model):
-        return None
+def unfitting(inputs: StudyInputs, tests: Mapping[str, Evaluation], *, refused: bool) -> dict[tuple[str, str], str]:
+    """(test, model) -> why the two do not fit, of those that do not.
+
+    Raises:
+        XkdError: there is one, and it is `refused`, since the test was asked for by name.
+    """
+    found = {
+        (name, model): _other_classes(inputs, model)
+        for name, test in tests.items()
+        for model in inputs.classifiers
+        if test.shares_classes and not inputs.share_classes(model)
+    }
+    if found and refused:
+        (test_name, _), why = next(iter(found.items()))
+        raise XkdError(f"tests {test_name}: {why}; leave it out, or give models of the same classes")
+    return found
+
+
+def _other_classes(inputs: StudyInputs, model: str) -> str:
     ours, theirs = (inputs.classifiers[name].num_classes for name in (model, inputs.reference))
     found = f"{ours:,} and {theirs:,}" if ours != theirs else f"{ours:,} of other names or in another order"
     return f"it holds answers to the same classes against each other, and {model} and {inputs.reference} have {found}"

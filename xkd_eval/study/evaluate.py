@@ -16,8 +16,8 @@ from xkd_eval.evaluations.perturbation.test import PerturbationTest
 from xkd_eval.evaluations.segmentation.test import SegmentationTest
 from xkd_eval.explainers import Explainer
 from xkd_eval.files import replacing, writing
-from xkd_eval.study.cells import default_directory, own_cells
-from xkd_eval.study.choose import TestLike, explainers_of, one_or_several, read_options, tests_of, without_core
+from xkd_eval.study.cells import default_directory, own_cells, unfitting
+from xkd_eval.study.choose import CORE, TestLike, explainers_of, one_or_several, read_options, tests_of, without_core
 from xkd_eval.study.inputs import Data, StudyInputs, offered, open_data, open_masks, sets_for
 from xkd_eval.study.models import Model, Models, name_models
 from xkd_eval.study.result import EvaluationResult, Study
@@ -74,11 +74,14 @@ def evaluate(
     named = name_models(models)
     inputs = StudyInputs.load(named, run)
     dataset, masked = open_data(data, run, run.labels), open_masks(masks, run)
+    has_core = CORE in kinds
     kinds, left_out = without_core(kinds, offered(len(named), dataset, masked))
     made = tests_of(kinds, inputs.rules, chosen)
     sets = sets_for(made, dataset, masked)
     methods = one_or_several("explainers", explainers, (str, type, Explainer))
-    cells = own_cells(inputs, made, sets, explainers_of(methods, inputs.rules, run))
+    unfit = unfitting(inputs, made, refused=not has_core)
+    left_out += [f"{test} of {model} is left out: {why}" for (test, model), why in unfit.items()]
+    cells = own_cells(inputs, made, sets, explainers_of(methods, inputs.rules, run), unfit)
     if not cells:
         raise XkdError(f"models: {', '.join(made)} holds models against a reference; give at least two")
     output = None if run.output is None else Path(run.output)

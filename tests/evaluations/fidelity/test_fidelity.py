@@ -18,6 +18,7 @@ from xkd_eval.evaluations.fidelity.kept import is_kept, packed, unpacked
 from xkd_eval.evaluations.fidelity.options import FidelityOptions
 from xkd_eval.evaluations.fidelity.test import FidelityTest
 from xkd_eval.evaluations.protocol import Rules
+from xkd_eval.report.figures import _differences
 from xkd_eval.statistics.bootstrap import all_images_means
 from xkd_eval.testing import check_test
 
@@ -123,6 +124,14 @@ def test_it_stands_in_every_comparison(with_itself):
     assert any(line.startswith("KL from the reference, nats: kd ") and "than twin" in line for line in said)
 
 
+def test_the_forest_shows_how_far_it_is_from_the_references_own(with_itself):
+    panels = _differences(with_itself)
+    agreement = {row.name: row.value for row in panels["Agreement with the reference ↑"]}
+    divergence = {row.name: row.value for row in panels["KL from the reference, nats ↓"]}
+    assert agreement["twin"] == divergence["twin"] == 0
+    assert agreement["kd"] <= 0 < divergence["kd"]
+
+
 def test_cka_of_a_study_is_that_of_the_pooled_features(images, with_itself):
     from tests.evaluations.fidelity.test_alignment import direct_alignment
 
@@ -180,6 +189,8 @@ def test_other_classes_are_refused_by_name_and_left_out_of_a_comparison_of_every
     for function in (evaluate, compare):
         with pytest.raises(XkdError, match=message):
             function(models, images, tests=["fidelity"])
+    core = evaluate(models, images, tests=["core"], limit=4)
+    assert any(line.startswith("fidelity of other is left out") for line in core.left_out)
     tests = compare(models, images, floors=False, limit=6, output=tmp_path)
     assert set(tests.scores[tests.scores["test"] == "fidelity"]["model"]) == {"same"}
     assert [note.startswith("fidelity of other is left out: it holds answers") for note in tests.notes] == [True]

@@ -79,6 +79,6 @@ def _score(column: str, title: str, **more: Any) -> ScoreSpec:
 
 _SPECS = (
     _score("sparseness", "sparseness (Gini index)", better="higher", range=(0, 1), role="headline"),
-    _score("complexity", "complexity (entropy, nats)", better="lower", range=(0, np.inf), role="headline"),
+    _score("complexity", "complexity (entropy, nats)", better="lower", range=(0, None), role="headline"),
 )
-_EFFECTIVE = _score("effective_complexity", "effective complexity, pixels", better="lower", range=(0, np.inf))
+_EFFECTIVE = _score("effective_complexity", "effective complexity, pixels", better="lower", range=(0, None))

@@ -130,7 +130,7 @@ _SPECS = (
         "kl",
         "KL from the reference, nats",
         better="lower",
-        range=(0, np.inf),
+        range=(0, None),
         unit="",
         role="headline",
         of_maps=False,
