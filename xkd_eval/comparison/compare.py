@@ -98,12 +98,12 @@ def compare_models(
     for entry in planned:
         found.add(entry, replace(results[entry.cell], model=entry.model))
     tables = _tables(found, method.name, run.seed, inputs)
-    notes = tuple(f"{test} of {model} is left out: {why}" for (test, model), why in unfit.items())
+    left_out = tuple(f"{test} of {model} is left out: {why}" for (test, model), why in unfit.items())
     if not folders:
-        return replace(tables, notes=notes)
+        return replace(tables, left_out=left_out)
     seen = {model: inputs.preprocess(model) for model in inputs.classifiers}
     pictured = Pictured(dataset, {model: folder for model, (_, folder) in folders.items()}, seen)
-    return replace(tables, notes=notes, pictured=pictured)
+    return replace(tables, left_out=left_out, pictured=pictured)
 
 
 def _of_runs(named: Sequence[NamedModel], seed: int) -> Comparison:

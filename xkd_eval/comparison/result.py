@@ -71,7 +71,7 @@ class Comparison:
         rules: the protocol, the data and each model's column of every test, as summary.json has them.
         tests: by name; their specs say what a score is called, and which direction is better.
         members: the names of all models, the training seeds one by one.
-        notes: what was left out, and why, a sentence each.
+        left_out: a sentence for each test that does not fit a model.
         pictured: where photographs and maps lie; None where no maps were kept.
 
     Example:
@@ -94,7 +94,7 @@ class Comparison:
     rules: dict[str, Any] = field(default_factory=dict)
     tests: dict[str, Evaluation] = field(default_factory=dict)
     members: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     pictured: Pictured | None = None
 
     def tables(self) -> dict[str, pd.DataFrame]:

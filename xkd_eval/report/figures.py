@@ -112,7 +112,8 @@ def _from_the_references_own(comparison: Comparison, row: dict[Any, Any]) -> dic
     best = spec.range[1] if spec.sign > 0 else spec.range[0]
     if best is None:
         return None
-    return {name: row[name] - best for name in ("value", "low", "high")} | {"p_holm": np.nan}
+    cells = {name: np.nan if pd.isna(row[name]) else row[name] - best for name in ("value", "low", "high")}
+    return {**cells, "p_holm": np.nan}
 
 
 def _difference(row: dict[Any, Any] | None, spec: ScoreSpec, model: str, colour: int) -> Difference:

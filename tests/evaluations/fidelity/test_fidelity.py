@@ -193,7 +193,7 @@ def test_other_classes_are_refused_by_name_and_left_out_of_a_comparison_of_every
     assert any(line.startswith("fidelity of other is left out") for line in core.left_out)
     tests = compare(models, images, floors=False, limit=6, output=tmp_path)
     assert set(tests.scores[tests.scores["test"] == "fidelity"]["model"]) == {"same"}
-    assert [note.startswith("fidelity of other is left out: it holds answers") for note in tests.notes] == [True]
+    assert [note.startswith("fidelity of other is left out: it holds answers") for note in tests.left_out] == [True]
     assert "fidelity of other is left out" in (tmp_path / "report.html").read_text()
 
 
