@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,18 @@ from xkd_eval.errors import XkdError
 from xkd_eval.evaluations import TESTS
 from xkd_eval.evaluations.base import NEEDS, Evaluation
 from xkd_eval.explainers import Explainer
+from xkd_eval.study.answers import StudyAnswers
 from xkd_eval.study.cells import MapSource, default_directory, maps_folder, unfitting
-from xkd_eval.study.choose import CORE, TestLike, explainers_of, one_or_several, read_options, tests_of, without_core
+from xkd_eval.study.choose import (
+    CORE,
+    TestLike,
+    check_stored,
+    explainers_of,
+    one_or_several,
+    read_options,
+    tests_of,
+    without_core,
+)
 from xkd_eval.study.floors import CEILING, FLOORS
 from xkd_eval.study.inputs import Data, StudyInputs, offered, open_data, open_masks, sets_for
 from xkd_eval.study.models import Models, NamedModel, name_models
@@ -85,7 +96,9 @@ def compare_models(
     made = _made(tests, offered(len(named), dataset, masked), inputs, chosen)
     (method,) = explainers_of([explainer], inputs.rules, run).values()
     unfit = unfitting(inputs, made, refused=tests is not None and CORE not in kinds)
-    planned = plan_cells(inputs, made, sets_for(made, dataset, masked), method, floors=floors, without=unfit)
+    check_stored(made, {method.name: method})
+    sets = sets_for(made, dataset, masked, partial(StudyAnswers, inputs, runs, progress))
+    planned = plan_cells(inputs, made, sets, method, floors=floors, without=unfit)
     folders = _maps_folders(planned, dataset, inputs, runs)
     kept = [KeptMaps(source, dataset, folder) for source, folder in dict.fromkeys(folders.values())]
     cells = list(dict.fromkeys(entry.cell for entry in planned))

@@ -4,6 +4,7 @@ them."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -31,6 +32,8 @@ def _absolute(maps: Tensor, size: tuple[int, int]) -> Tensor:
     sized = upsample(maps, size).abs()
     return sized / sized.amax((1, 2), keepdim=True).clamp(min=torch.finfo(sized.dtype).tiny)
 
+
+Form = Literal["minmax", "relu", "lowres", "magnitude", "absolute"]
 
 FORMS: dict[str, Callable[[Tensor, tuple[int, int]], Tensor]] = {
     "minmax": _minmax,

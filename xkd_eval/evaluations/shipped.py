@@ -5,12 +5,25 @@ from __future__ import annotations
 from xkd_eval.evaluations import register_test
 from xkd_eval.evaluations.agreement.test import AgreementTest
 from xkd_eval.evaluations.complexity.test import ComplexityTest
+from xkd_eval.evaluations.confidence.test import ConfidenceTest
 from xkd_eval.evaluations.faithfulness.test import FaithfulnessTest
 from xkd_eval.evaluations.fidelity.test import FidelityTest
+from xkd_eval.evaluations.grid_pointing.test import GridPointingTest
+from xkd_eval.evaluations.insertion_deletion.test import InsertionDeletionTest
 from xkd_eval.evaluations.perturbation.test import PerturbationTest
 from xkd_eval.evaluations.segmentation.test import SegmentationTest
 
-SHIPPED = (PerturbationTest, SegmentationTest, FidelityTest, AgreementTest, ComplexityTest, FaithfulnessTest)
+SHIPPED = (
+    PerturbationTest,
+    SegmentationTest,
+    FidelityTest,
+    AgreementTest,
+    ConfidenceTest,
+    InsertionDeletionTest,
+    GridPointingTest,
+    ComplexityTest,
+    FaithfulnessTest,
+)
 
 for _test in SHIPPED:
     register_test(_test)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from xkd_eval.evaluations.forms import Form
+
 
 @dataclass(frozen=True)
 class ComplexityOptions:
@@ -16,4 +18,4 @@ class ComplexityOptions:
     """
 
     preset: Literal["paper", "quantus", "latec", "xplique"] = "paper"
-    form: Literal["minmax", "relu", "lowres", "magnitude", "absolute"] | None = None
+    form: Form | None = None

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from xkd_eval.evaluations.forms import Form
+from xkd_eval.evaluations.removal import Answer
+
 
 @dataclass(frozen=True)
 class FaithfulnessOptions:
@@ -32,8 +35,8 @@ class FaithfulnessOptions:
         "monotonicity-correlation",
         "quantus-monotonicity-correlation",
     ] = "mu-fidelity"
-    form: Literal["minmax", "relu", "lowres", "magnitude", "absolute"] | None = None
-    answer: Literal["probability", "logit"] | None = None
+    form: Form | None = None
+    answer: Answer | None = None
     fill: Literal["black", "mean", "blur", "lowest", "colour", "shade"] | None = None
     groups: int | None = None
     removed: tuple[float, ...] | None = None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from xkd_eval.errors import XkdError
-from xkd_eval.evaluations.faithfulness.fills import DRAWN
+from xkd_eval.errors import XkdError, check_choice
+from xkd_eval.evaluations.faithfulness.fills import DRAWN, LOWEST
 from xkd_eval.evaluations.faithfulness.options import FaithfulnessOptions
 from xkd_eval.evaluations.faithfulness.presets import PRESETS, UNREAD
+from xkd_eval.evaluations.forms import FORMS
 from xkd_eval.evaluations.presets import rules_of
 from xkd_eval.evaluations.protocol import Rules
+from xkd_eval.evaluations.removal import ANSWERS, FILLS
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,9 @@ def faithfulness_protocol(rules: Rules, options: FaithfulnessOptions) -> Faithfu
 
 def _check(protocol: FaithfulnessProtocol) -> None:
     measure, groups = protocol.measure, protocol.groups
+    check_choice("form", protocol.form, tuple(FORMS))
+    check_choice("answer", protocol.answer, tuple(ANSWERS))
+    check_choice("fill", protocol.fill, (*FILLS, LOWEST, *DRAWN))
     if measure.startswith("monotonicity") and protocol.answer != "probability":
         raise XkdError(f"answer: {protocol.answer} found; {measure} is of probabilities")
     if (measure == "monotonicity_correlation") != (protocol.fill in DRAWN):
