@@ -13,6 +13,7 @@ from xkd_eval.comparison.findings import sentences
 from xkd_eval.datasets.base import ImageDataset
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.errors import XkdError
+from xkd_eval.evaluations import TESTS
 from xkd_eval.evaluations.fidelity.alignment import alignment
 from xkd_eval.evaluations.fidelity.kept import is_kept, packed, unpacked
 from xkd_eval.evaluations.fidelity.options import FidelityOptions
@@ -180,7 +181,7 @@ def test_a_model_without_features_has_no_cka(images):
     assert "no CAM head" in " ".join(result.test.notes(result.summary))
 
 
-def test_other_classes_are_refused_by_name_and_left_out_of_a_comparison_of_everything(images, tmp_path):
+def test_other_classes_are_refused_by_name_and_left_out_of_a_comparison_of_everything(images, tmp_path, monkeypatch):
     first = load_classifier("embedded/exp_kd")
     other = copy.deepcopy(first)
     other.class_names = first.class_names[::-1]
@@ -189,6 +190,8 @@ def test_other_classes_are_refused_by_name_and_left_out_of_a_comparison_of_every
     for function in (evaluate, compare):
         with pytest.raises(XkdError, match=message):
             function(models, images, tests=["fidelity"])
+    for name, kind in TESTS.items():  # others of the core may want more than four photographs
+        monkeypatch.setattr(kind, "is_core", name in ("fidelity", "segmentation"))
     core = evaluate(models, images, tests=["core"], limit=4)
     assert any(line.startswith("fidelity of other is left out") for line in core.left_out)
     tests = compare(models, images, floors=False, limit=6, output=tmp_path)
