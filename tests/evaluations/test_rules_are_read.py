@@ -39,6 +39,17 @@ OTHERS = {
     "faithfulness.samples": 100,
     "faithfulness.statistic": "pearson",
     "faithfulness.seed": 1,
+    "road.form": "relu",
+    "road.removal": "percentile",
+    "road.noise": 0.3,
+    "road.noise_space": "normalised",
+    "road.noise_seed": 1,
+    "adcc.form": "relu",
+    "arcc.form": "relu",
+    "arcc.removal": "percentile",
+    "arcc.noise": 0.3,
+    "arcc.noise_space": "unit",
+    "arcc.noise_seed": 1,
     "confidence.form": "lowres",
     "confidence.epsilon": 0.5,
     "confidence.drop": "absolute",
@@ -58,6 +69,9 @@ OTHERS = {
     "grids": 1,
 }
 """Rule, or TEST.RULE, -> another value; a rule that has none here fails, so none can be added that nothing reads."""
+
+FEW = {"road": 4, "arcc": 4}
+"""Test -> how many images are enough, where each costs much."""
 
 BESIDE = {"grid_pointing": {"confidence": 0.0, "correct_only": False}}
 """Test -> the rules under which its others are tried: what all models know is seldom, and its label is no news."""
@@ -105,6 +119,7 @@ def computed(test, rules_text: str, images, explainer):
         tests=[made],
         explainers=chosen,
         resize=rules.preprocess["resize"],
+        limit=FEW.get(test.name),
     )
     return {name: np.asarray(values).tolist() for name, values in found.results[-1].columns.items()}
 
