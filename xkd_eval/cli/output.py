@@ -162,6 +162,8 @@ def print_comparison(result: Comparison) -> None:
             console.print(escape(sentence), highlight=False)
         if finding.others:
             console.print(f"[dim]{len(finding.others)} other pairs: see the report[/dim]", highlight=False)
+    for note in result.left_out:
+        console.print(f"\n[yellow]{escape(visible(note))}[/yellow]", highlight=False)
 
 
 def print_explainers(known: Sequence[ExplainerInfo]) -> None:

@@ -99,6 +99,10 @@ def check_comparable(results: Sequence[EvaluationResult]) -> None:
             for name, ours, theirs in (
                 ("protocol.hash", first.description["protocol"]["hash"], other.description["protocol"]["hash"]),
                 ("data.digest", first.description["data"]["digest"], other.description["data"]["digest"]),
+                (
+                    "reference.digest",
+                    *(result.description.get("reference", {}).get("digest") for result in (first, other)),
+                ),
             )
             if ours != theirs
         ]

@@ -7,7 +7,10 @@ from xkd_eval.evaluations.adcc.test import AdccTest
 from xkd_eval.evaluations.agreement.test import AgreementTest
 from xkd_eval.evaluations.aopc.test import AopcTest
 from xkd_eval.evaluations.arcc.test import ArccTest
+from xkd_eval.evaluations.complexity.test import ComplexityTest
 from xkd_eval.evaluations.confidence.test import ConfidenceTest
+from xkd_eval.evaluations.faithfulness.test import FaithfulnessTest
+from xkd_eval.evaluations.fidelity.test import FidelityTest
 from xkd_eval.evaluations.grid_pointing.test import GridPointingTest
 from xkd_eval.evaluations.insertion_deletion.test import InsertionDeletionTest
 from xkd_eval.evaluations.irof.test import IrofTest
@@ -20,6 +23,7 @@ from xkd_eval.evaluations.sic.test import SicTest
 SHIPPED = (
     PerturbationTest,
     SegmentationTest,
+    FidelityTest,
     AgreementTest,
     ConfidenceTest,
     InsertionDeletionTest,
@@ -31,6 +35,8 @@ SHIPPED = (
     IrofTest,
     SicTest,
     GridPointingTest,
+    ComplexityTest,
+    FaithfulnessTest,
 )
 
 for _test in SHIPPED:
