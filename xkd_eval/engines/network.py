@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -94,7 +95,7 @@ class Network:
         """
         if self._answered is None:
             return self._forwarded(images)
-        keys = [hashlib.sha256(image.numpy()).digest() for image in images.contiguous()]
+        keys = _keys(images)
         new = {key: place for place, key in enumerate(keys) if key not in self._answered}
         if new:
             found = self._forwarded(images if len(new) == len(images) else images[list(new.values())])
@@ -110,6 +111,15 @@ class Network:
         logits = torch.cat([part[:n] for part, n in _in_chunks(self._fast, images, self.chunk)])
         self._finite = self._finite & logits.isfinite().all()
         return logits
+
+    def _features(self, images: Tensor) -> Tensor:
+        """(n, C, h, w) that the CAM is read off. The answers of the same forward are remembered as `classify`'s are."""
+        passes = list(_in_chunks(self._exact.forward_with_features, images, self.chunk))
+        if self._answered is not None and self._fast is self._exact:
+            logits = torch.cat([made.logits[:n] for made, n in passes])
+            self._finite = self._finite & logits.isfinite().all()
+            self._answered.update(zip(_keys(images), logits, strict=True))
+        return torch.cat([made.features[:n] for made, n in passes])
 
     def check_answers(self, ids: Sequence[str]) -> None:
         """Raise XkdError if `classify` gave logits that are not finite since it was last asked.
@@ -145,6 +155,9 @@ class Network:
             (n, h, w) float32, raw.
         """
         context = context or Context(ids=tuple(ids))
+        if explainer.reads_features and context.features is None and classifier is None and self._exact.head:
+            with torch.inference_mode():
+                context = replace(context, features=self._features(images))
         width = 1 if explainer.per_image else self.chunk
         maps = []
         for start in range(0, len(images), width):
@@ -153,6 +166,11 @@ class Network:
             made = explainer(classifier or self.classifier, images[places], classes[places], _taken(context, places))
             maps.append(made[: len(images) - start])
         return torch.cat(maps)
+
+
+def _keys(images: Tensor) -> list[bytes]:
+    """What each of (n, 3, H, W) images on a CPU is known again by."""
+    return [hashlib.sha256(image.numpy()).digest() for image in images.contiguous()]
 
 
 def _under(preprocess: Preprocess, classifier: Classifier) -> Classifier:

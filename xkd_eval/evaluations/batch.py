@@ -11,7 +11,7 @@ from torch import Tensor
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import XkdError
-from xkd_eval.explainers.base import Explainer
+from xkd_eval.explainers.base import Context, Explainer
 
 MASK_SIZE = (224, 224)
 """(H, W) at which masks come, reached by PIL's nearest from the photograph's size."""
@@ -37,7 +37,13 @@ class Network(Protocol):
         ...
 
     def explain(
-        self, explainer: Explainer, images: Tensor, classes: Tensor, ids: Sequence[str], classifier: Classifier | None
+        self,
+        explainer: Explainer,
+        images: Tensor,
+        classes: Tensor,
+        ids: Sequence[str],
+        classifier: Classifier | None,
+        context: Context | None = None,
     ) -> Tensor:
         """(n, 3, H, W) and (n,) classes -> (n, h, w) raw maps; of `classifier`, where it is given."""
         ...
@@ -100,7 +106,13 @@ class Batch:
             raise XkdError("maps: the batch has none; the test says that it needs no maps")
         return self.maps
 
-    def explain(self, images: Tensor, classes: Tensor, classifier: Classifier | None = None) -> Tensor:
+    def explain(
+        self,
+        images: Tensor,
+        classes: Tensor,
+        classifier: Classifier | None = None,
+        features: Tensor | None = None,
+    ) -> Tensor:
         """Explain images that the test made, or a model that it changed, by the explainer of `maps`.
 
         Args:
@@ -108,6 +120,7 @@ class Batch:
             random.
             classes: (n,) int64.
             classifier: instead of the network's own.
+            features: (n, C, h, w) of these images in that classifier, where they are known; see `Context`.
 
         Returns:
             (n, h, w) float32 raw maps.
@@ -117,5 +130,7 @@ class Batch:
         """
         if self.explainer is None:
             raise XkdError("explainer: the batch has none; the test says that it needs no maps")
-        ids = [self.ids[place % len(self.ids)] for place in range(len(images))]
-        return self.network.explain(self.explainer, images, classes, ids, classifier)
+        places = [place % len(self.ids) for place in range(len(images))]
+        ids = [self.ids[place] for place in places]
+        context = Context(tuple(ids), features, None if self.masks is None else self.masks[places])
+        return self.network.explain(self.explainer, images, classes, ids, classifier, context)

@@ -20,7 +20,7 @@ from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.batch import Batch, Network
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.returned import CHECKS, named, read_only
-from xkd_eval.explainers.base import Explainer
+from xkd_eval.explainers.base import Context, Explainer
 from xkd_eval.foreign import short
 from xkd_eval.registry import described, place_of
 
@@ -181,5 +181,6 @@ class _OwnNetwork:
         classes: Tensor,
         ids: Sequence[str],
         classifier: Classifier | None = None,
+        context: Context | None = None,
     ) -> Tensor:
-        return self._network.explain(explainer, images, classes, ids, classifier)
+        return self._network.explain(explainer, images, classes, ids, classifier, context)

@@ -29,7 +29,7 @@ def mean_score(column: str, title: str, *, name: str | None = None, **more: Any)
 
 
 def curve_score(column: str, title: str, x: tuple[float, ...], **more: Any) -> ScoreSpec:
-    """The mean curve over images of a column of (B, n) values, none of them NaN.
+    """The mean curve over images of a column of (B, n) values, NaN where an image has none.
 
     Args:
         column: of the rows; its name with `_curve` behind it is the score's, unless it ends so.
@@ -51,7 +51,7 @@ def defined_columns(rows: Columns, names: Collection[str]) -> Columns:
     for name in names:
         values = rows[name].astype(np.float64)
         columns[name] = np.nan_to_num(values)
-        if values.ndim == 1 and np.isnan(values).any():
+        if np.isnan(values).any():
             columns[f"{name}{_DEFINED}"] = ~np.isnan(values)
     return columns
 

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from xkd_eval.evaluations import register_test
 from xkd_eval.evaluations.agreement.test import AgreementTest
+from xkd_eval.evaluations.infidelity.test import InfidelityTest
 from xkd_eval.evaluations.perturbation.test import PerturbationTest
+from xkd_eval.evaluations.randomisation.test import RandomisationTest
+from xkd_eval.evaluations.robustness.test import RobustnessTest
 from xkd_eval.evaluations.segmentation.test import SegmentationTest
+from xkd_eval.evaluations.stability.test import StabilityTest
 
-SHIPPED = (PerturbationTest, SegmentationTest, AgreementTest)
+SHIPPED = (
+    PerturbationTest,
+    SegmentationTest,
+    AgreementTest,
+    RandomisationTest,
+    RobustnessTest,
+    InfidelityTest,
+    StabilityTest,
+)
 
 for _test in SHIPPED:
     register_test(_test)

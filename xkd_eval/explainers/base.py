@@ -48,6 +48,8 @@ class Explainer(ABC):
         model_free: the map depends neither on the network's weights nor on its answers nor on the class, only on the
             image, its id and its mask (noise, an edge detector, stored maps), so that one map serves all models with
             the same input convention.
+        reads_features: the map is made of the classifier and `context.features` alone where they are known, without a
+            forward of its own.
         reads_size: the map depends on `context.size`, so that tests which score at different sizes need a map each.
 
     Example:
@@ -62,6 +64,7 @@ class Explainer(ABC):
     cost: ClassVar[str]
     per_image: ClassVar[bool] = False
     model_free: ClassVar[bool] = False
+    reads_features: ClassVar[bool] = False
     reads_size: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:

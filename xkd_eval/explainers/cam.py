@@ -26,6 +26,7 @@ class Cam(Explainer):
     name: ClassVar[str] = "cam"
     citation: ClassVar[str] = "Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016"
     cost: ClassVar[str] = "1 F, the one that classifies"
+    reads_features: ClassVar[bool] = True
 
     reduction: Literal["sum", "mean"] = "sum"
     clamp: bool = False
