@@ -77,7 +77,7 @@ def test_the_images_that_all_classify_correctly_are_counted(with_itself, images)
 def test_floors_and_ceiling_stand_beside_every_model(with_itself):
     for score in ("positive.auc", "positive.auc_common", "miou"):
         found = of(with_itself.scores, score=score, model="plain")
-        assert set(found["maps"]) == {"cam", "random", "centre", "edges", "oracle"}
+        assert set(found["maps"]) == {"cam", "random", "centre", "edges", "fake_cam", "oracle"}
     assert of(with_itself.scores, score="miou", model="plain", maps="oracle")["value"].item() > 0.9
 
 
@@ -130,10 +130,10 @@ def test_equal_names_are_told_apart(images):
 
 def test_floors_stand_beside_agreement_and_differences(with_itself):
     beside = of(with_itself.agreement, model="teacher", measure="spearman", outcome="all")
-    assert set(beside["maps"]) == {"random", "centre", "edges", "oracle"}
+    assert set(beside["maps"]) == {"random", "centre", "edges", "fake_cam", "oracle"}
     assert abs(of(beside, maps="random")["value"].item()) < 0.1
     own = of(with_itself.differences, model="plain", other="plain")
-    assert set(own["other_maps"]) == {"random", "centre", "edges", "oracle"}
+    assert set(own["other_maps"]) == {"random", "centre", "edges", "fake_cam", "oracle"}
     assert "clean_accuracy" not in set(own["score"])
     better = of(own, score="negative.auc", other_maps="random")
     assert better["low"].item() > 0
@@ -217,7 +217,7 @@ def test_one_image_carries_no_claim():
 def test_a_floor_may_be_the_explainer(tmp_path):
     few = EmbeddedDataset("test", size=4)
     found = compare(["embedded/teacher", "embedded/plain"], few, explainer="random", output=tmp_path)
-    assert set(of(found.scores, score="miou")["maps"]) == {"random", "centre", "edges", "oracle"}
+    assert set(of(found.scores, score="miou")["maps"]) == {"random", "centre", "edges", "fake_cam", "oracle"}
     again = compare(["embedded/teacher", "embedded/plain"], few, explainer="edges", floors=False, output=tmp_path)
     assert set(again.scores["maps"]) == {"edges"}
 

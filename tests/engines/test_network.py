@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from xkd_eval import evaluate
+from xkd_eval import evaluate, load_classifier
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.embedded import EmbeddedDataset
@@ -74,3 +74,52 @@ def test_no_test_counts_answers_that_are_not_finite(classifier, test):
     options = {"explainers": "random"} if test == "perturbation" else {}
     with pytest.raises(XkdError, match=r"^models: net gives logits that are not finite on images made of those from"):
         evaluate(classifier, images, tests=[test], **options)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Images that went through the network, padding included."""
+    counts = []
+    forwarded = Network._forwarded
+
+    def counting(self, images):
+        counts.append(len(images))
+        return forwarded(self, images)
+
+    monkeypatch.setattr(Network, "_forwarded", counting)
+    return counts
+
+
+def test_an_image_that_comes_again_is_answered_from_memory(counted):
+    classifier = load_classifier("embedded/kd")
+    images = torch.randn(5, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    network = Network(classifier, classifier.preprocess, CPU, remembers=True)
+    first, again = network.classify(images), network.classify(torch.cat([images.flip(0), images[:1] + 1]))
+    assert counted == [5, 1]
+    assert torch.equal(again[:5], first.flip(0))
+    network.forget()
+    network.classify(images[[0, 0]])
+    assert counted == [5, 1, 1]
+    plain = Network(classifier, classifier.preprocess, CPU)
+    assert torch.equal(plain.classify(images), first)
+    plain.classify(images)
+    assert counted[3:] == [5, 5]
+
+
+def test_only_a_study_of_several_tests_that_forward_remembers(counted):
+    images = EmbeddedDataset("test", size=3)
+
+    class Once(Blackened):
+        name = "once"
+
+        def rows(self, batch: Batch) -> Columns:
+            return {"value": batch.network.classify(torch.zeros_like(batch.images)).amax(1).cpu().numpy()}
+
+    class Again(Once):
+        name = "again"
+
+    evaluate("embedded/kd", images, tests=[Once])
+    assert sum(counted) == 3
+    counted.clear()
+    evaluate("embedded/kd", images, tests=[Once, Again])
+    assert sum(counted) == 1  # the three black images of either test are one

@@ -41,5 +41,5 @@ def test_what_needs_a_transformer_says_so_and_names_others(name, classifier):
 
 def test_what_looks_at_no_network_says_so():
     free = [name for name in NAMES if create_explainer(name).model_free]
-    assert free == ["random", "centre", "edges", "oracle"] and StoredMaps.model_free
+    assert free == ["random", "centre", "edges", "fake_cam", "oracle"] and StoredMaps.model_free
     assert StoredMaps.reads_size and not any(create_explainer(name).reads_size for name in NAMES)

@@ -48,6 +48,11 @@ def test_edges_are_where_the_luminance_steps(order, classes):
     assert maps[0, :, :15].abs().max() < 1e-6 and maps[0, :, 17:].abs().max() < 1e-6
 
 
+def test_fake_cam_is_ones_but_for_one_pixel(classifier, images, classes):
+    maps = create_explainer("fake_cam")(classifier, images, classes)
+    assert maps.shape == (3, 32, 32) and maps.sum() == 3 * (32 * 32 - 1) and (maps[:, 0, 0] == 0).all()
+
+
 def test_oracle_is_the_mask(classifier, images, classes):
     masks = torch.randint(-1, 2, (3, 32, 32), dtype=torch.int8)
     maps = create_explainer("oracle")(classifier, images, classes, Context(masks=masks))

@@ -22,7 +22,7 @@ NAMES = {
     *("cam", "gradcam", "gradcam++", "xgradcam", "layercam", "hirescam", "eigencam", "eigengradcam", "scorecam"),
     *("ablationcam", "fullgrad", "saliency", "input_x_gradient", "integrated_gradients", "gradient_shap", "deeplift"),
     *("guided_backprop", "guided_gradcam", "occlusion", "feature_ablation", "attention_rollout"),
-    *("transformer_attribution", "random", "centre", "edges", "oracle"),
+    *("transformer_attribution", "random", "centre", "edges", "fake_cam", "oracle"),
 }
 
 

@@ -52,7 +52,8 @@ def compare(
         ),
     ] = [],  # noqa: B006 - typer copies it
     floors: Annotated[
-        bool, typer.Option(help="Score random, centre and edge maps, and the oracle, too.", rich_help_panel=o.WHAT)
+        bool,
+        typer.Option(help="Score random, centre, edge and fake-CAM maps, and the oracle, too.", rich_help_panel=o.WHAT),
     ] = True,
     pictured: Annotated[int, typer.Option(min=0, help="Images in the report's gallery.", rich_help_panel=o.HOW)] = 60,
     runs: o.Runs = None,

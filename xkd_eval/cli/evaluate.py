@@ -21,6 +21,8 @@ xkd-eval evaluate teacher.pt student.pt --explainer cam,gradcam++ --data imagene
 
 xkd-eval evaluate student.pt --explainer integrated_gradients:steps=200 --test perturbation:fill=blur --limit 500
 
+xkd-eval evaluate teacher.pt student.pt --test core --explainer cam,gradcam,random --data imagenet/val
+
 xkd-eval evaluate student.pt --explainer py:mine:MyExplainer --test py:mine:MyTest"""
 
 
@@ -42,7 +44,11 @@ def evaluate(
     ] = ["cam"],  # noqa: B006 - typer copies it
     tests: Annotated[
         list[str],
-        typer.Option("--test", help="See `xkd-eval tests`; several by commas, or repeat it.", rich_help_panel=o.WHAT),
+        typer.Option(
+            "--test",
+            help="See `xkd-eval tests`; several by commas, or repeat it; core: what a paper's table needs.",
+            rich_help_panel=o.WHAT,
+        ),
     ] = ["perturbation"],  # noqa: B006
     runs: o.Runs = None,
 ) -> None:

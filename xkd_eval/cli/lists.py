@@ -18,9 +18,9 @@ def explainers() -> None:
 
 @app.command(cls=Command)
 def tests() -> None:
-    """All tests, with their options, what they need and the paper behind each."""
+    """All tests: what each asks, its scores, cost, needs and options, and the paper behind it."""
     from xkd_eval.cli.output import print_tests
-    from xkd_eval.evaluations import TESTS
+    from xkd_eval.evaluations.listing import list_tests
 
     with warnings_as_lines():
-        print_tests([kind for _, kind in TESTS.items()])
+        print_tests(list_tests())

@@ -20,10 +20,11 @@ from rich.table import Table
 
 from xkd_eval.cli.console import console, errors
 from xkd_eval.escapes import visible
+from xkd_eval.study.floors import FLAG, better_floors, floors_beside
 
 if TYPE_CHECKING:
     from xkd_eval.comparison import Comparison
-    from xkd_eval.evaluations.base import Evaluation
+    from xkd_eval.evaluations.listing import TestInfo
     from xkd_eval.evaluations.scores import ScoreSpec
     from xkd_eval.explainers import ExplainerInfo
     from xkd_eval.explainers.inspection import Inspection
@@ -99,16 +100,38 @@ def print_study(study: Study) -> None:
         table = Table("model", "maps", title=escape(title), title_justify="left")
         for spec in shown:
             table.add_column(spec.head, justify="right")
+        wins: dict[str, list[str]] = {}
         for result in results:
-            found = [(spec, spec.of(result.summary)) for spec in shown]
-            cells = [
-                f"{_number(spec, score['value'])} [dim]{_interval(spec, score['ci95'])}[/dim]" if score else ""
-                for spec, score in found
-            ]
+            beside = floors_beside(result, results)
+            cells = []
+            for spec in shown:
+                found = spec.of(result.summary)
+                floors = {maps: spec.of(other.summary)["value"] for maps, other in beside.items()}
+                better = better_floors(spec, found["value"], floors) if found else []
+                for floor in better:
+                    wins.setdefault(floor, []).append(f"{result.maps} of {result.model} ({spec.title})")
+                cells.append(_cell(spec, found, flagged=bool(better)))
             table.add_row(escape(result.model), escape(result.maps), *cells)
         console.print(table)
+        for floor, beaten in wins.items():
+            console.print(f"[yellow]{FLAG} {floor} maps score better here[/yellow] than {escape(_some(beaten))}")
     for note in dict.fromkeys(note for result in study.results for note in _skips(result.summary)):
         console.print(note, highlight=False)
+    for sentence in study.left_out:
+        console.print(f"[yellow]{escape(sentence)}[/yellow]", highlight=False)
+
+
+def _cell(spec: ScoreSpec, found: dict[str, Any] | None, *, flagged: bool) -> str:
+    if not found:
+        return ""
+    flag = f" [yellow]{FLAG}[/yellow]" if flagged else ""
+    return f"{_number(spec, found['value'])}{flag} [dim]{_interval(spec, found['ci95'])}[/dim]"
+
+
+def _some(names: Sequence[str], most: int = 4) -> str:
+    """The first of many."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def print_comparison(result: Comparison) -> None:
@@ -124,12 +147,15 @@ def print_comparison(result: Comparison) -> None:
         spec = result.spec(score, test)
         assert spec is not None
         cells = {
-            row.model: f"{_number(spec, row.value)} [dim]{_interval(spec, [row.low, row.high])}[/dim]"
+            row.model: _cell(spec, {"value": row.value, "ci95": [row.low, row.high]}, flagged=bool(row.beaten_by))
             for row in rows.itertuples()
         }
         name = score if len(own.loc[own["score"] == score, "test"].unique()) == 1 else f"{score} ({test})"
         table.add_row(escape(name), *(cells.get(model, "") for model in result.models))
     console.print(table)
+    if own["beaten_by"].any():
+        floors = dict.fromkeys(floor for beaten in own["beaten_by"] for floor in beaten.split(", ") if floor)
+        console.print(f"[yellow]{FLAG} {', '.join(floors)} maps score better there[/yellow]; see the report")
     for finding in findings(result):
         console.print(f"\n[b]{escape(finding.title)}[/b]", highlight=False)
         for sentence in finding.against_reference:
@@ -147,16 +173,45 @@ def print_explainers(known: Sequence[ExplainerInfo]) -> None:
     console.print("F = forward, B = backward, C = channels of the last spatial map", highlight=False)
 
 
-def print_tests(known: Sequence[type[Evaluation]]) -> None:
-    """A line a test: what it needs of the data, its options with their defaults, its paper."""
-    from xkd_eval.evaluations import option_names
-
-    table = Table("name", "needs", "options", "paper")
+def print_tests(known: Sequence[TestInfo]) -> None:
+    """A block a test: what it asks; its scores, with an arrow towards better and their range; cost, needs, options."""
+    table = Table("name", "", show_lines=True)
     for test in known:
-        needs = [need for need in ("labels", "masks", "reference") if getattr(test, f"needs_{need}")]
-        options = ", ".join(f"{name}={_plain(default)}" for name, default in option_names(test).items())
-        table.add_row(f"[b]{test.name}[/b]", ", ".join(needs), escape(options), test.citation)
+        lines = [
+            f"[b]{escape(test.question)}[/b]",
+            f"scores: {escape('; '.join(map(_described_score, test.scores)))}" if test.scores else "",
+            f"cost: {escape(test.cost)} forwards an image" if test.cost else "",
+            f"needs: {', '.join(test.needs)}" if test.needs else "",
+            f"options: {escape(', '.join(_described_option(*option) for option in test.options.items()))}"
+            if test.options
+            else "",
+            f"[dim]{escape(test.citation)}[/dim]",
+        ]
+        core = "\n[dim]core[/dim]" if test.is_core else ""
+        table.add_row(f"[b]{escape(test.name)}[/b]{core}", "\n".join(filter(None, lines)))
     console.print(table)
+    console.print(
+        "--test core runs those that are marked, as far as the data has what they need. E = an explanation.",
+        highlight=False,
+    )
+
+
+def _described_score(spec: ScoreSpec) -> str:
+    """positive.auc ↓ [0, 0.9]"""
+    arrow = {1: " ↑", -1: " ↓", 0: ""}[spec.sign]
+    if spec.range is None:
+        return f"{spec.name}{arrow}"
+    low, high = spec.range
+    least, most = "(-∞" if low is None else f"[{low:g}", "∞)" if high is None else f"{high:g}]"
+    return f"{spec.name}{arrow} {least}, {most}"
+
+
+def _described_option(name: str, known: tuple[Any, tuple[str, ...]]) -> str:
+    """preset=rise (or torch-cam, latec)"""
+    default, words = known
+    others = [word for word in words if word != default]
+    alternatives = f" (or {', '.join(others)})" if others and default is not None else f" ({', '.join(others)})"
+    return f"{name}={_plain(default)}{alternatives if others else ''}"
 
 
 def print_inspection(found: Inspection) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ import pandas as pd
 
 from xkd_eval.comparison.agreement import agreement_rows, image_rows
 from xkd_eval.comparison.groups import SeedGroup, check_comparable, common_ids
-from xkd_eval.comparison.plan import CEILING, FLOORS, Kind, PlannedCell, plan_cells
+from xkd_eval.comparison.plan import Kind, PlannedCell, plan_cells
 from xkd_eval.comparison.result import Comparison, Pictured
 from xkd_eval.comparison.tables import (
     Row,
     corrected,
     curve_rows,
     difference_rows,
+    flagged,
     floor_rows,
     health_row,
     right_rows,
@@ -27,11 +28,12 @@ from xkd_eval.comparison.tables import (
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations import TESTS
-from xkd_eval.evaluations.base import Evaluation
+from xkd_eval.evaluations.base import NEEDS, Evaluation
 from xkd_eval.explainers import Explainer
 from xkd_eval.study.cells import MapSource, default_directory, maps_folder
-from xkd_eval.study.choose import TestLike, explainers_of, one_or_several, read_options, tests_of
-from xkd_eval.study.inputs import Data, StudyInputs, open_data, open_masks, sets_for
+from xkd_eval.study.choose import TestLike, explainers_of, one_or_several, read_options, tests_of, without_core
+from xkd_eval.study.floors import CEILING, FLOORS
+from xkd_eval.study.inputs import Data, StudyInputs, offered, open_data, open_masks, sets_for
 from xkd_eval.study.models import Models, NamedModel, name_models
 from xkd_eval.study.result import EvaluationResult
 from xkd_eval.study.run import run_study
@@ -64,7 +66,7 @@ def compare_models(
     """
     if unread := [name for name in _OWN if name in options]:
         raise XkdError(f"{unread[0]}: a comparison makes its own; leave it out")
-    kinds = _tests(tests, True)
+    kinds = _tests(tests, NEEDS)
     own = ("masks", "explainer", "floors", "tests", "output", "runs", "pictured", "command", "progress")
     run, chosen = read_options(options, kinds, own)
     named = name_models(models)
@@ -79,7 +81,7 @@ def compare_models(
         return _of_runs(named, run.seed)
     inputs = StudyInputs.load(named, replace(run, figures=False))  # a report has its own, of all models together
     dataset, masked = open_data(data, run, run.labels), open_masks(masks, run)
-    made = _made(tests, masks is not None or dataset.has_masks, inputs, chosen)
+    made = _made(tests, offered(len(named), dataset, masked), inputs, chosen)
     (method,) = explainers_of([explainer], inputs.rules, run).values()
     planned = plan_cells(inputs, made, sets_for(made, dataset, masked), method, floors=floors)
     folders = _maps_folders(planned, dataset, inputs, runs)
@@ -109,14 +111,14 @@ def _of_runs(named: Sequence[NamedModel], seed: int) -> Comparison:
 
 
 def _made(
-    tests: TestLike | Sequence[TestLike] | None, has_masks: bool, inputs: StudyInputs, options: Mapping[str, Any]
+    tests: TestLike | Sequence[TestLike] | None, there: Collection[str], inputs: StudyInputs, options: Mapping[str, Any]
 ) -> dict[str, Evaluation]:
     """The tests by name, under their options; see `_tests`.
 
     Raises:
         XkdError: an option that none of them takes, two of one kind, or none that says something of a model alone.
     """
-    chosen = _tests(tests, has_masks)
+    chosen = _tests(tests, there)
     _, taken = read_options(options, chosen)  # once more: a default test may have no masks to read them for
     made = tests_of(chosen, inputs.rules, taken)
     if twice := [name for name, test in made.items() if name != test.name]:
@@ -140,11 +142,12 @@ def _maps_folders(
     return {model: (maps, runs / "maps" / maps_folder(inputs, maps, dataset)) for model, maps in own.items()}
 
 
-def _tests(tests: TestLike | Sequence[TestLike] | None, has_masks: bool) -> list[TestLike]:
-    """Those that are named; by default all that stand in comparisons and find what they need."""
+def _tests(tests: TestLike | Sequence[TestLike] | None, there: Collection[str]) -> list[TestLike]:
+    """Those that are named; by default all that stand in comparisons and find what they need, labels apart."""
     if tests is not None:
-        return one_or_several("tests", tests, (str, type, Evaluation))
-    return [kind for _, kind in TESTS.items() if kind.in_comparisons and (has_masks or not kind.needs_masks)]
+        return without_core(one_or_several("tests", tests, (str, type, Evaluation)), there)[0]
+    # Without labels there is no default comparison, and the first test that needs them says so.
+    return [kind for _, kind in TESTS.items() if kind.in_comparisons and kind.suited({*there, "labels"}) is not None]
 
 
 def _check(named: Sequence[NamedModel]) -> None:
@@ -221,12 +224,11 @@ def _tables(
         check_comparable(results)
         ids = common_ids(results)
         own, floors = (_pooled(found.of(kind, name), found.groups, ids, seed) for kind in ("own", "floor"))
-        for group in (*own, *floors):
-            scores += score_rows(group)
-            curves += curve_rows(group)
+        scores += flagged([row for group in (*own, *floors) for row in score_rows(group)], own, floors)
+        curves += [row for group in (*own, *floors) for row in curve_rows(group)]
         differences += difference_rows(own) + floor_rows(own, floors)
         right = right_rows(own, floors)
-        scores, differences = scores + right[0], differences + right[1]
+        scores, differences = scores + flagged(right[0], own, floors), differences + right[1]
         transfer += _transfer(found, name, floors, ids, seed)
     agreements, images = _agreements(found, inputs, seed)
     return Comparison(

@@ -12,6 +12,7 @@ from xkd_eval.comparison.agreement import ALL
 from xkd_eval.comparison.result import Comparison
 from xkd_eval.comparison.tables import WHERE_RIGHT
 from xkd_eval.evaluations.scores import ScoreSpec
+from xkd_eval.study.floors import FLOORS
 
 _LEVEL = 0.05
 
@@ -61,6 +62,8 @@ def findings(result: Comparison) -> Iterator[Finding]:
         if spec.where_right and beside:
             sentences = [_against_floors(model, beside, spec) for model in result.models]
             yield Finding(f"{spec.heading} beside floors and ceiling", sentences, [])
+    if wins := list(_winning_floors(result)):
+        yield Finding("Where maps that know nothing of the model score better", wins, [])
     if len(result.agreement):
         yield Finding(f"Maps beside those of {result.models[0]}", list(_agreement(result)), [])
 
@@ -125,6 +128,19 @@ def _against_floors(model: str, rows: list[dict[Any, Any]], spec: ScoreSpec) -> 
         if verdict in verdicts.values()
     ]
     return f"the maps of {model} are {', '.join(parts)} maps."
+
+
+def _winning_floors(result: Comparison) -> Iterator[str]:
+    """A sentence a score and floor, of those that the intervals carry: the score says little of maps, then."""
+    losers: dict[tuple[str, str, str], list[str]] = {}
+    for row in result.differences.to_dict("records"):
+        spec = result.spec(row["score"], row["test"])
+        if row["model"] != row["other"] or row["other_maps"] not in FLOORS or spec is None:
+            continue
+        if spec.is_at_least("shown") and _verdict(row, spec) < 0:
+            losers.setdefault((row["test"], spec.heading, row["other_maps"]), []).append(row["model"])
+    for (_, heading, floor), models in losers.items():
+        yield f"{heading}: {floor} maps score better than those of {_joined(models)}."
 
 
 def _agreement(result: Comparison) -> Iterator[str]:

@@ -10,10 +10,8 @@ from xkd_eval.datasets import ImageDataset
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.explainers import Explainer, create_explainer
 from xkd_eval.study.cells import Cell, explained, of_references_class, own_cell
+from xkd_eval.study.floors import CEILING, FLOORS
 from xkd_eval.study.inputs import StudyInputs
-
-FLOORS = ("random", "centre", "edges", "fake_cam")
-CEILING = "oracle"
 
 Kind = Literal["own", "floor", "crossed", "agreement", "floor's agreement"]
 

@@ -51,8 +51,9 @@ class Comparison:
     Attributes:
         models: names, the reference first; several training seeds have one.
         explainer: of the models' own maps; None for run directories, whose maps each row names.
-        scores: model, maps (the explainer, or a floor or ceiling), test, score, value, low, high, n_images, seeds. A
-            score that ends in "_common" is of the images that every model classifies correctly.
+        scores: model, maps (the explainer, or a floor or ceiling), test, score, value, low, high, n_images, seeds,
+            beaten_by (the floors that score better than a model's own maps). A score that ends in "_common" is of the
+            images that every model classifies correctly.
         differences: test, score, model, maps, other, other_maps, value (model - other), low, high, and where a score
             is a mean over images and each model has one seed: p, p_holm (corrected over the pairs of models, or over
             the floors) and effect (rank-biserial). Rows of a model and itself hold its own maps against its floors.

@@ -11,6 +11,7 @@ import numpy as np
 from xkd_eval.comparison.groups import SeedGroup, interval_cells, rightly_classified
 from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.statistics.significance import holm, mcnemar_p, rank_biserial, signed_rank_p
+from xkd_eval.study.floors import FLOORS, better_floors
 from xkd_eval.study.result import EvaluationResult
 
 Row = dict[str, Any]
@@ -33,6 +34,24 @@ def score_rows(group: SeedGroup, suffix: str = "") -> list[Row]:
         }
         for spec in _numbers(group, suffix)
     ]
+
+
+def flagged(rows: Sequence[Row], own: Sequence[SeedGroup], floors: Sequence[SeedGroup]) -> list[Row]:
+    """Score rows, those of models' own maps with the floors that score better: "beaten_by", joined by commas."""
+    owners, known = {(group.name, group.maps) for group in own}, {group.maps for group in floors} & set(FLOORS)
+    beside: dict[tuple[str, str], dict[str, float | None]] = {}
+    for row in rows:
+        if row["maps"] in known:
+            beside.setdefault((row["model"], row["score"]), {})[row["maps"]] = row["value"]
+    specs = {spec.name: spec for group in own for spec in group.test.specs()}
+
+    def beaten(row: Row) -> str:
+        if (row["model"], row["maps"]) not in owners:
+            return ""
+        spec = specs[row["score"].removesuffix(WHERE_RIGHT)]
+        return ", ".join(better_floors(spec, row["value"], beside.get((row["model"], row["score"]), {})))
+
+    return [row | {"beaten_by": beaten(row)} for row in rows]
 
 
 def difference_rows(models: Sequence[SeedGroup], suffix: str = "") -> list[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from xkd_eval.figures.curves import Curve
+
+
+NEEDS = ("labels", "masks", "boxes", "reference")
+"""What a test may need of a study, each as `needs_NAME`."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,18 @@ class Evaluation(ABC):
             XkdError: an option's value is none that it takes.
         """
         return cls(cls.Protocol(**rules.shared()))
+
+    @classmethod
+    def suited(cls, offered: Collection[str]) -> str | None:
+        """How it is spelt behind a name that stands for several tests, "core", on a study of these models and data.
+
+        Args:
+            offered: of "labels", "masks", "boxes" and "reference", what there is.
+
+        Returns:
+            Its options ("regions=masks"), "" for its defaults; None where it lacks something that it needs.
+        """
+        return None if any(getattr(cls, f"needs_{need}") and need not in offered for need in NEEDS) else ""
 
     @classmethod
     def from_description(cls, protocol: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:

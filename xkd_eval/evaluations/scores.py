@@ -41,7 +41,7 @@ class ScoreSpec:
         title: as tables and sentences call it ("positive AUC").
         compute: the means of the test's columns -> (R,), or (R, n) for a curve; see `xkd_eval.statistics.bootstrap`.
         better: "higher", "lower", or None where neither is.
-        range: the least and the greatest value that it can have, infinite where there is none; None where nothing is
+        range: the least and the greatest value that it can have, each None where there is none; None where nothing is
             said.
         unit: "%" for a fraction of 1 that is shown times 100, or "" for a number that is shown as it is.
         role: how much is made of it.
@@ -67,7 +67,7 @@ class ScoreSpec:
     title: str
     compute: Score
     better: Literal["higher", "lower"] | None = None
-    range: tuple[float, float] | None = None
+    range: tuple[float | None, float | None] | None = None
     unit: Literal["%", ""] = "%"
     role: Role = "shown"
     per_image: Callable[[Columns], np.ndarray] | None = None

@@ -45,7 +45,7 @@ def compare(
         data: what `open_dataset` takes, or an ImageDataset; labelled.
         masks: images with masks, for the tests that need them; by default `data` where it has masks.
         explainer: makes the maps.
-        floors: score random, centre and edge maps as well, and the oracle where there are masks.
+        floors: score random, centre, edge and fake-CAM maps as well, and the oracle where there are masks.
         tests: names that `xkd-eval tests` lists; by default all for which the data has what they need.
         output: gets report.html, figures/ and tables/.
         runs: keeps the run of every cell, so that the same call continues, and studies share what is finished. By

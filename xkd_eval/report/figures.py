@@ -7,11 +7,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from xkd_eval.comparison.drawing import curve_figures
-from xkd_eval.comparison.plan import CEILING
 from xkd_eval.comparison.result import Comparison
 from xkd_eval.escapes import file_names
 from xkd_eval.figures.distributions import Distribution, distribution_panels
 from xkd_eval.figures.style import HAIRLINE, INK, MUTED, save_figure
+from xkd_eval.study.floors import CEILING
 
 _DISTRIBUTIONS = 4  # measures of agreement that the figure has room for
 

@@ -24,11 +24,18 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure and its interval, as text; empty where there is none."""
+    """A figure and its interval, as text; empty where there is none.
+
+    Attributes:
+        value, interval: the texts.
+        marked: a difference that the interval carries.
+        beaten_by: the floors that score better.
+    """
 
     value: str = ""
     interval: str = ""
     marked: bool = False
+    beaten_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -198,9 +205,11 @@ def _cell(row: Mapping[Any, Any] | None, spec: ScoreSpec, *, signed: bool = Fals
         # Adding zero turns the -0.0 that rounding leaves into 0.0.
         return f"{round(spec.scale * value, digits) + 0.0:{sign}.{digits}f}"
 
+    beaten = str(row.get("beaten_by") or "")
     if pd.isna(row["low"]):
-        return Cell(text(row["value"]))
-    return Cell(text(row["value"]), f"{text(row['low'])} to {text(row['high'])}", signed and is_carried(row))
+        return Cell(text(row["value"]), beaten_by=beaten)
+    interval = f"{text(row['low'])} to {text(row['high'])}"
+    return Cell(text(row["value"]), interval, signed and is_carried(row), beaten)
 
 
 def _tests(row: Mapping[Any, Any]) -> tuple[Cell, Cell]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from xkd_eval.arguments import fields_taken, one_or_more
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations import TESTS, option_names
-from xkd_eval.evaluations.base import Evaluation
+from xkd_eval.evaluations.base import NEEDS, Evaluation
 from xkd_eval.evaluations.guard import check_kind, check_made, owed
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.explainers import Explainer, as_explainer
@@ -26,6 +26,10 @@ T = TypeVar("T")
 
 TestLike = str | type[Evaluation] | Evaluation
 """A test by name, with options where wanted ("perturbation:fill=blur"); as a class; or as it is to be run."""
+
+
+CORE = "core"
+"""Stands for the tests that a paper's table needs, as far as models and data have what they need."""
 
 
 def explainers_of(given: Sequence[str | Explainer], rules: Rules, options: RunOptions) -> dict[str, Explainer]:
@@ -107,8 +111,43 @@ def read_options(
 
 
 def options_of(test: TestLike) -> list[str]:
-    """The options that a test takes beside RunOptions."""
+    """The options that a test takes beside RunOptions; of the core, none but behind a name of its own."""
+    if test == CORE:
+        return []
     return list(option_names(type(test) if isinstance(test, Evaluation) else _spelt(test)[0]))
+
+
+def without_core(given: Sequence[TestLike], offered: Collection[str]) -> tuple[list[TestLike], list[str]]:
+    """The tests with those that "core" stands for in its place.
+
+    Args:
+        given: as a user spells them.
+        offered: of `NEEDS`, what models and data have.
+
+    Returns:
+        The tests; and a sentence for each of the core that is left out.
+
+    Raises:
+        XkdError: the core alone was asked for, and nothing of it can be run.
+    """
+    found: list[TestLike] = []
+    left_out: list[str] = []
+    for test in given:
+        if test != CORE:
+            found.append(test)
+            continue
+        for name, kind in TESTS.items():
+            if not kind.is_core:
+                continue
+            spelt = kind.suited(offered)
+            if spelt is None:
+                needs = [need for need in NEEDS if getattr(kind, f"needs_{need}") and need not in offered]
+                left_out.append(f"{name} is left out: it needs {' and '.join(needs)}")
+            else:
+                found.append(f"{name}:{spelt}" if spelt else name)
+    if not found:
+        raise XkdError(f"tests: nothing of the core can be run; {'; '.join(left_out)}")
+    return found, left_out
 
 
 def tests_of(given: Sequence[TestLike], rules: Rules, options: Mapping[str, Any]) -> dict[str, Evaluation]:

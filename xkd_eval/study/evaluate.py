@@ -17,8 +17,8 @@ from xkd_eval.evaluations.segmentation.test import SegmentationTest
 from xkd_eval.explainers import Explainer
 from xkd_eval.files import replacing, writing
 from xkd_eval.study.cells import default_directory, own_cells
-from xkd_eval.study.choose import TestLike, explainers_of, one_or_several, read_options, tests_of
-from xkd_eval.study.inputs import Data, StudyInputs, open_data, open_masks, sets_for
+from xkd_eval.study.choose import TestLike, explainers_of, one_or_several, read_options, tests_of, without_core
+from xkd_eval.study.inputs import Data, StudyInputs, offered, open_data, open_masks, sets_for
 from xkd_eval.study.models import Model, Models, name_models
 from xkd_eval.study.result import EvaluationResult, Study
 from xkd_eval.study.run import run_study
@@ -46,7 +46,8 @@ def evaluate(
         data: what `open_dataset` takes, or an ImageDataset.
         explainers: names that `xkd-eval explainers` lists, with options where wanted
             ("integrated_gradients:steps=200"), or Explainers.
-        tests: names that `xkd-eval tests` lists, with options where wanted ("perturbation:fill=blur").
+        tests: names that `xkd-eval tests` lists, with options where wanted ("perturbation:fill=blur"); "core" stands
+            for those that a paper's table needs, as far as models and data have what they need.
         masks: images with masks, for the tests that need them; by default `data`.
         runs: where the runs of single cells lie; studies that name the same folder share what is finished. By default
             OUTPUT/runs.
@@ -72,9 +73,10 @@ def evaluate(
         raise XkdError("save_maps: keeps one model's maps; use perturbation_test or segmentation_test")
     named = name_models(models)
     inputs = StudyInputs.load(named, run)
+    dataset, masked = open_data(data, run, run.labels), open_masks(masks, run)
+    kinds, left_out = without_core(kinds, offered(len(named), dataset, masked))
     made = tests_of(kinds, inputs.rules, chosen)
-    dataset = open_data(data, run, run.labels)
-    sets = sets_for(made, dataset, open_masks(masks, run))
+    sets = sets_for(made, dataset, masked)
     methods = one_or_several("explainers", explainers, (str, type, Explainer))
     cells = own_cells(inputs, made, sets, explainers_of(methods, inputs.rules, run))
     if not cells:
@@ -89,7 +91,7 @@ def evaluate(
     labelled = [
         replace(results[cell], model=model, maps=maps, test_name=test) for (model, maps, test), cell in cells.items()
     ]
-    study = Study(tuple(inputs.classifiers), tuple(labelled), output)
+    study = Study(tuple(inputs.classifiers), tuple(labelled), output, tuple(left_out))
     if output is not None and process_state(run.device).is_main_process:
         _write_scores(study, output)
     return study

@@ -161,6 +161,17 @@ def check_data(dataset: ImageDataset, test: Evaluation) -> None:
         raise XkdError(f"target true: {dataset.name} has no labels; leave it out to explain the predicted class")
 
 
+def offered(n_models: int, data: ImageDataset, masks: ImageDataset | None) -> set[str]:
+    """Of `NEEDS`, what a study of these models and data has."""
+    found = {
+        "labels": data.label_kind != "none",
+        "masks": data.has_masks or masks is not None,
+        "boxes": getattr(data, "has_boxes", False),
+        "reference": n_models > 1,
+    }
+    return {need for need, there in found.items() if there}
+
+
 def sets_for(
     tests: Mapping[str, Evaluation], data: ImageDataset, masks: ImageDataset | None
 ) -> dict[str, ImageDataset]:

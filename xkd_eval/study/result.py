@@ -15,7 +15,7 @@ from xkd_eval.errors import XkdError
 from xkd_eval.escapes import visible
 from xkd_eval.evaluations import TESTS
 from xkd_eval.evaluations.base import Evaluation
-from xkd_eval.evaluations.scores import Columns, ScoreSpec, to_columns
+from xkd_eval.evaluations.scores import Columns, Role, ScoreSpec, to_columns
 from xkd_eval.study.summary import scored_rows
 
 if TYPE_CHECKING:
@@ -142,6 +142,7 @@ class Study:
         models: labels, the reference first.
         results: one a model, kind of maps and test, in that order of tests.
         directory: where the tables lie; None for a study kept in memory.
+        left_out: a sentence for each test of the core that models or data lack something for.
 
     Example:
         >>> import xkd_eval
@@ -155,6 +156,7 @@ class Study:
     models: tuple[str, ...]
     results: tuple[EvaluationResult, ...]
     directory: Path | None = None
+    left_out: tuple[str, ...] = ()
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -181,6 +183,36 @@ class Study:
                 return found
         known = ", ".join(f"{found.model} / {found.test_name} / {found.maps}" for found in self.results)
         raise XkdError(f"model: no result {model!r} / {test!r} / {maps or 'any maps'}; the study has {known}")
+
+    @public()
+    def agreement_of_scores(self, role: Role = "headline") -> pd.DataFrame:
+        """Do the tests say the same? For each pair of tests, the rank correlation of their scores over images.
+
+        Scores count in the direction in which they are better: 1 says that two tests rank the images alike.
+
+        Args:
+            role: scores of which at least as much is made: "headline", "shown", "compared" or "detail".
+
+        Returns:
+            model, maps, test, score, other_test, other_score, spearman, low, high (95 %), n_images: a row a pair of
+            scores of two tests, one model and one kind of maps.
+
+        Example:
+            >>> import xkd_eval
+            >>> fills = ["perturbation:fill=black", "perturbation:fill=mean"]
+            >>> study = xkd_eval.evaluate("embedded/kd", tests=fills, limit=8)
+            >>> bool(study.agreement_of_scores()["spearman"].abs().max() <= 1)
+            True
+        """
+        import pandas as pd
+
+        from xkd_eval.study.score_agreement import COLUMNS, score_agreement
+
+        groups: dict[tuple[str, str], list[EvaluationResult]] = {}
+        for result in self.results:
+            groups.setdefault((result.model, result.maps), []).append(result)
+        rows = [row for group in groups.values() for row in score_agreement(group, role)]
+        return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def plot(self) -> Figure:
         """The curves of all models and maps, of the first test that has curves.

@@ -213,6 +213,7 @@ def _direction_specs(direction: Direction, fractions: tuple[float, ...]) -> Iter
         f"{direction} AUC / (range x clean)",
         lambda means: area(means) / (fractions[-1] * means["clean_hit"]),
         better=better,
+        range=(0, None),
         note=remark,
     )
     yield ScoreSpec(
