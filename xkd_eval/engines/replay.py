@@ -45,12 +45,12 @@ class Replay:
         >>> from xkd_eval import load_classifier
         >>> classifier = load_classifier("embedded/kd").private()
         >>> images, replay = torch.rand(2, 3, 40, 40), Replay(classifier)
-        >>> cut = replay.cut_before(["layer3.2.conv1"])
+        >>> cut = replay.cut_before(["layer3.0.conv1"])
         >>> cut
-        'layer3.1'
+        'layer2'
         >>> with torch.no_grad():
         ...     first, kept = replay.features(images, keeping=[cut])
-        ...     _ = classifier.model.layer3[2].conv1.weight.zero_()
+        ...     _ = classifier.model.layer3[0].conv1.weight.zero_()
         ...     second, _ = replay.features(images, kept, cut)
         ...     torch.equal(second, classifier.forward_with_features(images).features)
         True
@@ -89,7 +89,10 @@ class Replay:
         first = self._first_of(layers)
         if first is None:
             return None
-        earlier = [path for path, call in self._calls.items() if call.left < first and self._may_be_cut(path)]
+        head = self.classifier.head
+        assert head is not None
+        last = min(first - 1, self._calls[head.features].left)  # what follows the features makes none
+        earlier = [path for path, call in self._calls.items() if call.left <= last and self._may_be_cut(path)]
         for path in sorted(earlier, key=lambda path: self._calls[path].left, reverse=True):
             if self._is_cut(path):
                 return path

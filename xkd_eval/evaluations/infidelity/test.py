@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -87,4 +86,4 @@ class InfidelityTest(Evaluation):
         return preset_notes(summary)
 
 
-_SPECS = (mean_score("infidelity", "infidelity", better="lower", range=(0, np.inf), unit="", role="headline"),)
+_SPECS = (mean_score("infidelity", "infidelity", better="lower", range=(0, None), unit="", role="headline"),)

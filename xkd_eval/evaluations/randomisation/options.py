@@ -16,7 +16,7 @@ class RandomisationOptions:
         order: of the layers: top_down begins at the head, bottom_up at the image.
         depths: shares of the layers, after which the map is made again; 0 is every layer.
         measures: of similarity: spearman, absolute (spearman of magnitudes), ssim, hog.
-        random_logit: how the map of another class is compared: ssim, flattened (Quantus), or none.
+        random_logit: how the map of another class is compared: ssim, flattened (Quantus), or off.
         weight_seed: of the redrawn weights and of the other class.
     """
 
@@ -25,5 +25,5 @@ class RandomisationOptions:
     order: Literal["top_down", "bottom_up"] | None = None
     depths: tuple[float, ...] | None = None
     measures: tuple[str, ...] | None = None
-    random_logit: Literal["ssim", "flattened", "none"] | None = None
+    random_logit: Literal["ssim", "flattened", "off"] | None = None
     weight_seed: int | None = None

@@ -26,7 +26,7 @@ class RandomisationProtocol(Rules):
         redrawn: weights are drawn as the layer draws its own ("initial"), or "uniform" in [0, 1).
         seeding: each layer has a seed of its own ("layer"), or all have the "same".
         weight_seed: of the redrawn weights and of the other class.
-        random_logit: how the map of another class is compared: "ssim", "flattened" or "none".
+        random_logit: how the map of another class is compared: "ssim", "flattened" or "off".
         bins: of the histogram whose entropy is a map's complexity.
     """
 
@@ -83,7 +83,7 @@ PRESETS = {
             "measures": ("absolute",),
             "seeding": "same",
             "weight_seed": 43,
-            "random_logit": "none",
+            "random_logit": "off",
         },
         "all layers are redrawn at once, and the maps' complexity is compared (Hedström et al., 2023)",
     ),
@@ -99,7 +99,7 @@ def randomisation_protocol(rules: Rules, options: RandomisationOptions) -> Rando
     found = rules_of(PRESETS, options)
     check_choice("mode", found["mode"], ("cascading", "independent"))
     check_choice("order", found["order"], ("top_down", "bottom_up"))
-    check_choice("random_logit", found["random_logit"], ("ssim", "flattened", "none"))
+    check_choice("random_logit", found["random_logit"], ("ssim", "flattened", "off"))
     found["depths"], found["measures"] = _depths(found["depths"]), _measures(found["measures"])
     if not 0 <= found["weight_seed"] < 2**62:
         raise XkdError(f"weight_seed: {found['weight_seed']} found; expected a whole number from 0 to 2^62")

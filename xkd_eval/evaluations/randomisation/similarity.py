@@ -128,12 +128,18 @@ MEASURES: dict[str, Measure] = {
 oriented gradients (9 orientations, 14 x 14 cells, blocks of 3 x 3)."""
 
 
+def by_magnitude(maps: Tensor) -> Tensor:
+    """(B, H, W) -> each divided by its largest magnitude; what is zero stays so."""
+    largest = maps.abs().amax((1, 2), keepdim=True)
+    return maps / largest.where(largest > 0, 1)
+
+
 def random_logit(rule: str, maps: Tensor, others: Tensor) -> np.ndarray:
     """How alike the maps of two classes are (Sixt et al., ICML 2020).
 
     Args:
         rule: "ssim", structural similarity of the min-maxed maps; "flattened", of the maps as one line of pixels, row
-            after row, within the range of both (Quantus).
+            after row, within the range of both (Quantus), which depends on the scale of each.
         maps, others: (B, H, W).
 
     Returns:

@@ -22,7 +22,7 @@ from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.randomisation.maps import RandomisedMaps, places_on_curve
 from xkd_eval.evaluations.randomisation.options import RandomisationOptions
 from xkd_eval.evaluations.randomisation.protocol import PRESETS, RandomisationProtocol, randomisation_protocol
-from xkd_eval.evaluations.randomisation.similarity import MEASURES, complexity, random_logit
+from xkd_eval.evaluations.randomisation.similarity import MEASURES, by_magnitude, complexity, random_logit
 from xkd_eval.evaluations.ranks import is_degenerate, upsample
 from xkd_eval.evaluations.scores import Columns, Role, ScoreSpec
 
@@ -82,7 +82,7 @@ class RandomisationTest(Evaluation):
         before, after = (complexity(maps, rules.bins) for maps in (clean, last))
         rise = np.divide(after - before, before, out=np.full(len(before), np.nan), where=before > 0)
         columns["efficient_mprt"] = np.where(void[-1], np.nan, rise)
-        if rules.random_logit != "none":
+        if rules.random_logit != "off":
             columns |= self._other_class(batch, clean, degenerate)
         return columns
 
@@ -102,7 +102,7 @@ class RandomisationTest(Evaluation):
         if n_classes < 2:
             raise XkdError(
                 "random_logit: the network has a single class, and the map of another is compared; set `random_logit` "
-                "to none"
+                "to off"
             )
         drawn = [
             image_generator(name, self.protocol.weight_seed, "class").integers(n_classes - 1) for name in batch.ids
@@ -110,7 +110,8 @@ class RandomisationTest(Evaluation):
         others = torch.tensor(drawn, device=batch.target.device)
         others = others + (others >= batch.target).long()
         maps = batch.explain(batch.images, others, features=batch.features)
-        alike = random_logit(self.protocol.random_logit, clean, upsample(maps, self.scored_size(batch.preprocess)))
+        pair = (clean, upsample(maps, self.scored_size(batch.preprocess)))
+        alike = random_logit(self.protocol.random_logit, *(by_magnitude(values) for values in pair))
         void = degenerate | is_degenerate(maps).cpu().numpy()
         return {"random_logit": np.where(void, np.nan, alike), "other_class": others.cpu().numpy()}
 
@@ -119,7 +120,7 @@ class RandomisationTest(Evaluation):
         rules = self.protocol
         headline = "efficient_mprt" if rules.depths == (1.0,) else f"mprt_{rules.measures[0]}"
         cascades = rules.mode == "cascading"
-        return _specs(rules.measures, cascades, rules.abscissae, headline, rules.random_logit != "none")
+        return _specs(rules.measures, cascades, rules.abscissae, headline, rules.random_logit != "off")
 
     def columns(self, rows: Columns) -> Columns:
         """See Evaluation.columns."""
@@ -164,9 +165,14 @@ def _specs(
         if cascades:
             found.append(mean_score(f"{name}_last", f"{title}, redrawn to the last", role="compared", **similarity))
         found.append(curve_score(f"{name}_curve", f"{title} by depth", abscissae, role="detail", **similarity))
-    rise: dict[str, Any] = {"better": "higher", "unit": "", "role": role("efficient_mprt", "compared")}
+    rise: dict[str, Any] = {
+        "better": "higher",
+        "range": (-1, None),
+        "unit": "",
+        "role": role("efficient_mprt", "compared"),
+    }
     found.append(mean_score("efficient_mprt", "rise in complexity, redrawn", **rise))
     if other_class:
         found.append(mean_score("random_logit", "similarity to another class's map", **similarity))
-    found.append(mean_score("constant_redrawn", "redrawn maps that are constant", role="detail", better="lower"))
+    found.append(mean_score("constant_redrawn", "redrawn maps that are constant", range=(0, 1), role="detail"))
     return tuple(found)

@@ -103,6 +103,6 @@ def _at_size(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 _SPECS = tuple(
-    mean_score(name, title, better="lower", range=(0, np.inf), unit="", role="headline")
+    mean_score(name, title, better="lower", range=(0, None), unit="", role="headline")
     for name, title in (("max_sensitivity", "max-sensitivity"), ("average_sensitivity", "average sensitivity"))
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -111,9 +110,9 @@ _SPECS = (
         "relative_input_stability",
         "relative input stability",
         better="lower",
-        range=(0, np.inf),
+        range=(0, None),
         unit="",
         role="headline",
     ),
-    mean_score("prediction_kept", "noisy images of the same prediction", role="detail"),
+    mean_score("prediction_kept", "noisy images of the same prediction", range=(0, 1), role="detail"),
 )
