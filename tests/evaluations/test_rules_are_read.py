@@ -45,6 +45,14 @@ OTHERS = {
 }
 """Rule, or TEST.RULE, -> another value; a rule that has none here fails, so none can be added that nothing reads."""
 
+CHEAPER = {
+    "randomisation": {"depths": (0.5, 1.0)},
+    "robustness": {"samples": 2},
+    "infidelity": {"samples": 2},
+    "stability": {"samples": 2},
+}
+"""Rules from which those of an expensive test are tried."""
+
 # Ties decide nothing in a map without ties: these rules are tried on maps that are constant.
 CONSTANT = ("tie_seed",)
 
@@ -95,7 +103,7 @@ def computed(test, rules_text: str, images, explainer):
 @pytest.mark.parametrize(("name", "rule"), list(cases()))
 def test_each_rule_changes_what_is_computed(name, rule, images):
     test = TESTS[name]
-    usual = test.create(Rules(), test.Options()).protocol
+    usual = replace(test.create(Rules(), test.Options()).protocol, **CHEAPER.get(name, {}))
     if rule == "cam_channels" and not test.needs_maps:
         pytest.skip("no maps")
     other = replace(usual, **{rule: OTHERS.get(f"{name}.{rule}", OTHERS.get(rule))})

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from skimage.feature import hog
 from skimage.metrics import structural_similarity as reference_ssim
 
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.forms import unit
 from xkd_eval.evaluations.randomisation.similarity import MEASURES, average_ranks, complexity, random_logit
+from xkd_eval.resizing import resized
 
 MEASURED = list(MEASURES)
 
@@ -53,6 +55,17 @@ def test_flattened_similarity_is_skimages_of_one_line(pair):
         both = np.concatenate([a, b])
         expected.append(reference_ssim(a, b, data_range=both.max() - both.min()))
     np.testing.assert_allclose(random_logit("flattened", *pair), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(31, 24), (70, 45), (14, 28)])
+def test_histograms_of_gradients_are_skimages(size):
+    draw = torch.Generator().manual_seed(1)
+    maps = torch.rand(2, 6, 5, generator=draw), torch.rand(2, 6, 5, generator=draw)
+    large = [resized(values, size) for values in maps]
+    cell = tuple(side // 14 for side in size)
+    vectors = [[hog(values, pixels_per_cell=cell) for values in unit(made).double().numpy()] for made in large]
+    expected = [stats.pearsonr(a, b)[0] for a, b in zip(*vectors, strict=True)]
+    np.testing.assert_allclose(similarity("hog", *large), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", MEASURED)

@@ -123,9 +123,7 @@ def test_stored_maps_are_refused(classifier, images, tmp_path):
         run(classifier, images, maps=tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("preset", "departs"), [("paper", False), ("captum", True), ("latec", True), ("quantus", True)]
-)
+@pytest.mark.parametrize(("preset", "departs"), [("paper", False), ("captum", True), ("latec", True)])
 def test_a_summary_says_whose_rules_they_are(classifier, preset, departs):
     result = run(classifier, EmbeddedDataset("test", size=2), f"robustness:preset={preset}")
     assert result.summary["preset"]["name"] == preset
@@ -133,11 +131,11 @@ def test_a_summary_says_whose_rules_they_are(classifier, preset, departs):
 
 
 def test_it_keeps_the_contract():
-    check_test("robustness")
+    check_test("robustness:samples=3")
 
 
 # Golden values: the first photographs alone, as each has ten noisy copies. The tools seed by the photograph's place.
-FEW = 4
+FEW = 2
 
 
 def captums(place):

@@ -88,6 +88,10 @@ class DrawnFrom(TorchDispatchMode):
         super().__init__()
         self._generator = generator
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and to be told so torch would import its compiler, which takes seconds
+
     def __torch_dispatch__(
         self, function: Any, types: Any, given: tuple[Any, ...] = (), named: Mapping[str, Any] | None = None
     ) -> Any:
