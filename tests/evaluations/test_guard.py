@@ -203,7 +203,7 @@ def named(*names):
         ({"extras": lambda self, rows: [1]}, r"its extras are \[1\]; expected a dict of plain values"),
         ({"settings": lambda self: {"z": object()}}, "of its settings, 'z' is <object"),
         ({"settings": lambda self: {"chunk": 1}}, "a setting is called 'chunk', as a run calls"),
-        ({"images": lambda self, dataset: None}, "its images are None; expected an ImageDataset"),
+        ({"images": lambda self, dataset, answers: None}, "its images are None; expected an ImageDataset"),
         ({"scored_size": lambda self, preprocess: (0, 3)}, r"its scored_size is \(0, 3\); expected height and width"),
         ({"__init__": lambda self, protocol: None}, r"it has no protocol; call super\(\)"),
         ({"__init__": lambda self: None}, r"its __init__ failed \(TypeError"),

@@ -68,7 +68,7 @@ class TwoTiles(Small):
 
     name, title = "two_tiles", "Two tiles"
 
-    def images(self, dataset: ImageDataset) -> ImageDataset:
+    def images(self, dataset: ImageDataset, answers) -> ImageDataset:
         return Tiles(dataset)
 
     def rows(self, batch: Batch) -> Columns:

@@ -93,11 +93,17 @@ def test_every_image_says_what_it_shows(html):
     assert all('alt="' in picture for picture in pictures)
 
 
+def test_it_says_whether_the_tests_agree(html):
+    section = html[html.index('id="tests"') : html.index('id="gallery"')]
+    rows = re.findall(r"<tr>\s*<th scope=\"row\">([^<]*)</th><td class=\"name\">([^<]*)</td>", section)
+    assert ("Positive AUC", "Pointing game") in rows
+
+
 def test_figures_and_tables_lie_beside_it(folder):
-    for name in ("perturbation_curves", "agreement"):
+    for name in ("perturbation_curves", "agreement", "differences"):
         for suffix in ("pdf", "svg"):
             assert (folder / "figures" / f"{name}.{suffix}").stat().st_size > 1000
-    for name in ("scores", "differences", "agreement", "transfer", "curves", "health"):
+    for name in ("scores", "differences", "agreement", "transfer", "curves", "score_agreement", "health"):
         for suffix in ("csv", "md", "tex"):
             assert (folder / "tables" / f"{name}.{suffix}").is_file()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,23 @@ from xkd_eval.errors import XkdError
 from xkd_eval.evaluations import TESTS
 from xkd_eval.evaluations.base import NEEDS, Evaluation
 from xkd_eval.explainers import Explainer
+from xkd_eval.study.answers import StudyAnswers
 from xkd_eval.study.cells import MapSource, default_directory, maps_folder
-from xkd_eval.study.choose import TestLike, explainers_of, one_or_several, read_options, tests_of, without_core
+from xkd_eval.study.choose import (
+    TestLike,
+    check_stored,
+    explainers_of,
+    one_or_several,
+    read_options,
+    tests_of,
+    without_core,
+)
 from xkd_eval.study.floors import CEILING, FLOORS
 from xkd_eval.study.inputs import Data, StudyInputs, offered, open_data, open_masks, sets_for
 from xkd_eval.study.models import Models, NamedModel, name_models
 from xkd_eval.study.result import EvaluationResult
 from xkd_eval.study.run import run_study
+from xkd_eval.study.score_agreement import COLUMNS, score_agreement
 from xkd_eval.study.stream import Progress
 from xkd_eval.study.work import KeptMaps
 
@@ -83,7 +94,9 @@ def compare_models(
     dataset, masked = open_data(data, run, run.labels), open_masks(masks, run)
     made = _made(tests, offered(len(named), dataset, masked), inputs, chosen)
     (method,) = explainers_of([explainer], inputs.rules, run).values()
-    planned = plan_cells(inputs, made, sets_for(made, dataset, masked), method, floors=floors)
+    check_stored(made, {method.name: method})
+    sets = sets_for(made, dataset, masked, partial(StudyAnswers, inputs, runs, progress))
+    planned = plan_cells(inputs, made, sets, method, floors=floors)
     folders = _maps_folders(planned, dataset, inputs, runs)
     kept = [KeptMaps(source, dataset, folder) for source, folder in dict.fromkeys(folders.values())]
     cells = list(dict.fromkeys(entry.cell for entry in planned))
@@ -231,6 +244,7 @@ def _tables(
         scores, differences = scores + flagged(right[0], own, floors), differences + right[1]
         transfer += _transfer(found, name, floors, ids, seed)
     agreements, images = _agreements(found, inputs, seed)
+    members = {model: [result for result in found.of("own") if result.model == model] for model in found.groups}
     return Comparison(
         models=tuple(dict.fromkeys(found.groups.values())),
         explainer=explainer,
@@ -241,6 +255,9 @@ def _tables(
         curves=pd.DataFrame(curves),
         images=pd.DataFrame(images),
         health=pd.DataFrame([health_row(result) for kind in ("own", "floor") for result in found.of(kind)]),
+        score_agreement=pd.DataFrame(
+            [row for results in members.values() for row in score_agreement(results, "headline")], columns=list(COLUMNS)
+        ),
         rules=_rules(found.of("own")),
         tests=tests,
         members=tuple(found.groups),

@@ -23,7 +23,7 @@ from xkd_eval.files import replacing, writing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_TABLES = ("scores", "differences", "agreement", "transfer", "curves", "health")
+_TABLES = ("scores", "differences", "agreement", "transfer", "curves", "score_agreement", "health")
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ class Comparison:
         curves: model, maps, test, score, x, value, low, high.
         images: id, model, maps, label, predicted, probability, right, and each measure of agreement, seed by seed; of
             the reference's floors only the agreement. Empty for run directories.
+        score_agreement: model (seed by seed), maps, test, score, other_test, other_score, spearman, low, high,
+            n_images: whether two tests rank the images alike, see `Study.agreement_of_scores`.
         health: model, test, maps, protocol, n_images, skipped, degenerate_maps, notes.
         rules: the protocol, the data and each model's column of every test, as summary.json has them.
         tests: by name; their specs say what a score is called, and which direction is better.
@@ -86,6 +88,7 @@ class Comparison:
     curves: pd.DataFrame
     images: pd.DataFrame
     health: pd.DataFrame
+    score_agreement: pd.DataFrame = field(default_factory=pd.DataFrame)
     rules: dict[str, Any] = field(default_factory=dict)
     tests: dict[str, Evaluation] = field(default_factory=dict)
     members: tuple[str, ...] = ()

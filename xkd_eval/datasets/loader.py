@@ -21,6 +21,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.base import ImageDataset, Sample, hash_of
+from xkd_eval.datasets.grids import Grids, hash_of_tiles, tiled
 from xkd_eval.errors import UnreadableImageError, XkdError
 from xkd_eval.foreign import reading, short
 
@@ -38,9 +39,9 @@ class Item:
     Attributes:
         position: in the data set.
         id: the image's.
-        views: one a Preprocess that was asked for, (3, H, W) uint8 RGB at its input size.
+        views: one a Preprocess that was asked for, (3, H, W) uint8 RGB at its input size; of Grids side by side.
         mask: (h, w) int8 at the asked size: 1 object, 0 background, -1 ignored; None where the set has none.
-        size: (height, width) of the decoded image.
+        size: (height, width) of the decoded image, of Grids the first.
         content_hash: see `datasets.base.content_hash`.
     """
 
@@ -216,14 +217,25 @@ class _Decoded(TorchDataset[Any]):
             return _Failure(str(failure))
 
     def _arrays(self, position: int, identifier: str) -> _Arrays:
-        sample = load_sample(self.dataset, position)
-        width, height = sample.image.size
+        samples = self._samples(position)
         with reading(
-            f"{identifier}: {width}x{height} pixels that cannot be resized", "expected a photo", UnreadableImageError
+            f"{identifier}: {_sizes(samples)} pixels that cannot be resized", "expected a photo", UnreadableImageError
         ):
-            views = tuple(preprocess.pixels(sample.image).numpy() for preprocess in self.preprocess)
-        mask = self._resized(sample.mask)
-        return _Arrays(position, identifier, views, mask, (height, width), hash_of(sample))
+            views = tuple(self._view(samples, preprocess).numpy() for preprocess in self.preprocess)
+        hashes = [hash_of(sample) for sample in samples]
+        found = hash_of_tiles(hashes) if isinstance(self.dataset, Grids) else hashes[0]
+        size = (samples[0].image.height, samples[0].image.width)
+        return _Arrays(position, identifier, views, self._resized(samples[0].mask), size, found)
+
+    def _samples(self, position: int) -> list[Sample]:
+        """The photograph, or those of a grid."""
+        if isinstance(self.dataset, Grids):
+            return [load_sample(self.dataset.dataset, place) for place in self.dataset.tiles[position]]
+        return [load_sample(self.dataset, position)]
+
+    def _view(self, samples: Sequence[Sample], preprocess: Preprocess) -> Tensor:
+        views = [preprocess.pixels(sample.image) for sample in samples]
+        return tiled(views, self.dataset.side) if isinstance(self.dataset, Grids) else views[0]
 
     def _resized(self, mask: np.ndarray | None) -> np.ndarray | None:
         if mask is None or self.mask_size is None:
@@ -231,6 +243,10 @@ class _Decoded(TorchDataset[Any]):
         height, width = self.mask_size
         image = Image.fromarray(mask.view(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
         return np.array(image).view(np.int8)
+
+
+def _sizes(samples: Sequence[Sample]) -> str:
+    return ", ".join(f"{sample.image.width}x{sample.image.height}" for sample in samples)
 
 
 def leave_signals_to_parent(worker: int) -> None:

@@ -35,6 +35,7 @@ class Network:
             is one exact forward among many.
         remembers: keep what `classify` answers until `forget`, so that an image that several tests make is forwarded
             once. On a CPU alone: an accelerator would have to send each image back to tell it from others.
+        side: photographs along the edge of an image, see `chunk_size`.
 
     Attributes:
         classifier: the network as it was made, on the device and under that input convention: explainers see this one,
@@ -51,10 +52,11 @@ class Network:
         precision: str = "fp32",
         *,
         remembers: bool = False,
+        side: int = 1,
     ) -> None:
         self.classifier = _under(preprocess, on_device(classifier, device).private())
         self.preprocess = preprocess
-        self.chunk = chunk_size(device)
+        self.chunk = chunk_size(device, side)
         self._exact = prepare(classifier, device, size=preprocess.size)
         self._fast = self._exact
         if precision != "fp32":

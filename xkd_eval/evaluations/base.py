@@ -12,6 +12,7 @@ import numpy as np
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.base import ImageDataset
 from xkd_eval.errors import XkdError
+from xkd_eval.evaluations.answers import Answers
 from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.guard import guard_methods
 from xkd_eval.evaluations.protocol import Rules
@@ -52,6 +53,8 @@ class Evaluation(ABC):
         needs_reference: whether the rows hold the model against the reference, the first of the models. A boolean
             column "coarse" then says where a map was too coarse for the figures to say much.
         forwards_again: whether `rows` classifies or explains images of the test's own making.
+        explains_again: whether `rows` needs maps of other images or classes than `maps` are of, which maps that were
+            computed elsewhere cannot give.
         reads_answers: whether the rows depend on the model's answers; where they do not, models that see the same
             pixels share the rows of maps that do not depend on a model either.
         crosses: whether it is worth asking a model while another model's maps are scored (transfer).
@@ -89,6 +92,7 @@ class Evaluation(ABC):
     needs_maps: ClassVar[bool] = True
     needs_reference: ClassVar[bool] = False
     forwards_again: ClassVar[bool] = False
+    explains_again: ClassVar[bool] = False
     reads_answers: ClassVar[bool] = True
     crosses: ClassVar[bool] = False
     in_comparisons: ClassVar[bool] = True
@@ -161,8 +165,13 @@ class Evaluation(ABC):
         """Plain values that decide which columns there are, and change no value of a column."""
         return {}
 
-    def images(self, dataset: ImageDataset) -> ImageDataset:
-        """The photographs that are scored: the data set itself, or one that the test makes of it, as tiles of four."""
+    def images(self, dataset: ImageDataset, answers: Answers) -> ImageDataset:
+        """The photographs that are scored: the data set itself, or one that the test makes of it, as tiles of four.
+
+        Args:
+            dataset: as it was opened.
+            answers: of the models to it, for a test that chooses by them; asking costs a pass over the data set.
+        """
         return dataset
 
     def scored_size(self, preprocess: Preprocess) -> tuple[int, int]:

@@ -66,6 +66,10 @@ class Batch:
         network: the model, to be asked again.
         explainer: that made `maps`.
         features: (B, C, h, w) of the clean images, of which the CAM is made; None without a CAM head.
+        tiles: (B, n) int64, of grids (see datasets.Grids): the class of each tile, row by row; `target` is the first's.
+            None for photographs.
+        tile_scale: the size of a tile against that of the photograph alone; below 1 where the network takes images of
+            one size only.
         reference: the same photographs as the reference model sees, classifies and explains them; None for tests that
             need no reference.
 
@@ -94,6 +98,8 @@ class Batch:
     network: Network
     explainer: Explainer | None = None
     features: Tensor | None = None
+    tiles: Tensor | None = None
+    tile_scale: float = 1.0
     reference: Batch | None = None
 
     def required_maps(self) -> Tensor:

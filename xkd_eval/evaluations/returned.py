@@ -13,7 +13,9 @@ import numpy as np
 from xkd_eval.classifiers.arguments import described_values
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.datasets.checks import checked
+from xkd_eval.datasets.grids import Grids
 from xkd_eval.errors import XkdError
+from xkd_eval.evaluations.answers import Answers
 from xkd_eval.evaluations.scores import STUDYS_COLUMNS, Columns, ScoreSpec
 from xkd_eval.foreign import is_writable_name, is_writable_text, printable, short
 from xkd_eval.registry import described
@@ -178,9 +180,15 @@ def _quality(test: Any, found: Any, rows: Columns) -> np.ndarray | None:
     return found.astype(np.float64)
 
 
-def _images(test: Any, found: Any, dataset: ImageDataset) -> ImageDataset:
+def _images(test: Any, found: Any, dataset: ImageDataset, answers: Answers) -> ImageDataset:
     if not isinstance(found, ImageDataset):
         _refuse(test, f"its images are {short(found)}; expected an ImageDataset")
+    if isinstance(found, Grids):
+        for model in answers.models:
+            classes, shape = found.classes_of.get(model), (len(found.tiles), found.side**2)
+            if not isinstance(classes, np.ndarray) or classes.dtype != np.int64 or classes.shape != shape:
+                what = described_values(classes)
+                _refuse(test, f"its grids have the classes {what} for {model}; expected int64 {shape}, one a tile")
     return found if found is dataset else checked(found)
 
 

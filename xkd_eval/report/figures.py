@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from xkd_eval.comparison.drawing import curve_figures
+from xkd_eval.comparison.findings import is_carried
 from xkd_eval.comparison.result import Comparison
+from xkd_eval.comparison.tables import WHERE_RIGHT
 from xkd_eval.escapes import file_names
+from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.figures.distributions import Distribution, distribution_panels
+from xkd_eval.figures.forest import Difference, forest_panels
 from xkd_eval.figures.style import HAIRLINE, INK, MUTED, save_figure
 from xkd_eval.study.floors import CEILING
 
@@ -17,6 +24,9 @@ _DISTRIBUTIONS = 4  # measures of agreement that the figure has room for
 
 AGREEMENT = "agreement"
 """The name of the figure on agreement."""
+
+FOREST = "differences"
+"""The name of the figure on differences from the reference."""
 
 _GRID = "#e4e4e4"
 # A page in dark mode shows the same drawing in its own ink.
@@ -32,6 +42,9 @@ _THEMED = {
 def draw(comparison: Comparison) -> dict[str, Figure]:
     """Name -> figure, of those for which there is something to draw."""
     figures = curve_figures(comparison)
+    if panels := _differences(comparison):
+        note = f"Less {comparison.models[0]}, 95 % intervals; filled where the difference is carried, see the table"
+        figures[FOREST] = forest_panels(panels, note)
     if len(comparison.images):
         figures[AGREEMENT] = distribution_panels(_distributions(comparison))
     return figures
@@ -60,6 +73,35 @@ def _inline(svg: str) -> str:
     for colour, variable in _THEMED.items():
         svg = svg.replace(colour, variable)
     return svg.replace("fill: #ffffff", "fill: none")
+
+
+def _differences(comparison: Comparison) -> dict[str, list[Difference]]:
+    """Headline score -> each model's difference from the reference, of what grows with accuracy where all are right."""
+    table = comparison.differences
+    students = list(comparison.models[1:])
+    rows = {
+        (row["test"], row["score"], row["model"]): row
+        for row in table.to_dict("records")
+        if row["other"] == comparison.models[0] and row["model"] in students
+    }
+    panels = {}
+    for name, test in comparison.tests.items():
+        for spec in test.specs():
+            if spec.x is not None or not spec.is_at_least("headline"):
+                continue
+            common = f"{spec.name}{WHERE_RIGHT}"
+            score = common if (name, common, students[0]) in rows else spec.name
+            found = {model: rows.get((name, score, model)) for model in students}
+            if any(found.values()):
+                title = spec.head if spec.head not in panels else f"{spec.head} ({test.title})"
+                panels[title] = [_difference(found[model], spec, model, 1 + students.index(model)) for model in found]
+    return panels
+
+
+def _difference(row: dict[Any, Any] | None, spec: ScoreSpec, model: str, colour: int) -> Difference:
+    cells = [None if row is None else row[name] for name in ("value", "low", "high")]
+    value, low, high = (np.nan if cell is None or pd.isna(cell) else spec.scale * cell for cell in cells)
+    return Difference(model, value, low, high, row is not None and is_carried(row), colour)
 
 
 def _distributions(comparison: Comparison) -> dict[str, list[Distribution]]:

@@ -140,6 +140,33 @@ def transfer_table(comparison: Comparison) -> Table | None:
     return Table(("Answers", "Maps of", *(spec.head for spec in columns.values())), tuple(lines))
 
 
+def score_agreement_table(comparison: Comparison) -> Table | None:
+    """A row a pair of scores, a column a model: do two tests rank the images alike? None for a single test."""
+    table = comparison.score_agreement
+    if not len(table):
+        return None
+    models = list(dict.fromkeys(table["model"]))
+    pairs: dict[tuple[str, str], dict[str, Cell]] = {}
+    for row in table.to_dict("records"):
+        names = [(row["test"], row["score"]), (row["other_test"], row["other_score"])]
+        first, second = (_pair_head(comparison, *name) for name in names)
+        pairs.setdefault((first, second), {})[row["model"]] = _correlation(row)
+    lines = [Line(heads, tuple(cells.get(model, Cell()) for model in models)) for heads, cells in pairs.items()]
+    return Table(("Score", "and", *models), tuple(lines))
+
+
+def _pair_head(comparison: Comparison, test: str, score: str) -> str:
+    spec = comparison.spec(score, test)
+    return score if spec is None else spec.heading
+
+
+def _correlation(row: Mapping[Any, Any]) -> Cell:
+    if pd.isna(row["spearman"]):
+        return Cell("undefined")
+    shown = f"{row['spearman'] + 0.0:.2f}"
+    return Cell(shown) if pd.isna(row["low"]) else Cell(shown, f"{row['low']:.2f} to {row['high']:.2f}")
+
+
 def health_table(comparison: Comparison) -> Table:
     """What went wrong, or might have."""
     table = comparison.health

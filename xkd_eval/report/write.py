@@ -76,6 +76,7 @@ def _page(comparison: Comparison, drawn: dict[str, str], shown: list[Picture], c
         agreement=_agreement(comparison),
         differences=view.difference_tables(comparison),
         transfer=view.transfer_table(comparison),
+        score_agreement=view.score_agreement_table(comparison),
         health=view.health_table(comparison),
         rules=_rules(comparison),
         common=common_images(comparison),

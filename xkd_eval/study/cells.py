@@ -12,6 +12,7 @@ import torch
 
 import xkd_eval
 from xkd_eval.datasets import ImageDataset
+from xkd_eval.datasets.grids import side_of
 from xkd_eval.digests import digest_of
 from xkd_eval.engines.eager import chunk_size
 from xkd_eval.evaluations.base import Evaluation
@@ -167,7 +168,7 @@ def describe(cell: Cell, inputs: StudyInputs, device: torch.device) -> dict[str,
         "explainer": _maps(inputs, cell, cell.source),
         # What is forwarded once is forwarded exactly: the precision is that of images which a test makes.
         "precision": options.precision if cell.test.forwards_again else "fp32",
-        "settings": {**cell.test.settings(), "chunk": chunk_size(device)},
+        "settings": {**cell.test.settings(), "chunk": chunk_size(device, side_of(cell.dataset))},
         "data": _data(inputs, cell.dataset, cell.model, required=needs_labels(cell)),
     }
     if cell.test.needs_reference:

@@ -58,6 +58,15 @@ def explainers_of(given: Sequence[str | Explainer], rules: Rules, options: RunOp
     return _by_name("explainer", found)
 
 
+def check_stored(tests: Mapping[str, Evaluation], explainers: Mapping[str, Explainer]) -> None:
+    """Raise XkdError for maps that were computed elsewhere, where a test needs those of other images or classes."""
+    asking = [name for name, test in tests.items() if test.explains_again]
+    if asking and any(isinstance(explainer, StoredMaps) for explainer in explainers.values()):
+        raise XkdError(
+            f"maps: {asking[0]} needs maps of other images or classes than those that were stored; give an `explainer`"
+        )
+
+
 def _spelt_options(explainer: Explainer) -> str:
     return ",".join(f"{name}={value}" for name, value in explainer.parameters().items())
 

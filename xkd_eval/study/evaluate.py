@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,17 @@ from xkd_eval.evaluations.perturbation.test import PerturbationTest
 from xkd_eval.evaluations.segmentation.test import SegmentationTest
 from xkd_eval.explainers import Explainer
 from xkd_eval.files import replacing, writing
+from xkd_eval.study.answers import StudyAnswers
 from xkd_eval.study.cells import default_directory, own_cells
-from xkd_eval.study.choose import TestLike, explainers_of, one_or_several, read_options, tests_of, without_core
+from xkd_eval.study.choose import (
+    TestLike,
+    check_stored,
+    explainers_of,
+    one_or_several,
+    read_options,
+    tests_of,
+    without_core,
+)
 from xkd_eval.study.inputs import Data, StudyInputs, offered, open_data, open_masks, sets_for
 from xkd_eval.study.models import Model, Models, name_models
 from xkd_eval.study.result import EvaluationResult, Study
@@ -76,13 +86,14 @@ def evaluate(
     dataset, masked = open_data(data, run, run.labels), open_masks(masks, run)
     kinds, left_out = without_core(kinds, offered(len(named), dataset, masked))
     made = tests_of(kinds, inputs.rules, chosen)
-    sets = sets_for(made, dataset, masked)
-    methods = one_or_several("explainers", explainers, (str, type, Explainer))
-    cells = own_cells(inputs, made, sets, explainers_of(methods, inputs.rules, run))
-    if not cells:
-        raise XkdError(f"models: {', '.join(made)} holds models against a reference; give at least two")
     output = None if run.output is None else Path(run.output)
     root = Path(runs) if runs is not None else None if output is None else output / "runs"
+    chosen_maps = explainers_of(one_or_several("explainers", explainers, (str, type, Explainer)), inputs.rules, run)
+    check_stored(made, chosen_maps)
+    sets = sets_for(made, dataset, masked, partial(StudyAnswers, inputs, root, progress))
+    cells = own_cells(inputs, made, sets, chosen_maps)
+    if not cells:
+        raise XkdError(f"models: {', '.join(made)} holds models against a reference; give at least two")
     distinct = list(dict.fromkeys(cells.values()))
     found = run_study(
         distinct, inputs, lambda described: root and default_directory(described, root), progress=progress
@@ -181,8 +192,11 @@ def evaluate_one(
     run, chosen = read_options({"figures": True, **options}, [test], ("explainer", "progress"))
     inputs = StudyInputs.load(name_models(model), run)
     made = tests_of([test], inputs.rules, chosen)
-    sets = sets_for(made, open_data(data, run, run.labels), None)
-    cells = own_cells(inputs, made, sets, explainers_of([explainer], inputs.rules, run))
+    chosen_maps = explainers_of([explainer], inputs.rules, run)
+    check_stored(made, chosen_maps)
+    answering = partial(StudyAnswers, inputs, Path("runs") if str(run.output) == "auto" else None, progress)
+    sets = sets_for(made, open_data(data, run, run.labels), None, answering)
+    cells = own_cells(inputs, made, sets, chosen_maps)
     if not cells:
         raise XkdError(f"tests: {next(iter(made))} holds models against a reference; use evaluate with at least two")
     (cell,) = cells.values()

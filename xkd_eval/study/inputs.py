@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,10 @@ from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets import ImageDataset, limit, open_dataset, resolve_labels
 from xkd_eval.datasets.checks import checked
+from xkd_eval.datasets.grids import Grids
+from xkd_eval.engines.sizes import grid_input
 from xkd_eval.errors import XkdError, renamed
+from xkd_eval.evaluations.answers import Answers
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import Rules, shared_rules
 from xkd_eval.foreign import short
@@ -68,6 +71,18 @@ class StudyInputs:
         """The input convention under which a model is evaluated."""
         return self.rules.resolve(self.classifiers[model].preprocess)
 
+    def input_of(self, dataset: ImageDataset, model: str) -> Preprocess:
+        """The input convention under which a model sees a data set: `preprocess`, of grids at their size.
+
+        Raises:
+            XkdError: grids, which the model cannot be given; see `grid_input`.
+        """
+        return self.grid_input(model, dataset.side) if isinstance(dataset, Grids) else self.preprocess(model)
+
+    def grid_input(self, model: str, side: int) -> Preprocess:
+        """See `engines.sizes.grid_input`."""
+        return grid_input(self.classifiers[model], self.preprocess(model), side)
+
     def digest(self, model: str) -> str:
         """See Classifier.digest."""
         if model not in self._digests:
@@ -93,7 +108,7 @@ class StudyInputs:
         return ours.num_classes == theirs.num_classes
 
     def labels(self, dataset: ImageDataset, model: str, *, required: bool) -> list[int | None]:
-        """The class index of each image among a model's classes, None where there is none.
+        """The class index of each image among a model's classes, None where there is none; of a grid the first tile's.
 
         Args:
             dataset: with raw labels.
@@ -103,6 +118,9 @@ class StudyInputs:
         Raises:
             XkdError: they are required, and the set's classes are not the model's.
         """
+        if isinstance(dataset, Grids):
+            photographs = self.labels(dataset.dataset, model, required=required)
+            return [photographs[tiles[0]] for tiles in dataset.tiles]
         key = (id(dataset), model)
         if key not in self._labels:
             class_map = self.options.class_map
@@ -173,18 +191,26 @@ def offered(n_models: int, data: ImageDataset, masks: ImageDataset | None) -> se
 
 
 def sets_for(
-    tests: Mapping[str, Evaluation], data: ImageDataset, masks: ImageDataset | None
+    tests: Mapping[str, Evaluation],
+    data: ImageDataset,
+    masks: ImageDataset | None,
+    answering: Callable[[ImageDataset], Answers],
 ) -> dict[str, ImageDataset]:
     """Test -> the data set that it scores: `masks` for those that need masks, where it is given, `data` for the others.
 
+    Args:
+        tests: by name.
+        data: as it was opened.
+        masks: the set of those tests that need masks.
+        answering: the models' answers to a data set, for tests that make one of it.
+
     Raises:
-        XkdError: a set lacks what its test needs, or masks that none needs.
+        XkdError: a set lacks what its test needs, or masks that none needs; or whatever a test raises.
     """
     if masks is not None and not any(test.needs_masks for test in tests.values()):
         raise XkdError(f"masks: none of the tests needs them ({', '.join(tests)}); leave it out")
-    sets = {}
+    chosen = {name: masks if test.needs_masks and masks is not None else data for name, test in tests.items()}
     for name, test in tests.items():
-        chosen = masks if test.needs_masks and masks is not None else data
-        check_data(chosen, test)
-        sets[name] = test.images(chosen)
-    return sets
+        check_data(chosen[name], test)
+    answers = {id(dataset): answering(dataset) for dataset in chosen.values()}
+    return {name: test.images(chosen[name], answers[id(chosen[name])]) for name, test in tests.items()}

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets import ImageDataset
+from xkd_eval.datasets.grids import Grids, side_of
 from xkd_eval.datasets.loader import Item, Skipped
 from xkd_eval.engines.network import Network
 from xkd_eval.errors import XkdError
@@ -20,6 +21,7 @@ from xkd_eval.evaluations.scores import Columns
 from xkd_eval.explainers.base import Context
 from xkd_eval.explainers.stored import StoredMaps, map_path, save_maps
 from xkd_eval.study.cells import Cell, MapSource, needs_labels
+from xkd_eval.study.geometry import at_size, geometry
 from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.parts import concatenated, identity_table, to_table
 from xkd_eval.study.work import CellRun, KeptMaps
@@ -159,6 +161,8 @@ class Photographs:
             network=network,
             explainer=None if maps is None else maps.explainer,
             features=seen.features,
+            tiles=self._tiles(model, places),
+            tile_scale=self._tile_scale(model),
         )
 
     def _answers(self, model: str) -> Seen:
@@ -172,8 +176,8 @@ class Photographs:
     def _classified(self, model: str, places: list[int]) -> Seen:
         sitting, network = self._sitting, self._sitting.networks[model]
         items = self._items(places)
-        view = sitting.geometries.index(geometry(network.preprocess))
-        pixels = torch.stack([item.views[view] for item in items]).to(sitting.device)
+        view = sitting.geometries.index(geometry(sitting.inputs.preprocess(model)))
+        pixels = torch.stack([at_size(item.views[view], network.preprocess) for item in items]).to(sitting.device)
         known = [sitting.label_of(model, item.position, required=False) for item in items]
         labels = torch.tensor([-1 if label is None else label for label in known]).to(sitting.device)
         images = network.preprocess.normalise(pixels)
@@ -181,11 +185,26 @@ class Photographs:
         return Seen(places, pixels, images, labels, logits, features)
 
     def _classes(self, model: str, target: str, places: list[int]) -> Tensor:
-        """(n,) the class that is explained."""
+        """(n,) the class that is explained; of a grid the first tile's."""
+        tiles = self._tiles(model, places)
+        if tiles is not None:
+            return tiles[:, 0]
         if target == "reference":
             model = self._sitting.inputs.reference
         seen = self._answers(model).at(places)
         return seen.labels if target == "true" else seen.logits.argmax(1)
+
+    def _tiles(self, model: str, places: list[int]) -> Tensor | None:
+        """(n, tiles) the classes of the tiles of grids, as the model calls them."""
+        dataset = self._sitting.dataset
+        if not isinstance(dataset, Grids):
+            return None
+        chosen = [self._entries[place].position for place in places]
+        return torch.from_numpy(dataset.classes_of[model][chosen]).to(self._sitting.device)
+
+    def _tile_scale(self, model: str) -> float:
+        alone = self._sitting.inputs.preprocess(model).size[0]
+        return self._sitting.networks[model].preprocess.size[0] / (side_of(self._sitting.dataset) * alone)
 
     def _map(self, maps: MapSource, size: tuple[int, int] | None, places: list[int]) -> Tensor:
         """(n, h, w) raw maps, each made once: all that any cell wants are made together."""
@@ -276,18 +295,6 @@ def _check_columns(cell: Cell, found: pa.Schema, first: pa.Schema) -> None:
 def _rows_of(places: list[int], chosen: list[int]) -> list[int]:
     row = {place: number for number, place in enumerate(places)}
     return [row[place] for place in chosen]
-
-
-def geometry(preprocess: Preprocess) -> Preprocess:
-    """What decides the pixels alone: the same for every mean, deviation, channel order and range."""
-    neutral = Preprocess()
-    return replace(
-        preprocess,
-        mean=neutral.mean,
-        std=neutral.std,
-        channel_order=neutral.channel_order,
-        value_range=neutral.value_range,
-    )
 
 
 def _identity(entries: Sequence[Item | Skipped]) -> pa.Table:

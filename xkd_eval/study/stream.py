@@ -11,13 +11,17 @@ from typing import Any
 
 import torch
 
+from xkd_eval.datasets import ImageDataset
+from xkd_eval.datasets.grids import side_of
 from xkd_eval.datasets.loader import Item, Skipped, stream
 from xkd_eval.devices import process_state, resolve_device
+from xkd_eval.engines.eager import chunk_size
 from xkd_eval.engines.network import Network
 from xkd_eval.evaluations.batch import MASK_SIZE
+from xkd_eval.study.geometry import geometry
 from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.parts import PartWriter
-from xkd_eval.study.photographs import Photographs, Sitting, geometry
+from xkd_eval.study.photographs import Photographs, Sitting
 from xkd_eval.study.turns import turns
 from xkd_eval.study.work import CellRun, KeptMaps
 
@@ -51,8 +55,10 @@ def run_cells(
     report = _Report(progress, sum(len(run.done) for run in runs), total, state.num_processes)
     there = [job.source for job in kept if job.are_read and job not in missing]
     for models, now, writing in turns(waiting, list(missing), there, inputs, device):
-        networks = {model: _network(model, now, inputs, device) for model in models}
+        networks: dict[str, Network] = {}
         for dataset in _distinct([run.cell.dataset for run in now] + [job.dataset for job in writing]):
+            for model in models:
+                _make_ready(networks, model, dataset, now, inputs, device)
             here = [run for run in now if run.cell.dataset is dataset]
             jobs = {job: missing[job] for job in writing if job.dataset is dataset}
             report.doing(_title(here, models))
@@ -63,7 +69,7 @@ def run_cells(
                 inputs=inputs,
                 networks=networks,
                 device=device,
-                geometries=_distinct([geometry(network.preprocess) for network in networks.values()]),
+                geometries=_distinct([geometry(inputs.preprocess(model)) for model in models]),
                 todo={run: mine - run.done.keys() for run in here},
                 writing={job: places & mine for job, places in jobs.items()},
                 stored={job.source: job for job in kept if job.are_read and job.dataset is dataset},
@@ -72,16 +78,33 @@ def run_cells(
         state.wait_for_everyone()
 
 
-def _network(model: str, runs: Sequence[CellRun], inputs: StudyInputs, device: torch.device) -> Network:
-    """A model made ready; it remembers its answers where several cells may make the same images."""
+def _make_ready(
+    networks: dict[str, Network],
+    model: str,
+    dataset: ImageDataset,
+    runs: Sequence[CellRun],
+    inputs: StudyInputs,
+    device: torch.device,
+) -> None:
+    """Have a model in `networks`, ready for a data set; it stays ready for another whose images have the same size.
+
+    It remembers its answers where several cells may make the same images.
+    """
+    preprocess = inputs.input_of(dataset, model)
+    side = side_of(dataset)
+    chunk = chunk_size(device, side)
+    if model in networks and (networks[model].preprocess, networks[model].chunk) == (preprocess, chunk):
+        return
+    networks.pop(model, None)  # first, as two may not fit into the memory
     asking = [run for run in runs if run.cell.model == model and run.cell.test.forwards_again]
     tests = {type(run.cell.test) for run in asking}
-    return Network(
+    networks[model] = Network(
         inputs.classifiers[model],
-        inputs.preprocess(model),
+        preprocess,
         device,
         inputs.options.precision,
         remembers=len(tests) > 1,
+        side=side,
     )
 
 
@@ -120,7 +143,7 @@ def _sit(sitting: Sitting, report: _Report, processes: int) -> None:
         sorted(set().union(*sitting.todo.values(), *sitting.writing.values())),
         *sitting.geometries,
         mask_size=MASK_SIZE if dataset.has_masks else None,
-        workers=options.workers_for(len(dataset)),
+        workers=options.workers_for(len(dataset) * side_of(dataset) ** 2),
         strict=options.strict,
     )
     start, scored = time.perf_counter(), dict.fromkeys(sitting.todo, 0)

@@ -1,0 +1,479 @@
+"""The grid pointing game: answers by hand, the authors' own figures, and which photographs make a grid."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tests.evaluations.conftest import batch_of
+from xkd_eval import Explainer, XkdError, evaluate, load_classifier
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.comparison.compare import compare_models
+from xkd_eval.datasets.base import ImageDataset, Sample, Subset
+from xkd_eval.datasets.embedded import EmbeddedDataset
+from xkd_eval.datasets.grids import Grids
+from xkd_eval.datasets.loader import stream
+from xkd_eval.errors import UnreadableImageError
+from xkd_eval.evaluations.answers import ModelAnswers
+from xkd_eval.evaluations.grid_pointing.drawing import draw_grids, fill
+from xkd_eval.evaluations.grid_pointing.options import GridPointingOptions
+from xkd_eval.evaluations.grid_pointing.protocol import GridPointingProtocol
+from xkd_eval.evaluations.grid_pointing.shares import tile_shares
+from xkd_eval.evaluations.grid_pointing.test import GridPointingTest
+from xkd_eval.evaluations.protocol import Rules
+from xkd_eval.explainers.stored import save_maps
+from xkd_eval.study.geometry import at_size
+from xkd_eval.study.stream import run_cells
+from xkd_eval.testing import check_test
+
+EASY = "grid_pointing:confidence=0.5"
+LISTED = "grid_pointing:confidence=0,order=listed,correct_only=false"
+
+
+@pytest.fixture(scope="module")
+def images():
+    return EmbeddedDataset("test", size=40)
+
+
+def score(maps: Tensor, side: int = 2, size: tuple[int, int] = (4, 4)) -> np.ndarray:
+    """The game on grids whose maps are the same for every class, as a study scores them."""
+
+    @dataclass(frozen=True)
+    class Given(Explainer):
+        name, citation, cost, model_free = "given", "for the test", "0", True
+
+        def __call__(self, classifier, images, classes, context=None):
+            return maps
+
+    pixels = torch.zeros(len(maps), 3, *size, dtype=torch.uint8)
+    batch = batch_of(pixels, maps, lambda images: torch.zeros(len(images), 5), [0] * len(maps), Preprocess(size=size))
+    tiles = torch.zeros(len(maps), side**2, dtype=torch.int64)
+    test = GridPointingTest.create(Rules(), GridPointingOptions(side=side))
+    return test.rows(replace(batch, tiles=tiles, explainer=Given()))
+
+
+class TestByHand:
+    def test_a_constant_positive_map_scores_chance(self):
+        assert score(torch.full((1, 2, 2), 3.0))["grid_pointing"] == [1 / 4]
+        nine = score(torch.full((1, 6, 6), 3.0), side=3, size=(6, 6))["grid_pointing"]
+        np.testing.assert_allclose(nine, 1 / 9, rtol=1e-15)
+
+    def test_all_in_its_tile_is_one(self):
+        maps = torch.zeros(1, 4, 4)
+        maps[0, 2:, :2] = 1.0
+        assert score(maps)["tile_scores"].tolist() == [[0, 0, 1, 0]]
+
+    @pytest.mark.parametrize("value", [0.0, -1.0, 1e-9, 1e-38])
+    def test_nothing_positive_is_zero(self, value):
+        assert score(torch.full((1, 4, 4), value))["tile_scores"].tolist() == [[0, 0, 0, 0]]
+
+    def test_negative_values_are_dropped_after_up_sampling_and_never_lifted(self):
+        found = score(torch.tensor([[[3.0, -1.0], [-1.0, -1.0]]]))["tile_scores"]
+        up = F.interpolate(torch.tensor([[[[3.0, -1.0], [-1.0, -1.0]]]]), (4, 4), mode="bilinear")[0, 0].clamp(min=0)
+        np.testing.assert_allclose(found[0, 0], (up[:2, :2].sum() / up.sum()).item(), rtol=1e-6)
+        assert found[0, 0] > 0.8
+
+    def test_maps_that_are_constant_or_not_finite_are_counted(self):
+        found = score(torch.stack([torch.full((4, 4), torch.nan), torch.ones(4, 4), torch.eye(4)]))
+        assert found["degenerate"].tolist() == [True, True, False]
+        assert found["grid_pointing"].tolist() == [0.25, 0.25, 0.25]
+        assert found["tile_scores"][2, 0] > 0.25
+
+    def test_values_near_the_ends_of_the_range_change_no_share(self):
+        maps = torch.rand(2, 4, 4)
+        np.testing.assert_allclose(tile_shares(maps * 3e38, (8, 8), 2), tile_shares(maps, (8, 8), 2), rtol=1e-6)
+
+    def test_a_slow_derivation_gives_the_same_shares_also_where_tiles_have_uneven_edges(self):
+        maps = torch.randn(3, 5, 7, generator=torch.Generator().manual_seed(0))
+        size, side = (16, 23), 3
+        found = tile_shares(maps, size, side)
+        for image, up in enumerate(F.interpolate(maps[:, None], size, mode="bilinear")[:, 0]):
+            sums = np.zeros((side, side))
+            for y in range(size[0]):
+                for x in range(size[1]):
+                    sums[int((y + 0.5) * side / size[0]), int((x + 0.5) * side / size[1])] += max(up[y, x].item(), 0)
+            np.testing.assert_allclose(found[image], (sums / sums.sum()).ravel(), rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def golden_grids(shared):
+    return json.loads((shared / "golden" / "grid_lite0.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def golden_results(golden, golden_grids):
+    """(side, figure of the golden file) -> result, all sixteen photographs, all five grids."""
+    assert golden.photographs.ids == golden_grids["images"]
+    maps = {"signed": "cam", "relu_first": Clamped(), "minmax_trap": Lifted()}
+    sides = (2, 3)
+    found = evaluate(
+        {"lite0": golden.classifier},
+        golden.photographs,
+        tests=[f"{LISTED},side={side}" for side in sides],
+        explainers=[*maps.values()],
+    )
+    return dict(zip([(side, figure) for side in sides for figure in maps], found.results, strict=True))
+
+
+@pytest.mark.parametrize("figure", ["signed", "relu_first", "minmax_trap"])
+@pytest.mark.parametrize("side", [2, 3])
+def test_each_tile_scores_as_by_the_authors_function(side, figure, golden_grids, golden_results):
+    """Also what they score of maps that were clamped, or brought to [0, 1], before they were up-sampled."""
+    found = golden_results[side, figure]
+    expected = [grid for grid in golden_grids["grids"] if grid["side"] == side]
+    assert list(found.ids) == ["+".join(golden_grids["images"][place] for place in grid["images"]) for grid in expected]
+    assert set(found.columns["target"]) == {grid["classes"][0] for grid in expected}
+    np.testing.assert_allclose(found.columns["tile_scores"], [grid[figure] for grid in expected], atol=2e-5)
+    mean = golden_grids[f"mean_{side}x{side}_{figure}"]
+    assert found.summary["grid_pointing"]["value"] == pytest.approx(mean, abs=1e-5)
+    assert found.summary["tile_scale"] == 1
+
+
+class _OfFeatures(Explainer):
+    def __call__(self, classifier, images, classes, context=None):
+        return self.changed(classifier.cams(context.features, classes[:, None])[:, 0])
+
+
+@dataclass(frozen=True)
+class Clamped(_OfFeatures):
+    name, citation, cost = "clamped", "for the test", "0"
+
+    def changed(self, maps):
+        return maps.clamp(min=0)
+
+
+@dataclass(frozen=True)
+class Lifted(_OfFeatures):
+    name, citation, cost = "lifted", "for the test", "0"
+
+    def changed(self, maps):
+        low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+        return (maps - low) / (high - low)
+
+
+def answers_of(predicted, probability, label):
+    return ModelAnswers(np.array(predicted), np.array(probability, dtype=float), np.array(label))
+
+
+class Listed(ImageDataset):
+    """Photographs that nobody looks at."""
+
+    name, label_kind = "listed", "index"
+
+    def __init__(self, labels):
+        self.labels, self.ids = list(labels), [f"i{number}" for number in range(len(labels))]
+
+    def load(self, position: int) -> Sample:
+        raise AssertionError(position)
+
+
+class TestDrawing:
+    RULES = GridPointingProtocol()
+
+    def drawn(self, labels, rules=RULES, **others):
+        known = answers_of(labels, [1.0] * len(labels), labels)
+        return draw_grids(Listed(labels), {"one": known, **others}, rules)
+
+    def test_grids_hold_distinct_classes_and_each_photograph_once(self):
+        labels = [number % 5 for number in range(60)] + [0] * 10
+        grids = self.drawn(labels)
+        used = [place for grid in grids for place in grid]
+        assert len(used) == len(set(used)) == 64  # one photograph of a class a grid: 16 of 22, and all 48 others
+        assert all(len({labels[place] for place in grid}) == 4 for grid in grids)
+
+    def test_a_photograph_must_be_known_to_every_model(self):
+        labels = list(range(12))
+        other = answers_of([0, 1, 2, 3, 9, *labels[5:]], [0.98] + [0.99] * 10 + [np.nan], labels)
+        grids = self.drawn(labels, replace(self.RULES, order="listed"), other=other)
+        assert grids == [(1, 2, 3, 5), (6, 7, 8, 9)]
+
+    def test_the_seed_draws_others_and_the_sets_order_changes_nothing(self):
+        labels = list(range(16))
+        assert self.drawn(labels) == self.drawn(labels)
+        assert self.drawn(labels) != self.drawn(labels, replace(self.RULES, seed=1))
+        turned = Listed(labels)
+        turned.ids = turned.ids[::-1]
+        turned.labels = labels[::-1]
+        again = draw_grids(turned, {"one": answers_of(labels[::-1], [1.0] * 16, labels[::-1])}, self.RULES)
+        assert [[15 - place for place in grid] for grid in again] == [list(grid) for grid in self.drawn(labels)]
+
+    def test_the_most_confident_first(self):
+        labels = list(range(6))
+        known = answers_of(labels, [0.995, 1.0, 0.991, 0.999, 0.998, 0.997], labels)
+        rules = replace(self.RULES, order="confident")
+        assert draw_grids(Listed(labels), {"one": known}, rules) == [(1, 3, 4, 5)]
+
+    def test_without_labels_classes_are_as_predicted(self):
+        dataset = Listed([None] * 8)
+        known = answers_of([0, 0, 1, 1, 2, 2, 3, 3], [1.0] * 8, [-1] * 8)
+        rules = replace(self.RULES, order="listed", correct_only=False)
+        assert draw_grids(dataset, {"one": known}, rules) == [(0, 2, 4, 6), (1, 3, 5, 7)]
+
+    def test_filling_wastes_next_to_nothing_of_many_classes(self):
+        kinds = np.random.default_rng(0).permutation(np.arange(600) % 10).tolist()
+        assert len(fill(kinds, 4)) >= 149
+
+    def test_too_few_is_said_with_the_model_that_most_fail_for(self):
+        labels = list(range(6))
+        other = answers_of(labels, [1.0, 0.5, 0.5, 0.5, 1.0, 1.0], labels)
+        with pytest.raises(
+            XkdError,
+            match=r"^data: a grid takes 4 .* 3 of 6 of listed pass, of 3 classes, and most "
+            r"fail for other \(3\); lower `confidence`$",
+        ):
+            self.drawn(labels, other=other)
+
+
+class TestOfAStudy:
+    def test_tiles_are_the_photographs_as_the_network_takes_them(self, images):
+        grids = Grids(images, 2, [(3, 1, 7, 5)], {})
+        small, wide = Preprocess(size=(40, 40)), Preprocess(size=(24, 30), resize="crop")
+        (item,) = stream(grids, [0], small, wide)
+        for preprocess, view in zip((small, wide), item.views, strict=True):
+            height, width = preprocess.size
+            assert view.shape == (3, 2 * height, 2 * width)
+            alone = [preprocess.pixels(images.load(place).image) for place in (3, 1, 7, 5)]
+            assert torch.equal(view[:, :height, width:], alone[1])
+            assert torch.equal(view[:, height:, :width], alone[2])
+        assert item.content_hash == grids.content_hash(0) == grids.load(0).content_hash
+        assert grids.load(0).image.size == (128, 128)
+
+    def test_the_contract_is_kept(self, images):
+        check_test(EASY, images)
+
+    def test_every_class_explained_by_a_forward_of_its_own_scores_the_same(self, images):
+        """The CAM that is read off the known features against one that forwards the grid for each class."""
+
+        @dataclass(frozen=True)
+        class Forwarded(Explainer):
+            name, citation, cost = "forwarded", "for the test", "1 F"
+
+            def __call__(self, classifier, images, classes, context=None):
+                return classifier.cams(classifier.forward_with_features(images).features, classes[:, None])[:, 0]
+
+        found = evaluate("embedded/kd", images, tests=[EASY], explainers=["cam", Forwarded()])
+        ours, theirs = (result.columns["tile_scores"] for result in found.results)
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+        assert ours.mean() > 0.4  # chance is .25
+
+    def test_the_grid_is_forwarded_once_a_model(self, images, monkeypatch):
+        from xkd_eval.engines.network import Network
+
+        forwarded = []
+        clean = Network.clean
+
+        def counted(self, given, ids):
+            forwarded.append(tuple(given.shape[2:]))
+            monkeypatch.setattr("xkd_eval.classifiers.classifier.Classifier.forward_with_features", None)
+            return clean(self, given, ids)
+
+        monkeypatch.setattr(Network, "clean", counted)
+        evaluate("embedded/kd", images, tests=[EASY], batch_size=64)
+        assert forwarded == [(40, 40), (80, 80)]
+
+    def test_models_are_compared_on_the_same_grids_beside_floors(self, images):
+        found = compare_models(["embedded/teacher", "embedded/kd"], images, tests=[EASY])
+        scores = found.scores[found.scores["score"] == "grid_pointing"]
+        assert {"cam", "random", "centre", "edges", "fake_cam"} <= set(scores["maps"])
+        random = scores[scores["maps"] == "random"]["value"]
+        np.testing.assert_allclose(random.astype(float), 0.25, rtol=1e-12)  # shares of one map add up to 1
+        assert len(found.differences[found.differences["score"] == "grid_pointing"]) > 0
+
+    def test_another_set_of_models_has_other_grids_and_another_run(self, images):
+        two = evaluate(["embedded/teacher", "embedded/plain"], images, tests=[EASY])
+        one = evaluate(["embedded/teacher"], images, tests=[EASY])
+        first, second = two.results
+        assert first.ids == second.ids != one.results[0].ids
+        assert one.results[0].description["data"]["digest"] != first.description["data"]["digest"]
+
+    def test_two_processes_arrive_at_the_same_grids(self, images, tmp_path):
+        """With nothing on disk, where each has the answers to half of the photographs."""
+        script = tmp_path / "two.py"
+        script.write_text(
+            "import sys\n"
+            "from xkd_eval import evaluate\n"
+            "from xkd_eval.datasets.embedded import EmbeddedDataset\n"
+            "from xkd_eval.devices import process_state\n"
+            "images = EmbeddedDataset('test', size=40)\n"
+            f"rows = evaluate('embedded/kd', images, tests=[{EASY!r}], device='cpu').results[0].rows\n"
+            "rows.to_pandas().to_pickle(f'{sys.argv[1]}/{process_state(\"cpu\").process_index}.pkl')\n"
+        )
+        command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", str(script)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        ended = subprocess.run([*command, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=240)
+        assert ended.returncode == 0, ended.stderr
+        alone = evaluate("embedded/kd", images, tests=[EASY], device="cpu").results[0].rows.to_pandas()
+        for number in (0, 1):
+            assert pd.read_pickle(tmp_path / f"{number}.pkl").to_json() == alone.to_json()
+
+    def test_other_batches_and_workers_give_the_same_rows(self, images):
+        first = evaluate("embedded/kd", images, tests=[EASY])
+        again = evaluate("embedded/kd", images, tests=[EASY], batch_size=3, workers=1)
+        assert first.results[0].rows.equals(again.results[0].rows)
+
+    def test_after_a_kill_the_same_grids_are_continued_and_no_photograph_is_asked_again(
+        self, images, tmp_path, monkeypatch
+    ):
+        whole = evaluate("embedded/kd", images, tests=[EASY], output=tmp_path / "whole")
+        killed = tmp_path / "killed"
+        asked = []
+
+        def dying(runs, *given, **others):
+            asked.append([run.cell.test.name for run in runs if not run.is_finished])
+            if runs[0].cell.test.name == "grid_pointing" and len(asked) < 3:
+                raise KeyboardInterrupt
+            return run_cells(runs, *given, **others)
+
+        monkeypatch.setattr("xkd_eval.study.run.run_cells", dying)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate("embedded/kd", images, tests=[EASY], output=killed)
+        continued = evaluate("embedded/kd", images, tests=[EASY], output=killed)
+        assert asked == [["answers"], ["grid_pointing"], [], ["grid_pointing"]]
+        assert continued.results[0].rows.equals(whole.results[0].rows)
+
+    def test_answers_that_were_changed_are_refused(self, images, tmp_path):
+        evaluate("embedded/kd", images, tests=[EASY], output=tmp_path)
+        (part,) = (tmp_path / "runs" / "answers").glob("*/rows/*.parquet")
+        part.write_bytes(part.read_bytes()[:-9] + b"\0" * 9)
+        with pytest.raises(XkdError, match=r"^output: .* is damaged"):
+            evaluate("embedded/kd", images, tests=[EASY], output=tmp_path)
+
+    def test_a_photograph_that_cannot_be_read_is_in_no_grid(self, images):
+        class Holed(Subset):
+            def load(self, position):
+                if position == 4:
+                    raise UnreadableImageError("truncated")
+                return super().load(position)
+
+        found = evaluate("embedded/kd", Holed(images, list(range(40))), tests=[LISTED])
+        assert not any(images.ids[4] in name for name in found.results[0].ids)
+        assert found.results[0].summary["skipped"]["count"] == 0
+
+    def test_the_true_class_is_explained_where_it_is_asked_for(self, images):
+        predicted, true = (
+            evaluate("embedded/plain", images, tests=[LISTED], target=target).results[0]
+            for target in ("predicted", "true")
+        )
+        labels = dict(zip(images.ids, images.labels, strict=True))
+        assert list(true.columns["target"]) == [labels[name.split("+")[0]] for name in true.ids]
+        assert predicted.ids == true.ids
+        assert not np.array_equal(predicted.columns["tile_scores"], true.columns["tile_scores"])
+
+
+class OneSize(nn.Module):
+    """A network whose head reads the map flattened, at one size."""
+
+    def __init__(self, side: int = 16) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 4, 3, stride=4, padding=1)
+        self.head = nn.Linear(4 * (side // 4) ** 2, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(F.relu(self.conv(images)).flatten(1))
+
+
+class OneSizeTokens(nn.Module):
+    """A token model with an embedding a position."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches = nn.Conv2d(3, 8, 4, stride=4)
+        self.positions = nn.Parameter(torch.zeros(1, 16, 8))
+        self.blocks = nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 8))
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.patches(images).flatten(2).transpose(1, 2) + self.positions
+        return self.head(self.blocks(tokens)[:, 0])
+
+
+class TestOtherNetworks:
+    def test_a_network_of_one_input_size_gets_the_grid_scaled_down(self, images):
+        model = load_classifier(OneSize(), size=16)
+        found = evaluate({"fixed": model}, images, tests=[LISTED], explainers=["gradcam", "saliency"])
+        for result in found.results:
+            assert set(result.columns["tile_scale"]) == {0.5}
+            assert result.summary["tile_scale"] == 0.5
+            assert any("scaled down" in note for note in result.test.notes(result.summary))
+
+    def test_the_scaled_grid_is_resized_by_the_networks_own_filter(self, images):
+        view = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
+        preprocess = Preprocess(size=(16, 16), interpolation="bicubic", resize="crop")
+        expected = Image.fromarray(view.permute(1, 2, 0).numpy()).resize((16, 16), Image.Resampling.BICUBIC)
+        assert np.array_equal(at_size(view, preprocess).permute(1, 2, 0).numpy(), np.asarray(expected))
+
+    def test_a_token_model_of_one_input_size_is_refused_before_any_photograph_is_read(self):
+        model = load_classifier(OneSizeTokens(), size=16)
+        with pytest.raises(XkdError, match=r"^models: tokens is a token model for 16x16 alone, and a grid has 32x32"):
+            evaluate(
+                {"tokens": replace_name(model, "tokens")}, Listed(range(10)), tests=[LISTED], explainers=["random"]
+            )
+
+    def test_a_token_model_that_interpolates_its_positions_is_scored(self, images):
+        timm = pytest.importorskip("timm")
+        torch.manual_seed(0)
+        vit = timm.models.VisionTransformer(
+            img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2, num_classes=10, dynamic_img_size=True
+        )
+        model = load_classifier(vit, size=32)
+        found = evaluate({"vit": model}, images, tests=[LISTED], explainers=["saliency", "attention_rollout"], limit=8)
+        assert all(result.summary["tile_scale"] == 1 for result in found.results)
+
+
+def replace_name(model, name):
+    model.name = name
+    return model
+
+
+class TestBadInput:
+    def test_grids_without_a_class_a_tile(self, images):
+        class Odd(GridPointingTest):
+            name = "odd_grids"
+
+            def images(self, dataset, answers):
+                return Grids(dataset, 2, [(0, 1, 2, 3)], {"kd": np.zeros((1, 3), dtype=np.int64)})
+
+        with pytest.raises(XkdError, match=r"^test 'odd_grids': its grids have the classes .* expected int64 \(1, 4\)"):
+            evaluate("embedded/kd", images, tests=[Odd])
+
+    def test_stored_maps(self, images, tmp_path):
+        save_maps(tmp_path, images.ids, torch.rand(len(images), 4, 4))
+        with pytest.raises(XkdError, match=r"^maps: grid_pointing needs maps of other images or classes"):
+            evaluate("embedded/kd", images, tests=[EASY], maps=tmp_path)
+
+    def test_no_grid_of_what_there_is(self):
+        few = EmbeddedDataset("test", size=3)
+        with pytest.raises(XkdError, match=r"^data: a grid takes 4 photographs of distinct classes .* of 3 of"):
+            evaluate("embedded/kd", few, tests=["grid_pointing:confidence=0"])
+
+    def test_a_set_without_labels(self):
+        class Bare(EmbeddedDataset):
+            def __init__(self):
+                super().__init__("test", size=8)
+                self.labels, self.label_kind, self.classes = [None] * 8, "none", None
+
+        with pytest.raises(XkdError, match=r"^data: .* has no labels; grid_pointing takes photographs that are"):
+            evaluate("embedded/kd", Bare(), tests=["grid_pointing"])
+        found = evaluate("embedded/kd", Bare(), tests=["grid_pointing:correct_only=false,confidence=0"])
+        assert found.results[0].summary["n_images"] >= 1
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [("side=1", "side"), ("confidence=2", "confidence"), ("order=best", "order"), ("grids=0", "grids")],
+    )
+    def test_options_out_of_range(self, options, words, images):
+        with pytest.raises(XkdError, match=rf"^tests grid_pointing: {words}|^{words}"):
+            evaluate("embedded/kd", images, tests=[f"grid_pointing:{options}"])
