@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from xkd_eval.evaluations import register_test
 from xkd_eval.evaluations.agreement.test import AgreementTest
-from xkd_eval.evaluations.infidelity.test import InfidelityTest
 from xkd_eval.evaluations.grid_pointing.test import GridPointingTest
+from xkd_eval.evaluations.infidelity.test import InfidelityTest
 from xkd_eval.evaluations.perturbation.test import PerturbationTest
 from xkd_eval.evaluations.randomisation.test import RandomisationTest
 from xkd_eval.evaluations.robustness.test import RobustnessTest
@@ -16,12 +16,12 @@ SHIPPED = (
     PerturbationTest,
     SegmentationTest,
     AgreementTest,
+    GridPointingTest,
     RandomisationTest,
     RobustnessTest,
     InfidelityTest,
     StabilityTest,
 )
-SHIPPED = (PerturbationTest, SegmentationTest, AgreementTest, GridPointingTest)
 
 for _test in SHIPPED:
     register_test(_test)

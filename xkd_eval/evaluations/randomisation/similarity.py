@@ -16,11 +16,8 @@ from xkd_eval.evaluations.forms import unit
 
 _WINDOW = 7
 _K1, _K2 = 0.01, 0.03  # Wang et al., IEEE TIP 2004
-_HOG_CELLS, _HOG_BLOCK, _HOG_BINS = (
-    14,
-    3,
-    9,
-)  # a side of the map: cells of 16 pixels of 224; of a block; over 180 degrees
+_HOG_CELLS = 14  # a side of the map: 16 pixels each, of 224
+_HOG_BLOCK, _HOG_BINS = 3, 9  # cells a side of a block; orientations, over 180 degrees
 
 
 @dataclass(frozen=True)
