@@ -36,5 +36,5 @@ def test_the_list_shows_scores_with_their_direction_and_options_with_their_alter
     print_tests([known["perturbation"]])
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "positive.auc ↓ [0, 0.9]" in shown
-    assert "fill=black (or mean, blur)" in shown
+    assert "fill=black (or mean, blur, rise_blur, reflecting_blur)" in shown
     assert "needs: labels" in shown

@@ -4,6 +4,7 @@ them."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ def _lowres(maps: Tensor, size: tuple[int, int]) -> Tensor:
 def _magnitude(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return unit(upsample(maps, size).abs())
 
+
+Form = Literal["minmax", "relu", "lowres", "magnitude"]
 
 FORMS: dict[str, Callable[[Tensor, tuple[int, int]], Tensor]] = {
     "minmax": _minmax,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -81,6 +83,12 @@ class RemovalOrder:
         bits = (values + 0.0).view(torch.int32)  # + 0.0 turns -0.0, which would rank below 0.0, into 0.0
         monotonic = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
         return (monotonic.long() << 32) | self._places
+
+
+@lru_cache(maxsize=16)
+def removal_order(size: tuple[int, int], seed: int, device: torch.device) -> RemovalOrder:
+    """A RemovalOrder, made once; arguments as there."""
+    return RemovalOrder(size, seed, device)
 
 
 def _sorted(keys: Tensor) -> Tensor:

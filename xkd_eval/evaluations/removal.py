@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.batch import Network
+from xkd_eval.evaluations.blurs import reflecting_blur, rise_blur
 
 _BLUR_KERNEL, _BLUR_SIGMA = 11, 5.0  # RISE (Petsiuk et al., BMVC 2018)
 
@@ -27,9 +30,26 @@ def _blur(pixels: Tensor, preprocess: Preprocess) -> Tensor:
     return preprocess.normalise(gaussian_blur(pixels.float() / 255, [_BLUR_KERNEL] * 2, [_BLUR_SIGMA] * 2))
 
 
-FILLS: dict[str, Callable[[Tensor, Preprocess], Tensor]] = {"black": _black, "mean": _mean, "blur": _blur}
-"""Name -> what removed pixels are replaced by: black in [0, 1] space, the mean colour of the normalisation, or the
-image blurred by a Gaussian (kernel 11, sigma 5)."""
+def _rise_blur(pixels: Tensor, preprocess: Preprocess) -> Tensor:
+    return rise_blur(preprocess.normalise(pixels))
+
+
+def _reflecting_blur(pixels: Tensor, preprocess: Preprocess) -> Tensor:
+    return reflecting_blur(preprocess.normalise(pixels))
+
+
+Fill = Literal["black", "mean", "blur", "rise_blur", "reflecting_blur"]
+
+FILLS: dict[str, Callable[[Tensor, Preprocess], Tensor]] = {
+    "black": _black,
+    "mean": _mean,
+    "blur": _blur,
+    "rise_blur": _rise_blur,
+    "reflecting_blur": _reflecting_blur,
+}
+"""Name -> what removed pixels are replaced by. black: in [0, 1] space; mean: the mean colour of the normalisation, 0 as
+the network sees it; blur: the image blurred in [0, 1] space by a Gaussian (kernel 11, sigma 5); rise_blur,
+reflecting_blur: blurred as the network sees it, see blurs.py."""
 
 
 def fill_image(pixels: Tensor, preprocess: Preprocess, fill: str) -> Tensor:
@@ -56,24 +76,73 @@ def masked_logits(images: Tensor, fill: Tensor, ranks: Tensor, removed: list[int
     Returns:
         (B, F, K) logits.
     """
-    n_images, n_masks = len(images), len(removed)
+    return (
+        torch.cat(list(_masked(images, fill, ranks, removed, network))).unflatten(0, (-1, len(images))).transpose(0, 1)
+    )
+
+
+def masked_answers(
+    images: Tensor,
+    fill: Tensor,
+    ranks: Tensor,
+    removed: list[int],
+    network: Network,
+    classes: Tensor,
+    answer: str = "probability",
+) -> Tensor:
+    """What `masked_logits` says of one class an image; a thousand masks cost no memory for the other classes' logits.
+
+    Args:
+        images, fill, ranks, removed, network: as there.
+        classes: (B,) int64.
+        answer: of ANSWERS.
+
+    Returns:
+        (B, F) float64.
+    """
+    found = _masked(images, fill, ranks, removed, network)
+    asked = classes.repeat(len(removed)).split(network.chunk)
+    values = [answer_values(logits, part, answer) for logits, part in zip(found, asked, strict=True)]
+    return torch.cat(values).unflatten(0, (-1, len(images))).transpose(0, 1)
+
+
+def _masked(images: Tensor, fill: Tensor, ranks: Tensor, removed: list[int], network: Network) -> Iterator[Tensor]:
+    """Logits a chunk at a time, of all images under the first mask, then under the second."""
+    n_images = len(images)
     fills = fill.expand(n_images, *fill.shape[1:])
     limits = torch.tensor(removed, dtype=ranks.dtype, device=ranks.device)
-    logits = []
-    for copies in torch.arange(n_images * n_masks, device=images.device).split(network.chunk):
+    for copies in torch.arange(n_images * len(removed), device=images.device).split(network.chunk):
         image, mask = copies % n_images, copies // n_images
         hidden = ranks[image] < limits[mask, None, None]
-        logits.append(network.classify(torch.where(hidden[:, None], fills[image], images[image])))
-    return torch.cat(logits).unflatten(0, (n_masks, n_images)).transpose(0, 1)
+        yield network.classify(torch.where(hidden[:, None], fills[image], images[image]))
+
+
+def product_logits(images: Tensor, maps: Tensor, network: Network) -> Tensor:
+    """The answers to images times their maps, so that what a map leaves out fades to the mean colour.
+
+    Args:
+        images: (B, 3, H, W) normalised.
+        maps: (B, H, W) in [0, 1].
+        network: is asked.
+
+    Returns:
+        (B, K) logits.
+    """
+    parts = zip(images.split(network.chunk), maps.split(network.chunk), strict=True)
+    return torch.cat([network.classify(part * map_[:, None]) for part, map_ in parts])
 
 
 def _probability(logits: Tensor, index: Tensor) -> Tensor:
+    if logits.shape[-1] == 1:
+        raise XkdError("model: it has a single class, whose probability is 1 whatever the image; expected two or more")
     return logits.softmax(-1).gather(-1, index)
 
 
 def _logit(logits: Tensor, index: Tensor) -> Tensor:
     return logits.gather(-1, index)
 
+
+Answer = Literal["probability", "logit"]
 
 ANSWERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"probability": _probability, "logit": _logit}
 """Name -> what is read of an answer: the softmax probability of a class, or its logit."""
@@ -88,7 +157,12 @@ def answer_values(logits: Tensor, classes: Tensor, answer: str = "probability") 
         answer: of ANSWERS.
 
     Returns:
-        (B,) or (B, F) float32.
+        (B,) or (B, F) float64, in which 1 - p of a sure answer is not rounded away.
     """
     index = classes.reshape(-1, *[1] * (logits.ndim - 1)).expand(*logits.shape[:-1], 1)
-    return ANSWERS[answer](logits, index)[..., 0]
+    return ANSWERS[answer](logits.double(), index)[..., 0]
+
+
+def logit_notes(answer: str) -> list[str]:
+    """For `Evaluation.notes`: a sentence where logits are scored, as some tools do unless told otherwise."""
+    return ["logits are scored, and not probabilities"] if answer == "logit" else []

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from xkd_eval.evaluations import register_test
 from xkd_eval.evaluations.agreement.test import AgreementTest
+from xkd_eval.evaluations.confidence.test import ConfidenceTest
 from xkd_eval.evaluations.grid_pointing.test import GridPointingTest
 from xkd_eval.evaluations.infidelity.test import InfidelityTest
+from xkd_eval.evaluations.insertion_deletion.test import InsertionDeletionTest
 from xkd_eval.evaluations.perturbation.test import PerturbationTest
 from xkd_eval.evaluations.randomisation.test import RandomisationTest
 from xkd_eval.evaluations.robustness.test import RobustnessTest
@@ -16,6 +18,8 @@ SHIPPED = (
     PerturbationTest,
     SegmentationTest,
     AgreementTest,
+    ConfidenceTest,
+    InsertionDeletionTest,
     GridPointingTest,
     RandomisationTest,
     RobustnessTest,

@@ -1,4 +1,4 @@
-"""Perturbation curves and precision-recall curves, with their areas in a key under each panel."""
+"""Curves over removed pixels and precision-recall curves, with their areas in a key under each panel."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _PANEL_GAP = 0.66
 _PANEL = (2.9, 2.4)
 _SQUARE = (3.1, 3.1)
 _SAMPLE = 0.30
+_MARKED = 40  # points of a curve that are marked; more would be a band
 
 _FLOOR_STYLE: dict[str, Any] = {"color": MUTED, "linestyle": (0, (1, 2)), "linewidth": 1.0}
 _TITLES = {
@@ -41,8 +42,8 @@ class Curve:
 
     Attributes:
         name: what the key calls it.
-        x: fractions in 0 to 1: of the pixels removed, or recall.
-        y: top-1 accuracy or precision, 0 to 1.
+        x: fractions in 0 to 1: of the pixels removed or inserted, or recall.
+        y: top-1 accuracy, probability or precision, 0 to 1.
         low, high: a band around y (a 95 % interval), or None; NaN where there is none.
         score: the area under it as the protocol defines it, 0 to 1; NaN leaves it out.
     """
@@ -83,6 +84,36 @@ def perturbation_curves(directions: Mapping[str, Sequence[Curve]], num_classes: 
         axes.set(xlim=(-2, 92), xticks=range(0, 91, 10), ylim=(0, _ceiling(top)))
         axes.set(xlabel="Pixels removed (%)", ylabel="Top-1 accuracy (%)")
         page.key(index, curves, "AUC", chance, markers=True)
+    return page.canvas.figure
+
+
+@house_style()
+def removal_curves(
+    panels: Mapping[str, Sequence[Curve]], x: str = "Pixels replaced (%)", y: str = "Probability (%)", area: str = "AUC"
+) -> Figure:
+    """What the network answers against the share of pixels replaced, one panel a title.
+
+    Args:
+        panels: title -> one curve a model or explainer, in the same order in all; `score` is the area.
+        x, y: what the axes are called; both are in percent.
+        area: what the key calls the scores.
+
+    Raises:
+        XkdError: no curves, or x, y and band of unequal length.
+    """
+    if not panels:
+        raise XkdError("panels: none; expected at least one")
+    for curves in panels.values():
+        _check(curves)
+    page = _Page.of(_PANEL, [len(curves) for curves in panels.values()])
+    top = max(_highest(curve) for curves in panels.values() for curve in curves)
+    for index, (title, curves) in enumerate(panels.items()):
+        axes = page.panel(index, title)
+        markers = max(len(curve.x) for curve in curves) <= _MARKED
+        _draw_curves(axes, curves, markers=markers)
+        axes.set(xlim=(-2, 102), xticks=range(0, 101, 20), ylim=(0, _ceiling(top)))
+        axes.set(xlabel=x, ylabel=y)
+        page.key(index, curves, area, None, markers=markers)
     return page.canvas.figure
 
 

@@ -10,7 +10,7 @@ from xkd_eval.evaluations.perturbation.options import PerturbationOptions
 from xkd_eval.evaluations.perturbation.protocol import area_under_curve
 from xkd_eval.evaluations.perturbation.test import PerturbationTest
 from xkd_eval.evaluations.protocol import Rules
-from xkd_eval.evaluations.removal import fill_image
+from xkd_eval.evaluations.removal import FILLS, fill_image
 
 PLAIN = Preprocess(size=(10, 10), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
@@ -45,7 +45,7 @@ def test_rule_of_the_area_reproduces_the_four_readings_of_one_curve():
     assert area_under_curve(curve, fractions) == pytest.approx((1.0 + 0.1) / 2 * 0.9)
 
 
-@pytest.mark.parametrize("fill", ["black", "mean", "blur"])
+@pytest.mark.parametrize("fill", list(FILLS))
 def test_engine_equals_one_image_and_one_mask_at_a_time(fill):
     generator = torch.Generator().manual_seed(1)
     preprocess = Preprocess(size=(12, 12), mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))

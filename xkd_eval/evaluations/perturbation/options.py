@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from xkd_eval.evaluations.removal import Fill
+
 Direction = Literal["positive", "negative"]
 DIRECTIONS: tuple[Direction, ...] = ("positive", "negative")
 DEFAULT_FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -21,7 +23,7 @@ class PerturbationOptions:
     """
 
     fractions: tuple[float, ...] = DEFAULT_FRACTIONS
-    fill: Literal["black", "mean", "blur"] = "black"
+    fill: Fill = "black"
     direction: Literal["both", "positive", "negative"] = "both"
 
     @property

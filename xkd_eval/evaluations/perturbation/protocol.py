@@ -18,7 +18,7 @@ class PerturbationProtocol(Rules):
 
     Attributes:
         fractions: of the pixels, removed one after the other from the clean image.
-        fill: what a removed pixel becomes: black in [0, 1] space, the mean colour, or the blurred image.
+        fill: what a removed pixel becomes, of FILLS.
         tie_seed: of the pixel permutation that breaks ties and stands in for degenerate maps.
     """
 

@@ -21,7 +21,7 @@ from xkd_eval.evaluations.perturbation.protocol import (
     removed_pixels,
 )
 from xkd_eval.evaluations.protocol import Rules
-from xkd_eval.evaluations.ranks import RemovalOrder, is_degenerate, upsample
+from xkd_eval.evaluations.ranks import is_degenerate, removal_order, upsample
 from xkd_eval.evaluations.removal import fill_image, masked_logits
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
 from xkd_eval.statistics.bootstrap import Means
@@ -64,7 +64,6 @@ class PerturbationTest(Evaluation):
     def __init__(self, protocol: PerturbationProtocol, directions: tuple[Direction, ...] = DIRECTIONS) -> None:
         super().__init__(protocol)
         self.directions = directions
-        self._orders: dict[tuple[tuple[int, int], torch.device], RemovalOrder] = {}
 
     @classmethod
     def create(cls, rules: Rules, options: PerturbationOptions) -> Self:
@@ -83,7 +82,7 @@ class PerturbationTest(Evaluation):
     def rows(self, batch: Batch) -> Columns:
         """See Evaluation.rows. Lists hold one value a fraction, in the order of the protocol's fractions."""
         size = self.scored_size(batch.preprocess)
-        order = self._order(size, batch.images.device)
+        order = removal_order(size, self.protocol.tie_seed, batch.images.device)
         maps = upsample(batch.required_maps(), size)
         descending, tie_share = order.descending(maps)
         columns: dict[str, Tensor] = {
@@ -133,11 +132,6 @@ class PerturbationTest(Evaluation):
         """See Evaluation.figures."""
         figure = self.curve_figure(summary_curves(self, name, summary), summary["model"]["num_classes"])
         return {} if figure is None else {"perturbation_curves": figure}
-
-    def _order(self, size: tuple[int, int], device: torch.device) -> RemovalOrder:
-        if (size, device) not in self._orders:
-            self._orders[size, device] = RemovalOrder(size, self.protocol.tie_seed, device)
-        return self._orders[size, device]
 
 
 def _outcomes(prefix: str, logits: Tensor, labels: Tensor, target: Tensor) -> dict[str, Tensor]:

@@ -1,0 +1,1 @@
+"""Insertion and deletion (RISE, Petsiuk et al., BMVC 2018)."""
