@@ -10,6 +10,7 @@ from tests.evaluations.conftest import batch_of
 from tests.evaluations.peers import with_noise
 from xkd_eval import evaluate, load_classifier
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.datasets.base import Subset
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.draws import image_generator
@@ -113,20 +114,21 @@ def test_it_keeps_the_contract():
     check_test("infidelity:samples=3")
 
 
-# Golden values: the first photographs alone, as each has ten noisy copies.
-FEW = 2
+# Golden values: eight photographs of sixteen, a chunk of forwards for each of ten samples.
+FEW = 8
 
 
 @pytest.mark.parametrize("sigma", [0.005, 0.2])
-@pytest.mark.parametrize("normalised", [True, False])
-def test_golden_captum(golden, sigma, normalised):
+def test_golden_captum(golden, sigma):
     def draw(place):
         noise = np.random.RandomState(1000 + place).normal(0, sigma, (10, 3, 224, 224))
         return torch.from_numpy(noise.astype(np.float32))
 
-    options = InfidelityOptions(sigma=sigma, normalised=normalised)
-    test = with_noise(InfidelityTest, options, golden.photographs.ids, draw)
-    columns = golden.run(test, "source", range(FEW)).columns
-    expected = golden.metrics[f"infidelity/captum/std{sigma}{'/normalised' if normalised else ''}"]["per_image"]
-    # A difference of logits of about 10, whose rounding is the larger part of a small one.
-    np.testing.assert_allclose(columns["infidelity"], expected[:FEW], rtol=1e-4 if sigma > 0.1 else 1e-3)
+    options = [InfidelityOptions(sigma=sigma, normalised=normalised) for normalised in (True, False)]
+    tests = [with_noise(InfidelityTest, chosen, golden.photographs.ids, draw) for chosen in options]
+    images = Subset(golden.photographs, range(FEW))
+    study = evaluate({"lite0": golden.classifier}, images, tests=tests, maps=golden.maps["source"])
+    for result, suffix in zip(study.results, ("/normalised", ""), strict=True):
+        expected = golden.metrics[f"infidelity/captum/std{sigma}{suffix}"]["per_image"][:FEW]
+        # A difference of logits of about 10, whose rounding is the larger part of a small one.
+        np.testing.assert_allclose(result.columns["infidelity"], expected, rtol=1e-4 if sigma > 0.1 else 1e-3)

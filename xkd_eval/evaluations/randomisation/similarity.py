@@ -131,10 +131,10 @@ def _of_length_1(blocks: Tensor) -> Tensor:
 
 
 MEASURES: dict[str, Measure] = {
-    "spearman": Measure("rank correlation", _ranks, _product),
-    "absolute": Measure("rank correlation of magnitudes", lambda maps: _ranks(maps.abs()), _product),
-    "ssim": Measure("structural similarity", unit, _ssim),
-    "hog": Measure("correlation of gradient histograms", _hog, _product),
+    "spearman": Measure("MPRT Spearman", _ranks, _product),
+    "absolute": Measure("MPRT Spearman of |R|", lambda maps: _ranks(maps.abs()), _product),
+    "ssim": Measure("MPRT SSIM", unit, _ssim),
+    "hog": Measure("MPRT HOG", _hog, _product),
 }
 """Name -> measure: Spearman of the maps and of their magnitudes, SSIM of the min-maxed maps, Pearson of histograms of
 oriented gradients (9 orientations, 14 x 14 cells, blocks of 3 x 3)."""

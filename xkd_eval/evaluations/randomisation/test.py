@@ -161,9 +161,9 @@ def _specs(
     found = []
     for measure in measures:
         name, title = f"mprt_{measure}", MEASURES[measure].title
-        found.append(mean_score(name, f"{title}, redrawn", role=role(name, "shown"), **similarity))
+        found.append(mean_score(name, title, role=role(name, "shown"), **similarity))
         if cascades:
-            found.append(mean_score(f"{name}_last", f"{title}, redrawn to the last", role="compared", **similarity))
+            found.append(mean_score(f"{name}_last", f"{title}, last depth", role="compared", **similarity))
         found.append(curve_score(f"{name}_curve", f"{title} by depth", abscissae, role="detail", **similarity))
     rise: dict[str, Any] = {
         "better": "higher",
@@ -171,8 +171,8 @@ def _specs(
         "unit": "",
         "role": role("efficient_mprt", "compared"),
     }
-    found.append(mean_score("efficient_mprt", "rise in complexity, redrawn", **rise))
+    found.append(mean_score("efficient_mprt", "efficient MPRT, rise in complexity", **rise))
     if other_class:
-        found.append(mean_score("random_logit", "similarity to another class's map", **similarity))
+        found.append(mean_score("random_logit", "random logit, similarity", **similarity))
     found.append(mean_score("constant_redrawn", "redrawn maps that are constant", range=(0, 1), role="detail"))
     return tuple(found)
