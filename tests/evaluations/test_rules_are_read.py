@@ -42,6 +42,17 @@ OTHERS = {
     "low": -0.1,
     "high": 0.1,
     "changed_prediction": "undefined",
+    "road.form": "relu",
+    "road.removal": "percentile",
+    "road.noise": 0.3,
+    "road.noise_space": "normalised",
+    "road.noise_seed": 1,
+    "adcc.form": "relu",
+    "arcc.form": "relu",
+    "arcc.removal": "percentile",
+    "arcc.noise": 0.3,
+    "arcc.noise_space": "unit",
+    "arcc.noise_seed": 1,
     "confidence.form": "lowres",
     "confidence.epsilon": 0.5,
     "confidence.drop": "absolute",
@@ -71,6 +82,11 @@ BESIDE = {
 }
 """Test -> the rules under which its others are tried: what all models know is seldom, and its label is no news; and
 fewer explanations are cheaper."""
+FEW = {"road": 4, "arcc": 4}
+"""Test -> how many images are enough, where each costs much."""
+
+BESIDE = {"grid_pointing": {"confidence": 0.0, "correct_only": False}}
+"""Test -> the rules under which its others are tried: what all models know is seldom, and its label is no news."""
 
 # Ties decide nothing in a map without ties: these rules are tried on maps that are constant.
 CONSTANT = ("tie_seed",)
@@ -115,6 +131,7 @@ def computed(test, rules_text: str, images, explainer):
         tests=[made],
         explainers=chosen,
         resize=rules.preprocess["resize"],
+        limit=FEW.get(test.name),
     )
     return {name: np.asarray(values).tolist() for name, values in found.results[-1].columns.items()}
 

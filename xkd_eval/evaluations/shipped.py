@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from xkd_eval.evaluations import register_test
+from xkd_eval.evaluations.adcc.test import AdccTest
 from xkd_eval.evaluations.agreement.test import AgreementTest
+from xkd_eval.evaluations.arcc.test import ArccTest
 from xkd_eval.evaluations.confidence.test import ConfidenceTest
 from xkd_eval.evaluations.grid_pointing.test import GridPointingTest
 from xkd_eval.evaluations.infidelity.test import InfidelityTest
 from xkd_eval.evaluations.insertion_deletion.test import InsertionDeletionTest
 from xkd_eval.evaluations.perturbation.test import PerturbationTest
 from xkd_eval.evaluations.randomisation.test import RandomisationTest
+from xkd_eval.evaluations.road.test import RoadTest
 from xkd_eval.evaluations.robustness.test import RobustnessTest
 from xkd_eval.evaluations.segmentation.test import SegmentationTest
 from xkd_eval.evaluations.stability.test import StabilityTest
@@ -20,6 +23,9 @@ SHIPPED = (
     AgreementTest,
     ConfidenceTest,
     InsertionDeletionTest,
+    RoadTest,
+    AdccTest,
+    ArccTest,
     GridPointingTest,
     RandomisationTest,
     RobustnessTest,

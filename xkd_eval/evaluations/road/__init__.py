@@ -1,0 +1,1 @@
+"""ROAD: remove and debias (Rong et al., ICML 2022)."""
