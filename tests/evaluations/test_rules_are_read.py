@@ -56,6 +56,24 @@ OTHERS = {
     "faithfulness.samples": 100,
     "faithfulness.statistic": "pearson",
     "faithfulness.seed": 1,
+    "mode": "independent",
+    "randomisation.order": "bottom_up",
+    "depths": (0.5,),
+    "measures": ("ssim",),
+    "redrawn": "uniform",
+    "seeding": "same",
+    "weight_seed": 1,
+    "random_logit": "flattened",
+    "radius": 0.1,
+    "samples": 3,
+    "relative": False,
+    "noise_seed": 1,
+    "sigma": 0.1,
+    "normalised": False,
+    "infidelity.form": "relu",
+    "low": -0.1,
+    "high": 0.1,
+    "changed_prediction": "undefined",
     "road.form": "relu",
     "road.removal": "percentile",
     "road.noise": 0.3,
@@ -82,6 +100,8 @@ OTHERS = {
     "confidence": 0.9,
     "correct_only": True,
     "order": "listed",
+    "grid_pointing.order": "listed",
+    "seed": 1,
     "grids": 1,
 }
 """Rule, or TEST.RULE, -> another value; a rule that has none here fails, so none can be added that nothing reads."""
@@ -96,6 +116,13 @@ BESIDE = {
 """Test -> the rules under which its others are tried: what all models know is seldom, and its label is no news; few
 forwards do."""
 
+    "randomisation": {"depths": (0.5, 1.0)},
+    "robustness": {"samples": 2},
+    "infidelity": {"samples": 2},
+    "stability": {"samples": 2},
+}
+"""Test -> the rules under which its others are tried: what all models know is seldom, and its label is no news; and
+fewer explanations are cheaper."""
 FEW = {"road": 4, "arcc": 4}
 """Test -> how many images are enough, where each costs much."""
 

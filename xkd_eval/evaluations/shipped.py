@@ -12,13 +12,17 @@ from xkd_eval.evaluations.confidence.test import ConfidenceTest
 from xkd_eval.evaluations.faithfulness.test import FaithfulnessTest
 from xkd_eval.evaluations.fidelity.test import FidelityTest
 from xkd_eval.evaluations.grid_pointing.test import GridPointingTest
+from xkd_eval.evaluations.infidelity.test import InfidelityTest
 from xkd_eval.evaluations.insertion_deletion.test import InsertionDeletionTest
 from xkd_eval.evaluations.irof.test import IrofTest
 from xkd_eval.evaluations.perturbation.test import PerturbationTest
 from xkd_eval.evaluations.pixel_flipping.test import PixelFlippingTest
+from xkd_eval.evaluations.randomisation.test import RandomisationTest
 from xkd_eval.evaluations.road.test import RoadTest
+from xkd_eval.evaluations.robustness.test import RobustnessTest
 from xkd_eval.evaluations.segmentation.test import SegmentationTest
 from xkd_eval.evaluations.sic.test import SicTest
+from xkd_eval.evaluations.stability.test import StabilityTest
 
 SHIPPED = (
     PerturbationTest,
@@ -35,8 +39,12 @@ SHIPPED = (
     IrofTest,
     SicTest,
     GridPointingTest,
+    RandomisationTest,
+    RobustnessTest,
+    InfidelityTest,
     ComplexityTest,
     FaithfulnessTest,
+    StabilityTest,
 )
 
 for _test in SHIPPED:
