@@ -42,7 +42,6 @@ OTHERS = {
     "sic.least": 0.0,
     "sic.monotone": False,
     "cka_images": 8,
-    "form": "relu",
     "sparseness_epsilon": 0.1,
     "entropy_epsilon": 0.1,
     "threshold": 0.5,
@@ -99,9 +98,7 @@ OTHERS = {
     "side": 3,
     "confidence": 0.9,
     "correct_only": True,
-    "order": "listed",
     "grid_pointing.order": "listed",
-    "seed": 1,
     "grids": 1,
 }
 """Rule, or TEST.RULE, -> another value; a rule that has none here fails, so none can be added that nothing reads."""
@@ -112,17 +109,14 @@ BESIDE = {
     "aopc": {"regions": 6},
     "irof": {"segments": 8},
     "sic": {"shares": (0.1, 0.4)},
-}
-"""Test -> the rules under which its others are tried: what all models know is seldom, and its label is no news; few
-forwards do."""
-
     "randomisation": {"depths": (0.5, 1.0)},
     "robustness": {"samples": 2},
     "infidelity": {"samples": 2},
     "stability": {"samples": 2},
 }
-"""Test -> the rules under which its others are tried: what all models know is seldom, and its label is no news; and
-fewer explanations are cheaper."""
+"""Test -> the rules under which its others are tried: what all models know is seldom, and its label is no news; few
+forwards and explanations do."""
+
 FEW = {"road": 4, "arcc": 4}
 """Test -> how many images are enough, where each costs much."""
 
