@@ -75,7 +75,7 @@ def test_the_library_neither_prints_nor_exits():
 
 
 def test_nothing_outside_knows_a_test_by_its_name():
-    names = re.compile(r'"(perturbation|segmentation|agreement)"')
+    names = re.compile(r'"(perturbation|segmentation|fidelity|agreement)"')
     for path in files():
         if path.relative_to(PACKAGE).parts[0] not in ("evaluations", "cli"):
             found = [line for line in path.read_text().splitlines() if names.search(line)]

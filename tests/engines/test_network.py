@@ -11,6 +11,7 @@ from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.engines.network import Network
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations import Batch, Columns, Evaluation, ScoreSpec
+from xkd_eval.explainers.cam import Cam
 
 CPU = torch.device("cpu")
 
@@ -104,6 +105,22 @@ def test_an_image_that_comes_again_is_answered_from_memory(counted):
     assert torch.equal(plain.classify(images), first)
     plain.classify(images)
     assert counted[3:] == [5, 5]
+
+
+def test_an_image_that_was_explained_by_its_features_is_not_forwarded_to_be_classified():
+    classifier = load_classifier("embedded/kd")
+    images = torch.rand(3, 3, 40, 40)
+    plain, remembers = (
+        Network(classifier, classifier.preprocess, CPU, remembers=remembers) for remembers in (False, True)
+    )
+    classes = plain.classify(images).argmax(1)
+    maps = [network.explain(Cam(), images, classes, ["a", "b", "c"]) for network in (plain, remembers)]
+    assert torch.equal(*maps)
+    torch.testing.assert_close(maps[0], Cam()(classifier, images, classes), rtol=1e-3, atol=1e-4)
+    forwards = []
+    remembers._exact.register_forward_hook(lambda *_: forwards.append(1))
+    assert torch.equal(remembers.classify(images), plain.classify(images))
+    assert not forwards
 
 
 def test_only_a_study_of_several_tests_that_forward_remembers(counted):

@@ -125,3 +125,9 @@ class Golden:
 def golden(golden_metrics, golden_classifier, golden_photographs, golden_maps) -> Golden:
     """See Golden."""
     return Golden(golden_metrics["metrics"], golden_classifier, golden_photographs, golden_maps)
+
+
+def share_of_light(images: Tensor) -> Tensor:
+    """(B, 3, H, W) -> (B, 2) logits by which the first class has the sum of the first channel for a probability."""
+    light = images[:, 0].sum((1, 2)).clamp(0, 1)
+    return torch.stack([light, 1 - light], 1).log()

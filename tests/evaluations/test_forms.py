@@ -22,6 +22,11 @@ def test_a_map_at_its_own_size_is_min_maxed():
     assert in_form(maps, "magnitude", (2, 2))[0].flatten().tolist() == pytest.approx([1 / 3, 0, 1 / 3, 1])
 
 
+def test_as_shares_of_the_greatest_magnitude_nothing_stays_nothing():
+    maps = torch.tensor([[[1.0, -2.0], [0.0, -4.0]]])
+    assert in_form(maps, "absolute", (2, 2))[0].flatten().tolist() == [0.25, 0.5, 0, 1]
+
+
 def test_low_resolution_first_leaves_the_peak_below_one():
     maps = torch.randn(3, 3, 3, generator=torch.Generator().manual_seed(0))
     last = in_form(maps, "minmax", SIZE)[0]

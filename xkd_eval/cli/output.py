@@ -162,6 +162,8 @@ def print_comparison(result: Comparison) -> None:
             console.print(escape(sentence), highlight=False)
         if finding.others:
             console.print(f"[dim]{len(finding.others)} other pairs: see the report[/dim]", highlight=False)
+    for note in result.left_out:
+        console.print(f"\n[yellow]{escape(visible(note))}[/yellow]", highlight=False)
 
 
 def print_explainers(known: Sequence[ExplainerInfo]) -> None:
@@ -191,7 +193,8 @@ def print_tests(known: Sequence[TestInfo]) -> None:
         table.add_row(f"[b]{escape(test.name)}[/b]{core}", "\n".join(filter(None, lines)))
     console.print(table)
     console.print(
-        "--test core runs those that are marked, as far as the data has what they need. E = an explanation.",
+        "--test core runs those that are marked, as far as the data has what they need. E = an explanation. Options "
+        "without a value are the preset's.",
         highlight=False,
     )
 
@@ -207,11 +210,12 @@ def _described_score(spec: ScoreSpec) -> str:
 
 
 def _described_option(name: str, known: tuple[Any, tuple[str, ...]]) -> str:
-    """preset=rise (or torch-cam, latec)"""
+    """preset=rise (or torch-cam, latec); without a value where the preset has one."""
     default, words = known
-    others = [word for word in words if word != default]
-    alternatives = f" (or {', '.join(others)})" if others and default is not None else f" ({', '.join(others)})"
-    return f"{name}={_plain(default)}{alternatives if others else ''}"
+    others = ", ".join(word for word in words if word != default)
+    if default is None:
+        return f"{name} ({others})" if others else name
+    return f"{name}={_plain(default)}{f' (or {others})' if others else ''}"
 
 
 def print_inspection(found: Inspection) -> None:

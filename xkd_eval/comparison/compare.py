@@ -32,8 +32,9 @@ from xkd_eval.evaluations import TESTS
 from xkd_eval.evaluations.base import NEEDS, Evaluation
 from xkd_eval.explainers import Explainer
 from xkd_eval.study.answers import StudyAnswers
-from xkd_eval.study.cells import MapSource, default_directory, maps_folder
+from xkd_eval.study.cells import MapSource, default_directory, maps_folder, unfitting
 from xkd_eval.study.choose import (
+    CORE,
     TestLike,
     check_stored,
     explainers_of,
@@ -94,9 +95,10 @@ def compare_models(
     dataset, masked = open_data(data, run, run.labels, run.boxes), open_masks(masks, run)
     made = _made(tests, offered(len(named), dataset, masked), inputs, chosen)
     (method,) = explainers_of([explainer], inputs.rules, run).values()
+    unfit = unfitting(inputs, made, refused=tests is not None and CORE not in kinds)
     check_stored(made, {method.name: method})
     sets = sets_for(made, dataset, masked, partial(StudyAnswers, inputs, runs, progress), run.boxes)
-    planned = plan_cells(inputs, made, sets, method, floors=floors)
+    planned = plan_cells(inputs, made, sets, method, floors=floors, without=unfit)
     folders = _maps_folders(planned, dataset, inputs, runs)
     kept = [KeptMaps(source, dataset, folder) for source, folder in dict.fromkeys(folders.values())]
     cells = list(dict.fromkeys(entry.cell for entry in planned))
@@ -108,11 +110,13 @@ def compare_models(
     found = _Found({entry.name: entry.group for entry in named}, {})
     for entry in planned:
         found.add(entry, replace(results[entry.cell], model=entry.model))
+    tables = _tables(found, method.name, run.seed, inputs)
+    left_out = tuple(f"{test} of {model} is left out: {why}" for (test, model), why in unfit.items())
     if not folders:
-        return _tables(found, method.name, run.seed, inputs)
+        return replace(tables, left_out=left_out)
     seen = {model: inputs.preprocess(model) for model in inputs.classifiers}
     pictured = Pictured(dataset, {model: folder for model, (_, folder) in folders.items()}, seen)
-    return _tables(found, method.name, run.seed, inputs, pictured)
+    return replace(tables, left_out=left_out, pictured=pictured)
 
 
 def _of_runs(named: Sequence[NamedModel], seed: int) -> Comparison:
@@ -136,7 +140,7 @@ def _made(
     made = tests_of(chosen, inputs.rules, taken)
     if twice := [name for name, test in made.items() if name != test.name]:
         raise XkdError(f"tests: a comparison has one of a kind, and {twice[0]} is one more; `evaluate` takes several")
-    if all(test.needs_reference for test in made.values()):
+    if all(test.is_of_pairs() for test in made.values()):
         raise XkdError(f"tests: {', '.join(made)} says nothing of a model alone; give a test that does beside it")
     return made
 
@@ -225,7 +229,6 @@ def _tables(
     explainer: str | None,
     seed: int,
     inputs: StudyInputs | None = None,
-    pictured: Pictured | None = None,
 ) -> Comparison:
     scores: list[Row] = []
     differences: list[Row] = []
@@ -261,7 +264,6 @@ def _tables(
         rules=_rules(found.of("own")),
         tests=tests,
         members=tuple(found.groups),
-        pictured=pictured,
     )
 
 
@@ -272,7 +274,9 @@ def _agreements(found: _Found, inputs: StudyInputs | None, seed: int) -> tuple[l
         return [], []
     digest = pairs[0].summary["data"]["digest"]
     beside = [result for result in found.of("own") if result.summary["data"]["digest"] == digest]
-    first = [result for result in beside if result.test.name == beside[0].test.name]
+    alone = [result for result in beside if not result.test.needs_reference]
+    # A test of the answers alone has no maps; the images' rows are of those that are held against the reference's.
+    first = [replace(result, maps=pairs[0].maps) for result in alone if result.test.name == alone[0].test.name]
     ids = common_ids([*first, *pairs])
     pairs, floors = ([result.restricted(ids) for result in group] for group in (pairs, floors))
     rows = agreement_rows(pairs, floors, found.groups, seed)

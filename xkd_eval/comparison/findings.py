@@ -39,7 +39,7 @@ def findings(result: Comparison) -> Iterator[Finding]:
     headlines = [
         (name, spec)
         for name, test in result.tests.items()
-        if not test.needs_reference
+        if not test.is_of_pairs()
         for spec in test.specs()
         if spec.x is None and spec.is_at_least("headline")
     ]
@@ -49,7 +49,7 @@ def findings(result: Comparison) -> Iterator[Finding]:
         title = spec.heading
         if spec.where_right:
             title += f" where all models are right{'' if common is None else f' ({common:,} images)'}"
-        said: dict[bool, list[str]] = {True: [], False: []}
+        said: dict[bool, list[str]] = {True: list(_to_reference(result, test, spec)), False: []}
         for row in rows:
             if (row["test"], row["score"]) == (test, score) and row["model"] != row["other"]:
                 said[row["other"] == result.models[0]].append(_difference(row, spec))
@@ -110,6 +110,18 @@ def _difference(row: dict[Any, Any], spec: ScoreSpec) -> str:
     if verdict == 0:
         return f"{model} and {other} are not told apart ({span}{tested})."
     return f"{model} is {'better' if verdict > 0 else 'worse'} than {other} ({span}{tested})."
+
+
+def _to_reference(result: Comparison, test: str, spec: ScoreSpec) -> Iterator[str]:
+    """What each model scores, where the score holds it against the reference, which then has none."""
+    if not result.tests[test].needs_reference:
+        return
+    rows = result.own(result.scores)
+    digits, unit = (1, " %") if spec.unit == "%" else (3, "")
+    for row in rows[(rows["test"] == test) & (rows["score"] == spec.name)].to_dict("records"):
+        value, low, high = (None if pd.isna(row[key]) else spec.scale * row[key] for key in ("value", "low", "high"))
+        span = "" if low is None else f" (95 % interval {low:.{digits}f} to {high:.{digits}f})"
+        yield f"{row['model']}: {'undefined' if value is None else f'{value:.{digits}f}{unit}'}{span}."
 
 
 def _verdict(row: dict[Any, Any], spec: ScoreSpec) -> int:

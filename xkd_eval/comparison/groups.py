@@ -100,6 +100,10 @@ def check_comparable(results: Sequence[EvaluationResult]) -> None:
                 ("protocol.hash", first.description["protocol"]["hash"], other.description["protocol"]["hash"]),
                 ("data.digest", first.description["data"]["digest"], other.description["data"]["digest"]),
                 ("data.boxes", first.description["data"].get("boxes"), other.description["data"].get("boxes")),
+                (
+                    "reference.digest",
+                    *(result.description.get("reference", {}).get("digest") for result in (first, other)),
+                ),
             )
             if ours != theirs
         ]

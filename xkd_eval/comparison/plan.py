@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,6 +41,7 @@ def plan_cells(
     explainer: Explainer,
     *,
     floors: bool,
+    without: Collection[tuple[str, str]] = (),
 ) -> list[PlannedCell]:
     """All cells of a comparison.
 
@@ -50,6 +51,7 @@ def plan_cells(
         sets: test -> data set.
         explainer: of the models' own maps.
         floors: score maps that know nothing of the model as well, and the masks where there are any.
+        without: (test, model), which do not fit.
     """
     made = {name: create_explainer(name).seeded(inputs.options.seed) for name in (*FLOORS, CEILING)}
     planned: list[PlannedCell] = []
@@ -57,10 +59,12 @@ def plan_cells(
         dataset = sets[name]
         known = (*FLOORS, CEILING) if dataset.has_masks else FLOORS
         beside = [made[floor] for floor in known if floors and floor != explainer.name]
-        if test.needs_reference:
+        if test.is_of_pairs():
             planned += _agreements(inputs, test, dataset, explainer, beside)
             continue
-        for model in inputs.classifiers:
+        for model in models_of(inputs, test):
+            if (name, model) in without:
+                continue
             planned.append(PlannedCell("own", model, model, own_cell(inputs, test, dataset, model, explainer)))
             if test.needs_maps:
                 planned += [
@@ -70,6 +74,11 @@ def plan_cells(
         if test.crosses:
             planned += _crossings(inputs, test, dataset, explainer)
     return planned
+
+
+def models_of(inputs: StudyInputs, test: Evaluation) -> list[str]:
+    """The models that a test scores by themselves: without the reference where it is what they are held against."""
+    return [model for model in inputs.classifiers if not (test.needs_reference and model == inputs.reference)]
 
 
 def _crossings(inputs: StudyInputs, test: Evaluation, dataset: ImageDataset, explainer: Explainer) -> list[PlannedCell]:

@@ -19,6 +19,7 @@ from xkd_eval.escapes import csv_bytes, visible
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.files import replacing, writing
+from xkd_eval.study.cells import NO_MAPS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,6 +71,7 @@ class Comparison:
         rules: the protocol, the data and each model's column of every test, as summary.json has them.
         tests: by name; their specs say what a score is called, and which direction is better.
         members: the names of all models, the training seeds one by one.
+        left_out: a sentence for each test that does not fit a model.
         pictured: where photographs and maps lie; None where no maps were kept.
 
     Example:
@@ -92,6 +94,7 @@ class Comparison:
     rules: dict[str, Any] = field(default_factory=dict)
     tests: dict[str, Evaluation] = field(default_factory=dict)
     members: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     pictured: Pictured | None = None
 
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -117,8 +120,12 @@ class Comparison:
         return next(name for name in self.members if name in (model, f"{model} (1)"))
 
     def own(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The rows of a table with a column `maps` that are of the models' own maps, without floors and ceiling."""
-        return table if self.explainer is None else table[table["maps"] == self.explainer]
+        """The rows of a table with a column `maps` that are of the models themselves, without floors and ceiling."""
+        return table[[self.is_own(maps) for maps in table["maps"]]] if len(table) else table
+
+    def is_own(self, maps: str) -> bool:
+        """Whether maps of that name are the models' own, or none at all as of a test on the answers alone."""
+        return self.explainer is None or maps in (self.explainer, NO_MAPS)
 
     @public()
     def write(self, directory: Path) -> None:

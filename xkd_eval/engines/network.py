@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -94,24 +95,33 @@ class Network:
         Whether they are finite is remembered, and not asked, since an accelerator would wait for the answer: see
         `check_answers`.
         """
-        if self._answered is None:
-            return self._forwarded(images)
-        keys = [hashlib.sha256(image.numpy()).digest() for image in images.contiguous()]
-        new = {key: place for place, key in enumerate(keys) if key not in self._answered}
-        if new:
-            found = self._forwarded(images if len(new) == len(images) else images[list(new.values())])
-            self._answered.update(zip(new, found, strict=True))
-        return torch.stack([self._answered[key] for key in keys])
+        logits = self._forwarded(images) if self._answered is None else self._remembered(images, self._answered)
+        self._finite = self._finite & logits.isfinite().all()
+        return logits
 
     def forget(self) -> None:
         """Let go of what was remembered: other photographs come."""
         if self._answered is not None:
             self._answered.clear()
 
+    def _remembered(self, images: Tensor, answered: dict[bytes, Tensor]) -> Tensor:
+        keys = _keys(images)
+        new = {key: place for place, key in enumerate(keys) if key not in answered}
+        if new:
+            found = self._forwarded(images if len(new) == len(images) else images[list(new.values())])
+            answered.update(zip(new, found, strict=True))
+        return torch.stack([answered[key] for key in keys])
+
     def _forwarded(self, images: Tensor) -> Tensor:
-        logits = torch.cat([part[:n] for part, n in _in_chunks(self._fast, images, self.chunk)])
-        self._finite = self._finite & logits.isfinite().all()
-        return logits
+        return torch.cat([part[:n] for part, n in _in_chunks(self._fast, images, self.chunk)])
+
+    def _features(self, images: Tensor) -> Tensor:
+        """(n, C, h, w) that the CAM is read off. The answers of the same forward are remembered as `classify`'s are."""
+        passes = list(_in_chunks(self._exact.forward_with_features, images, self.chunk))
+        if self._answered is not None and self._fast is self._exact:
+            logits = torch.cat([made.logits[:n] for made, n in passes])
+            self._answered.update(zip(_keys(images), logits, strict=True))
+        return torch.cat([made.features[:n] for made, n in passes])
 
     def check_answers(self, ids: Sequence[str]) -> None:
         """Raise XkdError if `classify` gave logits that are not finite since it was last asked.
@@ -147,6 +157,9 @@ class Network:
             (n, h, w) float32, raw.
         """
         context = context or Context(ids=tuple(ids))
+        if explainer.reads_features and context.features is None and classifier is None and self._exact.head:
+            with torch.inference_mode():
+                context = replace(context, features=self._features(images))
         width = 1 if explainer.per_image else self.chunk
         maps = []
         for start in range(0, len(images), width):
@@ -155,6 +168,11 @@ class Network:
             made = explainer(classifier or self.classifier, images[places], classes[places], _taken(context, places))
             maps.append(made[: len(images) - start])
         return torch.cat(maps)
+
+
+def _keys(images: Tensor) -> list[bytes]:
+    """What each of (n, 3, H, W) images on a CPU is known again by."""
+    return [hashlib.sha256(image.numpy()).digest() for image in images.contiguous()]
 
 
 def _under(preprocess: Preprocess, classifier: Classifier) -> Classifier:

@@ -53,6 +53,8 @@ class Evaluation(ABC):
         needs_maps: whether maps are scored; a test of the answers alone has no explainer.
         needs_reference: whether the rows hold the model against the reference, the first of the models. A boolean
             column "coarse" then says where a map was too coarse for the figures to say much.
+        shares_classes: whether the rows hold the model's answers against the reference's class by class, so that an
+            index must mean the same class to both.
         forwards_again: whether `rows` classifies or explains images of the test's own making.
         explains_again: whether `rows` needs maps of other images or classes than `maps` are of, which maps that were
             computed elsewhere cannot give.
@@ -92,6 +94,7 @@ class Evaluation(ABC):
     needs_boxes: bool = False
     needs_maps: ClassVar[bool] = True
     needs_reference: ClassVar[bool] = False
+    shares_classes: ClassVar[bool] = False
     forwards_again: ClassVar[bool] = False
     explains_again: ClassVar[bool] = False
     reads_answers: bool = True
@@ -102,6 +105,11 @@ class Evaluation(ABC):
     figure_names: ClassVar[tuple[str, ...]] = ()
     Options: ClassVar[type] = NoOptions
     Protocol: ClassVar[type[Rules]] = Rules
+
+    @classmethod
+    def is_of_pairs(cls) -> bool:
+        """Whether maps are held against the reference's, so that a row says nothing of a model alone."""
+        return cls.needs_reference and cls.needs_maps
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -77,6 +77,7 @@ class Batch:
             one size only.
         reference: the same photographs as the reference model sees, classifies and explains them; None for tests that
             need no reference.
+        n_images: in the data set, for a test that keeps more of an image than it can of each of many.
 
     Example:
         What a test makes of a batch, here the probability of the prediction:
@@ -106,6 +107,7 @@ class Batch:
     tiles: Tensor | None = None
     tile_scale: float = 1.0
     reference: Batch | None = None
+    n_images: int = 1
     boxes: tuple[Tensor, ...] | None = None
     mask_boxes: tuple[Tensor, ...] | None = None
     sizes: tuple[tuple[int, int], ...] = ()

@@ -29,24 +29,30 @@ def _magnitude(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return unit(upsample(maps, size).abs())
 
 
+def _absolute(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    sized = upsample(maps, size).abs()
+    return sized / sized.amax((1, 2), keepdim=True).clamp(min=torch.finfo(sized.dtype).tiny)
+
+
 def _cubic(maps: Tensor, size: tuple[int, int]) -> Tensor:
     clean = torch.where(is_degenerate(maps)[:, None, None], torch.zeros_like(maps), maps).double()
     return unit(F.interpolate(clean[:, None], size, mode="bicubic", align_corners=False)[:, 0])
 
 
-Form = Literal["minmax", "relu", "lowres", "magnitude", "cubic"]
+Form = Literal["minmax", "relu", "lowres", "magnitude", "absolute", "cubic"]
 
 FORMS: dict[str, Callable[[Tensor, tuple[int, int]], Tensor]] = {
     "minmax": _minmax,
     "relu": _relu,
     "lowres": _lowres,
     "magnitude": _magnitude,
+    "absolute": _absolute,
     "cubic": _cubic,
 }
 """Name -> (B, h, w) raw maps and (H, W) -> (B, H, W) in [0, 1]. minmax: up-sampled, then min-maxed; relu: negative
 values are 0 first; lowres: min-maxed, then up-sampled, so that the peak stays below 1 (torch-cam); magnitude: min-max
-of the up-sampled map's absolute values (Xplique); cubic: up-sampled bicubically, as OpenCV does, and min-maxed, in
-float64 (wsolevaluation)."""
+of the up-sampled map's absolute values (Xplique); absolute: these as shares of the greatest, so 0 stays 0; cubic:
+up-sampled bicubically, as OpenCV does, and min-maxed, in float64 (wsolevaluation)."""
 
 
 def in_form(maps: Tensor, form: str, size: tuple[int, int], tie_seed: int = 0) -> tuple[Tensor, Tensor]:

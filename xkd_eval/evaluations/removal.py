@@ -64,13 +64,14 @@ def fill_image(pixels: Tensor, preprocess: Preprocess, fill: str) -> Tensor:
 
 
 def masked_logits(images: Tensor, fill: Tensor, ranks: Tensor, removed: list[int], network: Network) -> Tensor:
-    """The answers to every image with its `removed[f]` first-ranked pixels replaced.
+    """The answers to every image with its pixels of the `removed[f]` first ranks replaced.
 
     Args:
         images: (B, 3, H, W) normalised.
         fill: (1 or B, 3, H or 1, W or 1), see `fill_image`.
-        ranks: (B, H, W) integers, 0 = removed first.
-        removed: F numbers of pixels.
+        ranks: (B, H, W) integers, 0 = removed first; or (B, 3, H, W) where the channels of a pixel go one by one.
+            Pixels of one rank, as those of a region, go together.
+        removed: F numbers of ranks.
         network: is asked; memory is bounded by its chunk and not by B F.
 
     Returns:
@@ -110,11 +111,12 @@ def _masked(images: Tensor, fill: Tensor, ranks: Tensor, removed: list[int], net
     """Logits a chunk at a time, of all images under the first mask, then under the second."""
     n_images = len(images)
     fills = fill.expand(n_images, *fill.shape[1:])
+    ranks = ranks if ranks.ndim == 4 else ranks[:, None]
     limits = torch.tensor(removed, dtype=ranks.dtype, device=ranks.device)
     for copies in torch.arange(n_images * len(removed), device=images.device).split(network.chunk):
         image, mask = copies % n_images, copies // n_images
-        hidden = ranks[image] < limits[mask, None, None]
-        yield network.classify(torch.where(hidden[:, None], fills[image], images[image]))
+        hidden = ranks[image] < limits[mask, None, None, None]
+        yield network.classify(torch.where(hidden, fills[image], images[image]))
 
 
 def product_logits(images: Tensor, maps: Tensor, network: Network) -> Tensor:

@@ -84,6 +84,11 @@ def _differences(comparison: Comparison) -> dict[str, list[Difference]]:
         for row in table.to_dict("records")
         if row["other"] == comparison.models[0] and row["model"] in students
     }
+    rows |= {
+        (row["test"], row["score"], row["model"]): found
+        for row in comparison.own(comparison.scores).to_dict("records")
+        if (found := _from_the_references_own(comparison, row)) is not None
+    }
     panels = {}
     for name, test in comparison.tests.items():
         for spec in test.specs():
@@ -96,6 +101,19 @@ def _differences(comparison: Comparison) -> dict[str, list[Difference]]:
                 title = spec.head if spec.head not in panels else f"{spec.head} ({test.title})"
                 panels[title] = [_difference(found[model], spec, model, 1 + students.index(model)) for model in found]
     return panels
+
+
+def _from_the_references_own(comparison: Comparison, row: dict[Any, Any]) -> dict[Any, Any] | None:
+    """What a score that holds a model against the reference is short of: the reference's with itself is the best."""
+    test = comparison.tests[row["test"]]
+    spec = test.spec(row["score"])
+    if not test.needs_reference or test.is_of_pairs() or spec is None or spec.range is None or not spec.sign:
+        return None
+    best = spec.range[1] if spec.sign > 0 else spec.range[0]
+    if best is None:
+        return None
+    cells = {name: np.nan if pd.isna(row[name]) else row[name] - best for name in ("value", "low", "high")}
+    return {**cells, "p_holm": np.nan}
 
 
 def _difference(row: dict[Any, Any] | None, spec: ScoreSpec, model: str, colour: int) -> Difference:
@@ -113,7 +131,7 @@ def _distributions(comparison: Comparison) -> dict[str, list[Distribution]]:
     rows |= {
         f"{maps} (masks)" if maps == CEILING else f"{maps} (floor)": images[images["maps"] == maps] for maps in floors
     }
-    specs = [spec for test in comparison.tests.values() if test.needs_reference for spec in test.specs()]
+    specs = [spec for test in comparison.tests.values() if test.is_of_pairs() for spec in test.specs()]
     return {
         spec.heading: [
             Distribution(

@@ -131,7 +131,7 @@ def pictures(comparison: Comparison, source: Pictured, count: int) -> list[Pictu
 
 def _measure(comparison: Comparison) -> str:
     """The measure of agreement that the gallery sorts by: the first of the first test that has a reference."""
-    return next(test.specs()[0].name for test in comparison.tests.values() if test.needs_reference)
+    return next(test.specs()[0].name for test in comparison.tests.values() if test.is_of_pairs())
 
 
 def _keys(images: pd.DataFrame) -> list[tuple[str, str]]:

@@ -92,7 +92,7 @@ def agreement_table(comparison: Comparison, target: str, outcome: str) -> Table 
     columns = {
         spec.name: Column(spec.head, spec)
         for test in comparison.tests.values()
-        if test.needs_reference
+        if test.is_of_pairs()
         for spec in test.specs()
         if spec.is_at_least("shown")
     }
@@ -174,7 +174,7 @@ def health_table(comparison: Comparison) -> Table:
         Line(
             tuple(str(row[name]) for name in ("model", "test", "maps", "protocol")),
             (*(Cell(f"{row[name]:,}") for name in ("n_images", "skipped", "degenerate_maps")), Cell(row["notes"])),
-            floor=comparison.explainer is not None and row["maps"] != comparison.explainer,
+            floor=not comparison.is_own(row["maps"]),
         )
         for row in table.to_dict("records")
     ]
@@ -206,7 +206,7 @@ def _wide(comparison: Comparison, table: pd.DataFrame, columns: Mapping[str, Col
         Line(
             _row_head(comparison, *names, next(iter(found.values()))),
             tuple(_cell(found.get(name), columns[name].spec) for name in present),
-            floor=comparison.explainer is not None and names[1] != comparison.explainer,
+            floor=not comparison.is_own(names[1]),
         )
         # The sort is stable: a model's own maps come first, as they did in the table.
         for names, found in sorted(rows.items(), key=lambda item: place[item[0][0]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from xkd_eval.datasets import ImageDataset
 from xkd_eval.datasets.grids import side_of
 from xkd_eval.digests import digest_of
 from xkd_eval.engines.eager import chunk_size
+from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import Target
 from xkd_eval.explainers.base import Explainer
@@ -106,6 +107,7 @@ def own_cells(
     tests: Mapping[str, Evaluation],
     sets: Mapping[str, ImageDataset],
     explainers: Mapping[str, Explainer],
+    without: Collection[tuple[str, str]] = (),
 ) -> dict[tuple[str, str, str], Cell]:
     """Every model on its own maps, under every test.
 
@@ -114,11 +116,18 @@ def own_cells(
 
     Returns:
         (model, maps, test), as tables call them -> cell. Several may have one cell, where no answer of a model enters.
+
+    Args:
+        inputs: models, the reference first.
+        tests: by name.
+        sets: test -> data set.
+        explainers: of the models' own maps.
+        without: (test, model), which do not fit.
     """
     cells: dict[tuple[str, str, str], Cell] = {}
     for name, test in tests.items():
         for model in inputs.classifiers:
-            if test.needs_reference and model == inputs.reference:
+            if (test.needs_reference and model == inputs.reference) or (name, model) in without:
                 continue
             if not test.needs_maps:
                 cells[model, NO_MAPS, name] = Cell(test, model, sets[name], None)
@@ -129,13 +138,39 @@ def own_cells(
 
 
 def own_cell(inputs: StudyInputs, test: Evaluation, dataset: ImageDataset, model: str, explainer: Explainer) -> Cell:
-    """One test of one model on its own maps, or on maps that no network enters."""
+    """One test of one model on its own maps, or on maps that no network enters; of its answers, where it needs none."""
+    if not test.needs_maps:
+        return Cell(test, model, dataset, None)
     target = test.protocol.target
     maps = explained(inputs, model, explainer, target)
     if explainer.model_free and not test.reads_answers:
         model = inputs.alike(model)
     reference = explained(inputs, inputs.reference, explainer, _own(target)) if test.needs_reference else None
     return Cell(test, model, dataset, maps, reference)
+
+
+def unfitting(inputs: StudyInputs, tests: Mapping[str, Evaluation], *, refused: bool) -> dict[tuple[str, str], str]:
+    """(test, model) -> why the two do not fit, of those that do not.
+
+    Raises:
+        XkdError: there is one, and it is `refused`, since the test was asked for by name.
+    """
+    found = {
+        (name, model): _other_classes(inputs, model)
+        for name, test in tests.items()
+        for model in inputs.classifiers
+        if test.shares_classes and not inputs.share_classes(model)
+    }
+    if found and refused:
+        (test_name, _), why = next(iter(found.items()))
+        raise XkdError(f"tests {test_name}: {why}; leave it out, or give models of the same classes")
+    return found
+
+
+def _other_classes(inputs: StudyInputs, model: str) -> str:
+    ours, theirs = (inputs.classifiers[name].num_classes for name in (model, inputs.reference))
+    found = f"{ours:,} and {theirs:,}" if ours != theirs else f"{ours:,} of other names or in another order"
+    return f"it holds answers to the same classes against each other, and {model} and {inputs.reference} have {found}"
 
 
 def of_references_class(inputs: StudyInputs, cell: Cell) -> Cell | None:

@@ -18,8 +18,9 @@ from xkd_eval.evaluations.segmentation.test import SegmentationTest
 from xkd_eval.explainers import Explainer
 from xkd_eval.files import replacing, writing
 from xkd_eval.study.answers import StudyAnswers
-from xkd_eval.study.cells import default_directory, own_cells
+from xkd_eval.study.cells import default_directory, own_cells, unfitting
 from xkd_eval.study.choose import (
+    CORE,
     TestLike,
     check_stored,
     explainers_of,
@@ -84,14 +85,17 @@ def evaluate(
     named = name_models(models)
     inputs = StudyInputs.load(named, run)
     dataset, masked = open_data(data, run, run.labels, run.boxes), open_masks(masks, run)
+    has_core = CORE in kinds
     kinds, left_out = without_core(kinds, offered(len(named), dataset, masked))
     made = tests_of(kinds, inputs.rules, chosen)
+    unfit = unfitting(inputs, made, refused=not has_core)
+    left_out += [f"{test} of {model} is left out: {why}" for (test, model), why in unfit.items()]
     output = None if run.output is None else Path(run.output)
     root = Path(runs) if runs is not None else None if output is None else output / "runs"
     chosen_maps = explainers_of(one_or_several("explainers", explainers, (str, type, Explainer)), inputs.rules, run)
     check_stored(made, chosen_maps)
     sets = sets_for(made, dataset, masked, partial(StudyAnswers, inputs, root, progress), run.boxes)
-    cells = own_cells(inputs, made, sets, chosen_maps)
+    cells = own_cells(inputs, made, sets, chosen_maps, unfit)
     if not cells:
         raise XkdError(f"models: {', '.join(made)} holds models against a reference; give at least two")
     distinct = list(dict.fromkeys(cells.values()))

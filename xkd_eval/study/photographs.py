@@ -141,6 +141,7 @@ class Photographs:
             network=network,
             explainer=None if maps is None else maps.explainer,
             features=seen.features,
+            n_images=len(self._sitting.dataset),
             **regions_of(self._items(places)),
             tiles=self._tiles(model, places),
             tile_scale=self._tile_scale(model),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -81,7 +82,7 @@ class Explainer(_Open):
 
 
 class Reference(OtherModel):
-    """The model that the maps are held against, for a test that needs one."""
+    """The model that another is held against, for a test that needs one."""
 
     explainer: Explainer
 
@@ -215,9 +216,9 @@ def summary_schema(tests: Iterable[type[Evaluation]] = SHIPPED) -> dict[str, Any
     """
     schema = _published(Summary, SUMMARY_SCHEMA)
     schema["$defs"]["Score"] = json_schema(Score)
-    made = [kind.create(Rules(), kind.Options()) for kind in tests]
-    others = {"properties": {"test": {"not": {"enum": [test.name for test in made]}}}}
-    return {**schema, "oneOf": [*map(_scores_schema, made), others]}
+    known = list(tests)
+    others = {"properties": {"test": {"not": {"enum": [test.name for test in known]}}}}
+    return {**schema, "oneOf": [*map(_scores_schema, known), others]}
 
 
 def _published(kind: type, name: str) -> dict[str, Any]:
@@ -226,14 +227,25 @@ def _published(kind: type, name: str) -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": name, **schema}
 
 
-def _scores_schema(test: Evaluation) -> dict[str, Any]:
-    place: dict[str, Any] = {"type": "object", "properties": {"test": {"const": test.name}}, "required": []}
-    for spec in test.specs():
+def _by_presets(kind: type[Evaluation]) -> list[Evaluation]:
+    """A test under each of its presets, the default one first."""
+    usual = kind.Options()
+    presets = get_args(get_type_hints(kind.Options).get("preset"))
+    options = [usual, *(replace(usual, preset=name) for name in presets if name != usual.preset)]
+    return [kind.create(Rules(), chosen) for chosen in options]
+
+
+def _scores_schema(kind: type[Evaluation]) -> dict[str, Any]:
+    """Of the scores that a test has under any of its presets; those that it has under each are required."""
+    place: dict[str, Any] = {"type": "object", "properties": {"test": {"const": kind.name}}, "required": []}
+    made = [{spec.name: spec for spec in test.specs()} for test in _by_presets(kind)]
+    for spec in {name: spec for specs in reversed(made) for name, spec in specs.items()}.values():
         inner = place
         *groups, last = spec.name.split(".")
         for group in groups:  # one that a setting leaves out, as a direction, is not required
             inner = inner["properties"].setdefault(group, {"type": "object", "properties": {}, "required": []})
-        inner["required"].append(last)
+        if all(spec.name in specs for specs in made):
+            inner["required"].append(last)
         inner["properties"][last] = _score_schema(spec)
     return place
 

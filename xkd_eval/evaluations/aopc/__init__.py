@@ -1,0 +1,1 @@
+"""Region perturbation and its AOPC (Samek et al., TNNLS 2017)."""

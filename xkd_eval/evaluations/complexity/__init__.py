@@ -1,0 +1,1 @@
+"""Complexity: how few places hold a map's relevance?"""

@@ -1,0 +1,1 @@
+"""Fidelity: does a model answer as the reference, its teacher, answers?"""

@@ -1,0 +1,1 @@
+"""IROF: iterative removal of features (Rieger and Hansen, 2020)."""

@@ -1,0 +1,1 @@
+"""Pixel flipping (Bach et al., PLOS ONE 2015)."""
