@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from scipy.stats import rankdata
 
 
 def pearson(values: np.ndarray, others: np.ndarray) -> float:
@@ -19,6 +18,8 @@ def pearson(values: np.ndarray, others: np.ndarray) -> float:
 
 def spearman(values: np.ndarray, others: np.ndarray) -> float:
     """The same of their ranks, equal values sharing the mean of theirs."""
+    from scipy.stats import rankdata  # scipy.stats takes a while to import
+
     return pearson(rankdata(values), rankdata(others))
 
 
