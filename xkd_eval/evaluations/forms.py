@@ -4,7 +4,6 @@ them."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -38,8 +37,6 @@ def _cubic(maps: Tensor, size: tuple[int, int]) -> Tensor:
     clean = torch.where(is_degenerate(maps)[:, None, None], torch.zeros_like(maps), maps).double()
     return unit(F.interpolate(clean[:, None], size, mode="bicubic", align_corners=False)[:, 0])
 
-
-Form = Literal["minmax", "relu", "lowres", "magnitude", "absolute", "cubic"]
 
 FORMS: dict[str, Callable[[Tensor, tuple[int, int]], Tensor]] = {
     "minmax": _minmax,

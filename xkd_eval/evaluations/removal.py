@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -37,8 +36,6 @@ def _rise_blur(pixels: Tensor, preprocess: Preprocess) -> Tensor:
 def _reflecting_blur(pixels: Tensor, preprocess: Preprocess) -> Tensor:
     return reflecting_blur(preprocess.normalise(pixels))
 
-
-Fill = Literal["black", "mean", "blur", "rise_blur", "reflecting_blur"]
 
 FILLS: dict[str, Callable[[Tensor, Preprocess], Tensor]] = {
     "black": _black,
@@ -143,8 +140,6 @@ def _probability(logits: Tensor, index: Tensor) -> Tensor:
 def _logit(logits: Tensor, index: Tensor) -> Tensor:
     return logits.gather(-1, index)
 
-
-Answer = Literal["probability", "logit"]
 
 ANSWERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"probability": _probability, "logit": _logit}
 """Name -> what is read of an answer: the softmax probability of a class, or its logit."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from xkd_eval.evaluations.forms import Form
+from xkd_eval.evaluations.words import Form
 
 
 @dataclass(frozen=True)

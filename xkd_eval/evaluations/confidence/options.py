@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from xkd_eval.evaluations.forms import Form
 from xkd_eval.evaluations.presets import Preset
-from xkd_eval.evaluations.removal import Answer
+from xkd_eval.evaluations.words import Answer, Form
 
 Drop = Literal["relative", "absolute"]
 

@@ -8,11 +8,12 @@ import numpy as np
 
 from xkd_eval.errors import XkdError, check_choice
 from xkd_eval.evaluations.confidence.options import PRESETS, ConfidenceOptions, Drop
-from xkd_eval.evaluations.forms import FORMS, Form
+from xkd_eval.evaluations.forms import FORMS
 from xkd_eval.evaluations.presets import rules_of
 from xkd_eval.evaluations.protocol import Rules
-from xkd_eval.evaluations.removal import ANSWERS, Answer
+from xkd_eval.evaluations.removal import ANSWERS
 from xkd_eval.evaluations.scores import Columns
+from xkd_eval.evaluations.words import Answer, Form
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from xkd_eval.evaluations.presets import Preset
-from xkd_eval.evaluations.removal import Answer, Fill
+from xkd_eval.evaluations.words import Answer, Fill
 
 Direction = Literal["insertion", "deletion"]
 DIRECTIONS: tuple[Direction, ...] = ("insertion", "deletion")

@@ -20,7 +20,8 @@ from xkd_eval.evaluations.insertion_deletion.options import (
 )
 from xkd_eval.evaluations.presets import rules_of
 from xkd_eval.evaluations.protocol import Rules
-from xkd_eval.evaluations.removal import ANSWERS, FILLS, Answer, Fill
+from xkd_eval.evaluations.removal import ANSWERS, FILLS
+from xkd_eval.evaluations.words import Answer, Fill
 
 _SCORE_LOGITS = ("torch-cam", "xplique")
 

@@ -121,6 +121,6 @@ class IrofTest(Evaluation):
 
 
 _SPECS = (
-    mean_score("irof", "IROF", better="higher", role="headline"),
+    mean_score("irof", "IROF", better="higher", range=(None, 1), role="headline"),
     curve_score("irof_curve", "IROF curve", _POINTS, better="lower", role="compared", area="irof"),
 )

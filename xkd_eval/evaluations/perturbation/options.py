@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from xkd_eval.evaluations.removal import Fill
+from xkd_eval.evaluations.words import Fill
 
 Direction = Literal["positive", "negative"]
 DIRECTIONS: tuple[Direction, ...] = ("positive", "negative")

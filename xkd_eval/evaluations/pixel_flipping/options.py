@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from xkd_eval.arguments import Within
-from xkd_eval.evaluations.forms import Form
+from xkd_eval.evaluations.words import Form
 
 
 @dataclass(frozen=True)
