@@ -116,8 +116,10 @@ def confidence(photo: Subject) -> list[Panel]:
 
 def insertion_deletion(photo: Subject) -> list[Panel]:
     """Most relevant pixels first."""
-    deleted = [photo.asked(f"{share:.0%} deleted", photo.without(share, "mean", photo.ranks)) for share in (0.1, 0.3)]
-    inserted = [photo.asked(f"{share:.0%} inserted", photo.inserted(share)) for share in (0.0, 0.1, 0.3)]
+    deleted = [
+        photo.asked(f"{100 * share:.0f} % deleted", photo.without(share, "mean", photo.ranks)) for share in (0.1, 0.3)
+    ]
+    inserted = [photo.asked(f"{100 * share:.0f} % inserted", photo.inserted(share)) for share in (0.0, 0.1, 0.3)]
     return [photo.mapped("the map", photo.raw[0]), *deleted, *inserted]
 
 
@@ -169,7 +171,7 @@ def sic(photo: Subject) -> list[Panel]:
         known = start | (photo.ranks[0] < int(share * photo.ranks[0].numel())).numpy()
         shown = interpolated(image, known)
         answer = photo.probability(photo.preprocess.normalise(torch.from_numpy(shown).permute(2, 0, 1)[None])[0])
-        panels.append(Panel(f"{share:.0%} revealed", shown, f"{answer}, {information(shown) / 1000:.0f} kB"))
+        panels.append(Panel(f"{100 * share:.0f} % revealed", shown, f"{answer}, {information(shown) / 1000:.0f} kB"))
     return [*panels, photo.asked("photograph", photo.images[0])]
 
 
@@ -184,7 +186,9 @@ def localisation(photo: Subject) -> list[Panel]:
         x0, y0, x1, y1 = boxes[level].astype(int)
         for edge in (np.s_[y0 : y1 + 1, [x0, x1]], np.s_[[y0, y1], x0 : x1 + 1]):
             shown[edge] = (213, 94, 0)
-        panels.append(Panel(f"above {share:.0%} of the peak", shown.astype(np.uint8), f"box {x0}, {y0} to {x1}, {y1}"))
+        panels.append(
+            Panel(f"above {100 * share:.0f} % of the peak", shown.astype(np.uint8), f"box {x0}, {y0} to {x1}, {y1}")
+        )
     return [photo.mapped("the map", photo.raw[0]), *panels]
 
 
@@ -201,7 +205,7 @@ def grid_pointing(photo: Subject) -> list[Panel]:
         large = upsample(values[None], (448, 448))[0].clamp(min=0)
         inside = large[224 * (place // 2) :, 224 * (place % 2) :][:224, :224].sum() / large.sum().clamp(min=1e-7)
         shown = heatmap(picture, large.numpy(), alpha=0.6).overlay
-        panels.append(Panel(f"map of class {place + 1}", shown, f"{inside.item():.0%} in its tile"))
+        panels.append(Panel(f"map of class {place + 1}", shown, f"{100 * inside.item():.0f} % in its tile"))
     return panels
 
 
@@ -218,6 +222,7 @@ def randomisation(photo: Subject) -> list[Panel]:
         done = end
         made = create_explainer("cam")(private, photo.images, photo.classes, Context(ids=("photo",)))
         panels.append(photo.mapped(f"{end} of {len(paths)} layers redrawn", made[0]))
+    layers.restore()
     return panels
 
 
@@ -258,7 +263,7 @@ def faithfulness(photo: Subject) -> list[Panel]:
         large = gone.repeat_interleave(25, 0).repeat_interleave(25, 1)[:224, :224]
         held = photo.map[0][large].sum() / photo.map.sum()
         image = photo.images[0].masked_fill(large, 0.0)
-        panels.append(Panel(f"{held:.0%} of the map gone", photo.seen(image), photo.probability(image)))
+        panels.append(Panel(f"{100 * held:.0f} % of the map gone", photo.seen(image), photo.probability(image)))
     return panels
 
 
