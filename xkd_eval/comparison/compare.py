@@ -34,9 +34,9 @@ from xkd_eval.explainers import Explainer
 from xkd_eval.study.answers import StudyAnswers
 from xkd_eval.study.cells import MapSource, default_directory, maps_folder, unfitting
 from xkd_eval.study.choose import (
-    CORE,
     TestLike,
     check_stored,
+    core_of,
     explainers_of,
     one_or_several,
     read_options,
@@ -78,9 +78,9 @@ def compare_models(
     """
     if unread := [name for name in _OWN if name in options]:
         raise XkdError(f"{unread[0]}: a comparison makes its own; leave it out")
-    kinds = _tests(tests, NEEDS)
+    given = None if tests is None else one_or_several("tests", tests, (str, type, Evaluation))
     own = ("masks", "explainer", "floors", "tests", "output", "runs", "pictured", "command", "progress")
-    run, chosen = read_options(options, kinds, own)
+    run, chosen = read_options(options, _tests(given, NEEDS)[0], own)
     named = name_models(models)
     _check(named)
     if named[0].is_run:
@@ -93,11 +93,16 @@ def compare_models(
         return _of_runs(named, run.seed)
     inputs = StudyInputs.load(named, replace(run, figures=False))  # a report has its own, of all models together
     dataset, masked = open_data(data, run, run.labels, run.boxes), open_masks(masks, run)
-    made = _made(tests, offered(len(named), dataset, masked), inputs, chosen)
+    made, left_out = _made(given, offered(len(named), dataset, masked), inputs, chosen)
+    optional = core_of(given or (), made)
     (method,) = explainers_of([explainer], inputs.rules, run).values()
-    unfit = unfitting(inputs, made, refused=tests is not None and CORE not in kinds)
+    unfit = unfitting(inputs, made, refused=given is not None and not optional)
+    left_out += [f"{test} of {model} is left out: {why}" for (test, model), why in unfit.items()]
     check_stored(made, {method.name: method})
-    sets = sets_for(made, dataset, masked, partial(StudyAnswers, inputs, runs, progress), run.boxes)
+    answering = partial(StudyAnswers, inputs, runs, progress)
+    sets, refused = sets_for(made, dataset, masked, answering, run.boxes, optional)
+    left_out += refused
+    made = {name: made[name] for name in sets}
     planned = plan_cells(inputs, made, sets, method, floors=floors, without=unfit)
     folders = _maps_folders(planned, dataset, inputs, runs)
     kept = [KeptMaps(source, dataset, folder) for source, folder in dict.fromkeys(folders.values())]
@@ -111,12 +116,11 @@ def compare_models(
     for entry in planned:
         found.add(entry, replace(results[entry.cell], model=entry.model))
     tables = _tables(found, method.name, run.seed, inputs)
-    left_out = tuple(f"{test} of {model} is left out: {why}" for (test, model), why in unfit.items())
     if not folders:
-        return replace(tables, left_out=left_out)
+        return replace(tables, left_out=tuple(left_out))
     seen = {model: inputs.preprocess(model) for model in inputs.classifiers}
     pictured = Pictured(dataset, {model: folder for model, (_, folder) in folders.items()}, seen)
-    return replace(tables, left_out=left_out, pictured=pictured)
+    return replace(tables, left_out=tuple(left_out), pictured=pictured)
 
 
 def _of_runs(named: Sequence[NamedModel], seed: int) -> Comparison:
@@ -128,21 +132,21 @@ def _of_runs(named: Sequence[NamedModel], seed: int) -> Comparison:
 
 
 def _made(
-    tests: TestLike | Sequence[TestLike] | None, there: Collection[str], inputs: StudyInputs, options: Mapping[str, Any]
-) -> dict[str, Evaluation]:
-    """The tests by name, under their options; see `_tests`.
+    given: Sequence[TestLike] | None, there: Collection[str], inputs: StudyInputs, options: Mapping[str, Any]
+) -> tuple[dict[str, Evaluation], list[str]]:
+    """The tests by name, under their options, and what is left out; see `_tests`.
 
     Raises:
         XkdError: an option that none of them takes, two of one kind, or none that says something of a model alone.
     """
-    chosen = _tests(tests, there)
+    chosen, left_out = _tests(given, there)
     _, taken = read_options(options, chosen)  # once more: a default test may have no masks to read them for
     made = tests_of(chosen, inputs.rules, taken)
     if twice := [name for name, test in made.items() if name != test.name]:
         raise XkdError(f"tests: a comparison has one of a kind, and {twice[0]} is one more; `evaluate` takes several")
     if all(test.is_of_pairs() for test in made.values()):
         raise XkdError(f"tests: {', '.join(made)} says nothing of a model alone; give a test that does beside it")
-    return made
+    return made, left_out
 
 
 def _maps_folders(
@@ -159,12 +163,16 @@ def _maps_folders(
     return {model: (maps, runs / "maps" / maps_folder(inputs, maps, dataset)) for model, maps in own.items()}
 
 
-def _tests(tests: TestLike | Sequence[TestLike] | None, there: Collection[str]) -> list[TestLike]:
-    """Those that are named; by default all that stand in comparisons and find what they need, labels apart."""
-    if tests is not None:
-        return without_core(one_or_several("tests", tests, (str, type, Evaluation)), there)[0]
+def _tests(given: Sequence[TestLike] | None, there: Collection[str]) -> tuple[list[TestLike], list[str]]:
+    """Those that are named, and a sentence for each of the core that is left out.
+
+    By default all that stand in comparisons and find what they need, labels apart.
+    """
+    if given is not None:
+        return without_core(given, there)
     # Without labels there is no default comparison, and the first test that needs them says so.
-    return [kind for _, kind in TESTS.items() if kind.in_comparisons and kind.suited({*there, "labels"}) is not None]
+    there = {*there, "labels"}
+    return [kind for _, kind in TESTS.items() if kind.in_comparisons and kind.suited(there) is not None], []
 
 
 def _check(named: Sequence[NamedModel]) -> None:

@@ -126,12 +126,15 @@ def options_of(test: TestLike) -> list[str]:
     return list(option_names(type(test) if isinstance(test, Evaluation) else _spelt(test)[0]))
 
 
-def without_core(given: Sequence[TestLike], offered: Collection[str]) -> tuple[list[TestLike], list[str]]:
+def without_core(
+    given: Sequence[TestLike], offered: Collection[str], *, stored: bool = False
+) -> tuple[list[TestLike], list[str]]:
     """The tests with those that "core" stands for in its place.
 
     Args:
         given: as a user spells them.
         offered: of `NEEDS`, what models and data have.
+        stored: whether maps were computed elsewhere, so that none can be made of other images or classes.
 
     Returns:
         The tests; and a sentence for each of the core that is left out.
@@ -152,11 +155,18 @@ def without_core(given: Sequence[TestLike], offered: Collection[str]) -> tuple[l
             if spelt is None:
                 needs = [need for need in NEEDS if getattr(kind, f"needs_{need}") and need not in offered]
                 left_out.append(f"{name} is left out: it needs {' and '.join(needs)}")
+            elif stored and kind.explains_again:
+                left_out.append(f"{name} is left out: it needs maps of other images or classes than those stored")
             else:
                 found.append(f"{name}:{spelt}" if spelt else name)
     if not found:
         raise XkdError(f"tests: nothing of the core can be run; {'; '.join(left_out)}")
     return found, left_out
+
+
+def core_of(given: Sequence[TestLike], tests: Mapping[str, Evaluation]) -> set[str]:
+    """The names of tests that "core" brought with it, which may be left out; none where it was not asked for."""
+    return {name for name, test in tests.items() if test.is_core} if CORE in given else set()
 
 
 def tests_of(given: Sequence[TestLike], rules: Rules, options: Mapping[str, Any]) -> dict[str, Evaluation]:

@@ -20,9 +20,9 @@ from xkd_eval.files import replacing, writing
 from xkd_eval.study.answers import StudyAnswers
 from xkd_eval.study.cells import default_directory, own_cells, unfitting
 from xkd_eval.study.choose import (
-    CORE,
     TestLike,
     check_stored,
+    core_of,
     explainers_of,
     one_or_several,
     read_options,
@@ -85,17 +85,20 @@ def evaluate(
     named = name_models(models)
     inputs = StudyInputs.load(named, run)
     dataset, masked = open_data(data, run, run.labels, run.boxes), open_masks(masks, run)
-    has_core = CORE in kinds
-    kinds, left_out = without_core(kinds, offered(len(named), dataset, masked))
-    made = tests_of(kinds, inputs.rules, chosen)
-    unfit = unfitting(inputs, made, refused=not has_core)
+    there = offered(len(named), dataset, masked)
+    known, left_out = without_core(kinds, there, stored=run.maps is not None)
+    made = tests_of(known, inputs.rules, chosen)
+    optional = core_of(kinds, made)
+    unfit = unfitting(inputs, made, refused=not optional)
     left_out += [f"{test} of {model} is left out: {why}" for (test, model), why in unfit.items()]
     output = None if run.output is None else Path(run.output)
     root = Path(runs) if runs is not None else None if output is None else output / "runs"
     chosen_maps = explainers_of(one_or_several("explainers", explainers, (str, type, Explainer)), inputs.rules, run)
     check_stored(made, chosen_maps)
-    sets = sets_for(made, dataset, masked, partial(StudyAnswers, inputs, root, progress), run.boxes)
-    cells = own_cells(inputs, made, sets, chosen_maps, unfit)
+    answering = partial(StudyAnswers, inputs, root, progress)
+    sets, refused = sets_for(made, dataset, masked, answering, run.boxes, optional)
+    left_out += refused
+    cells = own_cells(inputs, {name: made[name] for name in sets}, sets, chosen_maps, unfit)
     if not cells:
         raise XkdError(f"models: {', '.join(made)} holds models against a reference; give at least two")
     distinct = list(dict.fromkeys(cells.values()))
@@ -199,7 +202,7 @@ def evaluate_one(
     chosen_maps = explainers_of([explainer], inputs.rules, run)
     check_stored(made, chosen_maps)
     answering = partial(StudyAnswers, inputs, Path("runs") if str(run.output) == "auto" else None, progress)
-    sets = sets_for(made, open_data(data, run, run.labels, run.boxes), None, answering, run.boxes)
+    sets, _ = sets_for(made, open_data(data, run, run.labels, run.boxes), None, answering, run.boxes)
     cells = own_cells(inputs, made, sets, chosen_maps)
     if not cells:
         raise XkdError(f"tests: {next(iter(made))} holds models against a reference; use evaluate with at least two")

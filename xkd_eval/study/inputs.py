@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -202,7 +202,8 @@ def sets_for(
     masks: ImageDataset | None,
     answering: Callable[[ImageDataset], Answers],
     boxes: Path | None = None,
-) -> dict[str, ImageDataset]:
+    optional: Collection[str] = (),
+) -> tuple[dict[str, ImageDataset], list[str]]:
     """Test -> the data set that it scores: `masks` for those that need masks, where it is given, `data` for the others.
 
     Args:
@@ -211,6 +212,10 @@ def sets_for(
         masks: the set of those tests that need masks.
         answering: the models' answers to a data set, for tests that make one of it.
         boxes: that `data` was given.
+        optional: tests that are left out where they can make no data set of it, as long as another is not.
+
+    Returns:
+        The sets; and a sentence for each test that is left out.
 
     Raises:
         XkdError: a set lacks what its test needs, or masks or boxes that none needs; or whatever a test raises.
@@ -223,4 +228,15 @@ def sets_for(
     for name, test in tests.items():
         check_data(chosen[name], test)
     answers = {id(dataset): answering(dataset) for dataset in chosen.values()}
-    return {name: test.images(chosen[name], answers[id(chosen[name])]) for name, test in tests.items()}
+    sets: dict[str, ImageDataset] = {}
+    refused: dict[str, XkdError] = {}
+    for name, test in tests.items():
+        try:
+            sets[name] = test.images(chosen[name], answers[id(chosen[name])])
+        except XkdError as error:
+            if name not in optional:
+                raise
+            refused[name] = error
+    if not sets:
+        raise next(iter(refused.values()))
+    return sets, [f"{name} is left out: {error}" for name, error in refused.items()]
