@@ -90,8 +90,8 @@ def refuse_logits(name: str, where: str) -> NoReturn:
 def chunk_size(device: torch.device, side: int = 1) -> int:
     """Images a forward: 8 on a CPU, 64 on an accelerator; of grids as many as hold so many photographs, or one.
 
-    A CPU is fastest while an activation stays under 32 MiB: above, the C library maps every tensor's memory afresh, and
-    the page faults cost a fifth of the time. An accelerator needs more images to be busy.
+    More make a CPU no faster, whose caches they leave; memory.py sees to what larger activations would cost. An
+    accelerator needs more images to be busy.
 
     Args:
         device: that forwards.

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from xkd_eval.ambient import plain_torch
 from xkd_eval.devices import process_state, resolve_device
+from xkd_eval.engines.memory import memory_kept
 from xkd_eval.errors import XkdError
 from xkd_eval.study.cells import Cell, describe, maps_folder
 from xkd_eval.study.directory import RunDirectory, RunInMemory
@@ -75,6 +76,7 @@ def run_study(
         _check_strict(run, options)
     check_same_images(runs, progress)
     with ExitStack() as stack:
+        stack.enter_context(memory_kept(device))
         if not kept and options.models_at_once is not None:
             kept = _crossed(runs, inputs, Path(stack.enter_context(TemporaryDirectory())))
         # Of models with equal weights one alone is run, and its maps are everyone's.
