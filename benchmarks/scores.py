@@ -1,0 +1,143 @@
+"""Eight explainers and the floors under the core scores, on photographs and masked frames, for docs/benchmark.md.
+
+Tables in Markdown: a row an explainer, a column a score with its 95 % interval, floors that win; and whether the scores
+say the same. It continues where it stopped.
+
+python -m benchmarks.scores --data imagenet_like/val --masks gtsegs_ijcv.mat --runs runs/benchmark
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.lite import lite0, lite1
+from xkd_eval import Classifier, ScoreSpec, Study, evaluate
+from xkd_eval.study.floors import CEILING, FLOORS, better_floors
+
+EXPLAINERS = (
+    *("cam", "gradcam++", "layercam", "eigencam", "fullgrad"),
+    *("guided_backprop", "input_x_gradient", "integrated_gradients:steps=20"),
+)
+ON_PHOTOGRAPHS = ("confidence", "insertion_deletion", "road", "complexity", "grid_pointing:confidence=0.5")
+ON_MASKS = ("localisation:regions=masks",)
+SHOWN = {
+    "confidence": ("average_drop", "increase", "average_gain"),
+    "insertion_deletion": ("insertion", "deletion"),
+    "road": ("road_combined",),
+    "complexity": ("sparseness",),
+    "grid_pointing": ("grid_pointing",),
+    "localisation": ("max_box_acc_v2", "fixed.gt_known", "pointing_game", "energy_pointing_game"),
+    "randomisation": ("mprt_spearman",),
+}
+"""Test -> the scores of the tables."""
+
+
+def table(studies: Sequence[Study], model: str) -> str:
+    """A row a kind of maps, a column a score; ⚑ where a floor is better."""
+    results = [result for study in studies for result in study.results if result.model == model]
+    columns = [(test, score) for test, scores in SHOWN.items() for score in scores]
+    specs = {(result.test.name, spec.name): spec for result in results for spec in result.test.specs()}
+    columns = [column for column in columns if column in specs]
+    found = {
+        (result.maps.partition(":")[0], result.test.name, score): specs[result.test.name, score].of(result.summary)
+        for result in results
+        for score in SHOWN.get(result.test.name, ())
+        if (result.test.name, score) in specs
+    }
+    lines = [
+        f"| maps | {' | '.join(specs[column].head for column in columns)} |",
+        f"|---|{'---:|' * len(columns)}",
+    ]
+    for maps in dict.fromkeys(name for name, _, _ in found):
+        cells = [_cell(specs[column], found, maps, column) for column in columns]
+        lines.append(f"| {maps} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(spec: ScoreSpec, found: dict[tuple[str, str, str], Any], maps: str, column: tuple[str, str]) -> str:
+    entry = found.get((maps, *column))
+    if entry is None or entry["value"] is None:
+        return ""
+    floors = {name: found[name, *column]["value"] for name in FLOORS if (name, *column) in found}
+    beaten = "" if maps in (*FLOORS, CEILING) else " ⚑" * bool(better_floors(spec, entry["value"], floors))
+    digits = 1 if spec.unit == "%" else 2
+    low, high = entry["ci95"] or (None, None)
+    bounds = "" if low is None else f" ({spec.scale * low:.{digits}f} to {spec.scale * high:.{digits}f})"
+    return f"{spec.scale * entry['value']:.{digits}f}{beaten}{bounds}"
+
+
+def agreement(study: Study, model: str) -> str:
+    """Pairs of scores: the mean over kinds of maps of their rank correlation over images."""
+    rows = study.agreement_of_scores("shown")
+    chosen = [score for scores in SHOWN.values() for score in scores]
+    rows = rows[(rows["model"] == model) & rows["score"].isin(chosen) & rows["other_score"].isin(chosen)]
+    own = rows[~rows["maps"].isin([*FLOORS, CEILING])]
+    means = own.groupby(["score", "other_score"], sort=False)["spearman"].agg(["mean", "min", "max"]).reset_index()
+    lines = ["| score | and | mean over explainers | least | greatest |", "|---|---|---:|---:|---:|"]
+    for row in means.itertuples():
+        lines.append(f"| {row.score} | {row.other_score} | {row.mean:.2f} | {row.min:.2f} | {row.max:.2f} |")
+    return "\n".join(lines)
+
+
+def orders(studies: Sequence[Study], model: str) -> str:
+    """Do two scores put the eight explainers into one order? Rank correlation over explainers of the means."""
+    values: dict[str, dict[str, float]] = {}
+    for study in studies:
+        for result in study.results:
+            if result.model != model or result.maps in (*FLOORS, CEILING):
+                continue
+            for spec in result.test.specs():
+                if spec.name in SHOWN.get(result.test.name, ()):
+                    value = spec.of(result.summary)["value"]
+                    values.setdefault(spec.name, {})[result.maps] = (
+                        spec.sign * value if value is not None else float("nan")
+                    )
+    frame = pd.DataFrame(values)
+    correlations = frame.corr(method="spearman")
+    names = list(correlations.columns)
+    lines = [f"| | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
+    for name in names:
+        cells = ["" if pd.isna(value) else f"{value:.2f}" for value in correlations[name]]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def run(classifiers: dict[str, Classifier], arguments: argparse.Namespace) -> list[Study]:
+    """The studies: photographs, masked frames, and fewer photographs for the costly randomisation."""
+    maps = [*EXPLAINERS, *FLOORS]
+    shared = {"runs": arguments.runs}
+    photographs = evaluate(
+        classifiers, arguments.data, explainers=maps, tests=ON_PHOTOGRAPHS, limit=arguments.limit, **shared
+    )
+    frames = evaluate(
+        classifiers, arguments.masks, explainers=[*maps, CEILING], tests=ON_MASKS, limit=arguments.limit, **shared
+    )
+    few = min(arguments.limit or 40, 40)
+    random = evaluate(
+        classifiers, arguments.data, explainers=list(EXPLAINERS), tests="randomisation", limit=few, **shared
+    )
+    return [photographs, frames, random]
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="an ImageNet tree")
+    parser.add_argument("--masks", required=True, help="images with masks")
+    parser.add_argument("--runs", type=Path, required=True, help="where runs lie")
+    parser.add_argument("--limit", type=int, help="photographs of each; by default all")
+    arguments = parser.parse_args()
+    for name, maker in (("lite0", lite0), ("lite1", lite1)):
+        studies = run({name: maker()}, arguments)
+        print(f"\n### {name}\n\n{table(studies, name)}\n")
+        print(f"#### {name}: do two scores rank the images alike?\n\n{agreement(studies[0], name)}\n")
+        print(f"#### {name}: do two scores rank the explainers alike?\n\n{orders(studies, name)}\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
