@@ -209,6 +209,21 @@ def test_a_single_class_has_no_other(images):
     assert "random_logit" not in run(single, images, "randomisation:random_logit=off").summary
 
 
+@pytest.mark.parametrize(
+    ("options", "is_there"),
+    [
+        ("depths=1", True),
+        ("depths=0", True),
+        ("depths=0.5", False),
+        ("depths=1,mode=independent", False),
+        ("preset=xplique", False),
+    ],
+)
+def test_complexity_has_risen_only_where_nothing_learned_is_left(classifier, options, is_there):
+    result = run(classifier, EmbeddedDataset("test", size=2), f"randomisation:{options}")
+    assert ("efficient_mprt" in result.summary) == ("efficient_mprt" in result.columns) == is_there
+
+
 @pytest.mark.parametrize("preset", ["paper", "quantus", "xplique", "efficient"])
 def test_a_summary_says_whose_rules_they_are(classifier, preset):
     result = run(classifier, EmbeddedDataset("test", size=2), f"randomisation:preset={preset}")
