@@ -114,6 +114,8 @@ def test_bad_input_is_one_line():
         evaluate("embedded/kd", tests="aopc", preset="paper", limit=2)
     with pytest.raises(XkdError, match=r"^region: 300 found; expected a whole number from 1 to 224"):
         evaluate("embedded/kd", tests="aopc", region=300, limit=2)
+    with pytest.raises(XkdError, match=r"^regions: 1000000000 found; expected a whole number from 1 to 1,000,000"):
+        evaluate("embedded/kd", tests="aopc", regions=10**9, limit=2)
     with pytest.raises(XkdError, match=r"regions: 100 found; an image of 2x2 pixels has 4; expected no more"):
         made().rows(batch_of(FOUR, FOUR[:, 0].float(), share_of_light, [0], HUNDREDTHS))
 

@@ -231,7 +231,9 @@ def test_units_by_hand():
         ("groups=80", r"^groups: 80 found; expected a square number of cells"),
         ("groups=10000", r"^groups: 10000 found, 100 x 100 cells, and the input is 40x40"),
         ("preset=quantus-estimate,groups=5000", r"^groups: 5000 found, and an input of 40x40 has 4800 values"),
-        ("samples=2", r"^samples: 2 found; expected at least 3"),
+        ("samples=2", r"^samples: 2 found; expected 3 to 1000000"),
+        ("samples=1000000001", r"^samples: 1000000001 found; expected 3 to 1000000"),
+        ("groups=10000000000", r"^groups: 10000000000 found; expected no more than 1000000"),
         ("removed=1", r"^removed: 1.0 found; expected one share between 0 and 1"),
         ("fill=colour", r"^fill: colour found; correlation takes one fill"),
         (

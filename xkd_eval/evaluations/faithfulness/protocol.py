@@ -13,6 +13,7 @@ from xkd_eval.evaluations.forms import FORMS
 from xkd_eval.evaluations.presets import rules_of
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.removal import ANSWERS, FILLS
+from xkd_eval.evaluations.words import MOST
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,13 @@ def _check(protocol: FaithfulnessProtocol) -> None:
     side = math.isqrt(max(groups, 0))
     if protocol.units == "cells" and (groups < 4 or side * side != groups):
         raise XkdError(f"groups: {groups} found; expected a square number of cells from 4, such as 49, 81 or 196")
+    if groups > MOST:
+        raise XkdError(f"groups: {groups} found; expected no more than {MOST}")
     if groups < 3 and "groups" not in UNREAD[measure, protocol.units]:
         raise XkdError(f"groups: {groups} found; a correlation takes at least 3")
     least = 1 if measure == "monotonicity_correlation" else 3
-    if protocol.samples < least:
-        raise XkdError(f"samples: {protocol.samples} found; expected at least {least}")
+    if not least <= protocol.samples <= MOST:
+        raise XkdError(f"samples: {protocol.samples} found; expected {least} to {MOST}")
     _check_removed(protocol)
 
 
