@@ -99,7 +99,8 @@ def test_quantus(golden, entry, options, places):
 def test_whose_rules_they_are():
     for name in ("samek", "quantus", "latec"):
         assert made(preset=name).extras({})["preset"]["name"] == name
-    assert made(preset="quantus", regions=10).extras({})["preset"]["name"] == "own"
+    for other in ({"regions": 10}, {"form": "relu"}):
+        assert made(preset="quantus", **other).extras({})["preset"]["name"] == "own"
 
 
 def test_a_constant_map_is_counted_and_replaced_in_a_random_order():

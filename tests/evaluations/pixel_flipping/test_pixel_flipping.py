@@ -90,6 +90,12 @@ def test_quantus_where_the_channels_of_a_pixel_tie(golden):
     np.testing.assert_allclose(columns["pixel_flipping"], expected["per_image"][:1], atol=5e-3)
 
 
+def test_whose_rules_they_are():
+    for name in ("paper", "quantus", "latec"):
+        assert made(preset=name).extras({})["preset"]["name"] == name
+    assert made(preset="quantus", form="relu").extras({})["preset"]["name"] == "own"
+
+
 def test_bad_input_is_one_line():
     with pytest.raises(XkdError, match=r"^preset: unknown value 'torch-cam'; expected one of paper, quantus, latec$"):
         evaluate("embedded/kd", tests="pixel_flipping", preset="torch-cam", limit=2)

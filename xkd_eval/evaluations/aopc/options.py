@@ -30,7 +30,7 @@ class AopcOptions:
     region: Annotated[int, Within(1, 224)] | None = None
     regions: Count | None = None
     infill: Literal["black", "mean", "blur", "lowest", "opposite", "noise", "shade"] | None = None
-    form: Form = "minmax"
+    form: Form | None = None
     seed: Annotated[int, Within(0)] = 0
     order: Literal["all", "morf", "lerf", "random"] = "all"
 

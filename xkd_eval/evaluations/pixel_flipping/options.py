@@ -28,4 +28,4 @@ class PixelFlippingOptions:
     infill: Literal["black", "mean", "blur", "lowest", "opposite"] | None = None
     start: bool | None = None
     area: Literal["fractions", "equal_steps", "by_count", "unit_steps"] | None = None
-    form: Form = "minmax"
+    form: Form | None = None
