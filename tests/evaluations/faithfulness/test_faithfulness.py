@@ -214,6 +214,9 @@ def test_units_by_hand():
     assert cells.mask(np.array([False, True, False, False]))[0].int().tolist() == [[0, 0, 1, 1]] * 2 + [[0] * 4] * 2
     values = Values(relevance, 15 - relevance.astype(int), 16)
     assert values.group_sums().tolist() == [3.0 * value for value in range(15, -1, -1)]
+    for count in (5, 16, 31, 48):  # of 48 values
+        sizes = np.bincount(Values(relevance, 15 - relevance.astype(int), count).groups)
+        assert len(sizes) == count and sizes.max() - sizes.min() <= 1
     assert values.mask(values.groups == 0).int().sum().item() == 3  # the channels of the pixel of most relevance
     generator = np.random.default_rng(0)
     assert {chosen.sum() for chosen in subsets(generator, 81, 0.2, 20, "fixed")} == {16}
