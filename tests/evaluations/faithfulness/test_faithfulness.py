@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -204,6 +205,19 @@ def test_correlations_by_hand():
     products = {"x": x, "y": y, "xx": x * x, "yy": y * y, "xy": x * y}
     means = {name: values.mean(0)[None] for name, values in products.items()}
     assert over_images(means).item() == pytest.approx(stats.pearsonr(x[:, 0], y[:, 0])[0])
+
+
+def test_any_map_foretells_a_little_where_subsets_differ_in_size():
+    """Every pixel is worth the same: a random map knows nothing of it but that more cells cost more."""
+    pixels = torch.full((3, 3, *SIZE), 200, dtype=torch.uint8)
+    maps = torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(1))
+    batch = batch_of(pixels, maps, linear(torch.full((3, *SIZE), 0.01)), [1] * 3, PLAIN, chunk=5)
+    for draw, correlated in (("each", True), ("fixed", False)):
+        options = FaithfulnessOptions(preset="mu-fidelity", groups=4, answer="logit")
+        rules = replace(faithfulness_protocol(Rules(), options), draw=draw, removed=(0.5,))
+        found = FaithfulnessTest(rules).rows(batch)["faithfulness_correlation"]
+        assert (found > 0.5).all() if correlated else np.isnan(found).all() or (np.abs(found) < 0.3).all()
+    assert "above 0" in PRESETS["mu-fidelity"].departs
 
 
 def test_units_by_hand():
