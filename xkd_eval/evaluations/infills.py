@@ -54,13 +54,15 @@ def infill_image(batch: Batch, infill: str, ranks: Tensor, seed: int = 0) -> Ten
         seed: of the protocol.
 
     Returns:
-        (1 or B, 3, H or 1, W or 1).
+        (B, 3, H or 1, W or 1).
     """
-    if infill in DRAWN:
-        return DRAWN[infill](batch, ranks, seed)
-    if infill in FIXED:
-        return FIXED[infill](batch)
-    return fill_image(batch.pixels, batch.preprocess, infill)
+    return DRAWN[infill](batch, ranks, seed) if infill in DRAWN else settled_infill(batch, infill)
+
+
+def settled_infill(batch: Batch, infill: str) -> Tensor:
+    """The same where nothing is drawn: `infill` of SETTLED. (B, 3, H or 1, W or 1)."""
+    made = FIXED[infill](batch) if infill in FIXED else fill_image(batch.pixels, batch.preprocess, infill)
+    return made.expand(len(batch.images), *made.shape[1:])
 
 
 SETTLED = (*FILLS, *FIXED)

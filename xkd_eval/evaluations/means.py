@@ -32,7 +32,7 @@ def curve_score(column: str, title: str, x: tuple[float, ...], **more: Any) -> S
     """The mean curve over images of a column of (B, n) values, NaN where an image has none.
 
     Args:
-        column: of the rows; its name with `_curve` behind it is the score's, unless it ends so.
+        column: of the rows; its name is the score's.
         title: of the score.
         x: n abscissae.
         more: of ScoreSpec.

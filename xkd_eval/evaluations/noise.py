@@ -12,8 +12,7 @@ from torch import Tensor
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.draws import image_generator
-
-_MOST_SAMPLES = 10**6
+from xkd_eval.evaluations.words import MOST
 
 
 def uniform_noise(batch: Batch, low: float, high: float, seed: int, sample: int) -> Tensor:
@@ -44,8 +43,8 @@ def check_drawn(samples: int, noise_seed: int, **sizes: float) -> None:
         noise_seed: of the protocol.
         sizes: by the option's name, each above 0.
     """
-    if not 1 <= samples <= _MOST_SAMPLES:
-        raise XkdError(f"samples: {samples} found; expected a whole number from 1 to {_MOST_SAMPLES}")
+    if not 1 <= samples <= MOST:
+        raise XkdError(f"samples: {samples} found; expected a whole number from 1 to {MOST}")
     if not 0 <= noise_seed < 2**63:
         raise XkdError(f"noise_seed: {noise_seed} found; expected a whole number from 0 to 2^63")
     for name, size in sizes.items():

@@ -99,7 +99,8 @@ def test_quantus(golden, entry, options, places):
 def test_whose_rules_they_are():
     for name in ("samek", "quantus", "latec"):
         assert made(preset=name).extras({})["preset"]["name"] == name
-    assert made(preset="quantus", regions=10).extras({})["preset"]["name"] == "own"
+    for other in ({"regions": 10}, {"form": "relu"}):
+        assert made(preset="quantus", **other).extras({})["preset"]["name"] == "own"
 
 
 def test_a_constant_map_is_counted_and_replaced_in_a_random_order():
@@ -114,6 +115,8 @@ def test_bad_input_is_one_line():
         evaluate("embedded/kd", tests="aopc", preset="paper", limit=2)
     with pytest.raises(XkdError, match=r"^region: 300 found; expected a whole number from 1 to 224"):
         evaluate("embedded/kd", tests="aopc", region=300, limit=2)
+    with pytest.raises(XkdError, match=r"^regions: 1000000000 found; expected a whole number from 1 to 1,000,000"):
+        evaluate("embedded/kd", tests="aopc", regions=10**9, limit=2)
     with pytest.raises(XkdError, match=r"regions: 100 found; an image of 2x2 pixels has 4; expected no more"):
         made().rows(batch_of(FOUR, FOUR[:, 0].float(), share_of_light, [0], HUNDREDTHS))
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -206,6 +207,19 @@ def test_correlations_by_hand():
     assert over_images(means).item() == pytest.approx(stats.pearsonr(x[:, 0], y[:, 0])[0])
 
 
+def test_any_map_foretells_a_little_where_subsets_differ_in_size():
+    """Every pixel is worth the same: a random map knows nothing of it but that more cells cost more."""
+    pixels = torch.full((3, 3, *SIZE), 200, dtype=torch.uint8)
+    maps = torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(1))
+    batch = batch_of(pixels, maps, linear(torch.full((3, *SIZE), 0.01)), [1] * 3, PLAIN, chunk=5)
+    for draw, correlated in (("each", True), ("fixed", False)):
+        options = FaithfulnessOptions(preset="mu-fidelity", groups=4, answer="logit")
+        rules = replace(faithfulness_protocol(Rules(), options), draw=draw, removed=(0.5,))
+        found = FaithfulnessTest(rules).rows(batch)["faithfulness_correlation"]
+        assert (found > 0.5).all() if correlated else np.isnan(found).all() or (np.abs(found) < 0.3).all()
+    assert "above 0" in PRESETS["mu-fidelity"].departs
+
+
 def test_units_by_hand():
     relevance = np.arange(16.0).reshape(4, 4)
     cells = Cells(relevance, 4, np.arange(4))
@@ -214,6 +228,9 @@ def test_units_by_hand():
     assert cells.mask(np.array([False, True, False, False]))[0].int().tolist() == [[0, 0, 1, 1]] * 2 + [[0] * 4] * 2
     values = Values(relevance, 15 - relevance.astype(int), 16)
     assert values.group_sums().tolist() == [3.0 * value for value in range(15, -1, -1)]
+    for count in (5, 16, 31, 48):  # of 48 values
+        sizes = np.bincount(Values(relevance, 15 - relevance.astype(int), count).groups)
+        assert len(sizes) == count and sizes.max() - sizes.min() <= 1
     assert values.mask(values.groups == 0).int().sum().item() == 3  # the channels of the pixel of most relevance
     generator = np.random.default_rng(0)
     assert {chosen.sum() for chosen in subsets(generator, 81, 0.2, 20, "fixed")} == {16}
@@ -231,7 +248,9 @@ def test_units_by_hand():
         ("groups=80", r"^groups: 80 found; expected a square number of cells"),
         ("groups=10000", r"^groups: 10000 found, 100 x 100 cells, and the input is 40x40"),
         ("preset=quantus-estimate,groups=5000", r"^groups: 5000 found, and an input of 40x40 has 4800 values"),
-        ("samples=2", r"^samples: 2 found; expected at least 3"),
+        ("samples=2", r"^samples: 2 found; expected 3 to 1000000"),
+        ("samples=1000000001", r"^samples: 1000000001 found; expected 3 to 1000000"),
+        ("groups=10000000000", r"^groups: 10000000000 found; expected no more than 1000000"),
         ("removed=1", r"^removed: 1.0 found; expected one share between 0 and 1"),
         ("fill=colour", r"^fill: colour found; correlation takes one fill"),
         (

@@ -95,6 +95,7 @@ def test_noise_is_drawn_by_image_and_sample(classifier, images):
         ({"preset": "quantus"}, r"^preset: unknown value 'quantus'; expected one of captum, latec"),
         ({"sigma": -1.0}, r"^sigma: -1.0 found; expected a number above 0"),
         ({"samples": 0}, r"^samples: 0 found"),
+        ({"samples": 1}, r"^samples: 1 found, to which every map is scaled without error; expected two or more"),
         ({"form": "raw"}, r"^form: unknown value 'raw'"),
     ],
 )

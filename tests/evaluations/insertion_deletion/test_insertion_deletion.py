@@ -234,9 +234,11 @@ def test_curves_are_drawn_and_written(tmp_path):
 def test_bad_input_is_refused_in_one_line():
     with pytest.raises(XkdError, match=r"^answer: logit with preset rise, whose curves are of probabilities; "):
         made(answer="logit")
-    with pytest.raises(XkdError, match=r"^steps: 0 found; expected at least 1"):
+    with pytest.raises(XkdError, match=r"^steps: 0 found; expected 1 to 1000000"):
         made(steps=0)
-    with pytest.raises(XkdError, match=r"^steps: 2 found; expected at least 3"):
+    with pytest.raises(XkdError, match=r"^steps: 1e\+09 found; expected 1 to 1000000"):
+        made(steps=1e9)
+    with pytest.raises(XkdError, match=r"^steps: 2 found; expected 3 to 1000000"):
         made(preset="latec", steps=2)
     with pytest.raises(XkdError, match=r"^steps: 28 found for images of 2x2 pixels, of which some .* at most 4$"):
         rows_of()

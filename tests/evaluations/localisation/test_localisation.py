@@ -298,6 +298,7 @@ def test_presets_are_told_by_their_rules(preset):
         ({"preset": "rise"}, r"^preset: unknown value 'rise'; expected .*choe2020"),
         ({"threshold": 1.0}, r"^threshold: 1.0 found; expected a share of the maximum"),
         ({"tolerance": 0.0}, r"^tolerance: 0.0 found; expected pixels above 0, of which 1 is the pixel itself"),
+        ({"tolerance": 1e300}, r"^tolerance: 1e\+300 found; .* and no more than the 224 of a map's side"),
         ({"top_pixels": 0}, r"^top_pixels: 0 found; expected 1 to 50176"),
         ({"regions": "points"}, r"^regions: unknown value 'points'; expected .*boxes"),
         ({"peak": "last"}, r"^peak: unknown value 'last'"),

@@ -90,11 +90,19 @@ def test_quantus_where_the_channels_of_a_pixel_tie(golden):
     np.testing.assert_allclose(columns["pixel_flipping"], expected["per_image"][:1], atol=5e-3)
 
 
+def test_whose_rules_they_are():
+    for name in ("paper", "quantus", "latec"):
+        assert made(preset=name).extras({})["preset"]["name"] == name
+    assert made(preset="quantus", form="relu").extras({})["preset"]["name"] == "own"
+
+
 def test_bad_input_is_one_line():
     with pytest.raises(XkdError, match=r"^preset: unknown value 'torch-cam'; expected one of paper, quantus, latec$"):
         evaluate("embedded/kd", tests="pixel_flipping", preset="torch-cam", limit=2)
-    with pytest.raises(XkdError, match=r"^steps: 0 found; expected a whole number of at least 1"):
+    with pytest.raises(XkdError, match=r"^steps: 0 found; expected a whole number from 1 to 1,000,000"):
         evaluate("embedded/kd", tests="pixel_flipping", steps=0, limit=2)
+    with pytest.raises(XkdError, match=r"^steps: 1000000000 found; expected a whole number from 1 to 1,000,000"):
+        evaluate("embedded/kd", tests="pixel_flipping", steps=10**9, limit=2)
     with pytest.raises(XkdError, match=r"^steps: 1 found, and a curve without the clean image; expected two or more"):
         made(steps=1, start=False)
     with pytest.raises(XkdError, match=r"steps: 5 found for images of 4 features; expected at most one a feature"):

@@ -198,7 +198,7 @@ def test_options_that_are_none(classifier, images, options, message):
 
 def test_stored_maps_are_refused(classifier, images, tmp_path):
     save_maps(tmp_path, images.ids, torch.rand(len(images), 5, 5))
-    with pytest.raises(XkdError, match=r"^maps: .* needs maps of other images or classes"):
+    with pytest.raises(XkdError, match=r"^maps: randomisation needs maps of other images, classes or networks"):
         run(classifier, images, maps=tmp_path)
 
 
@@ -207,6 +207,21 @@ def test_a_single_class_has_no_other(images):
     with pytest.raises(XkdError, match=r"^random_logit: the network has a single class"):
         run(single, images)
     assert "random_logit" not in run(single, images, "randomisation:random_logit=off").summary
+
+
+@pytest.mark.parametrize(
+    ("options", "is_there"),
+    [
+        ("depths=1", True),
+        ("depths=0", True),
+        ("depths=0.5", False),
+        ("depths=1,mode=independent", False),
+        ("preset=xplique", False),
+    ],
+)
+def test_complexity_has_risen_only_where_nothing_learned_is_left(classifier, options, is_there):
+    result = run(classifier, EmbeddedDataset("test", size=2), f"randomisation:{options}")
+    assert ("efficient_mprt" in result.summary) == ("efficient_mprt" in result.columns) == is_there
 
 
 @pytest.mark.parametrize("preset", ["paper", "quantus", "xplique", "efficient"])

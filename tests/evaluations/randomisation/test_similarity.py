@@ -90,6 +90,7 @@ def test_complexity_is_the_entropy_of_the_histogram(pair):
     np.testing.assert_allclose(complexity(pair[0], 20), expected)
     halves = torch.tensor([[[0.0, 0.0, 1.0, 1.0]]])
     np.testing.assert_allclose(complexity(halves, 100), [np.log(2)])
+    np.testing.assert_allclose(complexity(1 + 2.0**-23 * halves, 100), [np.log(2)])
 
 
 def test_a_map_smaller_than_the_window_is_refused():

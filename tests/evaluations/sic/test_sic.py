@@ -138,6 +138,12 @@ def test_rows_of_images_without_any_curve_are_scored_as_undefined():
     assert result.summary["sic"]["value"] is None
 
 
+def test_whose_rules_they_are():
+    rows = {name: np.zeros((1, 2)) for name in ("revealed_probability", "revealed_hit", "revealed_bytes", "sic", "aic")}
+    assert made().extras(rows)["preset"]["name"] == "pair"
+    assert made(form="relu").extras(rows)["preset"]["name"] == "own"
+
+
 def test_bad_input_is_one_line():
     with pytest.raises(XkdError, match=r"^preset: unknown value 'rise'; expected one of pair$"):
         evaluate("embedded/kd", tests="sic", preset="rise", limit=2)

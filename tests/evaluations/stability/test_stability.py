@@ -85,7 +85,7 @@ def test_options_that_are_none(classifier, images, options, message):
 
 def test_stored_maps_are_refused(classifier, images, tmp_path):
     save_maps(tmp_path, images.ids, torch.rand(len(images), 5, 5))
-    with pytest.raises(XkdError, match=r"^maps: .* needs maps of other images or classes"):
+    with pytest.raises(XkdError, match=r"^maps: stability needs maps of other images, classes or networks"):
         run(classifier, images, maps=tmp_path)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from xkd_eval.arguments import Within
-from xkd_eval.evaluations.words import Form
+from xkd_eval.evaluations.words import Count, Form
 
 Order = Literal["morf", "lerf", "random"]
 ORDERS: tuple[Order, ...] = ("morf", "lerf", "random")
@@ -28,9 +28,9 @@ class AopcOptions:
 
     preset: Literal["samek", "quantus", "latec"] = "samek"
     region: Annotated[int, Within(1, 224)] | None = None
-    regions: Annotated[int, Within(1)] | None = None
+    regions: Count | None = None
     infill: Literal["black", "mean", "blur", "lowest", "opposite", "noise", "shade"] | None = None
-    form: Form = "minmax"
+    form: Form | None = None
     seed: Annotated[int, Within(0)] = 0
     order: Literal["all", "morf", "lerf", "random"] = "all"
 

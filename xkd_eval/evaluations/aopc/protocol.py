@@ -12,13 +12,13 @@ from xkd_eval.evaluations.presets import Preset, rules_of
 from xkd_eval.evaluations.protocol import Rules
 
 PRESETS = {
-    "samek": Preset({"region": 9, "regions": 100, "infill": "noise"}),
+    "samek": Preset({"region": 9, "regions": 100, "infill": "noise", "form": "minmax"}),
     "quantus": Preset(
-        {"region": 8, "regions": 100, "infill": "lowest"},
+        {"region": 8, "regions": 100, "infill": "lowest", "form": "minmax"},
         "regions of 8 pixels become the image's smallest normalised value over all channels",
     ),
     "latec": Preset(
-        {"region": 14, "regions": 10, "infill": "shade"},
+        {"region": 14, "regions": 10, "infill": "shade", "form": "minmax"},
         "ten regions of 14 pixels, each of which becomes one number from [0, 1] in normalised space",
     ),
 }
@@ -53,6 +53,6 @@ def aopc_protocol(rules: Rules, options: AopcOptions) -> AopcProtocol:
     """
     own = rules_of(PRESETS, options)
     check_choice("infill", own["infill"], (*SETTLED, *DRAWN))
-    check_choice("form", options.form, tuple(FORMS))
+    check_choice("form", own["form"], tuple(FORMS))
     check_choice("order", options.order, ("all", *ORDERS))
-    return AopcProtocol(**rules.shared(), **own, form=options.form, seed=options.seed)
+    return AopcProtocol(**rules.shared(), **own, seed=options.seed)

@@ -12,9 +12,10 @@ from torch import Tensor
 from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.draws import image_generator
 from xkd_eval.evaluations.faithfulness.correlations import CORRELATIONS
-from xkd_eval.evaluations.faithfulness.fills import DRAWN, fixed_fills
+from xkd_eval.evaluations.faithfulness.fills import DRAWN
 from xkd_eval.evaluations.faithfulness.protocol import FaithfulnessProtocol
 from xkd_eval.evaluations.faithfulness.units import Units, subsets
+from xkd_eval.evaluations.infills import settled_infill
 from xkd_eval.evaluations.removal import answer_values
 from xkd_eval.evaluations.scores import Columns
 
@@ -26,7 +27,7 @@ def _answers(
     batch: Batch, units: Sequence[Units], variants: Iterator[Variant], rules: FaithfulnessProtocol
 ) -> np.ndarray:
     """What the model says of the target class of each variant, made about a chunk at a time: (N,) float64."""
-    fills = None if rules.fill in DRAWN else fixed_fills(batch, rules.fill)
+    fills = None if rules.fill in DRAWN else settled_infill(batch, rules.fill)
     generators = [image_generator(name, rules.seed, "fill") for name in batch.ids] if fills is None else []
 
     def made(variant: Variant) -> Tensor:

@@ -6,13 +6,15 @@ import math
 from dataclasses import dataclass
 
 from xkd_eval.errors import XkdError, check_choice
-from xkd_eval.evaluations.faithfulness.fills import DRAWN, LOWEST
+from xkd_eval.evaluations.faithfulness.fills import DRAWN
 from xkd_eval.evaluations.faithfulness.options import FaithfulnessOptions
 from xkd_eval.evaluations.faithfulness.presets import PRESETS, UNREAD
 from xkd_eval.evaluations.forms import FORMS
+from xkd_eval.evaluations.infills import SETTLED
 from xkd_eval.evaluations.presets import rules_of
 from xkd_eval.evaluations.protocol import Rules
-from xkd_eval.evaluations.removal import ANSWERS, FILLS
+from xkd_eval.evaluations.removal import ANSWERS
+from xkd_eval.evaluations.words import MOST
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class FaithfulnessProtocol(Rules):
             "monotonicity_correlation".
         form: of the maps, see FORMS.
         answer: "probability" or "logit" of the target class.
-        fill: what removed places become, see `fill_for`.
+        fill: what removed places become, of infills.SETTLED or fills.DRAWN.
         units: what is removed: "cells" of the image, or single channel "values".
         groups: number of cells, a square; or of groups of values, by rank.
         removed: share of the units in a subset; the shares of a curve, for sensitivity_n and cumulative.
@@ -67,7 +69,7 @@ def _check(protocol: FaithfulnessProtocol) -> None:
     measure, groups = protocol.measure, protocol.groups
     check_choice("form", protocol.form, tuple(FORMS))
     check_choice("answer", protocol.answer, tuple(ANSWERS))
-    check_choice("fill", protocol.fill, (*FILLS, LOWEST, *DRAWN))
+    check_choice("fill", protocol.fill, (*SETTLED, *DRAWN))
     if measure.startswith("monotonicity") and protocol.answer != "probability":
         raise XkdError(f"answer: {protocol.answer} found; {measure} is of probabilities")
     if (measure == "monotonicity_correlation") != (protocol.fill in DRAWN):
@@ -76,11 +78,13 @@ def _check(protocol: FaithfulnessProtocol) -> None:
     side = math.isqrt(max(groups, 0))
     if protocol.units == "cells" and (groups < 4 or side * side != groups):
         raise XkdError(f"groups: {groups} found; expected a square number of cells from 4, such as 49, 81 or 196")
+    if groups > MOST:
+        raise XkdError(f"groups: {groups} found; expected no more than {MOST}")
     if groups < 3 and "groups" not in UNREAD[measure, protocol.units]:
         raise XkdError(f"groups: {groups} found; a correlation takes at least 3")
     least = 1 if measure == "monotonicity_correlation" else 3
-    if protocol.samples < least:
-        raise XkdError(f"samples: {protocol.samples} found; expected at least {least}")
+    if not least <= protocol.samples <= MOST:
+        raise XkdError(f"samples: {protocol.samples} found; expected {least} to {MOST}")
     _check_removed(protocol)
 
 

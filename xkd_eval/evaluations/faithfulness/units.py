@@ -65,7 +65,9 @@ class Cells(Units):
 
 
 class Values(Units):
-    """The three channel values of every pixel, each with the pixel's relevance, in groups of equal size by rank.
+    """The three channel values of every pixel, each with the pixel's relevance, in groups by rank.
+
+    Their sizes differ by a value at most.
 
     Args:
         relevance: (H, W) float64.
@@ -84,7 +86,7 @@ class Values(Units):
             raise XkdError(f"groups: {count} found, and an input of {height}x{width} has {n_values} values; give fewer")
         order = 3 * ranks.ravel().astype(np.int64) + np.arange(3)[:, None]
         self.relevance = np.tile(relevance.ravel(), 3)
-        self.groups = (order // -(-n_values // count)).ravel()
+        self.groups = (order * count // n_values).ravel()
 
     def mask(self, chosen: np.ndarray) -> Tensor:
         """See Units.mask."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from xkd_eval.errors import check_choice
+from xkd_eval.errors import XkdError, check_choice
 from xkd_eval.evaluations.forms import FORMS
 from xkd_eval.evaluations.infidelity.options import InfidelityOptions
 from xkd_eval.evaluations.noise import check_drawn
@@ -54,6 +54,8 @@ def infidelity_protocol(rules: Rules, options: InfidelityOptions) -> InfidelityP
     found = rules_of(PRESETS, options)
     check_choice("form", found["form"], tuple(FORMS))
     check_drawn(found["samples"], options.noise_seed, sigma=found["sigma"])
+    if found["normalised"] and found["samples"] == 1:
+        raise XkdError("samples: 1 found, to which every map is scaled without error; expected two or more")
     return InfidelityProtocol(**rules.shared(), **found, noise_seed=options.noise_seed)
 
 

@@ -21,7 +21,7 @@ from xkd_eval.evaluations.insertion_deletion.options import (
 from xkd_eval.evaluations.presets import rules_of
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.removal import ANSWERS, FILLS
-from xkd_eval.evaluations.words import Answer, Fill
+from xkd_eval.evaluations.words import MOST, Answer, Fill
 
 _SCORE_LOGITS = ("torch-cam", "xplique")
 
@@ -71,8 +71,11 @@ def insertion_deletion_protocol(rules: Rules, options: InsertionDeletionOptions)
             f"preset={' or '.join(_SCORE_LOGITS)}, whose tools score logits unless they are told otherwise"
         )
     least = 1 if protocol.ends == "both" else 3
-    if not math.isfinite(protocol.steps) or protocol.steps < least:
-        raise XkdError(f"steps: {protocol.steps:g} found; expected at least {least}, of which a curve can be made")
+    if not least <= protocol.steps <= MOST:
+        raise XkdError(
+            f"steps: {protocol.steps:g} found; expected {least} to {MOST}, of which a curve can be made, and no more "
+            "than pixels"
+        )
     return protocol
 
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from torch import Tensor
 
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.drawing import summary_curves
 from xkd_eval.evaluations.forms import in_form
-from xkd_eval.evaluations.infills import infill_image
+from xkd_eval.evaluations.infills import settled_infill
 from xkd_eval.evaluations.irof.options import IrofOptions
 from xkd_eval.evaluations.irof.protocol import IrofProtocol, irof_protocol
 from xkd_eval.evaluations.irof.segments import segment_ranks, superpixels
@@ -64,11 +65,12 @@ class IrofTest(Evaluation):
         rules, size = self.protocol, self.scored_size(batch.preprocess)
         maps, degenerate = in_form(batch.required_maps(), rules.form, size, rules.tie_seed)
         clean = answer_values(batch.logits, batch.target).cpu().numpy()
+        fills = settled_infill(batch, rules.infill)
         areas, curves, counts = [], [], []
         for place, relevance in enumerate(maps):
             segments = superpixels(batch.pixels[place], rules.segments, rules.compactness)
             ranks = segment_ranks(relevance, segments, rules.tie_seed)
-            ratios = self._ratios(batch, place, ranks[None], clean[place])
+            ratios = _ratios(batch, place, fills, ranks[None], clean[place])
             shares = np.linspace(0, 1, len(ratios))
             areas.append(1 - np.trapezoid(ratios, shares))
             curves.append(np.interp(_POINTS, shares, ratios))
@@ -109,15 +111,14 @@ class IrofTest(Evaluation):
         figure = self.curve_figure(summary_curves(self, name, summary), None)
         return {} if figure is None else {"irof": figure}
 
-    def _ratios(self, batch: Batch, place: int, ranks: Any, clean: float) -> np.ndarray:
-        """(1 + segments,) the class's probability over the clean one, from the clean image on."""
-        one = slice(place, place + 1)
-        fill = infill_image(batch, self.protocol.infill, ranks)
-        fill = fill[one] if len(fill) > 1 else fill
-        removed = list(range(1, int(ranks.max()) + 2))
-        answers = masked_answers(batch.images[one], fill, ranks, removed, batch.network, batch.target[one])
-        left = answers[0].cpu().numpy()
-        return np.array([1.0, *(left / clean)]) if clean > 0 else np.full(len(left) + 1, np.nan)
+
+def _ratios(batch: Batch, place: int, fills: Tensor, ranks: Tensor, clean: float) -> np.ndarray:
+    """(1 + segments,) the class's probability over the clean one, from the clean image on, of one image of a batch."""
+    one = slice(place, place + 1)
+    removed = list(range(1, int(ranks.max()) + 2))
+    answers = masked_answers(batch.images[one], fills[one], ranks, removed, batch.network, batch.target[one])
+    left = answers[0].cpu().numpy()
+    return np.array([1.0, *(left / clean)]) if clean > 0 else np.full(len(left) + 1, np.nan)
 
 
 _SPECS = (

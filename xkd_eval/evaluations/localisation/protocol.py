@@ -84,8 +84,11 @@ def localisation_protocol(rules: Rules, options: LocalisationOptions) -> Localis
     check_choice("energy_box", own["energy_box"], ("union", "first"))
     if not 0 <= options.threshold < 1:
         raise XkdError(f"threshold: {options.threshold} found; expected a share of the maximum, from 0 to below 1")
-    if not own["tolerance"] > 0:
-        raise XkdError(f"tolerance: {own['tolerance']} found; expected pixels above 0, of which 1 is the pixel itself")
+    if not 0 < own["tolerance"] <= SIDE:
+        raise XkdError(
+            f"tolerance: {own['tolerance']} found; expected pixels above 0, of which 1 is the pixel itself, and no "
+            f"more than the {SIDE} of a map's side"
+        )
     if not 1 <= options.top_pixels <= SIDE * SIDE:
         raise XkdError(f"top_pixels: {options.top_pixels} found; expected 1 to {SIDE * SIDE}, the pixels of a map")
     if rules.preprocess.get("resize") == "crop":

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xkd_eval.errors import XkdError, check_choice
+from xkd_eval.errors import check_choice
+from xkd_eval.evaluations.fractions import increasing_fractions
 from xkd_eval.evaluations.perturbation.options import DEFAULT_FRACTIONS, DIRECTIONS, PerturbationOptions
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.removal import FILLS
@@ -33,22 +34,11 @@ def perturbation_protocol(rules: Rules, options: PerturbationOptions) -> Perturb
     Raises:
         XkdError: fractions that do not increase within (0, 1), an unknown fill or direction.
     """
-    fractions = _checked(options.fractions)
+    fractions = increasing_fractions(options.fractions)
     check_choice("fill", options.fill, tuple(FILLS))
     check_choice("direction", options.direction, ("both", *DIRECTIONS))
     protocol = PerturbationProtocol(**rules.shared(), fractions=fractions, fill=options.fill)
     return protocol.but({"fractions": DEFAULT_FRACTIONS, "fill": "black"})
-
-
-def _checked(fractions: tuple[float, ...]) -> tuple[float, ...]:
-    values = [fractions] if isinstance(fractions, int | float) else list(fractions)
-    within = bool(values) and all(isinstance(value, int | float) and 0 < value < 1 for value in values)
-    if not within or values != sorted(set(values)):
-        raise XkdError(
-            f"fractions: got {', '.join(map(str, values)) or 'none'}; expected increasing values between 0 and 1, "
-            "such as 0.1,0.2,0.5"
-        )
-    return tuple(float(value) for value in values)
 
 
 def removed_pixels(fractions: tuple[float, ...], size: tuple[int, int]) -> list[int]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from xkd_eval.arguments import Within
-from xkd_eval.evaluations.words import Form
+from xkd_eval.evaluations.words import Count, Form
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,8 @@ class PixelFlippingOptions:
 
     preset: Literal["paper", "quantus", "latec"] = "paper"
     feature: Literal["pixels", "values"] | None = None
-    steps: Annotated[int, Within(1)] | None = None
+    steps: Count | None = None
     infill: Literal["black", "mean", "blur", "lowest", "opposite"] | None = None
     start: bool | None = None
     area: Literal["fractions", "equal_steps", "by_count", "unit_steps"] | None = None
-    form: Form = "minmax"
+    form: Form | None = None

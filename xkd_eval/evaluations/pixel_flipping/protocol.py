@@ -12,15 +12,19 @@ from xkd_eval.evaluations.pixel_flipping.options import PixelFlippingOptions
 from xkd_eval.evaluations.presets import Preset, rules_of
 from xkd_eval.evaluations.protocol import Rules
 
+_OF_VALUES = {"feature": "values", "infill": "lowest", "start": False, "area": "unit_steps", "form": "minmax"}
+
 PRESETS = {
-    "paper": Preset({"feature": "pixels", "steps": 32, "infill": "mean", "start": True, "area": "fractions"}),
+    "paper": Preset(
+        {"feature": "pixels", "steps": 32, "infill": "mean", "start": True, "area": "fractions", "form": "minmax"}
+    ),
     "quantus": Preset(
-        {"feature": "values", "steps": 48, "infill": "lowest", "start": False, "area": "unit_steps"},
+        {**_OF_VALUES, "steps": 48},
         "the channels of a pixel are flipped one by one, to the image's smallest normalised value; the curve lacks the "
         "clean image and its area grows with the steps",
     ),
     "latec": Preset(
-        {"feature": "values", "steps": 672, "infill": "lowest", "start": False, "area": "unit_steps"},
+        {**_OF_VALUES, "steps": 672},
         "as quantus, in 672 steps, of 224 values each where the image has 224x224 pixels",
     ),
 }
@@ -62,10 +66,9 @@ def pixel_flipping_protocol(rules: Rules, options: PixelFlippingOptions) -> Pixe
         XkdError: an unknown preset or rule, or a curve of a single point.
     """
     own = rules_of(PRESETS, options)
-    for name, known in (("feature", FEATURES), ("infill", SETTLED), ("area", tuple(AREAS))):
+    for name, known in (("feature", FEATURES), ("infill", SETTLED), ("area", tuple(AREAS)), ("form", tuple(FORMS))):
         check_choice(name, own[name], known)
-    check_choice("form", options.form, tuple(FORMS))
-    protocol = PixelFlippingProtocol(**rules.shared(), **own, form=options.form)
+    protocol = PixelFlippingProtocol(**rules.shared(), **own)
     if len(protocol.abscissae) < 2:
         raise XkdError("steps: 1 found, and a curve without the clean image; expected two or more, or `start`")
     return protocol

@@ -15,7 +15,7 @@ from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.drawing import summary_curves
 from xkd_eval.evaluations.forms import in_form
-from xkd_eval.evaluations.infills import infill_image
+from xkd_eval.evaluations.infills import settled_infill
 from xkd_eval.evaluations.means import curve_score, mean_score
 from xkd_eval.evaluations.pixel_flipping.options import PixelFlippingOptions
 from xkd_eval.evaluations.pixel_flipping.protocol import (
@@ -72,7 +72,7 @@ class PixelFlippingTest(Evaluation):
         rules, size = self.protocol, self.scored_size(batch.preprocess)
         maps, degenerate = in_form(batch.required_maps(), rules.form, size, rules.tie_seed)
         ranks, tie_share = removal_order(size, rules.tie_seed, maps.device).descending(maps)
-        fill = infill_image(batch, rules.infill, ranks)
+        fill = settled_infill(batch, rules.infill)
         features = ranks if rules.feature == "pixels" else _by_value(ranks)
         removed = flipped_features(features[0].numel(), rules.steps)
         answers = masked_answers(batch.images, fill, features, removed, batch.network, batch.target)

@@ -45,6 +45,11 @@ class RandomisationProtocol(Rules):
         """The shares of the layers at which the curve has its points, the same for every network."""
         return TENTHS if self.depths == EVERY_LAYER else self.depths
 
+    @property
+    def ends_untrained(self) -> bool:
+        """Whether nothing learned is left at the last depth, as efficient MPRT has it."""
+        return self.mode == "cascading" and self.abscissae[-1] == 1
+
 
 _PAPER = {
     "mode": "cascading",

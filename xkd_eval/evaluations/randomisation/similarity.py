@@ -175,7 +175,8 @@ def complexity(maps: Tensor, bins: int) -> np.ndarray:
         (B,) float64 in [0, ln bins].
     """
     entropies = []
-    for values in maps.flatten(1).float().cpu().numpy():
+    # Of float32 a map that hardly varies about a large value has fewer values than there are bins.
+    for values in maps.flatten(1).double().cpu().numpy():
         shares = np.histogram(values, bins=bins)[0] / len(values)
         held = shares[shares > 0]
         entropies.append(float(-(held * np.log(held)).sum()))

@@ -78,9 +78,10 @@ class RandomisationTest(Evaluation):
         columns: Columns = {"degenerate": degenerate, "constant_redrawn": np.stack(void, 1).mean(1)}
         for name, by_depth in found.items():
             columns |= self._similarities(f"mprt_{name}", np.stack(by_depth, 1))
-        before, after = (complexity(maps, rules.bins) for maps in (clean, last))
-        rise = np.divide(after - before, before, out=np.full(len(before), np.nan), where=before > 0)
-        columns["efficient_mprt"] = np.where(void[-1], np.nan, rise)
+        if rules.ends_untrained:
+            before, after = (complexity(maps, rules.bins) for maps in (clean, last))
+            rise = np.divide(after - before, before, out=np.full(len(before), np.nan), where=before > 0)
+            columns["efficient_mprt"] = np.where(void[-1], np.nan, rise)
         if rules.random_logit != "off":
             columns |= self._other_class(batch, clean, degenerate)
         return columns
@@ -117,9 +118,16 @@ class RandomisationTest(Evaluation):
     def specs(self) -> tuple[ScoreSpec, ...]:
         """See Evaluation.specs."""
         rules = self.protocol
-        headline = "efficient_mprt" if rules.depths == (1.0,) else f"mprt_{rules.measures[0]}"
-        cascades = rules.mode == "cascading"
-        return _specs(rules.measures, cascades, rules.abscissae, headline, rules.random_logit != "off")
+        at_once = rules.ends_untrained and rules.depths == (1.0,)
+        headline = "efficient_mprt" if at_once else f"mprt_{rules.measures[0]}"
+        return _specs(
+            rules.measures,
+            rules.abscissae,
+            headline,
+            cascades=rules.mode == "cascading",
+            efficient=rules.ends_untrained,
+            other_class=rules.random_logit != "off",
+        )
 
     def columns(self, rows: Columns) -> Columns:
         """See Evaluation.columns."""
@@ -150,7 +158,13 @@ def _parts(batch: Batch) -> Iterator[Batch]:
 
 @lru_cache(maxsize=32)
 def _specs(
-    measures: tuple[str, ...], cascades: bool, abscissae: tuple[float, ...], headline: str, other_class: bool
+    measures: tuple[str, ...],
+    abscissae: tuple[float, ...],
+    headline: str,
+    *,
+    cascades: bool,
+    efficient: bool,
+    other_class: bool,
 ) -> tuple[ScoreSpec, ...]:
     similarity: dict[str, Any] = {"better": "lower", "range": (-1, 1), "unit": ""}
 
@@ -164,13 +178,10 @@ def _specs(
         if cascades:
             found.append(mean_score(f"{name}_last", f"{title}, last depth", role="compared", **similarity))
         found.append(curve_score(f"{name}_curve", f"{title} by depth", abscissae, role="detail", **similarity))
-    rise: dict[str, Any] = {
-        "better": "higher",
-        "range": (-1, None),
-        "unit": "",
-        "role": role("efficient_mprt", "compared"),
-    }
-    found.append(mean_score("efficient_mprt", "efficient MPRT, rise in complexity", **rise))
+    if efficient:
+        rise: dict[str, Any] = {"better": "higher", "range": (-1, None), "unit": ""}
+        how_much = role("efficient_mprt", "compared")
+        found.append(mean_score("efficient_mprt", "efficient MPRT, rise in complexity", role=how_much, **rise))
     if other_class:
         found.append(mean_score("random_logit", "random logit, similarity", **similarity))
     found.append(mean_score("constant_redrawn", "redrawn maps that are constant", range=(0, 1), role="detail"))

@@ -8,6 +8,7 @@ from typing import Any
 
 from xkd_eval.errors import XkdError, check_choice
 from xkd_eval.evaluations.forms import FORMS
+from xkd_eval.evaluations.fractions import increasing_fractions
 from xkd_eval.evaluations.presets import Preset
 from xkd_eval.evaluations.protocol import Rules
 
@@ -15,6 +16,7 @@ NINE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 FOUR = (0.2, 0.4, 0.6, 0.8)
 REMOVALS = ("rank", "percentile")
 NOISE_SPACES = ("unit", "normalised")
+_WHY = "so that each step removes a pixel and leaves one, "
 
 PAPER: dict[str, Any] = {
     "fractions": NINE,
@@ -71,15 +73,4 @@ def checked_rules(rules: dict[str, Any]) -> dict[str, Any]:
     noise = rules["noise"]
     if isinstance(noise, bool) or not isinstance(noise, int | float) or not 0 <= noise < math.inf:
         raise XkdError(f"noise: {noise!r} found; expected a standard deviation of 0 or more, such as 0.01")
-    return {**rules, "noise": float(noise), "fractions": _increasing(rules["fractions"])}
-
-
-def _increasing(fractions: Any) -> tuple[float, ...]:
-    values = [fractions] if isinstance(fractions, int | float) else list(fractions)
-    within = bool(values) and all(isinstance(value, int | float) and 0 < value < 1 for value in values)
-    if not within or values != sorted(set(values)):
-        raise XkdError(
-            f"fractions: got {', '.join(map(str, values)) or 'none'}; expected increasing values between 0 and 1, so "
-            "that each step removes a pixel and leaves one, such as 0.1,0.2,0.5"
-        )
-    return tuple(float(value) for value in values)
+    return {**rules, "noise": float(noise), "fractions": increasing_fractions(rules["fractions"], _WHY)}

@@ -30,5 +30,5 @@ class SicOptions:
     start: Annotated[float, Within(0, 1)] | None = None
     least: Annotated[float, Within(0, 1)] | None = None
     monotone: bool | None = None
-    form: Form = "minmax"
+    form: Form | None = None
     seed: Annotated[int, Within(0)] = 0

@@ -10,7 +10,7 @@ from xkd_eval.evaluations.presets import Preset, rules_of
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.sic.options import DEFAULT_SHARES, SicOptions
 
-PRESETS = {"pair": Preset({"shares": DEFAULT_SHARES, "start": 0.01, "least": 0.8, "monotone": True})}
+PRESETS = {"pair": Preset({"shares": DEFAULT_SHARES, "start": 0.01, "least": 0.8, "monotone": True, "form": "minmax"})}
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ def sic_protocol(rules: Rules, options: SicOptions) -> SicProtocol:
         XkdError: an unknown preset or form, or shares that do not increase within (0, 1].
     """
     own = rules_of(PRESETS, options)
-    check_choice("form", options.form, tuple(FORMS))
+    check_choice("form", own["form"], tuple(FORMS))
     shares = own["shares"]
     if not shares or list(shares) != sorted(set(shares)) or not 0 < shares[0] <= shares[-1] <= 1:
         raise XkdError(
             f"shares: got {', '.join(map(str, shares)) or 'none'}; expected increasing values above 0 and up to 1, "
             "such as 0.01,0.1,0.5"
         )
-    return SicProtocol(**rules.shared(), **own, form=options.form, seed=options.seed)
+    return SicProtocol(**rules.shared(), **own, seed=options.seed)

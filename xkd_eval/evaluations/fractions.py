@@ -1,0 +1,27 @@
+"""Fractions of an image's pixels, at which a curve has its points."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xkd_eval.errors import XkdError
+
+
+def increasing_fractions(given: Any, why: str = "") -> tuple[float, ...]:
+    """The option `fractions`, checked.
+
+    Args:
+        given: one number or several.
+        why: they are within 0 and 1, for the message.
+
+    Raises:
+        XkdError: they do not increase within (0, 1).
+    """
+    values = [given] if isinstance(given, int | float) else list(given)
+    within = bool(values) and all(isinstance(value, int | float) and 0 < value < 1 for value in values)
+    if not within or values != sorted(set(values)):
+        raise XkdError(
+            f"fractions: got {', '.join(map(str, values)) or 'none'}; expected increasing values between 0 and 1, "
+            f"{why}such as 0.1,0.2,0.5"
+        )
+    return tuple(float(value) for value in values)
