@@ -95,7 +95,7 @@ def compare_models(
     dataset, masked = open_data(data, run, run.labels, run.boxes), open_masks(masks, run)
     made = _made(tests, offered(len(named), dataset, masked), inputs, chosen)
     (method,) = explainers_of([explainer], inputs.rules, run).values()
-    unfit = unfitting(inputs, made, refused=tests is not None and CORE not in kinds)
+    unfit = unfitting(inputs, made, refused=tests is not None and CORE not in _given(tests))
     check_stored(made, {method.name: method})
     sets = sets_for(made, dataset, masked, partial(StudyAnswers, inputs, runs, progress), run.boxes)
     planned = plan_cells(inputs, made, sets, method, floors=floors, without=unfit)
@@ -162,9 +162,14 @@ def _maps_folders(
 def _tests(tests: TestLike | Sequence[TestLike] | None, there: Collection[str]) -> list[TestLike]:
     """Those that are named; by default all that stand in comparisons and find what they need, labels apart."""
     if tests is not None:
-        return without_core(one_or_several("tests", tests, (str, type, Evaluation)), there)[0]
+        return without_core(_given(tests), there)[0]
     # Without labels there is no default comparison, and the first test that needs them says so.
     return [kind for _, kind in TESTS.items() if kind.in_comparisons and kind.suited({*there, "labels"}) is not None]
+
+
+def _given(tests: TestLike | Sequence[TestLike]) -> list[TestLike]:
+    """As they were asked for, the core by that name."""
+    return one_or_several("tests", tests, (str, type, Evaluation))
 
 
 def _check(named: Sequence[NamedModel]) -> None:

@@ -194,6 +194,8 @@ def test_other_classes_are_refused_by_name_and_left_out_of_a_comparison_of_every
         monkeypatch.setattr(kind, "is_core", name in ("fidelity", "segmentation"))
     core = evaluate(models, images, tests=["core"], limit=4)
     assert any(line.startswith("fidelity of other is left out") for line in core.left_out)
+    core = compare(models, images, tests=["core"], floors=False, limit=4)
+    assert any(line.startswith("fidelity of other is left out") for line in core.left_out)
     tests = compare(models, images, floors=False, limit=6, output=tmp_path)
     assert set(tests.scores[tests.scores["test"] == "fidelity"]["model"]) == {"same"}
     assert [note.startswith("fidelity of other is left out: it holds answers") for note in tests.left_out] == [True]
