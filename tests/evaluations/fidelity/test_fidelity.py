@@ -220,5 +220,16 @@ def test_runs_against_other_references_are_not_compared(images, tmp_path):
         compare({"a": runs[0], "b": runs[1]})
 
 
+def test_of_run_directories_the_forest_shows_the_difference_from_the_first(images, tmp_path):
+    models = [f"embedded/{name}" for name in ("teacher", "kd", "plain")]
+    evaluate(models, images, tests="fidelity", limit=6, runs=tmp_path)
+    runs = {name: next(tmp_path.glob(f"fidelity/embedded_{name}-*")) for name in ("kd", "plain")}
+    found = compare(runs)
+    rows = found.differences.set_index("score")
+    for title, panel in _differences(found).items():
+        name, scale = ("agreement", 100) if title.startswith("Agreement") else ("kl", 1)
+        assert panel[0].value == scale * rows.loc[name, "value"]
+
+
 def test_it_keeps_the_contract():
     check_test("fidelity")
