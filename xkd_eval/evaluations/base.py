@@ -56,8 +56,8 @@ class Evaluation(ABC):
         shares_classes: whether the rows hold the model's answers against the reference's class by class, so that an
             index must mean the same class to both.
         forwards_again: whether `rows` classifies or explains images of the test's own making.
-        explains_again: whether `rows` needs maps of other images or classes than `maps` are of, which maps that were
-            computed elsewhere cannot give.
+        explains_again: whether `rows` needs maps of other images, classes or networks than `maps` are of, which maps
+            that were computed elsewhere cannot give.
         reads_answers: whether the rows depend on the model's answers; where they do not, models that see the same
             pixels share the rows of maps that do not depend on a model either.
         crosses: whether it is worth asking a model while another model's maps are scored (transfer).

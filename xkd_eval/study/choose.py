@@ -59,11 +59,12 @@ def explainers_of(given: Sequence[str | Explainer], rules: Rules, options: RunOp
 
 
 def check_stored(tests: Mapping[str, Evaluation], explainers: Mapping[str, Explainer]) -> None:
-    """Raise XkdError for maps that were computed elsewhere, where a test needs those of other images or classes."""
+    """Raise XkdError for maps that were computed elsewhere, where a test needs others than of these images."""
     asking = [name for name, test in tests.items() if test.explains_again]
     if asking and any(isinstance(explainer, StoredMaps) for explainer in explainers.values()):
         raise XkdError(
-            f"maps: {asking[0]} needs maps of other images or classes than those that were stored; give an `explainer`"
+            f"maps: {asking[0]} needs maps of images, classes or networks of its own making, and none of those are "
+            "stored; give an `explainer`, or leave the test out"
         )
 
 

@@ -34,6 +34,7 @@ class AdccTest(Evaluation):
     question = "Is the map small, does the image seen through it keep its class, and does it explain that image too?"
     cost = "2 + E"
     forwards_again = True
+    explains_again = True
     in_comparisons = False
     about = (
         "The harmonic mean, image by image, of coherency, 1 - complexity and 1 - drop; taken of the three means it "

@@ -34,6 +34,7 @@ class ArccTest(Evaluation):
     question = "Is the map small, does it explain the image seen through it too, and do its pixels matter to the class?"
     cost = "1 + 4 a direction + E"
     forwards_again = True
+    explains_again = True
     in_comparisons = False
     about = (
         "The harmonic mean, image by image, of coherency, 1 - complexity and twice ROAD's combined score, cut to 0 to "

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from xkd_eval.errors import XkdError
-from xkd_eval.evaluations.again import check_can_explain
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.draws import image_generator
@@ -42,6 +41,7 @@ class RandomisationTest(Evaluation):
     is_core = True
     in_comparisons = False
     forwards_again = True
+    explains_again = True
     about = (
         "A map that stays as it is does not depend on what was learned, and fails. One that changes has passed a check "
         "and no more: a lower similarity is no better explanation."
@@ -57,7 +57,6 @@ class RandomisationTest(Evaluation):
 
     def rows(self, batch: Batch) -> Columns:
         """See Evaluation.rows. Lists "..._by_depth" hold one value a depth, NaN where the redrawn map is constant."""
-        check_can_explain(batch)
         randomised = RandomisedMaps(batch, self.protocol)
         parts = [self._part(part, randomised) for part in _parts(batch)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

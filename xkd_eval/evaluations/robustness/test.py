@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from xkd_eval.evaluations.again import check_can_explain
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.means import defined_columns, mean_score
@@ -38,6 +37,7 @@ class RobustnessTest(Evaluation):
     cost = "1 + 50 E; captum, latec: 1 + 10 E"
     in_comparisons = False
     forwards_again = True
+    explains_again = True
     about = (
         "The distance between the maps of a photograph and of its noisy copies, as a share of the map's norm. A map "
         "that looks at nothing does not move: read it beside a test of what the map says."
@@ -62,7 +62,6 @@ class RobustnessTest(Evaluation):
 
     def rows(self, batch: Batch) -> Columns:
         """See Evaluation.rows. A map that is constant has no sensitivity."""
-        check_can_explain(batch)
         maps, size = batch.required_maps(), self.scored_size(batch.preprocess)
         degenerate, clean = is_degenerate(maps), _at_size(maps, size)
         distances = []

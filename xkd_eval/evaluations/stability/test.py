@@ -8,7 +8,6 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from xkd_eval.evaluations.again import check_can_explain
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.means import defined_columns, mean_score
@@ -41,6 +40,7 @@ class StabilityTest(Evaluation):
     cost = "1 + 10 (F + E)"
     in_comparisons = False
     forwards_again = True
+    explains_again = True
     about = (
         "Not recommended, and offered for comparison with papers that report it: it divides by every pixel of map and "
         "image, so that the one nearest to zero decides. Robustness asks the same and is well behaved."
@@ -65,7 +65,6 @@ class StabilityTest(Evaluation):
 
     def rows(self, batch: Batch) -> Columns:
         """See Evaluation.rows. A map that is constant, or whose noisy images all have another prediction, has none."""
-        check_can_explain(batch)
         size = self.scored_size(batch.preprocess)
         maps, degenerate = resized(batch.required_maps(), size), is_degenerate(batch.required_maps())
         predicted, changes, kept = batch.logits.argmax(1), [], []
