@@ -212,6 +212,13 @@ def test_too_few_images_for_cka_are_refused(images):
         evaluate(["embedded/teacher", "embedded/kd"], images, tests="fidelity:cka_images=4")
 
 
+def test_a_share_over_seeds_is_within_0_and_1():
+    seeds = {"teacher": "embedded/teacher", "kd": ["embedded/kd", "embedded/exp_kd"]}
+    found = compare(seeds, limit=24, tests="fidelity", floors=False).scores
+    agreement = found[found["score"] == "agreement"]
+    assert agreement["seeds"].item() == 2 and agreement["value"].item() < agreement["high"].item() == 1
+
+
 def test_runs_against_other_references_are_not_compared(images, tmp_path):
     for reference in ("teacher", "plain"):
         evaluate([f"embedded/{reference}", "embedded/kd"], images, tests="fidelity", limit=6, runs=tmp_path / reference)
