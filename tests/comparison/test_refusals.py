@@ -2,7 +2,7 @@
 
 import pytest
 
-from xkd_eval import compare, perturbation_test, segmentation_test
+from xkd_eval import compare, evaluate, perturbation_test, segmentation_test
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.segmentation.test import SegmentationTest
 
@@ -51,6 +51,12 @@ def test_an_option_that_nothing_reads_is_refused(images):
 def test_what_a_comparison_makes_itself_is_no_option(images, name):
     with pytest.raises(XkdError, match=f"^{name}: a comparison makes its own"):
         compare(["embedded/teacher", "embedded/plain"], images, **{name: "there"})
+
+
+@pytest.mark.parametrize("function", [compare, evaluate])
+def test_no_test_at_all_is_refused_by_that_word(images, function):
+    with pytest.raises(XkdError, match=r"^tests: none given; expected some of perturbation"):
+        function(["embedded/teacher", "embedded/plain"], images, tests=[])
 
 
 def test_tests_may_be_one_and_must_say_something_of_a_model_alone(images):
