@@ -2,7 +2,7 @@
 
 import pytest
 
-from xkd_eval import compare, perturbation_test, segmentation_test
+from xkd_eval import compare, evaluate, perturbation_test, segmentation_test
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.segmentation.test import SegmentationTest
 
@@ -53,6 +53,12 @@ def test_what_a_comparison_makes_itself_is_no_option(images, name):
         compare(["embedded/teacher", "embedded/plain"], images, **{name: "there"})
 
 
+@pytest.mark.parametrize("function", [compare, evaluate])
+def test_no_test_at_all_is_refused_by_that_word(images, function):
+    with pytest.raises(XkdError, match=r"^tests: none given; expected some of perturbation"):
+        function(["embedded/teacher", "embedded/plain"], images, tests=[])
+
+
 def test_tests_may_be_one_and_must_say_something_of_a_model_alone(images):
     models = ["embedded/teacher", "embedded/plain"]
     found = compare(models, images, tests="segmentation", floors=False, limit=4)
@@ -74,7 +80,7 @@ def test_run_directories_take_no_option_of_what_is_computed(images, tmp_path, op
 
 def test_options_that_none_of_the_chosen_tests_takes_are_refused(images):
     models = ["embedded/teacher", "embedded/plain"]
-    with pytest.raises(XkdError, match=r"^fractions: none of the tests takes it, as perturbation "):
+    with pytest.raises(XkdError, match=r"^fractions: none of the tests takes it, as perturbation and .* would"):
         compare(models, images, tests="segmentation", fractions=(0.0, 0.5, 1.0))
 
 

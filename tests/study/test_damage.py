@@ -280,7 +280,7 @@ class Pictures(EmbeddedDataset):
         if position != 5:
             return sample
         mirrored = Image.fromarray(np.ascontiguousarray(np.asarray(sample.image)[:, ::-1]))
-        return Sample(mirrored, sample.mask)
+        return Sample(mirrored, sample.mask, boxes=sample.boxes)
 
     def content_hash(self, position):
         return hash_of(self.load(position))

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from xkd_eval import Evaluation, ScoreSpec, evaluate
+from xkd_eval.datasets.base import Subset
 from xkd_eval.datasets.embedded import EmbeddedDataset
 
 
@@ -81,3 +82,14 @@ def test_what_is_the_same_for_all_images_has_no_correlation(images):
 def test_two_scores_of_one_test_are_no_pair(images):
     found = evaluate("embedded/kd", images, tests=["perturbation"], explainers="centre").agreement_of_scores("shown")
     assert not len(found) and "spearman" in found
+
+
+def test_tests_that_score_other_images_are_no_pair(images):
+    class Others(given("others", np.arange(8.0), images)):
+        def images(self, dataset, answers):
+            return Subset(dataset, [0, 1]) if self.name == "others" else Subset(dataset, [2, 3])
+
+    class Again(Others):
+        name, values = "again", dict(zip(images.ids, np.arange(8.0), strict=True))
+
+    assert not len(agreement(images, Others, Again))

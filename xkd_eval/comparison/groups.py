@@ -70,7 +70,7 @@ class SeedGroup:
         score = spec.compute if point is None else lambda means: spec.compute(means)[:, point]
         if len(self.draws) == 1:
             return self.draws[0].interval(score)
-        return hierarchical_interval(self.draws, score, seed=self.seed)
+        return _within(spec, hierarchical_interval(self.draws, score, seed=self.seed))
 
     def difference(self, other: SeedGroup, spec: ScoreSpec) -> Interval:
         """This model's score less the other's, paired over images."""
@@ -83,6 +83,17 @@ class SeedGroup:
         if len(self.results) > 1 or spec.per_image is None:
             return None
         return spec.per_image(self.results[0].columns)
+
+
+def _within(spec: ScoreSpec, interval: Interval) -> Interval:
+    """Cut at what the score can be: an interval over seeds is widened, past a share of 1 too."""
+    least, most = spec.range or (None, None)
+    low, high = interval.low, interval.high
+    if low is None or high is None:
+        return interval
+    return Interval(
+        interval.value, low if least is None else max(low, least), high if most is None else min(high, most)
+    )
 
 
 def check_comparable(results: Sequence[EvaluationResult]) -> None:

@@ -12,6 +12,7 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers.base import Context, Explainer
+from xkd_eval.explainers.stored import StoredMaps
 
 MASK_SIZE = (224, 224)
 """(H, W) at which masks come, reached by PIL's nearest from the photograph's size."""
@@ -142,10 +143,16 @@ class Batch:
             (n, h, w) float32 raw maps.
 
         Raises:
-            XkdError: the test needs no maps, so it has no explainer.
+            XkdError: the test needs no maps, so it has no explainer; or they are stored, and would be the same for
+                every image, class and network.
         """
         if self.explainer is None:
             raise XkdError("explainer: the batch has none; the test says that it needs no maps")
+        if isinstance(self.explainer, StoredMaps):
+            raise XkdError(
+                "maps: stored maps cannot be made again, of another image, class or network; give an `explainer` that "
+                "makes them, or leave this test out"
+            )
         places = [place % len(self.ids) for place in range(len(images))]
         ids = [self.ids[place] for place in places]
         context = Context(tuple(ids), features, None if self.masks is None else self.masks[places])

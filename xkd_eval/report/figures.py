@@ -84,10 +84,13 @@ def _differences(comparison: Comparison) -> dict[str, list[Difference]]:
         for row in table.to_dict("records")
         if row["other"] == comparison.models[0] and row["model"] in students
     }
+    scores = comparison.own(comparison.scores).to_dict("records")
+    # Of run directories the first need not be what the others were held against: it has a row of its own then.
+    held = {row["test"] for row in scores if row["model"] == comparison.models[0]}
     rows |= {
         (row["test"], row["score"], row["model"]): found
-        for row in comparison.own(comparison.scores).to_dict("records")
-        if (found := _from_the_references_own(comparison, row)) is not None
+        for row in scores
+        if row["test"] not in held and (found := _from_the_references_own(comparison, row)) is not None
     }
     panels = {}
     for name, test in comparison.tests.items():

@@ -261,11 +261,10 @@ def _model(inputs: StudyInputs, model: str) -> dict[str, Any]:
 
 
 def _data(inputs: StudyInputs, dataset: ImageDataset, model: str, *, required: bool) -> dict[str, Any]:
-    labels = inputs.labels(dataset, model, required=required)
     return {
         "name": dataset.name,
         "digest": inputs.data_digest(dataset),
-        "labels_digest": digest_of(labels),
+        "labels_digest": digest_of(inputs.known_labels(dataset, model, required=required)),
         "n_images": len(dataset),
     }
 

@@ -59,12 +59,12 @@ def explainers_of(given: Sequence[str | Explainer], rules: Rules, options: RunOp
 
 
 def check_stored(tests: Mapping[str, Evaluation], explainers: Mapping[str, Explainer]) -> None:
-    """Raise XkdError for maps that were computed elsewhere, where a test needs those of others than were stored."""
+    """Raise XkdError for maps that were computed elsewhere, where a test needs others than of these images."""
     asking = [name for name, test in tests.items() if test.explains_again]
     if asking and any(isinstance(explainer, StoredMaps) for explainer in explainers.values()):
         raise XkdError(
-            f"maps: {asking[0]} needs maps of other images, classes or networks than those that were stored; give an "
-            "`explainer`"
+            f"maps: {asking[0]} needs maps of images, classes or networks of its own making, and none of those are "
+            "stored; give an `explainer`, or leave the test out"
         )
 
 
@@ -160,7 +160,7 @@ def without_core(
                 left_out.append(f"{name} is left out: it needs maps of other images or classes than those stored")
             else:
                 found.append(f"{name}:{spelt}" if spelt else name)
-    if not found:
+    if left_out and not found:
         raise XkdError(f"tests: nothing of the core can be run; {'; '.join(left_out)}")
     return found, left_out
 

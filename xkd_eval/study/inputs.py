@@ -136,6 +136,13 @@ class StudyInputs:
             raise self._refused[key]
         return self._labels[key]
 
+    def known_labels(self, dataset: ImageDataset, model: str, *, required: bool) -> list[int | None]:
+        """All that is known of classes, by which a run is told from others: see `labels`; of grids every tile's."""
+        if not isinstance(dataset, Grids):
+            return self.labels(dataset, model, required=required)
+        photographs = self.labels(dataset.dataset, model, required=required)
+        return [photographs[place] for tiles in dataset.tiles for place in tiles]
+
 
 def open_data(data: Data, options: RunOptions, labels: Path | None = None, boxes: Path | None = None) -> ImageDataset:
     """A data set, or a sample of it where `limit` says so.

@@ -16,7 +16,7 @@ COLUMNS = ("model", "maps", "test", "score", "other_test", "other_score", "spear
 
 
 def score_agreement(results: Sequence[EvaluationResult], role: Role) -> Iterator[dict[str, Any]]:
-    """Every pair of scores of two tests, of one model under one kind of maps.
+    """Every pair of scores of two tests that score some of the same images, of one model under one kind of maps.
 
     Scores count in the direction in which they are better, so that 1 says that two tests rank the images alike, and -1
     that what one calls a good map the other calls a bad one.
@@ -31,7 +31,7 @@ def score_agreement(results: Sequence[EvaluationResult], role: Role) -> Iterator
     """
     values = [(result, spec, _values(result, spec)) for result in results for spec in _compared(result, role)]
     for (first, spec, ours), (second, other, theirs) in combinations(values, 2):
-        if first.test_name == second.test_name:
+        if first.test_name == second.test_name or set(first.ids).isdisjoint(second.ids):
             continue
         shared = [name for name in ours if name in theirs]
         correlation = _spearman(np.array([(ours[name], theirs[name]) for name in shared]).reshape(-1, 2))

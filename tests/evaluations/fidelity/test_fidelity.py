@@ -194,6 +194,8 @@ def test_other_classes_are_refused_by_name_and_left_out_of_a_comparison_of_every
         monkeypatch.setattr(kind, "is_core", name in ("fidelity", "segmentation"))
     core = evaluate(models, images, tests=["core"], limit=4)
     assert any(line.startswith("fidelity of other is left out") for line in core.left_out)
+    core = compare(models, images, tests=["core"], floors=False, limit=4)
+    assert any(line.startswith("fidelity of other is left out") for line in core.left_out)
     tests = compare(models, images, floors=False, limit=6, output=tmp_path)
     assert set(tests.scores[tests.scores["test"] == "fidelity"]["model"]) == {"same"}
     assert [note.startswith("fidelity of other is left out: it holds answers") for note in tests.left_out] == [True]
@@ -210,12 +212,30 @@ def test_too_few_images_for_cka_are_refused(images):
         evaluate(["embedded/teacher", "embedded/kd"], images, tests="fidelity:cka_images=4")
 
 
+def test_a_share_over_seeds_is_within_0_and_1():
+    seeds = {"teacher": "embedded/teacher", "kd": ["embedded/kd", "embedded/exp_kd"]}
+    found = compare(seeds, limit=24, tests="fidelity", floors=False).scores
+    agreement = found[found["score"] == "agreement"]
+    assert agreement["seeds"].item() == 2 and agreement["value"].item() < agreement["high"].item() == 1
+
+
 def test_runs_against_other_references_are_not_compared(images, tmp_path):
     for reference in ("teacher", "plain"):
         evaluate([f"embedded/{reference}", "embedded/kd"], images, tests="fidelity", limit=6, runs=tmp_path / reference)
     runs = [next((tmp_path / name / "fidelity").iterdir()) for name in ("teacher", "plain")]
     with pytest.raises(XkdError, match=r"these differ: reference\.digest"):
         compare({"a": runs[0], "b": runs[1]})
+
+
+def test_of_run_directories_the_forest_shows_the_difference_from_the_first(images, tmp_path):
+    models = [f"embedded/{name}" for name in ("teacher", "kd", "plain")]
+    evaluate(models, images, tests="fidelity", limit=6, runs=tmp_path)
+    runs = {name: next(tmp_path.glob(f"fidelity/embedded_{name}-*")) for name in ("kd", "plain")}
+    found = compare(runs)
+    rows = found.differences.set_index("score")
+    for title, panel in _differences(found).items():
+        name, scale = ("agreement", 100) if title.startswith("Agreement") else ("kl", 1)
+        assert panel[0].value == scale * rows.loc[name, "value"]
 
 
 def test_it_keeps_the_contract():

@@ -451,7 +451,7 @@ class TestBadInput:
 
     def test_stored_maps(self, images, tmp_path):
         save_maps(tmp_path, images.ids, torch.rand(len(images), 4, 4))
-        with pytest.raises(XkdError, match=r"^maps: grid_pointing needs maps of other images, classes or networks"):
+        with pytest.raises(XkdError, match=r"^maps: grid_pointing needs maps of images, classes or networks"):
             evaluate("embedded/kd", images, tests=[EASY], maps=tmp_path)
 
     def test_no_grid_of_what_there_is(self):

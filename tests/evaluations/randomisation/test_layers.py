@@ -91,6 +91,25 @@ def test_every_layer_gets_its_weights_back():
     assert same(before, state(model))
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_layers_that_share_weights_get_them_back_in_whatever_order_they_were_redrawn(order):
+    class Block(nn.Sequential):
+        def reset_parameters(self):
+            for layer in self:
+                layer.reset_parameters()
+
+    model = nn.Sequential(Block(nn.Linear(4, 4), nn.Linear(4, 4)), nn.Linear(4, 4))
+    model[1].weight = model[0][0].weight
+    learned = state(model)
+    layers = Layers(model, "initial", "layer", 0)
+    assert layers.paths == ["0", "0.0", "0.1", "1"]
+    for path in layers.paths[::order]:
+        layers.redraw(path)
+    assert not same(state(model), learned)
+    layers.restore()
+    assert same(state(model), learned)
+
+
 def test_torchs_own_generator_stays_as_it_is():
     layers = Layers(network(), "initial", "layer", 0)
     before = torch.get_rng_state()

@@ -19,7 +19,6 @@ from xkd_eval.evaluations.randomisation.layers import layers_of
 from xkd_eval.evaluations.randomisation.maps import depths_of, places_on_curve
 from xkd_eval.evaluations.randomisation.protocol import RandomisationProtocol
 from xkd_eval.evaluations.randomisation.similarity import random_logit
-from xkd_eval.explainers.stored import save_maps
 from xkd_eval.resizing import resized
 from xkd_eval.testing import check_test
 from xkd_eval.testing.networks import small_classifier
@@ -194,12 +193,6 @@ def test_depths_are_shares_of_the_layers():
 def test_options_that_are_none(classifier, images, options, message):
     with pytest.raises(XkdError, match=message):
         run(classifier, images, **options)
-
-
-def test_stored_maps_are_refused(classifier, images, tmp_path):
-    save_maps(tmp_path, images.ids, torch.rand(len(images), 5, 5))
-    with pytest.raises(XkdError, match=r"^maps: randomisation needs maps of other images, classes or networks"):
-        run(classifier, images, maps=tmp_path)
 
 
 def test_a_single_class_has_no_other(images):

@@ -15,7 +15,6 @@ from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.draws import image_generator
 from xkd_eval.evaluations.robustness.options import RobustnessOptions
 from xkd_eval.evaluations.robustness.test import RobustnessTest
-from xkd_eval.explainers.stored import save_maps
 from xkd_eval.resizing import resized
 from xkd_eval.testing import check_test
 
@@ -115,12 +114,6 @@ def test_a_map_that_is_constant_or_not_finite_has_none(classifier, images):
 def test_options_that_are_none(classifier, images, options, message):
     with pytest.raises(XkdError, match=message):
         run(classifier, images, "robustness", **options)
-
-
-def test_stored_maps_are_refused(classifier, images, tmp_path):
-    save_maps(tmp_path, images.ids, torch.rand(len(images), 5, 5))
-    with pytest.raises(XkdError, match=r"^maps: robustness needs maps of other images, classes or networks"):
-        run(classifier, images, maps=tmp_path)
 
 
 @pytest.mark.parametrize(("preset", "departs"), [("paper", False), ("captum", True), ("latec", True)])

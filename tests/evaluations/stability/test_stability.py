@@ -13,7 +13,6 @@ from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.stability.options import StabilityOptions
 from xkd_eval.evaluations.stability.protocol import relative_change, relative_stability
 from xkd_eval.evaluations.stability.test import StabilityTest
-from xkd_eval.explainers.stored import save_maps
 from xkd_eval.testing import check_test
 
 
@@ -81,12 +80,6 @@ def test_it_says_that_it_is_not_recommended(classifier, images):
 def test_options_that_are_none(classifier, images, options, message):
     with pytest.raises(XkdError, match=message):
         run(classifier, images, "stability", **options)
-
-
-def test_stored_maps_are_refused(classifier, images, tmp_path):
-    save_maps(tmp_path, images.ids, torch.rand(len(images), 5, 5))
-    with pytest.raises(XkdError, match=r"^maps: stability needs maps of other images, classes or networks"):
-        run(classifier, images, maps=tmp_path)
 
 
 def test_it_keeps_the_contract():

@@ -69,7 +69,8 @@ class Layers:
     def restore(self) -> None:
         """Give every layer its learned weights back."""
         with torch.inference_mode(False), torch.no_grad():
-            for path, values in self._learned.items():
+            # The last first: of weights that two layers share, the first one to be redrawn kept what was learned.
+            for path, values in reversed(self._learned.items()):
                 _put(self._model.get_submodule(path), values)
         self._learned.clear()
 
