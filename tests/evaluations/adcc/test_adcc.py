@@ -7,15 +7,13 @@ import pytest
 import torch
 
 from tests.evaluations.conftest import Answers, batch_of
-from xkd_eval import XkdError, evaluate
+from xkd_eval import XkdError
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.evaluations.adcc.options import AdccOptions
 from xkd_eval.evaluations.adcc.test import AdccTest
 from xkd_eval.evaluations.coherency import correlation
 from xkd_eval.evaluations.forms import in_form
 from xkd_eval.evaluations.protocol import Rules
-from xkd_eval.explainers.stored import save_maps
 from xkd_eval.testing import check_test
 
 PLAIN = Preprocess(size=(8, 8), mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -130,14 +128,6 @@ def test_bad_options_are_refused():
         AdccTest.create(Rules(), AdccOptions(preset="quantus"))
     with pytest.raises(XkdError, match=r"^form: unknown value 'log'; expected one of minmax, relu"):
         AdccTest.create(Rules(), AdccOptions(form="log"))
-
-
-def test_stored_maps_are_refused(tmp_path):
-    """Of any image they are the same: each would be coherent with itself."""
-    images = EmbeddedDataset("test", size=4)
-    save_maps(tmp_path, images.ids, torch.rand(len(images), 5, 5))
-    with pytest.raises(XkdError, match=r"^maps: adcc needs maps of other images, classes or networks"):
-        evaluate("embedded/kd", images, tests=["adcc"], maps=tmp_path)
 
 
 def test_the_contract():

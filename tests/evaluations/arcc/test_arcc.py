@@ -7,15 +7,14 @@ import pytest
 import torch
 
 from tests.evaluations.conftest import Answers, batch_of
-from xkd_eval import XkdError, evaluate
+from xkd_eval import XkdError
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.evaluations.arcc.options import ArccOptions
 from xkd_eval.evaluations.arcc.protocol import PRESETS
 from xkd_eval.evaluations.arcc.test import ArccTest
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.explainers.base import Explainer
-from xkd_eval.explainers.stored import StoredMaps, save_maps
+from xkd_eval.explainers.stored import StoredMaps
 from xkd_eval.testing import check_test
 
 PLAIN = Preprocess(size=(10, 10), mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -123,14 +122,6 @@ def test_a_preset_is_known_again_by_its_rules(preset):
 def test_an_unknown_preset_is_refused():
     with pytest.raises(XkdError, match=r"^preset: unknown value 'adcc'; expected one of paper, grad-cam"):
         made(preset="adcc")
-
-
-def test_stored_maps_are_refused(tmp_path):
-    """Of any image they are the same: each would be coherent with itself."""
-    images = EmbeddedDataset("test", size=4)
-    save_maps(tmp_path, images.ids, torch.rand(len(images), 5, 5))
-    with pytest.raises(XkdError, match=r"^maps: arcc needs maps of other images, classes or networks"):
-        evaluate("embedded/kd", images, tests=["arcc"], maps=tmp_path)
 
 
 def test_the_contract():
