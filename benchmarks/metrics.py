@@ -73,14 +73,14 @@ RACES = (
     ),
     Race(
         "AOPC, 64 regions",
-        "aopc:preset=quantus,patch=28,regions=64,order=morf",
+        "aopc:preset=quantus,region=28,regions=64,order=morf",
         peers.quantus("RegionPerturbation", patch_size=28, regions_evaluation=64),
         "Quantus",
         0.5,
     ),
     Race(
         "faithfulness correlation, 50 runs",
-        "faithfulness:preset=quantus",
+        "faithfulness:preset=quantus,samples=50",
         peers.quantus("FaithfulnessCorrelation", softmax=False, channels=3, nr_runs=50, subset_size=224),
         "Quantus",
     ),
@@ -93,7 +93,7 @@ RACES = (
         most=8,
         explains=True,
     ),
-    Race("infidelity, 10 samples", "infidelity:preset=captum,samples=10", peers.captum_infidelity, "captum"),
+    Race("infidelity, 10 samples", "infidelity:preset=captum,sigma=0.005", peers.captum_infidelity, "captum"),
     Race("max-sensitivity, 10 samples", "robustness:preset=captum", peers.captum_sensitivity, "captum", explains=True),
     Race("sparseness, complexity", "complexity", peers.quantus("Sparseness"), "Quantus"),
     Race("SIC, AIC", "sic", peers.saliency_sic, "saliency", 0.2, most=3),
@@ -113,7 +113,8 @@ class _Lite(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.features, self.fc = self._Features(network), network._fc
+        self.fc = network._fc  # before the features, under whose name it would be known
+        self.features = self._Features(network)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.fc(self.features(images).mean((2, 3)))
