@@ -25,3 +25,8 @@ def increasing_fractions(given: Any, why: str = "") -> tuple[float, ...]:
             f"{why}such as 0.1,0.2,0.5"
         )
     return tuple(float(value) for value in values)
+
+
+def removed_pixels(fractions: tuple[float, ...], size: tuple[int, int]) -> list[int]:
+    """How many pixels each fraction removes of an image of `size`: int(p H W), as published."""
+    return [int(fraction * size[0] * size[1]) for fraction in fractions]

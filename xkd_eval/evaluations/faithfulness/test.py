@@ -19,7 +19,7 @@ from xkd_eval.evaluations.forms import in_form
 from xkd_eval.evaluations.means import curve_score, defined_columns, mean_score
 from xkd_eval.evaluations.presets import preset_facts, preset_notes
 from xkd_eval.evaluations.protocol import Rules
-from xkd_eval.evaluations.ranks import RemovalOrder, tie_permutation
+from xkd_eval.evaluations.ranks import removal_order, tie_permutation
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
 
 
@@ -58,7 +58,7 @@ class FaithfulnessTest(Evaluation):
             ties = tie_permutation(rules.groups, rules.tie_seed).numpy()
             units = [Cells(values, rules.groups, ties) for values in relevance]
         else:
-            ranks = RemovalOrder(size, rules.tie_seed, maps.device).descending(maps)[0].cpu().numpy()
+            ranks = removal_order(size, rules.tie_seed, maps.device).descending(maps)[0].cpu().numpy()
             units = [Values(values, order, rules.groups) for values, order in zip(relevance, ranks, strict=True)]
         return {"degenerate": degenerate.cpu().numpy(), **MEASURES[rules.measure](batch, units, rules)}
 

@@ -19,7 +19,7 @@ from xkd_eval.evaluations.localisation.scores import MEANS, best_thresholds, hit
 from xkd_eval.evaluations.means import defined_columns
 from xkd_eval.evaluations.presets import preset_facts, preset_notes
 from xkd_eval.evaluations.protocol import Rules
-from xkd_eval.evaluations.ranks import RemovalOrder
+from xkd_eval.evaluations.ranks import removal_order
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class LocalisationTest(Evaluation):
         maps = batch.required_maps()
         sharp, degenerate = in_form(maps, "cubic", size, rules.tie_seed)
         smooth, flat = in_form(maps, "minmax", size, rules.tie_seed)
-        ranks, _ = RemovalOrder(size, rules.tie_seed, smooth.device).descending(smooth)
+        ranks, _ = removal_order(size, rules.tie_seed, smooth.device).descending(smooth)
         boxed, pointing, order = (found.cpu().numpy() for found in (sharp, smooth, ranks))
         truths = self._truths(batch, size)
         rows = [score_image(*image, rules) for image in zip(boxed, pointing, order, truths, strict=True)]

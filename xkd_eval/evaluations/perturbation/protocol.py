@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xkd_eval.errors import check_choice
+from xkd_eval.evaluations.areas import area
 from xkd_eval.evaluations.fractions import increasing_fractions
 from xkd_eval.evaluations.perturbation.options import DEFAULT_FRACTIONS, DIRECTIONS, PerturbationOptions
 from xkd_eval.evaluations.protocol import Rules
@@ -41,11 +42,6 @@ def perturbation_protocol(rules: Rules, options: PerturbationOptions) -> Perturb
     return protocol.but({"fractions": DEFAULT_FRACTIONS, "fill": "black"})
 
 
-def removed_pixels(fractions: tuple[float, ...], size: tuple[int, int]) -> list[int]:
-    """How many pixels each fraction removes of an image of `size`: int(p H W), as published."""
-    return [int(fraction * size[0] * size[1]) for fraction in fractions]
-
-
 def area_under_curve(curve: np.ndarray, fractions: tuple[float, ...]) -> np.ndarray:
     """Trapezoid over 0 and `fractions`: (..., 1 + F) -> (...). Not divided by the range (0.9 by default)."""
-    return np.trapezoid(curve, x=np.array([0.0, *fractions]), axis=-1)
+    return area("fractions", curve, np.array([0.0, *fractions]))

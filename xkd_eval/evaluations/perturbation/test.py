@@ -13,12 +13,12 @@ from torch import Tensor
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.drawing import summary_curves
+from xkd_eval.evaluations.fractions import removed_pixels
 from xkd_eval.evaluations.perturbation.options import DIRECTIONS, Direction, PerturbationOptions
 from xkd_eval.evaluations.perturbation.protocol import (
     PerturbationProtocol,
     area_under_curve,
     perturbation_protocol,
-    removed_pixels,
 )
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import is_degenerate, removal_order, upsample

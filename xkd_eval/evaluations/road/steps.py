@@ -11,6 +11,7 @@ from torch import Tensor
 
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.batch import Batch
+from xkd_eval.evaluations.fractions import removed_pixels
 from xkd_eval.evaluations.linear_infill import infill_noise, infilled
 from xkd_eval.evaluations.ranks import removal_order
 from xkd_eval.evaluations.removal import answer_values
@@ -74,7 +75,7 @@ def road_steps(batch: Batch, maps: Tensor, protocol: RoadProtocol) -> Steps:
 def _hidden(maps: Tensor, protocol: RoadProtocol, first: str) -> Tensor:
     """(B, F, H, W) booleans: what each step removes, of the most or the least relevant pixels."""
     size = (maps.shape[1], maps.shape[2])
-    counts = [int(fraction * size[0] * size[1]) for fraction in protocol.fractions]
+    counts = removed_pixels(protocol.fractions, size)
     if counts[0] == 0:
         raise XkdError(
             f"fractions: {protocol.fractions[0]} of {size[0]}x{size[1]} pixels is none; expected larger fractions, or "
