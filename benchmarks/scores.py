@@ -19,6 +19,7 @@ from benchmarks.lite import lite0, lite1
 from xkd_eval import Classifier, ScoreSpec, Study, evaluate
 from xkd_eval.study.floors import CEILING, FLOORS, better_floors
 
+MODELS = {"lite0": lite0, "lite1": lite1}
 EXPLAINERS = (
     *("cam", "gradcam++", "layercam", "eigencam", "fullgrad"),
     *("guided_backprop", "input_x_gradient", "integrated_gradients:steps=20"),
@@ -131,9 +132,10 @@ def main() -> None:
     parser.add_argument("--masks", required=True, help="images with masks")
     parser.add_argument("--runs", type=Path, required=True, help="where runs lie")
     parser.add_argument("--limit", type=int, help="photographs of each; by default all")
+    parser.add_argument("--models", nargs="+", choices=tuple(MODELS), default=tuple(MODELS), help="by default both")
     arguments = parser.parse_args()
-    for name, maker in (("lite0", lite0), ("lite1", lite1)):
-        studies = run({name: maker()}, arguments)
+    for name in arguments.models:
+        studies = run({name: MODELS[name]()}, arguments)
         print(f"\n### {name}\n\n{table(studies, name)}\n")
         print(f"#### {name}: do two scores rank the images alike?\n\n{agreement(studies[0], name)}\n")
         print(f"#### {name}: do two scores rank the explainers alike?\n\n{orders(studies, name)}\n", flush=True)
