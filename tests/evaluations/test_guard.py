@@ -211,6 +211,7 @@ def named(*names):
         ({"name": None}, "name is None; expected a text"),
         ({"title": " "}, "title is ' '; expected a text"),
         ({"Options": dict}, "Options is <class 'dict'>; expected a dataclass"),
+        ({"presets": ["mine"]}, r"presets is \['mine'\]; expected names -> "),
         ({"Protocol": dict}, "Protocol is <class 'dict'>; expected a subclass of"),
     ],
 )

@@ -15,6 +15,7 @@ from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.answers import Answers
 from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.guard import guard_methods
+from xkd_eval.evaluations.presets import Preset, preset_facts, preset_notes
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.returned import named
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
@@ -65,6 +66,8 @@ class Evaluation(ABC):
         about: what a reader of a report must know of its scores, in a sentence or two.
         curve_caption: what `curve_figure` shows.
         figure_names: of the figures that `figures` makes.
+        presets: name -> the rules of a paper or tool, for a test that has such; a summary then says whose its rules
+            are, and how they depart from the paper.
         Options: a frozen dataclass of what the test takes beside the rules that all tests share; its docstring's
             "Attributes" section is the help of the command line.
         Protocol: Rules, or the subclass that adds the test's own.
@@ -103,6 +106,7 @@ class Evaluation(ABC):
     about: ClassVar[str] = ""
     curve_caption: ClassVar[str] = ""
     figure_names: ClassVar[tuple[str, ...]] = ()
+    presets: ClassVar[Mapping[str, Preset]] = {}
     Options: ClassVar[type] = NoOptions
     Protocol: ClassVar[type[Rules]] = Rules
 
@@ -193,11 +197,11 @@ class Evaluation(ABC):
 
     def extras(self, rows: Columns) -> dict[str, Any]:
         """What a summary holds beside the scores: plain values without NaN, under names that nothing else has."""
-        return {}
+        return preset_facts(self.presets, self.protocol) if self.presets else {}
 
     def notes(self, summary: Mapping[str, Any]) -> list[str]:
         """What a reader must know beside the scores, a sentence each."""
-        return []
+        return preset_notes(summary) if self.presets else []
 
     def quality(self, rows: Columns) -> np.ndarray | None:
         """(n,) by which the best, median and worst maps of a run are pictured; higher is better, NaN undefined."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import fields, is_dataclass, replace
@@ -18,6 +18,7 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.copies import copied
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.batch import Batch, Network
+from xkd_eval.evaluations.presets import Preset
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.returned import CHECKS, named, read_only
 from xkd_eval.explainers.base import Context, Explainer
@@ -104,6 +105,11 @@ def check_kind(kind: type) -> None:
         raise XkdError(f"{named(kind)}: it does not define {' and '.join(undefined)}; expected both rows and specs")
     if not is_dataclass(getattr(kind, "Options", None)):
         raise XkdError(f"{named(kind)}: Options is {short(getattr(kind, 'Options', None))}; expected a dataclass")
+    presets = getattr(kind, "presets", None)
+    if not isinstance(presets, Mapping) or not all(isinstance(preset, Preset) for preset in presets.values()):
+        raise XkdError(
+            f"{named(kind)}: presets is {short(presets)}; expected names -> xkd_eval.evaluations.presets.Preset"
+        )
     protocol = getattr(kind, "Protocol", None)
     if not (isinstance(protocol, type) and issubclass(protocol, Rules)):
         raise XkdError(

@@ -59,5 +59,7 @@ def preset_facts(presets: Mapping[str, Preset], protocol: Rules) -> dict[str, An
 
 def preset_notes(summary: Mapping[str, Any]) -> list[str]:
     """For `Evaluation.notes`: a sentence where the rules are not the paper's."""
-    found = summary["preset"]
-    return [f"preset {found['name']}: {found['departs_from_paper']}"] if found["departs_from_paper"] else []
+    found = summary.get("preset")
+    if not found or not found["departs_from_paper"]:
+        return []
+    return [f"preset {found['name']}: {found['departs_from_paper']}"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.coherency import harmonic_mean, map_and_again
 from xkd_eval.evaluations.forms import FORMS
 from xkd_eval.evaluations.means import defined_columns, mean_score
-from xkd_eval.evaluations.presets import preset_facts, preset_notes, rules_of
+from xkd_eval.evaluations.presets import rules_of
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.removal import answer_values, product_logits
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
@@ -40,6 +39,7 @@ class AdccTest(Evaluation):
         "The harmonic mean, image by image, of coherency, 1 - complexity and 1 - drop; taken of the three means it "
         "would be higher. A map that does not depend on the image's pixels is coherent with itself whatever it shows."
     )
+    presets = PRESETS
     Options = AdccOptions
     Protocol = AdccProtocol
     protocol: AdccProtocol
@@ -78,14 +78,6 @@ class AdccTest(Evaluation):
             *coherency_specs(),
             mean_score("average_drop", "average drop", better="lower", range=(0, 1), role="detail"),
         )
-
-    def extras(self, rows: Columns) -> dict[str, Any]:
-        """See Evaluation.extras."""
-        return preset_facts(PRESETS, self.protocol)
-
-    def notes(self, summary: Mapping[str, Any]) -> list[str]:
-        """See Evaluation.notes."""
-        return preset_notes(summary)
 
     def quality(self, rows: Columns) -> np.ndarray:
         """See Evaluation.quality."""

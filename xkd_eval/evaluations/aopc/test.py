@@ -21,7 +21,6 @@ from xkd_eval.evaluations.draws import image_generator
 from xkd_eval.evaluations.forms import in_form
 from xkd_eval.evaluations.infills import infill_image
 from xkd_eval.evaluations.means import curve_score, mean_score
-from xkd_eval.evaluations.presets import preset_facts, preset_notes
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import removal_order
 from xkd_eval.evaluations.removal import answer_values, masked_answers
@@ -54,6 +53,7 @@ class AopcTest(Evaluation):
     )
     curve_caption = "Probability of the explained class while regions are replaced; bands are 95 % intervals."
     figure_names = ("aopc",)
+    presets = PRESETS
     Options = AopcOptions
     Protocol = AopcProtocol
     protocol: AopcProtocol
@@ -99,14 +99,6 @@ class AopcTest(Evaluation):
     def specs(self) -> tuple[ScoreSpec, ...]:
         """See Evaluation.specs."""
         return _specs(self.orders, self.protocol.regions)
-
-    def extras(self, rows: Columns) -> dict[str, Any]:
-        """See Evaluation.extras."""
-        return preset_facts(PRESETS, self.protocol)
-
-    def notes(self, summary: Mapping[str, Any]) -> list[str]:
-        """See Evaluation.notes."""
-        return preset_notes(summary)
 
     def quality(self, rows: Columns) -> np.ndarray | None:
         """See Evaluation.quality: far down in morf, little in lerf."""

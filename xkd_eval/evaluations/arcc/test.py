@@ -15,7 +15,7 @@ from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.coherency import harmonic_mean, map_and_again
 from xkd_eval.evaluations.means import defined_columns, mean_score
-from xkd_eval.evaluations.presets import preset_facts, preset_notes, rules_of
+from xkd_eval.evaluations.presets import rules_of
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.road.protocol import checked_rules
 from xkd_eval.evaluations.road.steps import combined, road_steps
@@ -40,6 +40,7 @@ class ArccTest(Evaluation):
         "The harmonic mean, image by image, of coherency, 1 - complexity and twice ROAD's combined score, cut to 0 to "
         "1. A map that does not depend on the image's pixels is coherent with itself whatever it shows."
     )
+    presets = PRESETS
     Options = ArccOptions
     Protocol = ArccProtocol
     protocol: ArccProtocol
@@ -81,11 +82,11 @@ class ArccTest(Evaluation):
 
     def extras(self, rows: Columns) -> dict[str, Any]:
         """See Evaluation.extras."""
-        return {**preset_facts(PRESETS, self.protocol), "nothing_left": int(rows["nothing_left"].sum())}
+        return {**super().extras(rows), "nothing_left": int(rows["nothing_left"].sum())}
 
     def notes(self, summary: Mapping[str, Any]) -> list[str]:
         """See Evaluation.notes."""
-        return [*preset_notes(summary), *nothing_left_notes(summary)]
+        return [*super().notes(summary), *nothing_left_notes(summary)]
 
     def quality(self, rows: Columns) -> np.ndarray:
         """See Evaluation.quality."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +13,6 @@ from xkd_eval.evaluations.complexity.options import ComplexityOptions
 from xkd_eval.evaluations.complexity.protocol import PRESETS, ComplexityProtocol, complexity_protocol
 from xkd_eval.evaluations.forms import in_form
 from xkd_eval.evaluations.means import mean_score
-from xkd_eval.evaluations.presets import preset_facts, preset_notes
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
 
@@ -36,6 +34,7 @@ class ComplexityTest(Evaluation):
         "Sparseness and complexity ask nothing of the model: a map of one pixel wins both, and an up-sampled CAM lies "
         "near the greatest entropy whatever it shows."
     )
+    presets = PRESETS
     Options = ComplexityOptions
     Protocol = ComplexityProtocol
     protocol: ComplexityProtocol
@@ -63,14 +62,6 @@ class ComplexityTest(Evaluation):
     def specs(self) -> tuple[ScoreSpec, ...]:
         """See Evaluation.specs."""
         return _SPECS if self.protocol.threshold is None else (*_SPECS, _EFFECTIVE)
-
-    def extras(self, rows: Columns) -> dict[str, Any]:
-        """See Evaluation.extras."""
-        return preset_facts(PRESETS, self.protocol)
-
-    def notes(self, summary: Mapping[str, Any]) -> list[str]:
-        """See Evaluation.notes."""
-        return preset_notes(summary)
 
 
 def _score(column: str, title: str, **more: Any) -> ScoreSpec:

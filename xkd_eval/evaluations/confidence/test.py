@@ -15,7 +15,6 @@ from xkd_eval.evaluations.confidence.options import PRESETS, ConfidenceOptions
 from xkd_eval.evaluations.confidence.protocol import ConfidenceProtocol, confidence_columns, confidence_protocol
 from xkd_eval.evaluations.forms import in_form
 from xkd_eval.evaluations.means import defined_columns, mean_score
-from xkd_eval.evaluations.presets import preset_facts, preset_notes
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.removal import answer_values, logit_notes, product_logits
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
@@ -39,6 +38,7 @@ class ConfidenceTest(Evaluation):
         "A map that keeps nearly everything loses nothing: read average drop beside average gain and the row of "
         "fake_cam, ones but for one pixel."
     )
+    presets = PRESETS
     Options = ConfidenceOptions
     Protocol = ConfidenceProtocol
     protocol: ConfidenceProtocol
@@ -77,14 +77,14 @@ class ConfidenceTest(Evaluation):
     def extras(self, rows: Columns) -> dict[str, Any]:
         """See Evaluation.extras."""
         drops = rows.get("average_drop", np.zeros(0))
-        facts = {**preset_facts(PRESETS, self.protocol), "answer": self.protocol.answer}
+        facts = {**super().extras(rows), "answer": self.protocol.answer}
         return {**facts, "without_average_drop": int(np.isnan(drops).sum())}
 
     def notes(self, summary: Mapping[str, Any]) -> list[str]:
         """See Evaluation.notes."""
         left_out = summary["without_average_drop"]
         said = [f"average drop is undefined for {left_out} images, whose probability is 0"] if left_out else []
-        return [*preset_notes(summary), *logit_notes(self.protocol.answer), *said]
+        return [*super().notes(summary), *logit_notes(self.protocol.answer), *said]
 
     def quality(self, rows: Columns) -> np.ndarray:
         """See Evaluation.quality: the change of the answer."""

@@ -17,7 +17,6 @@ from xkd_eval.evaluations.faithfulness.protocol import FaithfulnessProtocol, fai
 from xkd_eval.evaluations.faithfulness.units import Cells, Units, Values
 from xkd_eval.evaluations.forms import in_form
 from xkd_eval.evaluations.means import curve_score, defined_columns, mean_score
-from xkd_eval.evaluations.presets import preset_facts, preset_notes
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import removal_order, tie_permutation
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
@@ -38,6 +37,7 @@ class FaithfulnessTest(Evaluation):
     forwards_again = True
     in_comparisons = False
     about = "Faithfulness is a correlation within each image: it knows no scale, and is undefined where nothing varies."
+    presets = PRESETS
     Options = FaithfulnessOptions
     Protocol = FaithfulnessProtocol
     protocol: FaithfulnessProtocol
@@ -77,13 +77,13 @@ class FaithfulnessTest(Evaluation):
 
     def extras(self, rows: Columns) -> dict[str, Any]:
         """See Evaluation.extras."""
-        return {**preset_facts(PRESETS, self.protocol), "undefined_images": _undefined(rows)}
+        return {**super().extras(rows), "undefined_images": _undefined(rows)}
 
     def notes(self, summary: Mapping[str, Any]) -> list[str]:
         """See Evaluation.notes."""
         lost = summary["undefined_images"]
         said = [f"undefined on {lost:,} images, where nothing varies that is removed"] if lost else []
-        return [*preset_notes(summary), *said]
+        return [*super().notes(summary), *said]
 
 
 def _names(rows: Columns) -> list[str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from xkd_eval.evaluations.infidelity.options import InfidelityOptions
 from xkd_eval.evaluations.infidelity.protocol import PRESETS, InfidelityProtocol, infidelity, infidelity_protocol
 from xkd_eval.evaluations.means import mean_score
 from xkd_eval.evaluations.noise import gaussian_noise
-from xkd_eval.evaluations.presets import preset_facts, preset_notes
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.removal import answer_values
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
@@ -40,6 +38,7 @@ class InfidelityTest(Evaluation):
         "The squared error, in logits, of the noise times the map as a forecast of the change. It grows with the scale "
         "of the logits and with the noise: compare maps of one model under one sigma, and not models."
     )
+    presets = PRESETS
     Options = InfidelityOptions
     Protocol = InfidelityProtocol
     protocol: InfidelityProtocol
@@ -76,14 +75,6 @@ class InfidelityTest(Evaluation):
     def specs(self) -> tuple[ScoreSpec, ...]:
         """See Evaluation.specs."""
         return _SPECS
-
-    def extras(self, rows: Columns) -> dict[str, Any]:
-        """See Evaluation.extras."""
-        return preset_facts(PRESETS, self.protocol)
-
-    def notes(self, summary: Mapping[str, Any]) -> list[str]:
-        """See Evaluation.notes."""
-        return preset_notes(summary)
 
 
 _SPECS = (mean_score("infidelity", "infidelity", better="lower", range=(0, None), unit="", role="headline"),)

@@ -23,7 +23,6 @@ from xkd_eval.evaluations.insertion_deletion.protocol import (
     shares,
 )
 from xkd_eval.evaluations.means import curve_score, mean_score
-from xkd_eval.evaluations.presets import preset_facts, preset_notes
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import is_degenerate, removal_order, upsample
 from xkd_eval.evaluations.removal import answer_values, fill_image, logit_notes, masked_answers
@@ -60,6 +59,7 @@ class InsertionDeletionTest(Evaluation):
         "from the image; bands are 95 % intervals."
     )
     figure_names = ("insertion_deletion_curves",)
+    presets = PRESETS
     Options = InsertionDeletionOptions
     Protocol = InsertionDeletionProtocol
     protocol: InsertionDeletionProtocol
@@ -131,11 +131,11 @@ class InsertionDeletionTest(Evaluation):
 
     def extras(self, rows: Columns) -> dict[str, Any]:
         """See Evaluation.extras."""
-        return {**preset_facts(PRESETS, self.protocol), "answer": self.protocol.answer}
+        return {**super().extras(rows), "answer": self.protocol.answer}
 
     def notes(self, summary: Mapping[str, Any]) -> list[str]:
         """See Evaluation.notes."""
-        return [*preset_notes(summary), *logit_notes(self.protocol.answer)]
+        return [*super().notes(summary), *logit_notes(self.protocol.answer)]
 
     def quality(self, rows: Columns) -> np.ndarray:
         """See Evaluation.quality: insertion minus deletion, or one of them where only that is run."""

@@ -17,7 +17,6 @@ from xkd_eval.evaluations.localisation.options import LocalisationOptions
 from xkd_eval.evaluations.localisation.protocol import PRESETS, LocalisationProtocol, level_of, localisation_protocol
 from xkd_eval.evaluations.localisation.scores import MEANS, best_thresholds, hit_columns, more_columns, specs
 from xkd_eval.evaluations.means import defined_columns
-from xkd_eval.evaluations.presets import preset_facts, preset_notes
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import removal_order
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
@@ -43,6 +42,7 @@ class LocalisationTest(Evaluation):
         "object's by half. MaxBoxAcc chooses that share on the scored images themselves; GT-known localisation has it "
         "fixed."
     )
+    presets = PRESETS
     Options = LocalisationOptions
     Protocol = LocalisationProtocol
     protocol: LocalisationProtocol
@@ -122,7 +122,7 @@ class LocalisationTest(Evaluation):
     def extras(self, rows: Columns) -> dict[str, Any]:
         """See Evaluation.extras."""
         return {
-            **preset_facts(PRESETS, self.protocol),
+            **super().extras(rows),
             "best_threshold": best_thresholds(rows),
             "without_object": int((~rows["has_object"]).sum()),
         }
@@ -138,7 +138,7 @@ class LocalisationTest(Evaluation):
             notes.append(f"the boxes name {unknown:,} images more, which are not among these")
         if summary["without_object"]:
             notes.append(f"{summary['without_object']:,} images have no object in their mask, and enter no score")
-        return notes + preset_notes(summary)
+        return notes + super().notes(summary)
 
     def quality(self, rows: Columns) -> np.ndarray:
         """See Evaluation.quality: the best overlap that any threshold gives."""

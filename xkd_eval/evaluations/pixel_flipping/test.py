@@ -24,7 +24,6 @@ from xkd_eval.evaluations.pixel_flipping.protocol import (
     flipped_features,
     pixel_flipping_protocol,
 )
-from xkd_eval.evaluations.presets import preset_facts, preset_notes
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import removal_order
 from xkd_eval.evaluations.removal import answer_values, masked_answers
@@ -58,6 +57,7 @@ class PixelFlippingTest(Evaluation):
     about = "The area grows with the clean probability: compare explainers of one model, or read AOPC beside it."
     curve_caption = "Probability of the explained class while the most relevant features are flipped; 95 % intervals."
     figure_names = ("pixel_flipping",)
+    presets = PRESETS
     Options = PixelFlippingOptions
     Protocol = PixelFlippingProtocol
     protocol: PixelFlippingProtocol
@@ -89,14 +89,6 @@ class PixelFlippingTest(Evaluation):
     def specs(self) -> tuple[ScoreSpec, ...]:
         """See Evaluation.specs."""
         return _specs(self.protocol.area, self.protocol.abscissae)
-
-    def extras(self, rows: Columns) -> dict[str, Any]:
-        """See Evaluation.extras."""
-        return preset_facts(PRESETS, self.protocol)
-
-    def notes(self, summary: Mapping[str, Any]) -> list[str]:
-        """See Evaluation.notes."""
-        return preset_notes(summary)
 
     def quality(self, rows: Columns) -> np.ndarray:
         """See Evaluation.quality: the lower the curve, the better."""

@@ -16,7 +16,6 @@ from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.draws import image_generator
 from xkd_eval.evaluations.means import curve_score, defined_columns, mean_score
-from xkd_eval.evaluations.presets import preset_facts, preset_notes
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.randomisation.maps import RandomisedMaps, places_on_curve
 from xkd_eval.evaluations.randomisation.options import RandomisationOptions
@@ -46,6 +45,7 @@ class RandomisationTest(Evaluation):
         "A map that stays as it is does not depend on what was learned, and fails. One that changes has passed a check "
         "and no more: a lower similarity is no better explanation."
     )
+    presets = PRESETS
     Options = RandomisationOptions
     Protocol = RandomisationProtocol
     protocol: RandomisationProtocol
@@ -133,14 +133,10 @@ class RandomisationTest(Evaluation):
         """See Evaluation.columns."""
         return {"degenerate": rows["degenerate"], **defined_columns(rows, [spec.name for spec in self.specs()])}
 
-    def extras(self, rows: Columns) -> dict[str, Any]:
-        """See Evaluation.extras."""
-        return preset_facts(PRESETS, self.protocol)
-
     def notes(self, summary: Mapping[str, Any]) -> list[str]:
         """See Evaluation.notes."""
         constant = summary["constant_redrawn"]["value"]
-        found = preset_notes(summary)
+        found = super().notes(summary)
         if constant:
             share = f"{100 * constant:.1f} %"
             found.append(f"{share} of the redrawn networks' maps are constant, so like no map, and left out")

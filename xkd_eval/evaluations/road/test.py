@@ -12,7 +12,7 @@ from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.drawing import summary_curves
 from xkd_eval.evaluations.forms import in_form
 from xkd_eval.evaluations.means import curve_score, defined_columns, mean_score
-from xkd_eval.evaluations.presets import preset_facts, preset_notes, rules_of
+from xkd_eval.evaluations.presets import rules_of
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.road.options import RoadOptions
 from xkd_eval.evaluations.road.protocol import PRESETS, RoadProtocol, checked_rules
@@ -52,6 +52,7 @@ class RoadTest(Evaluation):
     )
     curve_caption = "Probability of the class while removed pixels are filled in; bands are 95 % intervals."
     figure_names = ("road_curves",)
+    presets = PRESETS
     Options = RoadOptions
     Protocol = RoadProtocol
     protocol: RoadProtocol
@@ -113,12 +114,12 @@ class RoadTest(Evaluation):
 
     def extras(self, rows: Columns) -> dict[str, Any]:
         """See Evaluation.extras."""
-        facts = preset_facts(PRESETS, self.protocol)
+        facts = super().extras(rows)
         return {**facts, "fractions": list(self.protocol.fractions), "nothing_left": int(rows["nothing_left"].sum())}
 
     def notes(self, summary: Mapping[str, Any]) -> list[str]:
         """See Evaluation.notes."""
-        return [*preset_notes(summary), *nothing_left_notes(summary)]
+        return [*super().notes(summary), *nothing_left_notes(summary)]
 
     def quality(self, rows: Columns) -> np.ndarray:
         """See Evaluation.quality."""

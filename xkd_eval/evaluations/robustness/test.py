@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -15,7 +14,6 @@ from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.means import defined_columns, mean_score
 from xkd_eval.evaluations.noise import uniform_noise
-from xkd_eval.evaluations.presets import preset_facts, preset_notes
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import is_degenerate
 from xkd_eval.evaluations.robustness.options import RobustnessOptions
@@ -42,6 +40,7 @@ class RobustnessTest(Evaluation):
         "The distance between the maps of a photograph and of its noisy copies, as a share of the map's norm. A map "
         "that looks at nothing does not move: read it beside a test of what the map says."
     )
+    presets = PRESETS
     Options = RobustnessOptions
     Protocol = RobustnessProtocol
     protocol: RobustnessProtocol
@@ -86,14 +85,6 @@ class RobustnessTest(Evaluation):
     def columns(self, rows: Columns) -> Columns:
         """See Evaluation.columns."""
         return {"degenerate": rows["degenerate"], **defined_columns(rows, [spec.name for spec in _SPECS])}
-
-    def extras(self, rows: Columns) -> dict[str, Any]:
-        """See Evaluation.extras."""
-        return preset_facts(PRESETS, self.protocol)
-
-    def notes(self, summary: Mapping[str, Any]) -> list[str]:
-        """See Evaluation.notes."""
-        return preset_notes(summary)
 
 
 def _at_size(maps: Tensor, size: tuple[int, int]) -> Tensor:

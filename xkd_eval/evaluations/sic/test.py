@@ -15,7 +15,6 @@ from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.drawing import summary_curves
 from xkd_eval.evaluations.forms import in_form
 from xkd_eval.evaluations.means import curve_score, defined_columns, mean_score
-from xkd_eval.evaluations.presets import preset_facts, preset_notes
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import removal_order
 from xkd_eval.evaluations.removal import answer_values
@@ -55,6 +54,7 @@ class SicTest(Evaluation):
     )
     curve_caption = "Probability (SIC) and accuracy (AIC) against the information revealed, both from first to clean."
     figure_names = ("information_curves",)
+    presets = PRESETS
     Options = SicOptions
     Protocol = SicProtocol
     protocol: SicProtocol
@@ -99,13 +99,13 @@ class SicTest(Evaluation):
             curves = curves[~np.isnan(curves[:, 0])]
             median = float(curve_area(np.median(curves, axis=0))) if len(curves) else None
             found[f"{name}_of_set"] = {"images": len(curves), "of": len(rows[name]), "median_curve": median}
-        return {**preset_facts(PRESETS, self.protocol), **found}
+        return {**super().extras(rows), **found}
 
     def notes(self, summary: Mapping[str, Any]) -> list[str]:
         """See Evaluation.notes."""
         sets = {name: summary[f"{name}_of_set"] for name in _READ}
         scored = [f"{name.upper()}: scored {one['images']} of {one['of']} images" for name, one in sets.items()]
-        return preset_notes(summary) + scored
+        return super().notes(summary) + scored
 
     def quality(self, rows: Columns) -> np.ndarray:
         """See Evaluation.quality."""

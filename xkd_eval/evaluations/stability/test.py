@@ -12,7 +12,6 @@ from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.means import defined_columns, mean_score
 from xkd_eval.evaluations.noise import uniform_noise
-from xkd_eval.evaluations.presets import preset_facts, preset_notes
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import is_degenerate
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
@@ -45,6 +44,7 @@ class StabilityTest(Evaluation):
         "Not recommended, and offered for comparison with papers that report it: it divides by every pixel of map and "
         "image, so that the one nearest to zero decides. Robustness asks the same and is well behaved."
     )
+    presets = PRESETS
     Options = StabilityOptions
     Protocol = StabilityProtocol
     protocol: StabilityProtocol
@@ -95,13 +95,9 @@ class StabilityTest(Evaluation):
         """See Evaluation.columns."""
         return {"degenerate": rows["degenerate"], **defined_columns(rows, [spec.name for spec in _SPECS])}
 
-    def extras(self, rows: Columns) -> dict[str, Any]:
-        """See Evaluation.extras."""
-        return preset_facts(PRESETS, self.protocol)
-
     def notes(self, summary: Mapping[str, Any]) -> list[str]:
         """See Evaluation.notes."""
-        return ["not recommended: the pixel nearest to zero decides", *preset_notes(summary)]
+        return ["not recommended: the pixel nearest to zero decides", *super().notes(summary)]
 
 
 _SPECS = (
