@@ -29,7 +29,7 @@ def revealed_pixels(shares: Sequence[float], n_pixels: int) -> list[int]:
 def interpolated(image: np.ndarray, known: np.ndarray) -> np.ndarray:
     """An image whose unknown pixels lie on triangles between known ones; the corners are always known.
 
-    One triangulation serves all channels, and all pixels are found in it at once.
+    One triangulation serves all channels, and triangles look for their pixels, not pixels for their triangle.
 
     Args:
         image: (H, W, 3) uint8.
@@ -41,7 +41,7 @@ def interpolated(image: np.ndarray, known: np.ndarray) -> np.ndarray:
     Raises:
         XkdError: the image is a line of pixels, on which there are no triangles.
     """
-    from scipy.interpolate import LinearNDInterpolator
+    from scipy.spatial import Delaunay
 
     if min(known.shape) < 2:
         raise XkdError(f"size: images of {known.shape[0]}x{known.shape[1]} pixels found; expected two rows and columns")
@@ -49,13 +49,52 @@ def interpolated(image: np.ndarray, known: np.ndarray) -> np.ndarray:
     known[[0, 0, -1, -1], [0, -1, 0, -1]] = True
     if known.all():
         return image
-    values = LinearNDInterpolator(np.argwhere(known), image[known].astype(np.float64))(np.argwhere(~known))
-    missing = np.isnan(values)  # beside every triangle by rounding
-    if missing.any():
-        values = np.where(missing, image.mean((0, 1)), values)
+    points = np.argwhere(known)
+    pixels, weights, corners = _pixels_of(points[Delaunay(points).simplices], known)
+    values = (weights[:, :, None] * image[corners[..., 0], corners[..., 1]]).sum(1) / weights.sum(1, keepdims=True)
     made = image.copy()
-    made[~known] = np.round(values.astype(np.float32))  # as the reference rounds: in float32, halves to even
+    made[~known] = np.round(image.mean((0, 1)))  # what lies beside every triangle, should a set have that
+    made[pixels[:, 0], pixels[:, 1]] = np.round(
+        values.astype(np.float32)
+    )  # as the reference: in float32, halves to even
     return made
+
+
+def _pixels_of(triangles: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The unknown pixels within each triangle; one on an edge is within two, and has the same value in both.
+
+    Args:
+        triangles: (n, 3, 2) integers, rows and columns of corners.
+        known: (H, W) booleans.
+
+    Returns:
+        (m, 2) pixels; (m, 3) integers, twice the areas opposite each corner, by which the corners weigh; (m, 3, 2)
+        corners.
+    """
+    first, second, third = np.moveaxis(triangles, 1, 0)
+    # By Pick's theorem a triangle of half a pixel's area holds no fourth pixel, and most are such.
+    triangles = triangles[np.abs(_twice_area(first, second, third)) > 1]
+    low = triangles.min(1)
+    height, width = (triangles.max(1) - low + 1).T
+    count = height * width
+    owner = np.repeat(np.arange(len(count)), count)
+    place = np.arange(count.sum()) - np.repeat(count.cumsum() - count, count)
+    pixels = low[owner] + np.stack(np.divmod(place, width[owner]), 1)
+    unknown = ~known[pixels[:, 0], pixels[:, 1]]
+    pixels, corners = pixels[unknown], triangles[owner[unknown]]
+    first, second, third = np.moveaxis(corners, 1, 0)
+    weights = np.stack(
+        [_twice_area(second, third, pixels), _twice_area(third, first, pixels), _twice_area(first, second, pixels)], 1
+    )
+    weights *= np.sign(weights.sum(1, keepdims=True))  # corners may run either way round
+    within = (weights >= 0).all(1)
+    return pixels[within], weights[within], corners[within]
+
+
+def _twice_area(first: np.ndarray, second: np.ndarray, third: np.ndarray) -> np.ndarray:
+    """(n,) of triangles with corners (n, 2), negative where they run the other way round."""
+    (a, b), (c, d) = (second - first).T, (third - first).T
+    return a * d - b * c
 
 
 def information(image: np.ndarray) -> int:
