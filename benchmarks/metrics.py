@@ -171,7 +171,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="an ImageNet tree; its first photographs are taken")
     parser.add_argument("--images", type=int, default=16)
-    parser.add_argument("--only", help="races whose name holds this word")
+    parser.add_argument("--only", help="races whose name holds this word; core: the core against its parts")
     arguments = parser.parse_args()
     everything = open_dataset(arguments.data)
     images = Subset(everything, list(range(min(arguments.images, len(everything)))))
@@ -185,7 +185,7 @@ def main() -> None:
             ours, once, theirs = race(entry, images, classifier, Path(folder))
         cells = (f"{ours:.3f}", f"{once:.2f}", f"{theirs:.3f}", f"{ours / theirs:.2f}", f"{entry.target:g}")
         print(f"| {entry.name} | {entry.package} | {' | '.join(cells)} |", flush=True)
-    if not arguments.only:
+    if arguments.only in (None, "core"):
         together, alone = core(images, classifier)
         print(
             f"\n--test core: {together:.1f} CPU-seconds together, {alone:.1f} one after the other: "
