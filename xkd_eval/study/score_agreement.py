@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from xkd_eval.evaluations.scores import Role, ScoreSpec
+from xkd_eval.statistics.correlation import spearman, spearman_bounds
 from xkd_eval.study.result import EvaluationResult
 
 COLUMNS = ("model", "maps", "test", "score", "other_test", "other_score", "spearman", "low", "high", "n_images")
@@ -34,8 +35,7 @@ def score_agreement(results: Sequence[EvaluationResult], role: Role) -> Iterator
         if first.test_name == second.test_name or set(first.ids).isdisjoint(second.ids):
             continue
         shared = [name for name in ours if name in theirs]
-        correlation = _spearman(np.array([(ours[name], theirs[name]) for name in shared]).reshape(-1, 2))
-        low, high = _bounds(correlation, len(shared))
+        correlation, (low, high) = _correlation([ours[name] for name in shared], [theirs[name] for name in shared])
         yield {
             "model": first.model,
             "maps": first.maps,
@@ -63,19 +63,9 @@ def _values(result: EvaluationResult, spec: ScoreSpec) -> dict[str, float]:
     return {name: value for name, value in zip(result.ids, values.tolist(), strict=True) if math.isfinite(value)}
 
 
-def _spearman(pairs: np.ndarray) -> float | None:
-    from scipy.stats import rankdata
-
-    if len(pairs) < 2 or (pairs == pairs[0]).all(0).any():
-        return None
-    ranks = rankdata(pairs, axis=0)
-    return float(np.clip(np.corrcoef(ranks.T)[0, 1], -1, 1))
-
-
-def _bounds(correlation: float | None, n_images: int) -> tuple[float | None, float | None]:
-    if correlation is None or n_images < 4:
-        return None, None
-    if abs(correlation) == 1:
-        return correlation, correlation
-    half = 1.96 * math.sqrt(1.06 / (n_images - 3))
-    return tuple(math.tanh(math.atanh(correlation) + sign * half) for sign in (-1, 1))  # type: ignore[return-value]
+def _correlation(ours: list[float], theirs: list[float]) -> tuple[float | None, tuple[float | None, float | None]]:
+    """The rank correlation and its bounds, where there are such."""
+    correlation = spearman(np.array(ours), np.array(theirs)) if ours else math.nan
+    if math.isnan(correlation):
+        return None, (None, None)
+    return correlation, spearman_bounds(correlation, len(ours)) or (None, None)

@@ -1,4 +1,4 @@
-"""Correlations of two lists of numbers, undefined where one of them does not vary."""
+"""By which correlation a map is judged, and that over images from means over them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-
-def pearson(values: np.ndarray, others: np.ndarray) -> float:
-    """(n,) and (n,) -> in [-1, 1]; NaN where either is constant."""
-    if values.min() == values.max() or others.min() == others.max():
-        return float("nan")
-    first, second = values - values.mean(), others - others.mean()
-    first, second = first / np.abs(first).max(), second / np.abs(second).max()
-    return float(np.clip((first * second).sum() / np.sqrt((first**2).sum() * (second**2).sum()), -1, 1))
-
-
-def spearman(values: np.ndarray, others: np.ndarray) -> float:
-    """The same of their ranks, equal values sharing the mean of theirs."""
-    from scipy.stats import rankdata  # scipy.stats takes a while to import
-
-    return pearson(rankdata(values), rankdata(others))
-
+from xkd_eval.statistics.correlation import pearson, spearman
 
 CORRELATIONS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {"pearson": pearson, "spearman": spearman}
 
