@@ -1,4 +1,4 @@
-"""The grid pointing game: answers by hand, the authors' own figures, and which photographs make a grid."""
+"""The grid pointing game: answers by hand, the authors' own figures, studies of it, and what is refused."""
 
 from __future__ import annotations
 
@@ -12,38 +12,26 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from tests.evaluations.conftest import batch_of
-from xkd_eval import Explainer, XkdError, evaluate, load_classifier
+from tests.evaluations.grid_pointing.conftest import EASY, LISTED
+from xkd_eval import Explainer, XkdError, evaluate
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.comparison.compare import compare_models
-from xkd_eval.datasets.base import ImageDataset, Sample, Subset
+from xkd_eval.datasets.base import Subset
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.datasets.grids import Grids
 from xkd_eval.datasets.loader import stream
 from xkd_eval.errors import UnreadableImageError
-from xkd_eval.evaluations.answers import ModelAnswers
-from xkd_eval.evaluations.grid_pointing.drawing import draw_grids, fill
 from xkd_eval.evaluations.grid_pointing.options import GridPointingOptions
-from xkd_eval.evaluations.grid_pointing.protocol import GridPointingProtocol
 from xkd_eval.evaluations.grid_pointing.shares import tile_shares
 from xkd_eval.evaluations.grid_pointing.test import GridPointingTest
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.explainers.stored import save_maps
-from xkd_eval.study.geometry import at_size
 from xkd_eval.study.stream import run_cells
 from xkd_eval.testing import check_test
-
-EASY = "grid_pointing:confidence=0.5"
-LISTED = "grid_pointing:confidence=0,order=listed,correct_only=false"
-
-
-@pytest.fixture(scope="module")
-def images():
-    return EmbeddedDataset("test", size=40)
 
 
 def score(maps: Tensor, side: int = 2, size: tuple[int, int] = (4, 4)) -> np.ndarray:
@@ -160,79 +148,6 @@ class Lifted(_OfFeatures):
     def changed(self, maps):
         low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
         return (maps - low) / (high - low)
-
-
-def answers_of(predicted, probability, label):
-    return ModelAnswers(np.array(predicted), np.array(probability, dtype=float), np.array(label))
-
-
-class Listed(ImageDataset):
-    """Photographs that nobody looks at."""
-
-    name, label_kind = "listed", "index"
-
-    def __init__(self, labels):
-        self.labels, self.ids = list(labels), [f"i{number}" for number in range(len(labels))]
-
-    def load(self, position: int) -> Sample:
-        raise AssertionError(position)
-
-
-class TestDrawing:
-    RULES = GridPointingProtocol()
-
-    def drawn(self, labels, rules=RULES, **others):
-        known = answers_of(labels, [1.0] * len(labels), labels)
-        return draw_grids(Listed(labels), {"one": known, **others}, rules)
-
-    def test_grids_hold_distinct_classes_and_each_photograph_once(self):
-        labels = [number % 5 for number in range(60)] + [0] * 10
-        grids = self.drawn(labels)
-        used = [place for grid in grids for place in grid]
-        assert len(used) == len(set(used)) == 64  # one photograph of a class a grid: 16 of 22, and all 48 others
-        assert all(len({labels[place] for place in grid}) == 4 for grid in grids)
-
-    def test_a_photograph_must_be_known_to_every_model(self):
-        labels = list(range(12))
-        other = answers_of([0, 1, 2, 3, 9, *labels[5:]], [0.98] + [0.99] * 10 + [np.nan], labels)
-        grids = self.drawn(labels, replace(self.RULES, order="listed"), other=other)
-        assert grids == [(1, 2, 3, 5), (6, 7, 8, 9)]
-
-    def test_the_seed_draws_others_and_the_sets_order_changes_nothing(self):
-        labels = list(range(16))
-        assert self.drawn(labels) == self.drawn(labels)
-        assert self.drawn(labels) != self.drawn(labels, replace(self.RULES, seed=1))
-        turned = Listed(labels)
-        turned.ids = turned.ids[::-1]
-        turned.labels = labels[::-1]
-        again = draw_grids(turned, {"one": answers_of(labels[::-1], [1.0] * 16, labels[::-1])}, self.RULES)
-        assert [[15 - place for place in grid] for grid in again] == [list(grid) for grid in self.drawn(labels)]
-
-    def test_the_most_confident_first(self):
-        labels = list(range(6))
-        known = answers_of(labels, [0.995, 1.0, 0.991, 0.999, 0.998, 0.997], labels)
-        rules = replace(self.RULES, order="confident")
-        assert draw_grids(Listed(labels), {"one": known}, rules) == [(1, 3, 4, 5)]
-
-    def test_without_labels_classes_are_as_predicted(self):
-        dataset = Listed([None] * 8)
-        known = answers_of([0, 0, 1, 1, 2, 2, 3, 3], [1.0] * 8, [-1] * 8)
-        rules = replace(self.RULES, order="listed", correct_only=False)
-        assert draw_grids(dataset, {"one": known}, rules) == [(0, 2, 4, 6), (1, 3, 5, 7)]
-
-    def test_filling_wastes_next_to_nothing_of_many_classes(self):
-        kinds = np.random.default_rng(0).permutation(np.arange(600) % 10).tolist()
-        assert len(fill(kinds, 4)) >= 149
-
-    def test_too_few_is_said_with_the_model_that_most_fail_for(self):
-        labels = list(range(6))
-        other = answers_of(labels, [1.0, 0.5, 0.5, 0.5, 1.0, 1.0], labels)
-        with pytest.raises(
-            XkdError,
-            match=r"^data: a grid takes 4 .* 3 of 6 of listed pass, of 3 classes, and most "
-            r"fail for other \(3\); lower `confidence`$",
-        ):
-            self.drawn(labels, other=other)
 
 
 class TestOfAStudy:
@@ -369,73 +284,6 @@ class TestOfAStudy:
         assert list(true.columns["target"]) == [labels[name.split("+")[0]] for name in true.ids]
         assert predicted.ids == true.ids
         assert not np.array_equal(predicted.columns["tile_scores"], true.columns["tile_scores"])
-
-
-class OneSize(nn.Module):
-    """A network whose head reads the map flattened, at one size."""
-
-    def __init__(self, side: int = 16) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.conv = nn.Conv2d(3, 4, 3, stride=4, padding=1)
-        self.head = nn.Linear(4 * (side // 4) ** 2, 10)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(F.relu(self.conv(images)).flatten(1))
-
-
-class OneSizeTokens(nn.Module):
-    """A token model with an embedding a position."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.patches = nn.Conv2d(3, 8, 4, stride=4)
-        self.positions = nn.Parameter(torch.zeros(1, 16, 8))
-        self.blocks = nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 8))
-        self.head = nn.Linear(8, 10)
-
-    def forward(self, images: Tensor) -> Tensor:
-        tokens = self.patches(images).flatten(2).transpose(1, 2) + self.positions
-        return self.head(self.blocks(tokens)[:, 0])
-
-
-class TestOtherNetworks:
-    def test_a_network_of_one_input_size_gets_the_grid_scaled_down(self, images):
-        model = load_classifier(OneSize(), size=16)
-        found = evaluate({"fixed": model}, images, tests=[LISTED], explainers=["gradcam", "saliency"])
-        for result in found.results:
-            assert set(result.columns["tile_scale"]) == {0.5}
-            assert result.summary["tile_scale"] == 0.5
-            assert any("scaled down" in note for note in result.test.notes(result.summary))
-
-    def test_the_scaled_grid_is_resized_by_the_networks_own_filter(self, images):
-        view = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
-        preprocess = Preprocess(size=(16, 16), interpolation="bicubic", resize="crop")
-        expected = Image.fromarray(view.permute(1, 2, 0).numpy()).resize((16, 16), Image.Resampling.BICUBIC)
-        assert np.array_equal(at_size(view, preprocess).permute(1, 2, 0).numpy(), np.asarray(expected))
-
-    def test_a_token_model_of_one_input_size_is_refused_before_any_photograph_is_read(self):
-        model = load_classifier(OneSizeTokens(), size=16)
-        with pytest.raises(XkdError, match=r"^models: tokens is a token model for 16x16 alone, and a grid has 32x32"):
-            evaluate(
-                {"tokens": replace_name(model, "tokens")}, Listed(range(10)), tests=[LISTED], explainers=["random"]
-            )
-
-    def test_a_token_model_that_interpolates_its_positions_is_scored(self, images):
-        timm = pytest.importorskip("timm")
-        torch.manual_seed(0)
-        vit = timm.models.VisionTransformer(
-            img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2, num_classes=10, dynamic_img_size=True
-        )
-        model = load_classifier(vit, size=32)
-        found = evaluate({"vit": model}, images, tests=[LISTED], explainers=["saliency", "attention_rollout"], limit=8)
-        assert all(result.summary["tile_scale"] == 1 for result in found.results)
-
-
-def replace_name(model, name):
-    model.name = name
-    return model
 
 
 class TestBadInput:
