@@ -8,19 +8,17 @@ EfficientNet-Lite0 with its ImageNet weights (packages of the dev group); the ph
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import skimage.data
 import torch
-from PIL import Image
 from torch import Tensor
 
-from benchmarks.lite import lite0
+from benchmarks.lite import lite1
+from docs.metrics.panels import Bars, Panel, Subject, strip
 from xkd_eval import create_explainer
-from xkd_eval.engines.network import Network
+from xkd_eval.classifiers.class_names import imagenet_classes
 from xkd_eval.evaluations.complexity.measures import entropy, gini_index
 from xkd_eval.evaluations.draws import image_generator
 from xkd_eval.evaluations.forms import in_form
@@ -28,78 +26,13 @@ from xkd_eval.evaluations.irof.segments import segment_ranks, superpixels
 from xkd_eval.evaluations.linear_infill import infilled
 from xkd_eval.evaluations.localisation.found_boxes import iou_by_level
 from xkd_eval.evaluations.randomisation.layers import Layers
-from xkd_eval.evaluations.ranks import removal_order, upsample
-from xkd_eval.evaluations.removal import answer_values, fill_image
+from xkd_eval.evaluations.ranks import upsample
+from xkd_eval.evaluations.removal import fill_image
 from xkd_eval.evaluations.sic.revealing import information, interpolated, starting_pixels
 from xkd_eval.explainers.base import Context
-from xkd_eval.figures.canvas import Canvas
 from xkd_eval.figures.heatmap import heatmap
-from xkd_eval.figures.style import SMALL, house_style
 
 HERE = Path(__file__).resolve().parent
-
-SIDE = 1.5
-"""Inches of a picture."""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A picture with a line above and below it."""
-
-    title: str
-    pixels: np.ndarray
-    caption: str = ""
-
-
-class Subject:
-    """One photograph, its network and the map of the predicted class."""
-
-    def __init__(self, name: str = "chelsea") -> None:
-        self.classifier = lite0()
-        self.network = Network(self.classifier, self.classifier.preprocess, torch.device("cpu"))
-        self.preprocess = self.classifier.preprocess
-        self.pixels = self.preprocess.pixels(Image.fromarray(getattr(skimage.data, name)()))[None]
-        self.images = self.preprocess.normalise(self.pixels)
-        logits, self.features = self.network.clean(self.images, [name])
-        self.classes, self.size = logits.argmax(1), self.preprocess.size
-        self.raw = self.explained(self.images)
-        self.map = in_form(self.raw, "minmax", self.size)[0]
-        order = removal_order(self.size, 0, torch.device("cpu"))
-        large = upsample(self.raw, self.size)
-        self.ranks, self.least_first = order.descending(large)[0], order.ascending(large)
-
-    def explained(self, images: Tensor) -> Tensor:
-        """(n, h, w) CAMs of the photograph's class."""
-        return self.network.explain(create_explainer("cam"), images, self.classes.expand(len(images)), ["photo"])
-
-    def seen(self, images: Tensor) -> np.ndarray:
-        """(3, H, W) normalised -> (H, W, 3) uint8."""
-        values = self.preprocess.denormalise(images[None])[0].permute(1, 2, 0)
-        return (255 * values).round().clamp(0, 255).byte().numpy()
-
-    def probability(self, image: Tensor) -> str:
-        """What the network answers to (3, H, W), as a caption."""
-        found = answer_values(self.network.classify(image[None]), self.classes).item()
-        return f"p = {found:.2f}"
-
-    def asked(self, title: str, image: Tensor) -> Panel:
-        """An image with the network's answer."""
-        return Panel(title, self.seen(image), self.probability(image))
-
-    def mapped(self, title: str, values: Tensor, caption: str = "") -> Panel:
-        """A map (h, w) over the photograph."""
-        photo = self.pixels[0].permute(1, 2, 0).numpy()
-        return Panel(title, heatmap(photo, values.numpy(), alpha=0.6).overlay, caption)
-
-    def without(self, share: float, fill: str, ranks: Tensor) -> Tensor:
-        """The photograph with a share of its first-ranked pixels replaced."""
-        hidden = ranks < int(share * ranks[0].numel())
-        return torch.where(hidden[:, None], fill_image(self.pixels, self.preprocess, fill), self.images)[0]
-
-    def inserted(self, share: float) -> Tensor:
-        """A blurred image into which a share of the photograph's first-ranked pixels is put."""
-        hidden = self.ranks < int(share * self.ranks[0].numel())
-        return torch.where(hidden[:, None], self.images, fill_image(self.pixels, self.preprocess, "rise_blur"))[0]
 
 
 def confidence(photo: Subject) -> list[Panel]:
@@ -209,6 +142,23 @@ def grid_pointing(photo: Subject) -> list[Panel]:
     return panels
 
 
+def fidelity(photo: Subject) -> list[Panel | Bars]:
+    """What two networks answer to the photograph."""
+    reference = Subject(make=lite1)
+    theirs, ours = (one.logits[0].softmax(0) for one in (reference, photo))
+    names = imagenet_classes(len(theirs))
+    assert names is not None
+    shown = theirs.topk(5).indices.tolist()
+    divergence = (theirs * (theirs / ours).log()).sum().item()
+    bars = [{names.names[place]: one[place].item() for place in shown} for one in (theirs, ours)]
+    overlap = len(set(shown) & set(ours.topk(5).indices.tolist()))
+    return [
+        photo.asked("photograph", photo.images[0]),
+        Bars("reference: its five classes", bars[0]),
+        Bars("another model: the same five", bars[1], f"KL {divergence:.2f}, top-5 overlap {overlap}/5"),
+    ]
+
+
 def randomisation(photo: Subject) -> list[Panel]:
     """The map of the same class while more and more layers are drawn anew, from the head down."""
     private = photo.classifier.private()
@@ -267,7 +217,7 @@ def faithfulness(photo: Subject) -> list[Panel]:
     return panels
 
 
-FAMILIES: tuple[Callable[[Subject], list[Panel]], ...] = (
+FAMILIES: tuple[Callable[[Subject], Sequence[Panel | Bars]], ...] = (
     confidence,
     insertion_deletion,
     road,
@@ -276,27 +226,12 @@ FAMILIES: tuple[Callable[[Subject], list[Panel]], ...] = (
     sic,
     localisation,
     grid_pointing,
+    fidelity,
     randomisation,
     robustness,
     complexity,
     faithfulness,
 )
-
-
-@house_style()
-def strip(panels: list[Panel], path: Path) -> None:
-    """Pictures in a row, as a JPEG."""
-    gap, top, bottom = 0.08, 0.2, 0.2
-    canvas = Canvas(len(panels) * (SIDE + gap) + gap, top + SIDE + bottom)
-    for place, panel in enumerate(panels):
-        left = gap + place * (SIDE + gap)
-        canvas.text([panel.title], left + SIDE / 2, top - 0.04, size=SMALL)
-        canvas.picture(panel.pixels, left, top, SIDE, SIDE)
-        canvas.text([panel.caption], left + SIDE / 2, top + SIDE + 0.16, size=SMALL)
-    canvas.figure.set_dpi(130)
-    canvas.figure.canvas.draw()
-    drawn = np.asarray(canvas.figure.canvas.buffer_rgba())[..., :3]
-    Image.fromarray(drawn).save(path, quality=85, optimize=True)
 
 
 def main() -> None:

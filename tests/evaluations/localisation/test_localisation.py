@@ -292,6 +292,12 @@ def test_presets_are_told_by_their_rules(preset):
     assert (summary["preset"]["departs_from_paper"] is not None) == (preset in ("quantus", "score-cam"))
 
 
+@pytest.mark.parametrize("changed", [{"threshold": 0.3}, {"top_pixels": 10}, {"tolerance": 3}])
+def test_a_rule_that_no_preset_has_is_the_users_own(changed):
+    _, summary = scored([block(50, 60, 149, 159)], [[[60, 50, 159, 149]]], **changed)
+    assert summary["preset"]["name"] == "own"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -68,6 +68,7 @@ def test_curve_equals_one_feature_after_the_other(feature, infill):
 def test_a_constant_map_is_counted_and_flipped_in_a_random_order():
     rows = made(steps=4).rows(batch_of(FOUR, torch.ones(1, 2, 2), share_of_light, [0], HUNDREDTHS))
     assert rows["degenerate"].tolist() == [True]
+    assert rows["tie_share"].tolist() == [1]
     assert rows["pixel_flipping_curve"][0, [0, 4]] == pytest.approx([1, 0], abs=1e-6)
 
 

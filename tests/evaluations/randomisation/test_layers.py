@@ -57,6 +57,26 @@ def test_norms_lose_their_statistics_too():
     assert norm.running_mean.abs().max() == 0 and norm.weight.eq(1).all()
 
 
+def test_torchs_attention_is_redrawn_whole_and_given_back():
+    model = nn.TransformerEncoderLayer(8, 2, 16)
+    assert (
+        layers_of(nn.Sequential(nn.Transformer(8, 2, 1, 1, 16, batch_first=True)))[0] == "0.encoder.layers.0.self_attn"
+    )
+    attention = model.self_attn
+    with torch.no_grad():
+        attention.in_proj_bias.fill_(1)
+    learned = {name: values.clone() for name, values in model.state_dict().items()}
+    layers = Layers(model, "initial", "layer", 0)
+    assert layers.paths[:2] == ["self_attn", "self_attn.out_proj"]
+    for path in layers.paths:
+        layers.redraw(path)
+    assert not attention.in_proj_bias.any()
+    assert not torch.equal(attention.in_proj_weight, learned["self_attn.in_proj_weight"])
+    assert not torch.equal(attention.out_proj.weight, learned["self_attn.out_proj.weight"])
+    layers.restore()
+    assert all(torch.equal(values, learned[name]) for name, values in model.state_dict().items())
+
+
 def test_seeds_are_a_layers_own_or_the_same():
     twins = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     for seeding, expected in (("same", True), ("layer", False)):

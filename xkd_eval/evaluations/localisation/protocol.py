@@ -21,7 +21,10 @@ IOUS = (0.3, 0.5, 0.7)
 FOUND = ("largest", "all")
 """The one box of the largest contour, or the best of all contours' boxes."""
 
-_CHOE = {"largest": "contour", "peak": "permutation", "tolerance": 15.0, "energy_box": "union"}
+_CHOE = {
+    **{"largest": "contour", "peak": "permutation", "energy_box": "union"},
+    **{"threshold": 0.2, "tolerance": 15.0, "top_pixels": 1000},
+}
 
 PRESETS = {
     "choe2020": Preset(_CHOE),
@@ -82,22 +85,20 @@ def localisation_protocol(rules: Rules, options: LocalisationOptions) -> Localis
         check_choice(name, own[name], choices)
     check_choice("regions", options.regions, ("boxes", "masks"))
     check_choice("energy_box", own["energy_box"], ("union", "first"))
-    if not 0 <= options.threshold < 1:
-        raise XkdError(f"threshold: {options.threshold} found; expected a share of the maximum, from 0 to below 1")
+    if not 0 <= own["threshold"] < 1:
+        raise XkdError(f"threshold: {own['threshold']} found; expected a share of the maximum, from 0 to below 1")
     if not 0 < own["tolerance"] <= SIDE:
         raise XkdError(
             f"tolerance: {own['tolerance']} found; expected pixels above 0, of which 1 is the pixel itself, and no "
             f"more than the {SIDE} of a map's side"
         )
-    if not 1 <= options.top_pixels <= SIDE * SIDE:
-        raise XkdError(f"top_pixels: {options.top_pixels} found; expected 1 to {SIDE * SIDE}, the pixels of a map")
+    if not 1 <= own["top_pixels"] <= SIDE * SIDE:
+        raise XkdError(f"top_pixels: {own['top_pixels']} found; expected 1 to {SIDE * SIDE}, the pixels of a map")
     if rules.preprocess.get("resize") == "crop":
         raise XkdError("resize crop: localisation scores the whole photograph; use `resize` squash")
     shared = rules if options.regions == "masks" else replace(rules, target="true")
     return LocalisationProtocol(
         **shared.shared(),
-        **own,
+        **own | {"threshold": float(own["threshold"])},
         regions=options.regions,
-        threshold=float(options.threshold),
-        top_pixels=options.top_pixels,
     )

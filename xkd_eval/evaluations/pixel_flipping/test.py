@@ -81,7 +81,8 @@ class PixelFlippingTest(Evaluation):
         curve = answers.cpu().numpy()
         return {
             "degenerate": degenerate.cpu().numpy(),
-            "tie_share": tie_share.cpu().numpy(),
+            # A map without an order stands here as the permutation, which has no ties.
+            "tie_share": torch.where(degenerate, 1.0, tie_share).cpu().numpy(),
             "pixel_flipping": area(rules.area, curve, np.array(rules.abscissae)),
             "pixel_flipping_curve": curve,
         }

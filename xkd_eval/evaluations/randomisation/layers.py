@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -17,10 +17,20 @@ from xkd_eval.errors import XkdError
 def layers_of(model: nn.Module) -> list[str]:
     """Paths of the layers that draw their weights by `reset_parameters`, in the order in which they are defined.
 
-    Norms are layers of their own, and are reset with their running statistics. What a network holds beside its layers
-    (class tokens, position embeddings, layer scales) stays as it was learned.
+    Norms are layers of their own, and are reset with their running statistics; so is torch's attention, whose method
+    has an underscore. What a network holds beside its layers (class tokens, position embeddings, layer scales) stays as
+    it was learned.
     """
-    return [path for path, module in model.named_modules() if path and hasattr(module, "reset_parameters")]
+    return [path for path, module in model.named_modules() if path and _drawing(module) is not None]
+
+
+def _drawing(module: nn.Module) -> Callable[[], None] | None:
+    """By what a layer draws its weights anew."""
+    if hasattr(module, "reset_parameters"):
+        return module.reset_parameters  # type: ignore[return-value]
+    # A container of layers, as torch's transformers, may have one too, and nothing of its own to draw.
+    holds = any(True for _ in module.parameters(recurse=False))
+    return getattr(module, "_reset_parameters", None) if holds else None
 
 
 class Layers:
@@ -63,7 +73,9 @@ class Layers:
                         if values.is_floating_point():
                             values.uniform_()
                 else:
-                    drawn.reset_parameters()  # type: ignore[operator]
+                    draw = _drawing(drawn)
+                    assert draw is not None
+                    draw()
             _put(module, _values(drawn))
 
     def restore(self) -> None:
