@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.hooks import Outputs
@@ -50,13 +51,26 @@ class FullGrad(Explainer):
             outputs, logits = _all_outputs(classifier.model, method.target_layers, inputs)
             used = [index for index in range(len(method.target_layers)) if index in outputs]
             score = logits.gather(1, labels[:, None]).sum()
-            inputs.grad, *gradients = torch.autograd.grad(score, [inputs, *(outputs[index] for index in used)])
+            slope, *gradients = torch.autograd.grad(score, [inputs, *(outputs[index] for index in used)])
         # grad-cam pairs biases with gradients by order, which holds only where modules run in the order they are
         # defined and all of them run; here both lists are in the order of the modules that ran.
-        method.bias_data = [method.bias_data[index] for index in used]
-        method.activations_and_grads.gradients = [gradient.clone() for gradient in gradients]
-        maps = method.compute_cam_per_layer(inputs, None, eigen_smooth=False)[:, 0]
-        return torch.from_numpy(maps).float().to(images.device)
+        biases = [torch.from_numpy(method.bias_data[index]).to(images.device)[:, None, None] for index in used]
+        size = (images.shape[2], images.shape[3])
+        maps = _summed(inputs.detach() * slope, size)
+        for bias, gradient in zip(biases, gradients, strict=True):
+            maps += _summed(bias * gradient, size)
+        return maps
+
+
+def _summed(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, C, h, w) -> (B, H, W), magnitudes, min-maxed a channel, summed and up-sampled.
+
+    grad-cam up-samples each channel and then sums, which is the same and takes sixty times as long.
+    """
+    values = values.abs().float()
+    values = values - values.amin((2, 3), keepdim=True)
+    values = values / (1e-7 + values.amax((2, 3), keepdim=True))
+    return F.interpolate(values.sum(1, keepdim=True), size, mode="bilinear", align_corners=False)[:, 0]
 
 
 def _all_outputs(model: nn.Module, modules: list[nn.Module], images: Tensor) -> tuple[Outputs[int], Tensor]:
