@@ -96,7 +96,7 @@ def print_study(study: Study) -> None:
         shown = [spec for spec in results[0].test.specs() if spec.x is None and spec.is_at_least("shown")]
         summary = results[0].summary
         spelt = "" if name == results[0].test.name else f" ({name})"
-        title = f"{results[0].test.title}{spelt}: {summary['n_images']:,} images of {summary['data']['name']}"
+        title = f"{results[0].test.title}{spelt}: {_images(summary)}"
         table = Table("model", "maps", title=escape(title), title_justify="left")
         for spec in shown:
             table.add_column(spec.head, justify="right")
@@ -262,8 +262,13 @@ def _title(summary: dict[str, Any]) -> str:
     protocol = summary["protocol"]
     return (
         f"{summary['test']}: {summary['model']['name']}, {summary['explainer']['name']}, "
-        f"{summary['n_images']:,} images of {summary['data']['name']}; protocol {protocol['name']} ({protocol['hash']})"
+        f"{_images(summary)}; protocol {protocol['name']} ({protocol['hash']})"
     )
+
+
+def _images(summary: dict[str, Any]) -> str:
+    number = summary["n_images"]
+    return f"{number:,} image{'' if number == 1 else 's'} of {summary['data']['name']}"
 
 
 def _notes(result: EvaluationResult) -> Iterator[str]:
