@@ -162,7 +162,7 @@ def fidelity(photo: Subject) -> list[Panel | Bars]:
 def randomisation(photo: Subject) -> list[Panel]:
     """The map of the same class while more and more layers are drawn anew, from the head down."""
     private = photo.classifier.private()
-    layers = Layers(private.model, "initial", "layer", 0)
+    layers = Layers(private.model, "all", "initial", "layer", 0)
     paths = layers.paths[::-1]
     panels, done = [photo.mapped("all learned", photo.raw[0])], 0
     for share in (0.01, 0.1, 0.25, 0.5, 1.0):

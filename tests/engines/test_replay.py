@@ -52,11 +52,21 @@ def test_features_stay_where_only_what_follows_them_changes(residual):
     assert replay.leaves_features([])
 
 
-def test_a_module_that_is_not_called_changes_nothing(shortcut):
-    shortcut.model.spare = nn.Linear(2, 2)
-    replay = Replay(shortcut)
-    assert not replay.is_called("spare")
-    assert replay.leaves_features(["spare"])
+def test_a_module_that_is_not_called_may_be_read_by_whoever_holds_it():
+    class Reading(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.read = nn.Conv2d(8, 8, 1)
+
+        def forward(self, images):
+            return nn.functional.conv2d(images, self.read.weight)
+
+    model = Shortcut().eval()
+    model.last, model.spare = nn.Sequential(Reading(), nn.ReLU()), nn.Linear(2, 2)
+    replay = Replay(load_classifier(model, size=(16, 16)).private())
+    assert not replay.leaves_features(["last.0.read"])
+    assert replay.cut_before(["last.0.read"]) == replay.cut_before(["last.0"]) == "stem"
+    assert not replay.leaves_features(["spare"])
     assert replay.cut_before(["spare"]) is None
 
 

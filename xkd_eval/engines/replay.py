@@ -68,10 +68,6 @@ class Replay:
         with torch.no_grad(), self._observed():
             self._expected = self.classifier.forward_with_features(self._probe).features
 
-    def is_called(self, path: str) -> bool:
-        """Whether a module takes part in the answer at all."""
-        return path in self._calls
-
     def leaves_features(self, layers: Collection[str]) -> bool:
         """Whether the features are made before any of the layers runs, so that they stay as they are."""
         head = self.classifier.head
@@ -128,8 +124,14 @@ class Replay:
             return self.classifier.forward_with_features(images).features, found
 
     def _first_of(self, layers: Collection[str]) -> int | None:
-        entered = [self._calls[path].entered for path in layers if path in self._calls]
-        return min(entered, default=None)
+        """When the first of the layers may be read; None of none."""
+        return min(map(self._reached, layers), default=None)
+
+    def _reached(self, path: str) -> int:
+        """When a module is entered. One that is not called may still be read, by the nearest that holds it."""
+        while path and path not in self._calls:  # as torch's attention reads the weights of its last layer
+            path = path.rpartition(".")[0]
+        return self._calls[path].entered if path else 0
 
     def _module(self, path: str) -> nn.Module:
         return self.classifier.model.get_submodule(path)

@@ -43,7 +43,7 @@ def test_layers_come_as_they_are_defined_norms_among_them():
 )
 def test_a_layer_draws_as_it_would_after_manual_seed(make):
     ours, theirs = make(), make()
-    Layers(nn.Sequential(ours), "initial", "same", 43).redraw("0")
+    Layers(nn.Sequential(ours), "all", "initial", "same", 43).redraw("0")
     torch.manual_seed(43)
     theirs.reset_parameters()
     assert same(ours.state_dict(), theirs.state_dict())
@@ -53,20 +53,23 @@ def test_norms_lose_their_statistics_too():
     norm = nn.BatchNorm2d(3)
     norm.running_mean += 1
     norm.weight.data += 1
-    Layers(nn.Sequential(norm), "initial", "layer", 0).redraw("0")
+    Layers(nn.Sequential(norm), "all", "initial", "layer", 0).redraw("0")
     assert norm.running_mean.abs().max() == 0 and norm.weight.eq(1).all()
+
+
+def test_what_holds_layers_and_no_weights_is_none():
+    model = nn.Sequential(nn.Transformer(8, 2, 1, 1, 16, batch_first=True))
+    assert hasattr(model[0], "_reset_parameters")
+    assert layers_of(model)[0] == "0.encoder.layers.0.self_attn"
 
 
 def test_torchs_attention_is_redrawn_whole_and_given_back():
     model = nn.TransformerEncoderLayer(8, 2, 16)
-    assert (
-        layers_of(nn.Sequential(nn.Transformer(8, 2, 1, 1, 16, batch_first=True)))[0] == "0.encoder.layers.0.self_attn"
-    )
     attention = model.self_attn
     with torch.no_grad():
         attention.in_proj_bias.fill_(1)
     learned = {name: values.clone() for name, values in model.state_dict().items()}
-    layers = Layers(model, "initial", "layer", 0)
+    layers = Layers(model, "all", "initial", "layer", 0)
     assert layers.paths[:2] == ["self_attn", "self_attn.out_proj"]
     for path in layers.paths:
         layers.redraw(path)
@@ -80,20 +83,20 @@ def test_torchs_attention_is_redrawn_whole_and_given_back():
 def test_seeds_are_a_layers_own_or_the_same():
     twins = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     for seeding, expected in (("same", True), ("layer", False)):
-        layers = Layers(twins, "initial", seeding, 0)
+        layers = Layers(twins, "all", "initial", seeding, 0)
         for path in layers.paths:
             layers.redraw(path)
         assert torch.equal(twins[0].weight, twins[1].weight) == expected
     before = state(twins)
-    Layers(twins, "initial", "layer", 0).redraw("1")
+    Layers(twins, "all", "initial", "layer", 0).redraw("1")
     assert same(before, state(twins)), "a redrawn layer depends on no layer redrawn before it"
-    Layers(twins, "initial", "layer", 1).redraw("1")
+    Layers(twins, "all", "initial", "layer", 1).redraw("1")
     assert not same(before, state(twins))
 
 
 def test_uniform_weights_are_between_0_and_1():
     model = network()
-    layers = Layers(model, "uniform", "layer", 0)
+    layers = Layers(model, "all", "uniform", "layer", 0)
     for path in layers.paths:
         layers.redraw(path)
     for name, values in model.state_dict().items():
@@ -103,7 +106,7 @@ def test_uniform_weights_are_between_0_and_1():
 def test_every_layer_gets_its_weights_back():
     model = network()
     before = state(model)
-    layers = Layers(model, "initial", "layer", 0)
+    layers = Layers(model, "all", "initial", "layer", 0)
     for path in (*layers.paths, *layers.paths):
         layers.redraw(path)
     assert not same(before, state(model))
@@ -121,7 +124,7 @@ def test_layers_that_share_weights_get_them_back_in_whatever_order_they_were_red
     model = nn.Sequential(Block(nn.Linear(4, 4), nn.Linear(4, 4)), nn.Linear(4, 4))
     model[1].weight = model[0][0].weight
     learned = state(model)
-    layers = Layers(model, "initial", "layer", 0)
+    layers = Layers(model, "all", "initial", "layer", 0)
     assert layers.paths == ["0", "0.0", "0.1", "1"]
     for path in layers.paths[::order]:
         layers.redraw(path)
@@ -131,7 +134,7 @@ def test_layers_that_share_weights_get_them_back_in_whatever_order_they_were_red
 
 
 def test_torchs_own_generator_stays_as_it_is():
-    layers = Layers(network(), "initial", "layer", 0)
+    layers = Layers(network(), "all", "initial", "layer", 0)
     before = torch.get_rng_state()
     for path in layers.paths:
         layers.redraw(path)
@@ -142,14 +145,14 @@ def test_threads_do_not_disturb_each_other():
     torch.manual_seed(5)
     alone = torch.stack([torch.rand(8) for _ in range(200)])
     expected = nn.Linear(16, 16)
-    Layers(nn.Sequential(expected), "initial", "same", 3).redraw("0")
+    Layers(nn.Sequential(expected), "all", "initial", "same", 3).redraw("0")
     torch.manual_seed(5)
     found = []
 
     def redraw():
         for _ in range(200):
             layer = nn.Sequential(copy.deepcopy(expected))
-            Layers(layer, "initial", "same", 3).redraw("0")
+            Layers(layer, "all", "initial", "same", 3).redraw("0")
             found.append(torch.equal(layer[0].weight, expected.weight))
 
     thread = threading.Thread(target=redraw)
@@ -180,4 +183,4 @@ def test_a_draw_that_takes_no_generator_is_refused():
 
 def test_a_network_without_such_layers_is_refused():
     with pytest.raises(XkdError, match=r"^model: no layer of Sequential has `reset_parameters`"):
-        Layers(nn.Sequential(nn.ReLU()), "initial", "layer", 0)
+        Layers(nn.Sequential(nn.ReLU()), "all", "initial", "layer", 0)

@@ -14,20 +14,24 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from xkd_eval.errors import XkdError
 
 
-def layers_of(model: nn.Module) -> list[str]:
-    """Paths of the layers that draw their weights by `reset_parameters`, in the order in which they are defined.
+def layers_of(model: nn.Module, kind: str = "all") -> list[str]:
+    """Paths of the layers that can draw their weights anew, in the order in which they are defined.
 
-    Norms are layers of their own, and are reset with their running statistics; so is torch's attention, whose method
-    has an underscore. What a network holds beside its layers (class tokens, position embeddings, layer scales) stays as
-    it was learned.
+    Norms are layers of their own, and are reset with their running statistics. What a network holds beside its layers
+    (class tokens, position embeddings, layer scales) stays as it was learned.
+
+    Args:
+        model: the network.
+        kind: "all", or "public": those that have a method `reset_parameters`, of which torch's attention, whose method
+            has an underscore, is none.
     """
-    return [path for path, module in model.named_modules() if path and _drawing(module) is not None]
+    return [path for path, module in model.named_modules() if path and _drawing(module, kind) is not None]
 
 
-def _drawing(module: nn.Module) -> Callable[[], None] | None:
+def _drawing(module: nn.Module, kind: str) -> Callable[[], None] | None:
     """By what a layer draws its weights anew."""
-    if hasattr(module, "reset_parameters"):
-        return module.reset_parameters  # type: ignore[return-value]
+    if kind == "public" or hasattr(module, "reset_parameters"):
+        return getattr(module, "reset_parameters", None)
     # A container of layers, as torch's transformers, may have one too, and nothing of its own to draw.
     holds = any(True for _ in module.parameters(recurse=False))
     return getattr(module, "_reset_parameters", None) if holds else None
@@ -38,6 +42,7 @@ class Layers:
 
     Args:
         model: whose weights are its own.
+        kind: of layers, see `layers_of`.
         redrawn: "initial", as each layer draws its own, or "uniform" in [0, 1), weights and statistics alike.
         seeding: "layer", a seed of its own for each, or "same".
         seed: from which the seeds are made.
@@ -49,14 +54,15 @@ class Layers:
         XkdError: there are none.
     """
 
-    def __init__(self, model: nn.Module, redrawn: str, seeding: str, seed: int) -> None:
-        self.paths = layers_of(model)
+    def __init__(self, model: nn.Module, kind: str, redrawn: str, seeding: str, seed: int) -> None:
+        self.paths = layers_of(model, kind)
         if not self.paths:
             raise XkdError(
                 f"model: no layer of {type(model).__name__} has `reset_parameters`, by which its weights could be "
                 "drawn anew; leave the randomisation test out"
             )
-        self._model, self._redrawn, self._seeding, self._seed = model, redrawn, seeding, seed
+        self._model, self._kind, self._redrawn = model, kind, redrawn
+        self._seeding, self._seed = seeding, seed
         self._learned: dict[str, dict[str, Tensor]] = {}
 
     def redraw(self, path: str) -> None:
@@ -73,7 +79,7 @@ class Layers:
                         if values.is_floating_point():
                             values.uniform_()
                 else:
-                    draw = _drawing(drawn)
+                    draw = _drawing(drawn, self._kind)
                     assert draw is not None
                     draw()
             _put(module, _values(drawn))

@@ -79,7 +79,7 @@ class RandomisedMaps:
         self._is_free = explainer is not None and explainer.model_free
         with torch.inference_mode(False):
             self._classifier = self.batch.network.classifier.private()
-            self._layers = Layers(self._classifier.model, rules.redrawn, rules.seeding, rules.weight_seed)
+            self._layers = Layers(self._classifier.model, rules.layers, rules.redrawn, rules.seeding, rules.weight_seed)
             self._depths = depths_of(self._layers.paths, rules)
             self._cuts = [None for _ in self._depths]
             if explainer is not None and explainer.reads_features and self._classifier.head is not None:

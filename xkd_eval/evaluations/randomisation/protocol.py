@@ -21,6 +21,8 @@ class RandomisationProtocol(Rules):
     Attributes:
         mode: layers are redrawn "cascading", one after the other, or each alone ("independent").
         order: "top_down" or "bottom_up", of the layers as the network defines them.
+        layers: "all" that can draw their weights anew, or the "public": those with a method `reset_parameters`, as
+            Quantus counts them.
         depths: shares of the layers after which the map is made again; (0,) is after every layer.
         measures: names of MEASURES.
         redrawn: weights are drawn as the layer draws its own ("initial"), or "uniform" in [0, 1).
@@ -32,6 +34,7 @@ class RandomisationProtocol(Rules):
 
     mode: str = "cascading"
     order: str = "top_down"
+    layers: str = "all"
     depths: tuple[float, ...] = TENTHS
     measures: tuple[str, ...] = tuple(MEASURES)
     redrawn: str = "initial"
@@ -54,6 +57,7 @@ class RandomisationProtocol(Rules):
 _PAPER = {
     "mode": "cascading",
     "order": "top_down",
+    "layers": "all",
     "depths": TENTHS,
     "measures": tuple(MEASURES),
     "redrawn": "initial",
@@ -67,14 +71,15 @@ PRESETS = {
     "quantus": Preset(
         {
             **_PAPER,
+            "layers": "public",
             "depths": EVERY_LAYER,
             "measures": ("absolute",),
             "seeding": "same",
             "weight_seed": 43,
             "random_logit": "flattened",
         },
-        "all layers are redrawn from one seed, so that equal shapes get equal weights; the map of another "
-        "class is compared as one line of pixels, row after row",
+        "the layers are redrawn from one seed, so that equal shapes get equal weights, and torch's attention keeps its "
+        "queries, keys and values; the map of another class is compared as one line of pixels, row after row",
     ),
     "xplique": Preset(
         {**_PAPER, "depths": (0.25,), "measures": ("spearman",), "redrawn": "uniform"},
@@ -84,13 +89,15 @@ PRESETS = {
         {
             **_PAPER,
             "order": "bottom_up",
+            "layers": "public",
             "depths": (1.0,),
             "measures": ("absolute",),
             "seeding": "same",
             "weight_seed": 43,
             "random_logit": "off",
         },
-        "all layers are redrawn at once, and the maps' complexity is compared (Hedström et al., 2023)",
+        "all layers but torch's attention are redrawn at once, and the maps' complexity is compared (Hedström et al., "
+        "2023)",
     ),
 }
 
@@ -104,6 +111,7 @@ def randomisation_protocol(rules: Rules, options: RandomisationOptions) -> Rando
     found = rules_of(PRESETS, options)
     check_choice("mode", found["mode"], ("cascading", "independent"))
     check_choice("order", found["order"], ("top_down", "bottom_up"))
+    check_choice("layers", found["layers"], ("all", "public"))
     check_choice("random_logit", found["random_logit"], ("ssim", "flattened", "off"))
     found["depths"], found["measures"] = _depths(found["depths"]), _measures(found["measures"])
     if not 0 <= found["weight_seed"] < 2**62:
