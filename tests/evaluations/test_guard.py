@@ -14,6 +14,7 @@ from xkd_eval import ScoreSpec, evaluate, load_classifier, register_test
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations import Evaluation, Rules
+from xkd_eval.evaluations.presets import Preset
 from xkd_eval.evaluations.scores import STUDYS_COLUMNS
 from xkd_eval.study.summary import RESERVED
 
@@ -212,6 +213,8 @@ def named(*names):
         ({"title": " "}, "title is ' '; expected a text"),
         ({"Options": dict}, "Options is <class 'dict'>; expected a dataclass"),
         ({"presets": ["mine"]}, r"presets is \['mine'\]; expected names -> "),
+        ({"presets": {"mine": {}}}, r"presets is {'mine': {}}; expected names -> "),
+        ({"presets": {"mine": Preset({"no_rule": 1})}}, "its presets have a rule 'no_rule', which is no field of"),
         ({"Protocol": dict}, "Protocol is <class 'dict'>; expected a subclass of"),
     ],
 )

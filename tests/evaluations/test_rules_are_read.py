@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from tests.evaluations.randomisation.networks import attending
 from xkd_eval import evaluate
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.evaluations import TESTS, Rules
@@ -65,6 +66,7 @@ OTHERS = {
     "faithfulness.seed": 1,
     "mode": "independent",
     "randomisation.order": "bottom_up",
+    "randomisation.layers": "public",
     "depths": (0.5,),
     "measures": ("ssim",),
     "redrawn": "uniform",
@@ -147,6 +149,12 @@ class Flat(Cam):
 TIED = {"tie_seed": Flat(), "peak": "fake_cam"}
 
 
+EMBEDDED = ("embedded/teacher", "embedded/plain")
+# Only torch's attention is a layer of one kind and not of the other.
+NETWORKS = {"randomisation.layers": {"attending": attending()}}
+"""TEST.RULE -> the models under which it is tried, where the embedded ones lack what it is of."""
+
+
 def cases():
     for name in TESTS.names():
         for rule in fields(TESTS[name].Protocol):
@@ -155,7 +163,7 @@ def cases():
 
 
 @functools.cache
-def computed(test, rules_text: str, images, explainer):
+def computed(test, rules_text: str, images, explainer, networks: str):
     """The rows, without what a test's explainer is made of."""
     rules = test.Protocol.from_dict(json.loads(rules_text))
     made = test.from_description(rules.to_dict(), test.create(Rules(), test.Options()).settings())
@@ -164,7 +172,7 @@ def computed(test, rules_text: str, images, explainer):
     if rules.cam_channels != "sum":  # a study has it from its named protocol
         return maps
     found = evaluate(
-        ["embedded/teacher", "embedded/plain"],
+        NETWORKS.get(networks, EMBEDDED),
         images,
         tests=[made],
         explainers=chosen,
@@ -183,7 +191,10 @@ def test_each_rule_changes_what_is_computed(name, rule, images):
     other = replace(usual, **{rule: OTHERS.get(f"{name}.{rule}", OTHERS.get(rule))})
     assert other.hash != usual.hash
     explainer = TIED.get(rule, "cam")
-    ours, theirs = (computed(test, json.dumps(rules.to_dict()), images, explainer) for rules in (other, usual))
+    networks = f"{name}.{rule}" if f"{name}.{rule}" in NETWORKS else ""
+    ours, theirs = (
+        computed(test, json.dumps(rules.to_dict()), images, explainer, networks) for rules in (other, usual)
+    )
     assert ours != theirs
 
 

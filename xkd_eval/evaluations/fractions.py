@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from xkd_eval.errors import XkdError
@@ -28,5 +29,16 @@ def increasing_fractions(given: Any, why: str = "") -> tuple[float, ...]:
 
 
 def removed_pixels(fractions: tuple[float, ...], size: tuple[int, int]) -> list[int]:
-    """How many pixels each fraction removes of an image of `size`: int(p H W), as published."""
-    return [int(fraction * size[0] * size[1]) for fraction in fractions]
+    """How many pixels each fraction removes of an image of `size`: int(p H W), as published.
+
+    Raises:
+        XkdError: a step that removes no pixel.
+    """
+    counts = [int(fraction * size[0] * size[1]) for fraction in fractions]
+    for fraction, (before, after) in zip(fractions, pairwise([0, *counts]), strict=True):
+        if before == after:
+            raise XkdError(
+                f"fractions: {fraction} of {size[0]}x{size[1]} pixels is no pixel more than the step before; give "
+                "fewer or larger fractions, or images of more pixels"
+            )
+    return counts

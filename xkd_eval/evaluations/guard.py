@@ -115,6 +115,9 @@ def check_kind(kind: type) -> None:
         raise XkdError(
             f"{named(kind)}: Protocol is {short(protocol)}; expected a subclass of xkd_eval.evaluations.Rules"
         )
+    rules = {field.name for field in fields(protocol)}
+    if unknown := sorted({rule for preset in presets.values() for rule in preset.rules if rule not in rules}):
+        raise XkdError(f"{named(kind)}: its presets have a rule {unknown[0]!r}, which is no field of its Protocol")
 
 
 def check_made(test: Any, reserved: Sequence[str]) -> None:

@@ -65,7 +65,7 @@ class FullGrad(Explainer):
 def _summed(values: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, C, h, w) -> (B, H, W), magnitudes, min-maxed a channel, summed and up-sampled.
 
-    grad-cam up-samples each channel and then sums, which is the same and takes sixty times as long.
+    grad-cam up-samples each channel and then sums, which is the same and takes far longer.
     """
     values = values.abs().float()
     values = values - values.amin((2, 3), keepdim=True)

@@ -64,7 +64,7 @@ def test_grad_cams_drop_is_not_divided():
 
 
 @pytest.mark.parametrize("drop", ["relative", "absolute"])
-def test_a_map_of_ones_changes_nothing(drop):
+def test_an_answer_that_stays_changes_nothing(drop):
     answers = np.array([0.2, 1.0, 0.999])
     columns = confidence_columns(answers, answers.copy(), ConfidenceProtocol(drop=drop))
     assert all(not values.any() for values in columns.values())

@@ -70,7 +70,8 @@ def test_of_a_linear_network_every_correlation_is_one(preset, form):
     pixels, weight = drawn()
     batch = batch_for(linear, pixels, weight)
     # Only the offset of a form moves sums of cells: "absolute" has none.
-    found = rows_of(batch, preset=preset, form=form, answer="logit", groups=25)
+    more = {"removed": (0.1, 0.3, 0.6)} if preset == "sensitivity-n" else {}
+    found = rows_of(batch, preset=preset, form=form, answer="logit", groups=25, **more)
     (name,) = [name for name in found if name not in ("degenerate", "sensitivity_n_curve")]
     if form == "absolute":
         np.testing.assert_allclose(found[name], 1, atol=1e-5)
@@ -248,6 +249,10 @@ def test_units_by_hand():
         ("samples=1000000001", r"^samples: 1000000001 found; expected 3 to 1000000"),
         ("groups=10000000000", r"^groups: 10000000000 found; expected no more than 1000000"),
         ("removed=1", r"^removed: 1.0 found; expected one share between 0 and 1"),
+        (
+            "preset=sensitivity-n,groups=16",
+            r"^removed: 0.01 and 0.02 of 16 parts of the image are both 1; give more `gr",
+        ),
         ("fill=colour", r"^fill: colour found; correlation takes one fill"),
         (
             "preset=monotonicity-correlation,fill=mean",

@@ -68,6 +68,8 @@ class TestDrawing:
         with pytest.raises(
             XkdError,
             match=r"^data: a grid takes 4 .* 3 of 6 of listed pass, of 3 classes, and most "
-            r"fail for other \(3\); lower `confidence`$",
+            r"fail for other \(3\); lower `confidence`, or give photographs of more classes$",
         ):
             self.drawn(labels, other=other)
+        with pytest.raises(XkdError, match=r"8 of 8 of listed pass, of 2 classes; give photographs of more classes$"):
+            self.drawn([0, 1] * 4)

@@ -84,6 +84,8 @@ def test_bad_input_is_one_line():
         evaluate("embedded/kd", tests="irof", segments=1, limit=2)
     with pytest.raises(XkdError, match=r"^infill: unknown value 'noise'; expected one of black, mean, blur"):
         evaluate("embedded/kd", tests="irof", infill="noise", limit=2)
+    with pytest.raises(XkdError, match=r"^segments: 1601 found for images of 40x40 pixels; choose at most 1600"):
+        evaluate("embedded/kd", tests="irof", segments=1601, limit=2)
 
 
 def test_what_every_study_relies_on():

@@ -6,6 +6,7 @@ import torch
 
 from tests.evaluations.conftest import batch_of
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.perturbation.options import PerturbationOptions
 from xkd_eval.evaluations.perturbation.protocol import area_under_curve
 from xkd_eval.evaluations.perturbation.test import PerturbationTest
@@ -97,6 +98,13 @@ def test_a_constant_map_is_counted_and_scored_like_a_random_one(pixel_sum):
     # The sum falls by a tenth a step whichever pixels go; class 1 wins while more than a quarter is left.
     assert rows["positive_hit"].tolist() == [[True] * 7 + [False] * 2]
     assert rows["negative_hit"].tolist() == rows["positive_hit"].tolist()
+
+
+@pytest.mark.parametrize(("fractions", "none"), [((0.001, 0.5), 0.001), ((0.5, 0.501), 0.501)])
+def test_a_step_that_removes_no_pixel_more_is_refused(pixel_sum, fractions, none):
+    batch = batch_of(torch.zeros(1, 3, 10, 10, dtype=torch.uint8), torch.rand(1, 10, 10), pixel_sum, [1], PLAIN)
+    with pytest.raises(XkdError, match=rf"^fractions: {none} of 10x10 pixels is no pixel more than the step before"):
+        made(fractions=fractions).rows(batch)
 
 
 def test_relative_area_is_null_where_nothing_is_classified_right(pixel_sum):

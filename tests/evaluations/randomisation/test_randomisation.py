@@ -11,6 +11,7 @@ import torch
 from scipy import stats
 from torch import nn
 
+from tests.evaluations.randomisation.networks import attending
 from xkd_eval import Explainer, evaluate, load_classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.embedded import EmbeddedDataset
@@ -114,27 +115,9 @@ def test_known_features_give_what_a_forward_of_the_explainers_own_gives(classifi
         np.testing.assert_allclose(ours[f"mprt_{name}_by_depth"], theirs[f"mprt_{name}_by_depth"], atol=1e-3)
 
 
-class Attending(nn.Module):
-    """A CAM head behind torch's attention, which reads the weights of its last layer without calling it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.stem = nn.Conv2d(3, 8, 4, stride=4)
-        self.block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-        self.last, self.head = nn.Conv2d(8, 8, 1), nn.Linear(8, 5)
-        for norm in (self.block.norm1, self.block.norm2):
-            nn.init.normal_(norm.weight)  # as learned: no longer what is drawn
-
-    def forward(self, images):
-        maps = self.stem(images)
-        tokens = self.block(maps.flatten(2).transpose(1, 2))
-        return self.head(self.last(tokens.transpose(1, 2).unflatten(2, maps.shape[2:])).mean((2, 3)))
-
-
 @pytest.mark.parametrize("mode", ["cascading", "independent"])
 def test_every_layer_of_torchs_attention_changes_the_map(images, mode):
-    model = load_classifier(Attending().eval(), size=(32, 32))
+    model = attending()
     assert layers_of(model.model)[:3] == ["stem", "block.self_attn", "block.self_attn.out_proj"]
     ours, theirs = (
         run(model, images, f"randomisation:depths=0,mode={mode}", explainers=[method]).columns["mprt_spearman_by_depth"]
@@ -146,7 +129,7 @@ def test_every_layer_of_torchs_attention_changes_the_map(images, mode):
 
 
 def test_quantus_counts_no_layer_of_torchs_attention_but_its_last(images):
-    model = load_classifier(Attending().eval(), size=(32, 32))
+    model = attending()
     counts = {
         preset: run(model, images, f"randomisation:preset={preset},depths=0").columns["mprt_absolute_by_depth"].shape[1]
         for preset in ("paper", "quantus")

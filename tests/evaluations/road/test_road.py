@@ -146,7 +146,7 @@ def test_bad_options_are_refused_in_one_line(options, message):
 def test_an_image_too_small_for_its_steps_is_refused(pixel_sum):
     pixels = torch.zeros(1, 3, 3, 3, dtype=torch.uint8)
     tiny = Preprocess(size=(3, 3))
-    with pytest.raises(XkdError, match=r"fractions: 0.1 of 3x3 pixels is none; expected larger fractions, or images"):
+    with pytest.raises(XkdError, match=r"fractions: 0.1 of 3x3 pixels is no pixel more than the step before; give"):
         made().rows(batch_of(pixels, torch.rand(1, 3, 3), pixel_sum, [0], tiny))
 
 

@@ -44,17 +44,28 @@ def test_where_there_is_no_curve(answers, sizes):
 
 
 def test_counts_are_those_of_the_quantile():
-    for n_pixels in (50, 4096, 50176):
+    for n_pixels in (500, 4096, 50176):
         values = np.random.default_rng(0).permutation(n_pixels)
         expected = [int((values >= np.quantile(values, 1 - share) - 1e-6).sum()) for share in DEFAULT_SHARES]
         assert revealed_pixels(DEFAULT_SHARES, n_pixels) == expected
 
 
-def test_interpolation_equals_griddata_a_channel_at_a_time():
-    generator = np.random.default_rng(1)
+ROWS, COLUMNS = np.mgrid[:40, :30]
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        pytest.param(starting_pixels("any", (40, 30), 0.05, 0), id="drawn"),
+        pytest.param((ROWS % 5 == 0) & (COLUMNS % 7 == 0), id="lattice"),
+        pytest.param((ROWS - 20) ** 2 + (COLUMNS - 15) ** 2 < 90, id="disc"),
+        pytest.param((ROWS == 20) & (COLUMNS > 3), id="line"),
+        pytest.param(np.zeros((40, 30), dtype=bool), id="corners"),
+    ],
+)
+def test_interpolation_equals_griddata_a_channel_at_a_time(known):
+    generator, known = np.random.default_rng(1), known.copy()
     image = generator.integers(0, 256, (40, 30, 3), dtype=np.uint8)
-    known = starting_pixels("any", (40, 30), 0.05, 0)
-    assert known.sum() == 60
     made_image = interpolated(image, known)
     known[[0, 0, -1, -1], [0, -1, 0, -1]] = True
     for channel in range(3):
@@ -62,6 +73,11 @@ def test_interpolation_equals_griddata_a_channel_at_a_time():
         np.testing.assert_array_equal(made_image[..., channel][~known], np.round(found.astype(np.float32)))
         np.testing.assert_array_equal(made_image[..., channel][known], image[..., channel][known])
     assert (interpolated(image, np.ones((40, 30), dtype=bool)) == image).all()
+
+
+def test_shares_that_reveal_no_pixel_more_are_refused():
+    with pytest.raises(XkdError, match=r"^shares: 0\.01 of 100 pixels is no pixel more than the share before; give"):
+        revealed_pixels(DEFAULT_SHARES, 100)
 
 
 def test_a_ramp_is_interpolated_exactly():

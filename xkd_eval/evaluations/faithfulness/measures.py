@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.draws import image_generator
 from xkd_eval.evaluations.faithfulness.correlations import CORRELATIONS
 from xkd_eval.evaluations.faithfulness.fills import DRAWN
 from xkd_eval.evaluations.faithfulness.protocol import FaithfulnessProtocol
-from xkd_eval.evaluations.faithfulness.units import Units, subsets
+from xkd_eval.evaluations.faithfulness.units import Units, subset_size, subsets
 from xkd_eval.evaluations.infills import settled_infill
 from xkd_eval.evaluations.removal import answer_values
 from xkd_eval.evaluations.scores import Columns
@@ -50,6 +51,8 @@ def _clean(batch: Batch, rules: FaithfulnessProtocol) -> np.ndarray:
 def _correlations(batch: Batch, units: Sequence[Units], rules: FaithfulnessProtocol) -> np.ndarray:
     """(B, n): of random subsets' relevance with what the answer loses without them, for each share of the units."""
     sums: list[float] = []
+    if rules.draw == "fixed":
+        _check_sizes(len(units[0].relevance), rules.removed)
 
     def variants() -> Iterator[Variant]:
         for place, parts in enumerate(units):
@@ -65,6 +68,15 @@ def _correlations(batch: Batch, units: Sequence[Units], rules: FaithfulnessProto
     relevance, correlate = np.array(sums).reshape(shape), CORRELATIONS[rules.statistic]
     places = [(place, number) for place in range(shape[0]) for number in range(shape[1])]
     return np.array([correlate(relevance[place], drops[place]) for place in places]).reshape(shape[:2])
+
+
+def _check_sizes(n_units: int, shares: Sequence[float]) -> None:
+    for before, after in pairwise(shares):
+        if (size := subset_size(n_units, after)) == subset_size(n_units, before):
+            raise XkdError(
+                f"removed: {before} and {after} of {n_units} parts of the image are both {size}; give more `groups`, "
+                "or other shares"
+            )
 
 
 def correlation(batch: Batch, units: Sequence[Units], rules: FaithfulnessProtocol) -> Columns:

@@ -93,6 +93,11 @@ class Values(Units):
         return torch.from_numpy(chosen).reshape(3, *self._size)
 
 
+def subset_size(n_units: int, share: float) -> int:
+    """How many of an image's units a share of them is, at least one."""
+    return min(max(round(share * n_units), 1), n_units)
+
+
 def subsets(
     generator: np.random.Generator, n_units: int, share: float, samples: int, draw: str
 ) -> Iterator[np.ndarray]:
@@ -108,7 +113,7 @@ def subsets(
     Yields:
         (U,) booleans.
     """
-    size = min(max(round(share * n_units), 1), n_units)
+    size = subset_size(n_units, share)
     for _ in range(samples):
         if draw == "each":
             yield generator.random(n_units) < share

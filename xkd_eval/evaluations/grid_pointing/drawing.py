@@ -91,8 +91,11 @@ def _too_few(
     hardest = min(passing, key=lambda model: int(passing[model].sum()))
     rightly = "rightly and " if rules.correct_only else ""
     together = int(np.all(list(passing.values()), axis=0).sum())
+    missed = n_images - int(passing[hardest].sum())
+    failing = f", and most fail for {hardest} ({missed})" if missed else ""
+    lower = "lower `confidence`, or " if missed and rules.confidence > 0 else ""
     return XkdError(
         f"data: a grid takes {n_tiles} photographs of distinct classes that every model classifies {rightly}with a "
         f"probability of {rules.confidence:g} or more; {together} of {n_images} of {dataset.name} pass, of {n_kinds} "
-        f"classes, and most fail for {hardest} ({n_images - int(passing[hardest].sum())}); lower `confidence`"
+        f"classes{failing}; {lower}give photographs of more classes"
     )

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.fractions import removed_pixels
 from xkd_eval.evaluations.linear_infill import infill_noise, infilled
@@ -76,11 +75,6 @@ def _hidden(maps: Tensor, protocol: RoadProtocol, first: str) -> Tensor:
     """(B, F, H, W) booleans: what each step removes, of the most or the least relevant pixels."""
     size = (maps.shape[1], maps.shape[2])
     counts = removed_pixels(protocol.fractions, size)
-    if counts[0] == 0:
-        raise XkdError(
-            f"fractions: {protocol.fractions[0]} of {size[0]}x{size[1]} pixels is none; expected larger fractions, or "
-            "images of more pixels"
-        )
     if protocol.removal == "rank":
         order = removal_order(size, protocol.tie_seed, maps.device)
         ranks = order.descending(maps)[0] if first == "most" else order.ascending(maps)

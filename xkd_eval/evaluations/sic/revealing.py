@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image
@@ -21,9 +22,20 @@ def starting_pixels(identifier: str, size: tuple[int, int], share: float, seed: 
 
 
 def revealed_pixels(shares: Sequence[float], n_pixels: int) -> list[int]:
-    """How many of n pixels each share reveals: those of a map without ties at or above its quantile 1 - share."""
+    """How many of n pixels each share reveals: those of a map without ties at or above its quantile 1 - share.
+
+    Raises:
+        XkdError: a share that reveals no pixel more than the one before.
+    """
     # Rounded, since share (n - 1) may be a whole number that floats miss by a little.
-    return [math.floor(round(share * (n_pixels - 1), 6)) + 1 for share in shares]
+    counts = [math.floor(round(share * (n_pixels - 1), 6)) + 1 for share in shares]
+    for share, (before, after) in zip(shares[1:], pairwise(counts), strict=True):
+        if before == after:
+            raise XkdError(
+                f"shares: {share} of {n_pixels} pixels is no pixel more than the share before; give fewer or larger "
+                "shares, or images of more pixels"
+            )
+    return counts
 
 
 def interpolated(image: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -53,7 +65,6 @@ def interpolated(image: np.ndarray, known: np.ndarray) -> np.ndarray:
     pixels, weights, corners = _pixels_of(points[Delaunay(points).simplices], known)
     values = (weights[:, :, None] * image[corners[..., 0], corners[..., 1]]).sum(1) / weights.sum(1, keepdims=True)
     made = image.copy()
-    made[~known] = np.round(image.mean((0, 1)))  # what lies beside every triangle, should a set have that
     made[pixels[:, 0], pixels[:, 1]] = np.round(
         values.astype(np.float32)
     )  # as the reference: in float32, halves to even
