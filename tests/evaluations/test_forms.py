@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from xkd_eval.datasets.base import Subset
 from xkd_eval.evaluations.forms import FORMS, in_form
 
 SIZE = (8, 6)
@@ -35,6 +36,22 @@ def test_low_resolution_first_leaves_the_peak_below_one():
     low = (maps - maps.amin((1, 2), keepdim=True)) / (maps.amax((1, 2), keepdim=True) - maps.amin((1, 2), keepdim=True))
     torch.testing.assert_close(first, enlarged(low))
     torch.testing.assert_close(in_form(maps, "relu", SIZE)[0] == 0, enlarged(maps.clamp(min=0)) <= 0)
+
+
+def test_grad_cams_map_is_the_form_relu_but_for_rounding(golden):
+    from pytorch_grad_cam.utils.image import scale_cam_image
+
+    entry = golden.metrics["grad-cam_map/difference_from_relu_variant"]["per_image"]
+    images = Subset(golden.photographs, range(len(entry)))
+    pixels = torch.stack(
+        [golden.classifier.preprocess.pixels(images.load(place).image) for place in range(len(images))]
+    )
+    with torch.no_grad():
+        made = golden.classifier.forward_with_features(golden.classifier.preprocess.normalise(pixels))
+        maps = golden.classifier.cams(made.features, made.logits.argmax(1)[:, None])[:, 0]
+    theirs = scale_cam_image(scale_cam_image(maps.clamp(min=0).numpy(), (224, 224)))
+    difference = (torch.from_numpy(theirs) - in_form(maps, "relu", (224, 224))[0]).abs().amax((1, 2))
+    assert 0 < difference.max() < 2 * max(entry)
 
 
 @pytest.mark.parametrize("form", FORMS)
