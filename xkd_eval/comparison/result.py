@@ -109,11 +109,9 @@ class Comparison:
             score: its name.
             test: its test; None looks through all.
         """
-        for name, known in self.tests.items():
-            found = known.spec(score.removesuffix(WHERE_RIGHT))
-            if found is not None and test in (None, name):
-                return found
-        return None
+        asked = [known for name, known in self.tests.items() if test in (None, name)]
+        found = (known.spec(score.removesuffix(WHERE_RIGHT)) for known in asked)
+        return next((spec for spec in found if spec is not None), None)
 
     def first_seed(self, model: str) -> str:
         """The name of a model, or of the first of its training seeds."""
