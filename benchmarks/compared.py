@@ -20,6 +20,8 @@ from xkd_eval.statistics.paired import Resamples
 from xkd_eval.study.floors import CEILING, FLOORS
 from xkd_eval.study.result import EvaluationResult
 
+LEVEL = 0.05
+"""Differences are bold where the interval excludes zero and the corrected p, where there is one, is below."""
 RELATIVE = "/probability"
 NO_PERCENT = ("kl", "cka")
 
@@ -48,7 +50,8 @@ def between(differences: pd.DataFrame, score: str, ours: str, theirs: str) -> st
             value, *bounds = (sign * row[name] for name in ("value", "low", "high"))
             low, high = sorted(bounds)
             p = "" if pd.isna(row["p_holm"]) else f"; p {row['p_holm']:.2g}"
-            apart = "**" if low > 0 or high < 0 else ""
+            told_apart = (low > 0 or high < 0) and not row["p_holm"] >= LEVEL
+            apart = "**" * told_apart
             told = f"{number(score, low, signed=True)} to {number(score, high, signed=True)}"
             return f"{apart}{number(score, value, signed=True)}{apart} ({told}{p})"
     return ""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -230,8 +230,7 @@ def _published(kind: type, name: str) -> dict[str, Any]:
 def _by_presets(kind: type[Evaluation]) -> list[Evaluation]:
     """A test under each of its presets, the default one first."""
     usual = kind.Options()
-    presets = get_args(get_type_hints(kind.Options).get("preset"))
-    options = [usual, *(replace(usual, preset=name) for name in presets if name != usual.preset)]
+    options = [usual, *(replace(usual, preset=name) for name in kind.presets if name != usual.preset)]
     return [kind.create(Rules(), chosen) for chosen in options]
 
 

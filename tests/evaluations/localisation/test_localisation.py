@@ -2,55 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
-import torch
 
 import xkd_eval
-from tests.evaluations.conftest import batch_of
-from xkd_eval import XkdError
-from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.datasets.base import ImageDataset
-from xkd_eval.datasets.embedded import EmbeddedDataset
-from xkd_eval.evaluations import Rules
+from tests.evaluations.localisation.scoring import SIZE, block, made, scored
 from xkd_eval.evaluations.localisation.found_boxes import iou_by_level, iou_of
 from xkd_eval.evaluations.localisation.one_image import covered, on_the_map
-from xkd_eval.evaluations.localisation.options import LocalisationOptions
 from xkd_eval.evaluations.localisation.pointing import energy_within, points_at, roc_area, top_shares
 from xkd_eval.evaluations.localisation.scores import CURVE, hits
-from xkd_eval.evaluations.localisation.test import LocalisationTest
-from xkd_eval.testing import check_test
-
-SIZE = 224
-
-
-def made(**options) -> LocalisationTest:
-    return LocalisationTest.create(Rules(), LocalisationOptions(**options))
-
-
-def scored(maps, boxes, *, sizes=None, masks=None, logits=None, labels=None, side=SIZE, **options):
-    """The rows of maps against boxes (or masks), and the summary."""
-    maps = torch.as_tensor(np.asarray(maps), dtype=torch.float32)
-    count = len(maps)
-    pixels = torch.zeros(count, 3, side, side, dtype=torch.uint8)
-    answers = torch.tensor([[1.0, 0.0]]).repeat(count, 1) if logits is None else torch.tensor(logits)
-    batch = batch_of(pixels, maps, lambda _: answers, labels or [0] * count, Preprocess(size=(side, side)))
-    truth = tuple(torch.tensor(found, dtype=torch.int64).reshape(-1, 4) for found in boxes)
-    own = {"mask_boxes": truth, "masks": torch.tensor(masks)} if masks is not None else {"boxes": truth}
-    test = made(**options)
-    rows = test.rows(replace(batch, sizes=sizes or ((side, side),) * count, **own))
-    rows["target"] = batch.labels.numpy()
-    return rows, test.summarise(rows)
-
-
-def block(top, left, bottom, right, side=SIZE):
-    """Ones on rows top to bottom and columns left to right, both ends included."""
-    found = np.zeros((side, side))
-    found[top : bottom + 1, left : right + 1] = 1
-    return found
 
 
 def test_a_perfect_map_overlaps_by_98_percent():
@@ -265,93 +226,3 @@ def test_scores_of_means_are_means_of_images():
     assert points[10] == found["fixed"]["gt_known"]["value"]
     assert any("suits these images best" in note and "fixed 0.2" in note for note in result.test.notes(found))
     assert result.rows["target"].to_pylist() == result.rows["label"].to_pylist()
-
-
-@pytest.mark.parametrize("spelt", ["localisation", "localisation:regions=masks,preset=quantus"])
-def test_the_contract(spelt):
-    check_test(spelt)
-
-
-@pytest.mark.parametrize(
-    ("offered", "spelt"),
-    [
-        ({"labels", "boxes", "masks"}, ""),
-        ({"boxes", "masks"}, "regions=masks"),
-        ({"labels", "masks"}, "regions=masks"),
-        ({"labels"}, None),
-    ],
-)
-def test_the_core_takes_what_there_is(offered, spelt):
-    assert LocalisationTest.suited(offered) == spelt
-
-
-@pytest.mark.parametrize("preset", ["choe2020", "zhou2016", "ebp", "quantus", "score-cam"])
-def test_presets_are_told_by_their_rules(preset):
-    _, summary = scored([block(50, 60, 149, 159)], [[[60, 50, 159, 149]]], preset=preset)
-    assert summary["preset"]["name"] == preset
-    assert (summary["preset"]["departs_from_paper"] is not None) == (preset in ("quantus", "score-cam"))
-
-
-@pytest.mark.parametrize("changed", [{"threshold": 0.3}, {"top_pixels": 10}, {"tolerance": 3}])
-def test_a_rule_that_no_preset_has_is_the_users_own(changed):
-    _, summary = scored([block(50, 60, 149, 159)], [[[60, 50, 159, 149]]], **changed)
-    assert summary["preset"]["name"] == "own"
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"preset": "rise"}, r"^preset: unknown value 'rise'; expected .*choe2020"),
-        ({"threshold": 1.0}, r"^threshold: 1.0 found; expected a share of the maximum"),
-        ({"tolerance": 0.0}, r"^tolerance: 0.0 found; expected pixels above 0, of which 1 is the pixel itself"),
-        ({"tolerance": 1e300}, r"^tolerance: 1e\+300 found; .* and no more than the 224 of a map's side"),
-        ({"top_pixels": 0}, r"^top_pixels: 0 found; expected 1 to 50176"),
-        ({"regions": "points"}, r"^regions: unknown value 'points'; expected .*boxes"),
-        ({"peak": "last"}, r"^peak: unknown value 'last'"),
-    ],
-)
-def test_odd_options(options, said):
-    with pytest.raises(XkdError, match=said):
-        xkd_eval.evaluate("embedded/kd", tests="localisation", limit=2, **options)
-
-
-class Plain(EmbeddedDataset):
-    """The embedded images without masks, boxes or both."""
-
-    def __init__(self, *without):
-        super().__init__(size=2)
-        self.without = without
-        for name in without:
-            setattr(self, f"has_{name}", False)
-
-    def load(self, position):
-        names = {"masks": "mask", "boxes": "boxes"}
-        return replace(super().load(position), **{names[name]: None for name in self.without})
-
-
-def unlabelled() -> ImageDataset:
-    images = EmbeddedDataset(size=2)
-    images.labels, images.label_kind = [None] * 2, "none"
-    return images
-
-
-@pytest.mark.parametrize(
-    ("data", "options", "said"),
-    [
-        (Plain("boxes"), {}, r"^data: embedded-test has no boxes; localisation scores against them: pass `boxes`$"),
-        (Plain("masks"), {"regions": "masks"}, r"^data: embedded-test has no masks; localisation expects "),
-        (unlabelled(), {}, r"^data: embedded-test has no labels; localisation scores against the true class"),
-        (EmbeddedDataset(size=2), {"resize": "crop"}, r"^resize crop: localisation scores the whole photograph"),
-    ],
-)
-def test_data_that_lacks_something(data, options, said):
-    with pytest.raises(XkdError, match=said):
-        xkd_eval.evaluate("embedded/kd", data, tests="localisation", **options)
-
-
-def test_masks_need_neither_boxes_nor_labels():
-    images = Plain("boxes")
-    images.labels, images.label_kind = [None] * 2, "none"
-    result = xkd_eval.evaluate("embedded/kd", images, tests="localisation:regions=masks").results[0]
-    assert result.summary["n_images"] == 2
-    assert result.rows["target"].to_pylist() == result.rows["predicted"].to_pylist()
