@@ -10,6 +10,7 @@ from xkd_eval.classifiers.classifier import CamHead
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import ExplainerError
 from xkd_eval.explainers import Context, create_explainer
+from xkd_eval.explainers.attribution import forward_images
 from xkd_eval.explainers.seeding import image_seeds
 from xkd_eval.testing import SmallNetwork
 
@@ -167,6 +168,19 @@ def test_gradient_shap_is_captums(classifier, images, classes):
         np.random.set_state(before)
     ours = create_explainer("gradient_shap")(classifier, images[:1], classes[:1], Context(ids=("a",)))
     torch.testing.assert_close(ours, theirs.detach().sum(1))
+
+
+@pytest.mark.parametrize("name", ["integrated_gradients", "gradient_shap", "occlusion"])
+def test_a_forward_holds_so_many_pixels_and_no_map_changes(classifier, images, classes, name, monkeypatch):
+    explainer, ids = create_explainer(name), Context(ids=("a",))
+    usual, sizes = explainer(classifier, images[:1], classes[:1], ids), []
+    monkeypatch.setattr("xkd_eval.explainers.attribution._FORWARD_PIXELS", 4 * 32 * 32)
+    handle = classifier.model.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
+    few = explainer(classifier, images[:1], classes[:1], ids)
+    handle.remove()
+    assert max(sizes) == 4 < sum(sizes)
+    torch.testing.assert_close(few, usual, atol=1e-4, rtol=1e-4)
+    assert forward_images(torch.zeros(1, 3, 32, 32)) == 4 and forward_images(torch.zeros(1, 3, 512, 512)) == 1
 
 
 def test_guided_backprop_by_hand():

@@ -12,8 +12,18 @@ from xkd_eval.errors import XkdError
 from xkd_eval.explainers.base import Context, Explainer
 from xkd_eval.explainers.layers import tracked
 
-FORWARD_IMAGES = 32
-"""How many images one forward of a perturbation or path method holds: bounds the memory, changes no map."""
+_FORWARD_IMAGES, _FORWARD_PIXELS = 32, 32 * 224 * 224
+
+
+def forward_images(images: Tensor) -> int:
+    """How many images of this size one forward of a perturbation or path method holds: bounds the memory.
+
+    32 up to 224x224, which take some 4 GB with the gradients of an EfficientNet, and fewer of larger ones, as of grids.
+
+    Args:
+        images: (B, 3, H, W).
+    """
+    return max(1, min(_FORWARD_IMAGES, _FORWARD_PIXELS // (images.shape[2] * images.shape[3])))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import ExplainerError, XkdError
 from xkd_eval.explainers.activations import NONLINEAR, GuidedRule, RescaleRule
-from xkd_eval.explainers.attribution import FORWARD_IMAGES, Attribution, black, check_positive
+from xkd_eval.explainers.attribution import Attribution, black, check_positive, forward_images
 from xkd_eval.explainers.base import Context, register_explainer
 from xkd_eval.explainers.layers import activations_and_gradients, target_layer
 from xkd_eval.explainers.seeding import image_seeds
@@ -84,7 +84,7 @@ class IntegratedGradients(Attribution):
             baselines=black(classifier, images),
             target=classes,
             n_steps=self.steps,
-            internal_batch_size=max(FORWARD_IMAGES, len(images)),
+            internal_batch_size=max(forward_images(images), len(images)),
         )
 
 
@@ -127,7 +127,12 @@ class GradientShap(Attribution):
             shares = np.random.RandomState(seed % 2**32).uniform(0.0, 1.0, self.samples)
             along = torch.tensor(shares, dtype=image.dtype, device=image.device)[:, None, None, None]
             points = (along * noisy + (1 - along) * baseline).detach().requires_grad_()
-            gradients = logit_gradients(classifier.model(points), label.expand(self.samples), points)
+            gradients = torch.cat(
+                [
+                    logit_gradients(classifier.model(part), label.expand(len(part)), part)
+                    for part in points.split(forward_images(images))
+                ]
+            )
             maps.append(((noisy - baseline) * gradients).sum(0).detach() / self.samples)
         return torch.stack(maps)
 

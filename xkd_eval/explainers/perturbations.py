@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.explainers.attribution import FORWARD_IMAGES, Attribution, black, check_positive
+from xkd_eval.explainers.attribution import Attribution, black, check_positive, forward_images
 from xkd_eval.explainers.base import Context, register_explainer
 
 
@@ -50,7 +50,7 @@ class Occlusion(Attribution):
             strides=(3, *stride),
             baselines=black(classifier, images),
             target=classes,
-            perturbations_per_eval=max(1, FORWARD_IMAGES // len(images)),
+            perturbations_per_eval=max(1, forward_images(images) // len(images)),
         )
 
     def _over_channels(self, attributions: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class FeatureAblation(Attribution):
             baselines=black(classifier, images),
             target=classes,
             feature_mask=self._superpixels(classifier, images).expand_as(images),
-            perturbations_per_eval=max(1, FORWARD_IMAGES // len(images)),
+            perturbations_per_eval=max(1, forward_images(images) // len(images)),
         )
 
     def _superpixels(self, classifier: Classifier, images: Tensor) -> Tensor:
