@@ -57,23 +57,25 @@ def between(differences: pd.DataFrame, score: str, ours: str, theirs: str) -> st
     return ""
 
 
-def over_probability(folders: Sequence[Path], score: str, maps: str) -> dict[str, Resamples]:
-    """Model -> means of a score and of the clean image's probability, on the same draws of the images."""
+def by_column(folders: Sequence[Path], maps: str) -> dict[str, dict[str, EvaluationResult]]:
+    """Model -> column of rows -> the run that has it, of one kind of maps."""
     results: dict[str, dict[str, EvaluationResult]] = {}
     paths = [path for folder in folders for path in (folder / "runs").glob("*/*/summary.json")]
     for path in (path for path in paths if path.parts[-3] in TESTS.names()):
         result = EvaluationResult.read(path.parent)
         if result.maps == maps:
             results.setdefault(result.model.rpartition("/")[2], {}).update(dict.fromkeys(result.columns, result))
-    return {
-        model: Resamples.of({name: found[name].columns[name].astype(float) for name in (score, "clean")})
-        for model, found in results.items()
-    }
+    return results
 
 
-def relative_row(folders: Sequence[Path], score: str, models: Sequence[str], less: tuple[str, str]) -> list[str]:
+def relative_row(
+    results: dict[str, dict[str, EvaluationResult]], score: str, models: Sequence[str], less: tuple[str, str]
+) -> list[str]:
     """A score over the mean probability: a cell a model, and one model's less the other's with its interval."""
-    found = over_probability(folders, score, "cam")
+    found = {  # on the same draws of the images
+        model: Resamples.of({name: runs[name].columns[name].astype(float) for name in (score, "clean")})
+        for model, runs in results.items()
+    }
 
     def share(means: Means) -> np.ndarray:
         return means[score] / means["clean"]
@@ -99,9 +101,11 @@ def main() -> None:
     models.sort(key=lambda model: own[own["score"] == "insertion"]["model"].tolist().index(model))
     print(f"| score | {' | '.join(models)} | {' less '.join(arguments.less)} |")
     print(f"|---|{'---:|' * (len(models) + 1)}")
+    relative = any(score.endswith(RELATIVE) for score in arguments.scores)
+    results = by_column(arguments.folders, "cam") if relative else {}
     for score in arguments.scores:
         if score.endswith(RELATIVE):
-            cells = relative_row(arguments.folders, score.removesuffix(RELATIVE), models, tuple(arguments.less))
+            cells = relative_row(results, score.removesuffix(RELATIVE), models, tuple(arguments.less))
             print(f"| {score} | {' | '.join(cells)} |")
             continue
         rows = own[own["score"] == score].set_index("model")

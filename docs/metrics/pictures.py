@@ -21,6 +21,7 @@ from xkd_eval import create_explainer
 from xkd_eval.classifiers.class_names import imagenet_classes
 from xkd_eval.evaluations.complexity.measures import entropy, gini_index
 from xkd_eval.evaluations.draws import image_generator
+from xkd_eval.evaluations.fidelity.answers import TOP, predictive_kl, top_overlap
 from xkd_eval.evaluations.forms import in_form
 from xkd_eval.evaluations.irof.segments import segment_ranks, superpixels
 from xkd_eval.evaluations.linear_infill import infilled
@@ -148,14 +149,14 @@ def fidelity(photo: Subject) -> list[Panel | Bars]:
     theirs, ours = (one.logits[0].softmax(0) for one in (reference, photo))
     names = imagenet_classes(len(theirs))
     assert names is not None
-    shown = theirs.topk(5).indices.tolist()
-    divergence = (theirs * (theirs / ours).log()).sum().item()
+    shown = theirs.topk(TOP).indices.tolist()
+    divergence = predictive_kl(reference.logits, photo.logits).item()
     bars = [{names.names[place]: one[place].item() for place in shown} for one in (theirs, ours)]
-    overlap = len(set(shown) & set(ours.topk(5).indices.tolist()))
+    overlap = round(TOP * top_overlap(photo.logits, reference.logits).item())
     return [
         photo.asked("photograph", photo.images[0]),
         Bars("reference: its five classes", bars[0]),
-        Bars("another model: the same five", bars[1], f"KL {divergence:.2f}, top-5 overlap {overlap}/5"),
+        Bars("another model: the same five", bars[1], f"KL {divergence:.2f}, top-5 overlap {overlap}/{TOP}"),
     ]
 
 

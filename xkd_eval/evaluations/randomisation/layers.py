@@ -28,7 +28,7 @@ def layers_of(model: nn.Module, kind: str = "all") -> list[str]:
     return [path for path, module in model.named_modules() if path and _drawing(module, kind) is not None]
 
 
-def _drawing(module: nn.Module, kind: str) -> Callable[[], None] | None:
+def _drawing(module: nn.Module, kind: str = "all") -> Callable[[], None] | None:
     """By what a layer draws its weights anew."""
     if kind == "public" or hasattr(module, "reset_parameters"):
         return getattr(module, "reset_parameters", None)
@@ -61,8 +61,7 @@ class Layers:
                 f"model: no layer of {type(model).__name__} has `reset_parameters`, by which its weights could be "
                 "drawn anew; leave the randomisation test out"
             )
-        self._model, self._kind, self._redrawn = model, kind, redrawn
-        self._seeding, self._seed = seeding, seed
+        self._model, self._redrawn, self._seeding, self._seed = model, redrawn, seeding, seed
         self._learned: dict[str, dict[str, Tensor]] = {}
 
     def redraw(self, path: str) -> None:
@@ -79,7 +78,7 @@ class Layers:
                         if values.is_floating_point():
                             values.uniform_()
                 else:
-                    draw = _drawing(drawn, self._kind)
+                    draw = _drawing(drawn)
                     assert draw is not None
                     draw()
             _put(module, _values(drawn))
