@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from xkd_eval.evaluations import TESTS
+from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.statistics.bootstrap import Means
 from xkd_eval.statistics.paired import Resamples
 from xkd_eval.study.floors import CEILING, FLOORS
@@ -23,7 +24,6 @@ from xkd_eval.study.result import EvaluationResult
 LEVEL = 0.05
 """Differences are bold where the interval excludes zero and the corrected p, where there is one, is below."""
 RELATIVE = "/probability"
-NO_PERCENT = ("kl", "cka")
 
 
 def shown(folders: Sequence[Path], table: str) -> pd.DataFrame:
@@ -31,19 +31,14 @@ def shown(folders: Sequence[Path], table: str) -> pd.DataFrame:
     return pd.concat([pd.read_csv(folder / "tables" / f"{table}.csv") for folder in folders], ignore_index=True)
 
 
-def is_share(score: str) -> bool:
-    """Whether a score is told in percent."""
-    return score not in NO_PERCENT and not score.startswith(("mprt", "random_logit"))
-
-
-def number(score: str, value: float, *, signed: bool = False) -> str:
+def number(spec: ScoreSpec, value: float, *, signed: bool = False) -> str:
     """In percent with a digit, or with two."""
-    return f"{100 * value:{'+' * signed}.1f}" if is_share(score) else f"{value:{'+' * signed}.2f}"
+    return f"{spec.scale * value:{'+' * signed}.{1 if spec.unit else 2}f}"
 
 
-def between(differences: pd.DataFrame, score: str, ours: str, theirs: str) -> str:
+def between(differences: pd.DataFrame, spec: ScoreSpec, ours: str, theirs: str) -> str:
     """What one model has more than another, with its interval and corrected p."""
-    rows = differences[(differences["score"] == score) & (differences["maps"] == differences["other_maps"])]
+    rows = differences[(differences["score"] == spec.name) & (differences["maps"] == differences["other_maps"])]
     for row in rows.to_dict("records"):
         if {row["model"], row["other"]} == {ours, theirs}:
             sign = 1 if row["model"] == ours else -1
@@ -52,19 +47,23 @@ def between(differences: pd.DataFrame, score: str, ours: str, theirs: str) -> st
             p = "" if pd.isna(row["p_holm"]) else f"; p {row['p_holm']:.2g}"
             told_apart = (low > 0 or high < 0) and not row["p_holm"] >= LEVEL
             apart = "**" * told_apart
-            told = f"{number(score, low, signed=True)} to {number(score, high, signed=True)}"
-            return f"{apart}{number(score, value, signed=True)}{apart} ({told}{p})"
+            told = f"{number(spec, low, signed=True)} to {number(spec, high, signed=True)}"
+            return f"{apart}{number(spec, value, signed=True)}{apart} ({told}{p})"
     return ""
 
 
-def by_column(folders: Sequence[Path], maps: str) -> dict[str, dict[str, EvaluationResult]]:
+def finished(folders: Sequence[Path]) -> list[EvaluationResult]:
+    """The runs of the tests."""
+    paths = [path for folder in folders for path in (folder / "runs").glob("*/*/summary.json")]
+    return [EvaluationResult.read(path.parent) for path in paths if path.parts[-3] in TESTS.names()]
+
+
+def by_column(runs: Sequence[EvaluationResult], maps: str) -> dict[str, dict[str, EvaluationResult]]:
     """Model -> column of rows -> the run that has it, of one kind of maps."""
     results: dict[str, dict[str, EvaluationResult]] = {}
-    paths = [path for folder in folders for path in (folder / "runs").glob("*/*/summary.json")]
-    for path in (path for path in paths if path.parts[-3] in TESTS.names()):
-        result = EvaluationResult.read(path.parent)
-        if result.maps == maps:
-            results.setdefault(result.model.rpartition("/")[2], {}).update(dict.fromkeys(result.columns, result))
+    for run in runs:
+        if run.maps == maps:
+            results.setdefault(run.model.rpartition("/")[2], {}).update(dict.fromkeys(run.columns, run))
     return results
 
 
@@ -101,8 +100,9 @@ def main() -> None:
     models.sort(key=lambda model: own[own["score"] == "insertion"]["model"].tolist().index(model))
     print(f"| score | {' | '.join(models)} | {' less '.join(arguments.less)} |")
     print(f"|---|{'---:|' * (len(models) + 1)}")
-    relative = any(score.endswith(RELATIVE) for score in arguments.scores)
-    results = by_column(arguments.folders, "cam") if relative else {}
+    runs = finished(arguments.folders)
+    specs = {spec.name: spec for run in runs for spec in run.test.specs()}
+    results = by_column(runs, "cam")
     for score in arguments.scores:
         if score.endswith(RELATIVE):
             cells = relative_row(results, score.removesuffix(RELATIVE), models, tuple(arguments.less))
@@ -113,8 +113,8 @@ def main() -> None:
         for model in models:
             row = rows.loc[model] if model in rows.index else None
             beaten = "" if row is None or pd.isna(row["beaten_by"]) else " ⚑"
-            cells.append("" if row is None else number(score, row["value"]) + beaten)
-        print(f"| {score} | {' | '.join(cells)} | {between(differences, score, *arguments.less)} |")
+            cells.append("" if row is None else number(specs[score], row["value"]) + beaten)
+        print(f"| {score} | {' | '.join(cells)} | {between(differences, specs[score], *arguments.less)} |")
 
 
 if __name__ == "__main__":

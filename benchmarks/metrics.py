@@ -176,11 +176,11 @@ def main() -> None:
     everything = open_dataset(arguments.data)
     images = Subset(everything, list(range(min(arguments.images, len(everything)))))
     classifier = lite0()
-    print("| metric | peer | ours, s an image | ours, s once | peer, s an image | ratio | target |")
-    print("|---|---|---:|---:|---:|---:|---:|")
-    for entry in RACES:
-        if arguments.only and arguments.only not in entry.name:
-            continue
+    chosen = [entry for entry in RACES if (arguments.only or "") in entry.name]
+    if chosen:
+        print("| metric | peer | ours, s an image | ours, s once | peer, s an image | ratio | target |")
+        print("|---|---|---:|---:|---:|---:|---:|")
+    for entry in chosen:
         with tempfile.TemporaryDirectory() as folder:
             ours, once, theirs = race(entry, images, classifier, Path(folder))
         cells = (f"{ours:.3f}", f"{once:.2f}", f"{theirs:.3f}", f"{ours / theirs:.2f}", f"{entry.target:g}")

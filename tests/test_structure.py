@@ -11,7 +11,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "xkd_eval"
 
 LAYERS = (
-    *("digests", "escapes", "errors", "notebook", "cam", "registry", "foreign", "arguments", "files", "written"),
+    *("digests", "escapes", "errors", "wording", "notebook", "cam", "registry", "foreign"),
+    *("arguments", "files", "written"),
     *("devices", "ambient", "resizing", "assets", "statistics"),
     *("classifiers", "datasets", "figures", "explainers", "engines", "explanations", "evaluations"),
     *("study", "comparison", "report", "testing", "cli", "__main__"),

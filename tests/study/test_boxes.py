@@ -32,7 +32,7 @@ def test_an_image_without_a_box_is_skipped(boxes):
     assert found.summary["n_images"] == 2
     assert found.summary["skipped"]["images"] == [{"id": "test-00001", "reason": "no box of an object of its class"}]
     assert found.summary["data"]["boxes"]["unknown"] == 1
-    assert any("name 1 image" in note for note in found.test.notes(found.summary))
+    assert any("name 1 other image, not" in note for note in found.test.notes(found.summary))
     # Tests that need no boxes are the runs that they are without.
     assert segmentation.summary["n_images"] == 3
     assert "boxes" not in segmentation.summary["data"]

@@ -21,6 +21,7 @@ from rich.table import Table
 from xkd_eval.cli.console import console, errors
 from xkd_eval.escapes import visible
 from xkd_eval.study.floors import FLAG, better_floors, floors_beside
+from xkd_eval.wording import counted
 
 if TYPE_CHECKING:
     from xkd_eval.comparison import Comparison
@@ -267,17 +268,14 @@ def _title(summary: dict[str, Any]) -> str:
 
 
 def _images(summary: dict[str, Any]) -> str:
-    number = summary["n_images"]
-    return f"{number:,} image{'' if number == 1 else 's'} of {summary['data']['name']}"
+    return f"{counted(summary['n_images'], 'image')} of {summary['data']['name']}"
 
 
 def _notes(result: EvaluationResult) -> Iterator[str]:
     yield from result.test.notes(result.summary)
-    if result.summary["degenerate_maps"]:
-        yield (
-            f"[yellow]{result.summary['degenerate_maps']} constant or non-finite maps[/yellow], scored in the "
-            "protocol's random order"
-        )
+    if degenerate := result.summary["degenerate_maps"]:
+        said = counted(degenerate, "constant or non-finite map")
+        yield f"[yellow]{said}[/yellow], scored in the protocol's random order"
     yield from _skips(result.summary)
 
 
@@ -286,7 +284,7 @@ def _skips(summary: dict[str, Any]) -> Iterator[str]:
     if skipped["count"]:
         first = skipped["images"][0]
         said = escape(f"{first['id']}: {first['reason']}")
-        yield f"[yellow]{skipped['count']} images skipped[/yellow], the first {said}"
+        yield f"[yellow]{counted(skipped['count'], 'image')} skipped[/yellow], the first {said}"
 
 
 def _number(spec: ScoreSpec, value: float | None) -> str:

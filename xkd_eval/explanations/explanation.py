@@ -13,6 +13,7 @@ from PIL import Image
 from xkd_eval.arguments import public
 from xkd_eval.escapes import visible
 from xkd_eval.notebook import table
+from xkd_eval.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,8 +114,7 @@ class Explanation:
         return overlay_figure(rows, row_titles=self.names[:count], **style)  # type: ignore[arg-type]
 
     def _title(self) -> str:
-        images = "1 image" if len(self) == 1 else f"{len(self)} images"
-        return f"Explanation of {images}: {self.explainer} of {self.model}, maps {self.maps.shape}"
+        return f"Explanation of {counted(len(self), 'image')}: {self.explainer} of {self.model}, maps {self.maps.shape}"
 
     def _name(self, place: int) -> str:
         return self.names[place] or f"image {place}"

@@ -17,6 +17,7 @@ from xkd_eval.evaluations import TESTS
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.scores import Columns, Role, ScoreSpec, to_columns
 from xkd_eval.study.summary import scored_rows
+from xkd_eval.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,11 +128,11 @@ class EvaluationResult:
     def __repr__(self) -> str:
         shown = ", ".join(f"{spec.title} {_figure(spec, found)}" for spec, found in self._shown()[:3])
         where = f", in {self.directory}" if self.directory else ""
-        images = f"{self.summary['n_images']:,} images"
+        images = counted(self.summary["n_images"], "image")
         return visible(f"<{self.test_name} of {self.model}, {self.maps}, {images}: {shown}{where}>")
 
     def _repr_html_(self) -> str:
-        return _html(self.scores, f"{self.test.title} of {self.model}, {self.summary['n_images']:,} images")
+        return _html(self.scores, f"{self.test.title} of {self.model}, {counted(self.summary['n_images'], 'image')}")
 
 
 @dataclass(frozen=True)

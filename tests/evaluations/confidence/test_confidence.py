@@ -188,7 +188,7 @@ def test_a_probability_of_zero_has_no_drop_and_is_left_out():
     rows = {**columns, "degenerate": np.zeros(2, bool)}
     summary = made().summarise(rows)
     assert summary["average_drop"]["value"] == pytest.approx(0.5)
-    assert made().notes(summary) == ["average drop is undefined for 1 images, whose probability is 0"]
+    assert made().notes(summary) == ["average drop is undefined for 1 image, whose probability is 0"]
 
 
 def test_bad_input_is_refused_in_one_line():

@@ -18,6 +18,7 @@ from xkd_eval.evaluations.means import defined_columns, mean_score
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.removal import answer_values, logit_notes, product_logits
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.wording import counted
 
 
 class ConfidenceTest(Evaluation):
@@ -83,8 +84,10 @@ class ConfidenceTest(Evaluation):
     def notes(self, summary: Mapping[str, Any]) -> list[str]:
         """See Evaluation.notes."""
         left_out = summary["without_average_drop"]
-        said = [f"average drop is undefined for {left_out} images, whose probability is 0"] if left_out else []
-        return [*super().notes(summary), *logit_notes(self.protocol.answer), *said]
+        notes = super().notes(summary) + logit_notes(self.protocol.answer)
+        if left_out:
+            notes.append(f"average drop is undefined for {counted(left_out, 'image')}, whose probability is 0")
+        return notes
 
     def quality(self, rows: Columns) -> np.ndarray:
         """See Evaluation.quality: the change of the answer."""

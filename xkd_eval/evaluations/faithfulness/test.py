@@ -20,6 +20,7 @@ from xkd_eval.evaluations.means import curve_score, defined_columns, mean_score
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import removal_order, tie_permutation
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.wording import counted
 
 
 class FaithfulnessTest(Evaluation):
@@ -82,7 +83,7 @@ class FaithfulnessTest(Evaluation):
     def notes(self, summary: Mapping[str, Any]) -> list[str]:
         """See Evaluation.notes."""
         lost = summary["undefined_images"]
-        said = [f"undefined on {lost:,} images, where nothing varies that is removed"] if lost else []
+        said = [f"undefined on {counted(lost, 'image')}, where nothing varies that is removed"] if lost else []
         return [*super().notes(summary), *said]
 
 

@@ -19,6 +19,7 @@ from xkd_eval.evaluations.fidelity.protocol import FidelityProtocol, fidelity_pr
 from xkd_eval.evaluations.means import defined_columns, mean_score
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.wording import counted
 
 
 class FidelityTest(Evaluation):
@@ -97,7 +98,7 @@ class FidelityTest(Evaluation):
         if summary["cka"]["value"] is None:
             found.append("CKA is undefined: a model has no CAM head, constant features, or there are too few images")
         elif summary["cka_images"] < summary["n_images"]:
-            found.append(f"CKA is of {summary['cka_images']:,} images")
+            found.append(f"CKA is of {counted(summary['cka_images'], 'image')}")
         if not summary["labelled_images"]:
             found.append("no image has a label: it is not known where the reference is right")
         return found

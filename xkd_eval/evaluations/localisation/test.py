@@ -20,6 +20,7 @@ from xkd_eval.evaluations.means import defined_columns
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import removal_order
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.wording import counted
 
 if TYPE_CHECKING:
     from xkd_eval.evaluations.localisation.one_image import Truth
@@ -135,9 +136,10 @@ class LocalisationTest(Evaluation):
         notes = [f"MaxBoxAcc is that of the threshold that suits these images best, {low:g} to {high:g}{at_fixed}"]
         unknown = (summary["data"].get("boxes") or {}).get("unknown")
         if unknown:
-            notes.append(f"the boxes name {unknown:,} images more, which are not among these")
+            notes.append(f"the boxes name {counted(unknown, 'other image')}, not among these")
         if summary["without_object"]:
-            notes.append(f"{summary['without_object']:,} images have no object in their mask, and enter no score")
+            without = counted(summary["without_object"], "image")
+            notes.append(f"{without} without an object in the mask, which enter no score")
         return notes + super().notes(summary)
 
     def quality(self, rows: Columns) -> np.ndarray:
