@@ -232,6 +232,14 @@ def test_inspect_and_explainers(xkd_eval):
     assert code == 0 and "transformer_attribution" in printed and "CVPR 2016" in printed
 
 
+def test_tests_are_listed_all_or_by_name(xkd_eval):
+    assert "perturbation" in xkd_eval("tests")[1]
+    code, printed, _ = xkd_eval("tests", "road", "sic")
+    assert code == 0 and "Rong et al." in printed and "perturbation" not in printed
+    code, _, errors = xkd_eval("tests", "raod")
+    assert code == 2 and "unknown 'raod'; nearest: road" in errors and errors.count("\n") == 1
+
+
 def test_bf16_that_is_emulated_is_said_to_be_slower(xkd_eval, monkeypatch):
     native = {"avx512_bf16": True}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: native)

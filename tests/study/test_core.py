@@ -29,6 +29,18 @@ def test_it_stands_in_the_place_of_its_tests():
     assert without_core(["perturbation", "core", "road"], everything) == (["perturbation", *CORE, "road"], [])
 
 
+def test_a_test_that_is_named_beside_it_replaces_its_own(few):
+    study = evaluate("embedded/kd", few, tests=["core", "confidence:preset=torch-cam"])
+    assert sorted(result.test_name for result in study.results) == sorted(set(CORE) - {"fidelity", "grid_pointing"})
+    confidence = next(result for result in study.results if result.test_name == "confidence")
+    assert confidence.summary["preset"]["name"] == "torch-cam"
+
+
+def test_a_test_that_is_named_beside_it_is_not_left_out(few):
+    with pytest.raises(XkdError, match=r"grid"):
+        evaluate("embedded/kd", few, tests=["core", "grid_pointing:confidence=0"])
+
+
 def test_what_models_or_data_lack_is_said(few, capsys):
     study = evaluate("embedded/kd", few, tests="core")
     assert {result.test_name for result in study.results} == set(CORE) - {"fidelity", "grid_pointing"}

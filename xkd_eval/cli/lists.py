@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from xkd_eval.cli.app import app
 from xkd_eval.cli.console import Command, warnings_as_lines
 
@@ -17,10 +21,14 @@ def explainers() -> None:
 
 
 @app.command(cls=Command)
-def tests() -> None:
-    """All tests: what each asks, its scores, cost, needs and options, and the paper behind it."""
+def tests(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="As `--test` takes them, without options; by default all.")
+    ] = None,
+) -> None:
+    """What each test asks, its scores, cost, needs and options, and the paper behind it."""
     from xkd_eval.cli.output import print_tests
     from xkd_eval.evaluations.listing import list_tests
 
     with warnings_as_lines():
-        print_tests(list_tests())
+        print_tests(list_tests(names or ()))

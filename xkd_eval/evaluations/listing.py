@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -39,9 +40,13 @@ class TestInfo:
     is_core: bool
 
 
-def list_tests() -> list[TestInfo]:
-    """All tests by name; one that fails to import is left out with a warning."""
-    return [_info(name, kind) for name, kind in TESTS.items()]
+def list_tests(names: Sequence[str] = ()) -> list[TestInfo]:
+    """Tests by name, by default all; of all, one that fails to import is left out with a warning.
+
+    Raises:
+        XkdError: an unknown name.
+    """
+    return [_info(name, kind) for name, kind in ([(name, TESTS[name]) for name in names] or TESTS.items())]
 
 
 def _info(name: str, kind: type[Evaluation]) -> TestInfo:

@@ -124,13 +124,13 @@ def options_of(test: TestLike) -> list[str]:
     """The options that a test takes beside RunOptions; of the core, none but behind a name of its own."""
     if test == CORE:
         return []
-    return list(option_names(type(test) if isinstance(test, Evaluation) else _spelt(test)[0]))
+    return list(option_names(_kind(test)))
 
 
 def without_core(
     given: Sequence[TestLike], offered: Collection[str], *, stored: bool = False
 ) -> tuple[list[TestLike], list[str]]:
-    """The tests with those that "core" stands for in its place.
+    """The tests with those that "core" stands for in its place, but for those that are also named themselves.
 
     Args:
         given: as a user spells them.
@@ -145,12 +145,13 @@ def without_core(
     """
     found: list[TestLike] = []
     left_out: list[str] = []
+    named = _named(given)
     for test in given:
         if test != CORE:
             found.append(test)
             continue
         for name, kind in TESTS.items():
-            if not kind.is_core:
+            if not kind.is_core or kind in named:
                 continue
             spelt = kind.suited(offered)
             if spelt is None:
@@ -167,7 +168,10 @@ def without_core(
 
 def core_of(given: Sequence[TestLike], tests: Mapping[str, Evaluation]) -> set[str]:
     """The names of tests that "core" brought with it, which may be left out; none where it was not asked for."""
-    return {name for name, test in tests.items() if test.is_core} if CORE in given else set()
+    if CORE not in given:
+        return set()
+    named = _named(given)
+    return {name for name, test in tests.items() if test.is_core and type(test) not in named}
 
 
 def tests_of(given: Sequence[TestLike], rules: Rules, options: Mapping[str, Any]) -> dict[str, Evaluation]:
@@ -236,6 +240,15 @@ def _by_name(argument: str, found: Sequence[tuple[str, str, T]]) -> dict[str, T]
             raise XkdError(f"{argument}: two different ones are called {called!r}; give one another name")
         chosen[called] = thing
     return chosen
+
+
+def _named(given: Sequence[TestLike]) -> set[type[Evaluation]]:
+    """The kinds that are asked for by themselves."""
+    return {_kind(test) for test in given if test != CORE}
+
+
+def _kind(test: TestLike) -> type[Evaluation]:
+    return type(test) if isinstance(test, Evaluation) else _spelt(test)[0]
 
 
 def _spelt(test: str | type[Evaluation]) -> tuple[type[Evaluation], dict[str, Any]]:
