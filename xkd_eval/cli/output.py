@@ -162,7 +162,7 @@ def print_comparison(result: Comparison) -> None:
         for sentence in finding.against_reference:
             console.print(escape(sentence), highlight=False)
         if finding.others:
-            console.print(f"[dim]{len(finding.others)} other pairs: see the report[/dim]", highlight=False)
+            console.print(f"[dim]{counted(len(finding.others), 'other pair')}: see the report[/dim]", highlight=False)
     for note in result.left_out:
         console.print(f"\n[yellow]{escape(visible(note))}[/yellow]", highlight=False)
 
