@@ -128,6 +128,24 @@ def test_each_tile_scores_as_by_the_authors_function(side, figure, golden_grids,
     assert found.summary["tile_scale"] == 1
 
 
+def test_the_network_answers_as_in_the_authors_run(golden, golden_grids):
+    """To the photographs alone, and to the grids, on whose features the maps have the stated size."""
+    photographs, preprocess = golden.photographs, golden.classifier.preprocess
+
+    @torch.no_grad()
+    def answered(pixels):
+        return golden.classifier.forward_with_features(preprocess.normalise(torch.stack(pixels)))
+
+    for grid in golden_grids["grids"]:
+        (item,) = stream(Grids(photographs, grid["side"], [grid["images"]], {}), [0], preprocess)
+        whole = answered([item.pixels])
+        assert list(whole.features.shape[2:]) == grid["map_size"]
+        np.testing.assert_allclose(whole.logits[0, grid["classes"]], grid["logits_on_grid"], atol=2e-5)
+        alone = answered([preprocess.pixels(photographs.load(place).image) for place in grid["images"]])
+        probabilities = alone.logits.softmax(1)[range(len(grid["images"])), grid["classes"]]
+        np.testing.assert_allclose(probabilities, grid["probability_alone"], atol=1e-5)
+
+
 class _OfFeatures(Explainer):
     def __call__(self, classifier, images, classes, context=None):
         return self.changed(classifier.cams(context.features, classes[:, None])[:, 0])
