@@ -17,6 +17,7 @@ import pandas as pd
 
 from benchmarks.lite import lite0, lite1
 from xkd_eval import Classifier, ScoreSpec, Study, evaluate
+from xkd_eval.statistics.paired import Interval, Resamples
 from xkd_eval.study.floors import CEILING, FLOORS, better_floors
 
 MODELS = {"lite0": lite0, "lite1": lite1}
@@ -70,6 +71,38 @@ def _cell(spec: ScoreSpec, found: dict[tuple[str, str, str], Any], maps: str, co
     low, high = entry["ci95"] or (None, None)
     bounds = "" if low is None else f" ({spec.scale * low:.{digits}f} to {spec.scale * high:.{digits}f})"
     return f"{spec.scale * entry['value']:.{digits}f}{beaten}{bounds}"
+
+
+def beyond_floors(studies: Sequence[Study], model: str) -> str:
+    """A row a score, of each explainer's less the best floor's over the same images: bold where surely the better one
+    (the 95 % interval of the difference), in italics where surely the worse one."""
+    results = [result for study in studies for result in study.results if result.model == model]
+    own = [maps for maps in dict.fromkeys(result.maps for result in results) if maps not in (*FLOORS, CEILING)]
+    lines = [
+        f"| score | best floor | {' | '.join(name.partition(':')[0] for name in own)} |",
+        f"|---|---|{'---:|' * len(own)}",
+    ]
+    for test, scores in SHOWN.items():
+        of_test = {result.maps: result for result in results if result.test.name == test}
+        floors = [of_test[name] for name in FLOORS if name in of_test]
+        if not floors:
+            continue
+        specs = {spec.name: spec for spec in floors[0].test.specs()}
+        drawn = {maps: Resamples.of(result.test.columns(result.columns)) for maps, result in of_test.items()}
+        for spec in (specs[score] for score in scores):
+            best = max(floors, key=lambda floor: spec.sign * spec.of(floor.summary)["value"]).maps
+            cells = [_apart(spec, drawn[maps].difference(drawn[best], spec.compute)) for maps in own]
+            lines.append(f"| {spec.head} | {best} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _apart(spec: ScoreSpec, apart: Interval) -> str:
+    if apart.value is None or apart.low is None or apart.high is None:
+        return ""
+    told = f"{spec.scale * apart.value:+.{1 if spec.unit else 2}f}"
+    side = (apart.low > 0) - (apart.high < 0)
+    mark = {1: "**", -1: "*", 0: ""}[side * spec.sign]
+    return f"{mark}{told}{mark}"
 
 
 def agreement(study: Study, model: str) -> str:
@@ -137,6 +170,7 @@ def main() -> None:
     for name in arguments.models:
         studies = run({name: MODELS[name]()}, arguments)
         print(f"\n### {name}\n\n{table(studies, name)}\n")
+        print(f"#### {name}: against the best floor\n\n{beyond_floors(studies, name)}\n")
         print(f"#### {name}: do two scores rank the images alike?\n\n{agreement(studies[0], name)}\n")
         print(f"#### {name}: do two scores rank the explainers alike?\n\n{orders(studies, name)}\n", flush=True)
 
