@@ -103,6 +103,9 @@ def main() -> None:
     runs = finished(arguments.folders)
     specs = {spec.name: spec for run in runs for spec in run.test.specs()}
     results = by_column(runs, "cam")
+    unknown = {score for score in arguments.scores if score.removesuffix(RELATIVE) not in specs}
+    if unknown:
+        parser.error(f"--scores: no run has {', '.join(sorted(unknown))}; they have {', '.join(sorted(specs))}")
     for score in arguments.scores:
         if score.endswith(RELATIVE):
             cells = relative_row(results, score.removesuffix(RELATIVE), models, tuple(arguments.less))

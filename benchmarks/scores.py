@@ -88,11 +88,13 @@ def beyond_floors(studies: Sequence[Study], model: str) -> str:
         if not floors:
             continue
         specs = {spec.name: spec for spec in floors[0].test.specs()}
+        assert len({result.ids for result in of_test.values()}) == 1  # differences are of the same images
         drawn = {maps: Resamples.of(result.test.columns(result.columns)) for maps, result in of_test.items()}
         for spec in (specs[score] for score in scores):
-            best = max(floors, key=lambda floor: spec.sign * spec.of(floor.summary)["value"]).maps
-            cells = [_apart(spec, drawn[maps].difference(drawn[best], spec.compute)) for maps in own]
-            lines.append(f"| {spec.head} | {best} | {' | '.join(cells)} |")
+            values = {floor.maps: spec.sign * spec.of(floor.summary)["value"] for floor in floors}
+            best = [maps for maps, value in values.items() if value == max(values.values())]
+            cells = [_apart(spec, drawn[maps].difference(drawn[best[0]], spec.compute)) for maps in own]
+            lines.append(f"| {spec.head} | {'all' if len(best) == len(floors) else best[0]} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -46,7 +46,8 @@ def evaluate(
         list[str],
         typer.Option(
             "--test",
-            help="See `xkd-eval tests`; several by commas, or repeat it; core: what a paper's table needs.",
+            help="See `xkd-eval tests`; several by commas, or repeat it; core: what a paper's table needs, of which "
+            "one that is named too goes by its own options.",
             rich_help_panel=o.WHAT,
         ),
     ] = ["perturbation"],  # noqa: B006

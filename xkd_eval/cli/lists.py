@@ -22,13 +22,11 @@ def explainers() -> None:
 
 @app.command(cls=Command)
 def tests(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="As `--test` takes them, without options; by default all.")
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Names, with spaces between; by default all.")] = None,
 ) -> None:
     """What each test asks, its scores, cost, needs and options, and the paper behind it."""
     from xkd_eval.cli.output import print_tests
     from xkd_eval.evaluations.listing import list_tests
 
     with warnings_as_lines():
-        print_tests(list_tests(names or ()))
+        print_tests(list_tests(list(dict.fromkeys(names or ()))))

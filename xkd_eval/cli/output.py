@@ -194,8 +194,8 @@ def print_tests(known: Sequence[TestInfo]) -> None:
         table.add_row(f"[b]{escape(test.name)}[/b]{core}", "\n".join(filter(None, lines)))
     console.print(table)
     console.print(
-        "--test core runs those that are marked, as far as the data has what they need; one that is named beside it, "
-        "with options of its own, replaces the core's. E = an explanation. Options without a value are the preset's.",
+        "--test core runs those that are marked, as far as the data has what they need; one that is named beside it "
+        "replaces the core's, and is not left out. E = an explanation. Options without a value are the preset's.",
         highlight=False,
     )
 

@@ -80,7 +80,7 @@ def compare_models(
     made, left_out = _made(given, offered(len(named), dataset, masked), inputs, chosen)
     optional = core_of(given or (), made)
     (method,) = explainers_of([explainer], inputs.rules, run).values()
-    unfit = unfitting(inputs, made, refused=given is not None and not optional)
+    unfit = unfitting(inputs, made, made if given is None else optional)
     left_out += [f"{test} of {model} is left out: {why}" for (test, model), why in unfit.items()]
     check_stored(made, {method.name: method})
     answering = partial(StudyAnswers, inputs, runs, progress)

@@ -13,6 +13,7 @@ from xkd_eval.comparison.result import Comparison
 from xkd_eval.comparison.tables import WHERE_RIGHT
 from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.study.floors import FLOORS
+from xkd_eval.wording import counted
 
 _LEVEL = 0.05
 
@@ -48,7 +49,8 @@ def findings(result: Comparison) -> Iterator[Finding]:
         score = f"{spec.name}{WHERE_RIGHT}" if spec.where_right else spec.name
         title = spec.heading
         if spec.where_right:
-            title += f" where all models are right{'' if common is None else f' ({common:,} images)'}"
+            of = "" if common is None else f" ({counted(common, 'image')})"
+            title += f" where all models are right{of}"
         said: dict[bool, list[str]] = {True: list(_to_reference(result, test, spec)), False: []}
         for row in rows:
             if (row["test"], row["score"]) == (test, score) and row["model"] != row["other"]:

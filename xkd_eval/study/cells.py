@@ -149,11 +149,13 @@ def own_cell(inputs: StudyInputs, test: Evaluation, dataset: ImageDataset, model
     return Cell(test, model, dataset, maps, reference)
 
 
-def unfitting(inputs: StudyInputs, tests: Mapping[str, Evaluation], *, refused: bool) -> dict[tuple[str, str], str]:
+def unfitting(
+    inputs: StudyInputs, tests: Mapping[str, Evaluation], optional: Collection[str]
+) -> dict[tuple[str, str], str]:
     """(test, model) -> why the two do not fit, of those that do not.
 
     Raises:
-        XkdError: there is one, and it is `refused`, since the test was asked for by name.
+        XkdError: there is one, and it is not `optional`, since the test was asked for by name.
     """
     found = {
         (name, model): _other_classes(inputs, model)
@@ -161,9 +163,9 @@ def unfitting(inputs: StudyInputs, tests: Mapping[str, Evaluation], *, refused: 
         for model in inputs.classifiers
         if test.shares_classes and not inputs.share_classes(model)
     }
-    if found and refused:
-        (test_name, _), why = next(iter(found.items()))
-        raise XkdError(f"tests {test_name}: {why}; leave it out, or give models of the same classes")
+    for (test_name, _), why in found.items():
+        if test_name not in optional:
+            raise XkdError(f"tests {test_name}: {why}; leave it out, or give models of the same classes")
     return found
 
 

@@ -89,7 +89,7 @@ def evaluate(
     known, left_out = without_core(kinds, there, stored=run.maps is not None)
     made = tests_of(known, inputs.rules, chosen)
     optional = core_of(kinds, made)
-    unfit = unfitting(inputs, made, refused=not optional)
+    unfit = unfitting(inputs, made, optional)
     left_out += [f"{test} of {model} is left out: {why}" for (test, model), why in unfit.items()]
     output = None if run.output is None else Path(run.output)
     root = Path(runs) if runs is not None else None if output is None else output / "runs"

@@ -25,6 +25,7 @@ from xkd_eval.study.result import EvaluationResult
 from xkd_eval.study.stream import Progress, run_cells
 from xkd_eval.study.summary import skipped_rows, summarise
 from xkd_eval.study.work import CellRun, KeptMaps
+from xkd_eval.wording import counted
 
 Place = Callable[[dict[str, Any]], Path | None]
 """Description of a cell -> its directory, or None to keep it in memory."""
@@ -115,9 +116,10 @@ def _check_strict(run: CellRun, options: RunOptions) -> None:
     rows = run.store.read_rows() if options.strict and run.done else None
     unreadable = [row for row in skipped_rows(rows) if row["reason"] not in UNSCORED] if rows is not None else []
     if unreadable:
+        skipped, first = counted(len(unreadable), "image"), unreadable[0]
         raise XkdError(
-            f"strict: the run directory skipped {len(unreadable)} images, the first as {unreadable[0]['id']}: "
-            f"{unreadable[0]['reason']}; mend them and `overwrite`"
+            f"strict: the run directory skipped {skipped}, the first as {first['id']}: {first['reason']}; mend them "
+            "and `overwrite`"
         )
 
 

@@ -188,8 +188,9 @@ def test_other_classes_are_refused_by_name_and_left_out_of_a_comparison_of_every
     models = {"first": first, "other": other, "same": "embedded/kd"}
     message = r"^tests fidelity: .* other and first have 10 of other names or in another order; leave it out"
     for function in (evaluate, compare):
-        with pytest.raises(XkdError, match=message):
-            function(models, images, tests=["fidelity"])
+        for named in (["fidelity"], ["core", "fidelity"]):
+            with pytest.raises(XkdError, match=message):
+                function(models, images, tests=named)
     for name, kind in TESTS.items():  # others of the core may want more than four photographs
         monkeypatch.setattr(kind, "is_core", name in ("fidelity", "segmentation"))
     core = evaluate(models, images, tests=["core"], limit=4)

@@ -139,7 +139,7 @@ class LocalisationTest(Evaluation):
             notes.append(f"the boxes name {counted(unknown, 'other image')}, not among these")
         if summary["without_object"]:
             without = counted(summary["without_object"], "image")
-            notes.append(f"{without} without an object in the mask, which enter no score")
+            notes.append(f"left out of every score: {without} without an object in the mask")
         return notes + super().notes(summary)
 
     def quality(self, rows: Columns) -> np.ndarray:
