@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.compared import number
 from benchmarks.lite import lite0, lite1
 from xkd_eval import Classifier, ScoreSpec, Study, evaluate
 from xkd_eval.statistics.paired import Interval, Resamples
@@ -67,10 +68,8 @@ def _cell(spec: ScoreSpec, found: dict[tuple[str, str, str], Any], maps: str, co
         return ""
     floors = {name: found[name, *column]["value"] for name in FLOORS if (name, *column) in found}
     beaten = "" if maps in (*FLOORS, CEILING) else " ⚑" * bool(better_floors(spec, entry["value"], floors))
-    digits = 1 if spec.unit == "%" else 2
-    low, high = entry["ci95"] or (None, None)
-    bounds = "" if low is None else f" ({spec.scale * low:.{digits}f} to {spec.scale * high:.{digits}f})"
-    return f"{spec.scale * entry['value']:.{digits}f}{beaten}{bounds}"
+    bounds = " ({} to {})".format(*(number(spec, end) for end in entry["ci95"])) if entry["ci95"] else ""
+    return f"{number(spec, entry['value'])}{beaten}{bounds}"
 
 
 def beyond_floors(studies: Sequence[Study], model: str) -> str:
@@ -92,7 +91,8 @@ def beyond_floors(studies: Sequence[Study], model: str) -> str:
         drawn = {maps: Resamples.of(result.test.columns(result.columns)) for maps, result in of_test.items()}
         for spec in (specs[score] for score in scores):
             values = {floor.maps: spec.sign * spec.of(floor.summary)["value"] for floor in floors}
-            best = [maps for maps, value in values.items() if value == max(values.values())]
+            most = max(values.values())
+            best = [maps for maps, value in values.items() if value == most]
             cells = [_apart(spec, drawn[maps].difference(drawn[best[0]], spec.compute)) for maps in own]
             lines.append(f"| {spec.head} | {'all' if len(best) == len(floors) else best[0]} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -101,10 +101,9 @@ def beyond_floors(studies: Sequence[Study], model: str) -> str:
 def _apart(spec: ScoreSpec, apart: Interval) -> str:
     if apart.value is None or apart.low is None or apart.high is None:
         return ""
-    told = f"{spec.scale * apart.value:+.{1 if spec.unit else 2}f}"
     side = (apart.low > 0) - (apart.high < 0)
     mark = {1: "**", -1: "*", 0: ""}[side * spec.sign]
-    return f"{mark}{told}{mark}"
+    return f"{mark}{number(spec, apart.value, signed=True)}{mark}"
 
 
 def agreement(study: Study, model: str) -> str:

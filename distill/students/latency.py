@@ -11,6 +11,7 @@ import torch
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.devices import resolve_device
 from xkd_eval.engines.eager import chunk_size, prepare
+from xkd_eval.wording import counted
 
 _SECONDS = 1.0
 _WARM_UP, _LEAST_REPEATS = 3, 5
@@ -37,7 +38,7 @@ class Latency:
     dtype: str = "float32"
 
     def __str__(self) -> str:
-        threads = f"{self.threads} thread{'s' * (self.threads > 1)}, " if self.device == "cpu" else ""
+        threads = f"{counted(self.threads, 'thread')}, " if self.device == "cpu" else ""
         return (
             f"{self.device}, {threads}{self.dtype}, batch norms folded into convolutions; medians of single images "
             f"and of batches of {self.batch_size}"

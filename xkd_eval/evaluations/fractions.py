@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -35,10 +36,26 @@ def removed_pixels(fractions: tuple[float, ...], size: tuple[int, int]) -> list[
         XkdError: a step that removes no pixel.
     """
     counts = [int(fraction * size[0] * size[1]) for fraction in fractions]
-    for fraction, (before, after) in zip(fractions, pairwise([0, *counts]), strict=True):
+    check_more("fractions", fractions, [0, *counts], of=f"{size[0]}x{size[1]}", than="step")
+    return counts
+
+
+def check_more(argument: str, shares: Sequence[float], counts: Sequence[int], *, of: str, than: str) -> None:
+    """Whether each share of an image's pixels is at least one pixel more than the one before.
+
+    Args:
+        argument: the option that has the shares.
+        shares: increasing.
+        counts: of pixels, (1 + shares,): that before the first share first.
+        of: how many pixels there are, and
+        than: what a share is, for the message.
+
+    Raises:
+        XkdError: one is not.
+    """
+    for share, (before, after) in zip(shares, pairwise(counts), strict=True):
         if before == after:
             raise XkdError(
-                f"fractions: {fraction} of {size[0]}x{size[1]} pixels is no pixel more than the step before; give "
-                "fewer or larger fractions, or images of more pixels"
+                f"{argument}: {share} of {of} pixels is no pixel more than the {than} before; give fewer or larger "
+                f"{argument}, or images of more pixels"
             )
-    return counts

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 from PIL import Image
 
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.draws import image_generator
+from xkd_eval.evaluations.fractions import check_more
 
 
 def starting_pixels(identifier: str, size: tuple[int, int], share: float, seed: int) -> np.ndarray:
@@ -29,12 +29,7 @@ def revealed_pixels(shares: Sequence[float], n_pixels: int) -> list[int]:
     """
     # Rounded, since share (n - 1) may be a whole number that floats miss by a little.
     counts = [math.floor(round(share * (n_pixels - 1), 6)) + 1 for share in shares]
-    for share, (before, after) in zip(shares[1:], pairwise(counts), strict=True):
-        if before == after:
-            raise XkdError(
-                f"shares: {share} of {n_pixels} pixels is no pixel more than the share before; give fewer or larger "
-                "shares, or images of more pixels"
-            )
+    check_more("shares", shares[1:], counts, of=str(n_pixels), than="share")
     return counts
 
 
