@@ -27,8 +27,8 @@ from xkd_eval.classifiers.copies import is_float32
 from xkd_eval.classifiers.head import find_cam_head, find_embedding
 from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.probes import random_images
 from xkd_eval.classifiers.sources import build_architecture
-from xkd_eval.classifiers.trace import random_images
 from xkd_eval.engines.eager import check_alone, check_finite
 from xkd_eval.errors import CamHeadError, XkdError, renamed
 from xkd_eval.foreign import reading, short

@@ -12,10 +12,11 @@ from torch.nn import functional as F
 from distill.methods import Pass
 from distill.methods.base import Requirement
 from distill.training.trunk import Tap
-from xkd_eval.classifiers.classifier import CamHead, Classifier, frozen_layer_norm
+from xkd_eval.classifiers.classifier import CamHead, Classifier
 from xkd_eval.classifiers.hooks import ForwardHooks
+from xkd_eval.classifiers.places import as_map
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.trace import as_nchw
+from xkd_eval.classifiers.steps import moved
 
 EMBEDDING = "embedding"
 """Key of `Classifier.known`: the path of the layer whose input is the embedding, where there is no CAM head."""
@@ -116,11 +117,14 @@ class Observed(nn.Module):
     def _keep_source(self, head: CamHead, output: Tensor) -> Tensor:
         """Keep the last map, and let the network go on with it: a view of the output is no ancestor of the logits."""
         source = F.relu(output) if head.relu else output  # which the network does, too: once more changes nothing
-        source = as_nchw(source, head.layout)
+        tokens, source = source, as_map(source, head.reading, self.classifier.preprocess.size)
         self._seen[_MAP] = source
-        if head.norm is not None:
+        if head.steps:
             self._seen[_SOURCE] = source
-            self._seen[_MAP] = frozen_layer_norm(source, self.classifier.model.get_submodule(head.norm))
+            for step in head.steps:
+                self._seen[_MAP] = moved(self._seen[_MAP], step, self.classifier.model)
+        if head.layout == "tokens":
+            return torch.cat([tokens[:, : head.prefix], source.flatten(2).transpose(1, 2)], 1)
         if head.layout == "NCHW" and not head.relu:
             return output
         return (source.permute(0, 2, 3, 1) if head.layout == "NHWC" else source).clone()

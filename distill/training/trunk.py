@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from xkd_eval.classifiers.arguments import described_values
 from xkd_eval.classifiers.hooks import ForwardHooks
+from xkd_eval.classifiers.places import MOST_PREFIX_TOKENS, Layout, grid_of, map_layout
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.trace import map_layout, random_images, working_copy
+from xkd_eval.classifiers.probes import random_images
+from xkd_eval.classifiers.trace import working_copy
 from xkd_eval.foreign import reading
 
-_MOST_PREFIX_TOKENS = 16  # class, distillation and register tokens, which stand before those of the image
 _SEED, _IMAGES = 5, 2
 
 
@@ -33,7 +34,7 @@ class Tap:
     """
 
     path: str
-    layout: Literal["NCHW", "NHWC", "tokens"] = "NCHW"
+    layout: Layout = "NCHW"
     grid: tuple[int, int] = (0, 0)
     prefix: int = 0
     overwritten: bool = False
@@ -158,19 +159,9 @@ class Trunk:
             if output.tensor is not None and output.tensor.ndim == 4:
                 tap = self.tap(output.path)
                 assert tap is not None
-                if 0 <= count - math.prod(tap.grid) <= _MOST_PREFIX_TOKENS and math.prod(tap.grid) > 1:
+                if 0 <= count - math.prod(tap.grid) <= MOST_PREFIX_TOKENS and math.prod(tap.grid) > 1:
                     found = tap.grid
         return found or grid_of(count, self._size)
-
-
-def grid_of(count: int, size: tuple[int, int]) -> tuple[int, int] | None:
-    """(h, w) of so many tokens in an image's proportions, after as few others as can be; None where there is none."""
-    for places in range(count, max(count - _MOST_PREFIX_TOKENS, 2) - 1, -1):
-        height = max(round(math.sqrt(places * size[0] / size[1])), 1)
-        width = places // height
-        if height * width == places and abs(height * size[1] - width * size[0]) < max(size) // 2:
-            return height, width
-    return None
 
 
 def spread(paths: Sequence[Tap], count: int) -> list[Tap]:

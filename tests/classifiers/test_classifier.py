@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from xkd_eval.classifiers import CamHead, Classifier, Preprocess, load_classifier
+from xkd_eval.classifiers.steps import Step
 from xkd_eval.errors import XkdError
 from xkd_eval.testing import SmallNetwork, small_classifier
 
@@ -30,9 +31,12 @@ def test_without_a_head_or_names_it_says_so():
 @pytest.mark.parametrize(
     ("head", "text"),
     [
-        (CamHead("layer4", "fc", "NCHW", False, None, (7, 7), 1e-7), "layer4 (NCHW, 7x7), head fc"),
-        (CamHead("f", None, "NCHW", True, None, (2, 3), 0.0), "f (NCHW, then ReLU, 2x3), head none: its channels"),
-        (CamHead("s", "head.fc", "NHWC", False, "head.norm", (7, 7), 0.0), "s (NHWC, 7x7), head head.fc, norm head"),
+        (CamHead("layer4", "fc", "NCHW", False, (), (7, 7), 1e-7), "layer4 (NCHW, 7x7), head fc"),
+        (CamHead("f", None, "NCHW", True, (), (2, 3), 0.0), "f (NCHW, then ReLU, 2x3), head none: its channels"),
+        (
+            CamHead("s", "head.fc", "NHWC", False, (Step("layer norm", "head.norm"),), (7, 7), 0.0),
+            "s (NHWC, 7x7), layer norm head.norm, head head.fc",
+        ),
     ],
 )
 def test_a_head_is_a_phrase(head, text):

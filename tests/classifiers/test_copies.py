@@ -88,8 +88,26 @@ def test_a_network_made_in_inference_mode_passes_gradients():
     assert images.grad is not None
 
 
+def test_what_cannot_be_copied_is_shared():
+    """A session of another engine, which a module holds."""
+    model = network().eval()
+    model.lock = threading.Lock()
+    copy = quiet_copy(model)
+    assert copy.lock is model.lock
+    assert copy is not model and copy[0] is not model[0]
+    images = torch.rand(1, 3, 4, 4)
+    assert torch.equal(copy(images), model(images))
+
+
+class Unique(nn.Module):
+    """A module that refuses to be copied."""
+
+    def __deepcopy__(self, known):
+        raise TypeError("there is one lock")
+
+
 def test_what_cannot_be_copied_says_so():
     model = network()
-    model.lock = threading.Lock()
+    model.append(Unique())
     with pytest.raises(XkdError, match=r"^model: Sequential cannot be copied \(.*lock.*\), and a copy is what is eval"):
         quiet_copy(model)

@@ -191,7 +191,7 @@ def test_pretrained_weights_that_cannot_be_downloaded(tmp_path, monkeypatch):
         ({"sizes": 64}, "sizes: unknown argument; nearest: size"),
         ({"weigths": "a.pt"}, "weigths: unknown argument; nearest: weights"),
         ({"num_clases": 3}, "num_clases: unknown argument; nearest: num_classes"),
-        ({"zzz": 1}, "zzz: unknown argument; expected one of weights, num_classes, arguments, size"),
+        ({"zzz": 1}, "zzz: unknown argument; expected one of weights, num_classes, output, arguments, size"),
         ({"weights": 5}, "weights: 5 found; expected a text or a path"),
         ({"weights": b"a.pt"}, "weights: b'a.pt' found; expected a text or a path"),
         ({"num_classes": 2.5}, "num_classes: 2.5 found; expected a whole number of at least 1"),

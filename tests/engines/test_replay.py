@@ -9,6 +9,7 @@ from torch import nn
 from xkd_eval import load_classifier
 from xkd_eval.classifiers.head import find_cam_head
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.steps import Step
 from xkd_eval.engines.replay import Replay
 
 
@@ -114,7 +115,7 @@ def test_a_head_with_a_norm_is_read_as_the_network_has_it():
             return self.head(self.norm(self.features(images).mean((2, 3))))
 
     model = Normed().eval()
-    assert find_cam_head(model, Preprocess(size=(16, 16))).norm == "norm"
+    assert find_cam_head(model, Preprocess(size=(16, 16))).steps == (Step("layer norm", "norm"),)
     replay = Replay(load_classifier(model, size=(16, 16)).private())
     assert not replay.leaves_features(["norm"])
     assert replay.leaves_features(["head"])

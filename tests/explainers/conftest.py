@@ -35,7 +35,7 @@ def wrap(model: nn.Module, size: int, num_classes: int, head: CamHead | None = N
 
 @pytest.fixture
 def classifier() -> Classifier:
-    head = CamHead("features", "head", "NCHW", relu=False, norm=None, map_size=(8, 8), proof_error=0.0)
+    head = CamHead("features", "head", "NCHW", relu=False, steps=(), map_size=(8, 8), proof_error=0.0)
     return wrap(trained_look(SmallNetwork()), 32, 5, head)
 
 

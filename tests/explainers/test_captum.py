@@ -204,7 +204,7 @@ def test_shared_in_place_and_functional_relus_are_guided_like_separate_modules(n
     shared = Shared()
     separate = SeparateRelus(shared).eval().requires_grad_(False)
     # The layer's output is changed in place by what follows; the head only says which layer it is.
-    head = CamHead("conv2", "head", "NCHW", relu=False, norm=None, map_size=(8, 8), proof_error=0.0)
+    head = CamHead("conv2", "head", "NCHW", relu=False, steps=(), map_size=(8, 8), proof_error=0.0)
     maps = create_explainer(name)(wrap(shared, 32, 5, head), images, classes)
     method = GuidedBackprop(separate) if name == "guided_backprop" else GuidedGradCam(separate, separate.conv2)
     options = {} if name == "guided_backprop" else {"interpolate_mode": "bilinear"}

@@ -41,7 +41,7 @@ def test_gradcam_is_the_cam_over_its_places(classifier, images, classes):
 
 
 def test_gradcam_is_the_cam_behind_a_functional_relu_too(images, classes):
-    head = CamHead("features", "head", "NCHW", relu=True, norm=None, map_size=(8, 8), proof_error=0.0)
+    head = CamHead("features", "head", "NCHW", relu=True, steps=(), map_size=(8, 8), proof_error=0.0)
     classifier = wrap(trained_look(FunctionalRelu()), 32, 5, head)
     cam = create_explainer("cam", clamp=True)(classifier, images, classes)
     torch.testing.assert_close(create_explainer("gradcam")(classifier, images, classes), cam / 64)
@@ -70,7 +70,7 @@ def test_ablationcam_zeroes_channels_of_maps_with_negative_values(images, classe
         def forward(self, images):
             return self.head(self.features(images).mean((2, 3)))
 
-    head = CamHead("features", "head", "NCHW", relu=False, norm=None, map_size=(8, 8), proof_error=0.0)
+    head = CamHead("features", "head", "NCHW", relu=False, steps=(), map_size=(8, 8), proof_error=0.0)
     classifier = wrap(trained_look(NoRelu()), 32, 5, head)
     features = classifier.forward_with_features(images).features
     assert features.min() < 0
@@ -173,7 +173,7 @@ def test_swin_gives_its_last_map(classes):
     import timm
 
     model = timm.create_model("swin_tiny_patch4_window7_224", num_classes=5, img_size=64, embed_dim=24, depths=(1,) * 4)
-    head = CamHead("norm", "head.fc", "NHWC", relu=False, norm=None, map_size=(2, 2), proof_error=0.0)
+    head = CamHead("norm", "head.fc", "NHWC", relu=False, steps=(), map_size=(2, 2), proof_error=0.0)
     classifier, images = wrap(livened(model), 64, 5, head), torch.randn(3, 3, 64, 64)
     cam = create_explainer("cam", clamp=True)(classifier, images, classes)
     torch.testing.assert_close(create_explainer("gradcam")(classifier, images, classes), cam / 4)

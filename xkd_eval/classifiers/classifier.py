@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +15,13 @@ from xkd_eval.ambient import plain_torch
 from xkd_eval.cam import class_activation_maps
 from xkd_eval.classifiers.arguments import check_arguments, check_classes, check_images, described_values
 from xkd_eval.classifiers.copies import is_float32, is_quiet, quiet_copy, unwrapped
+from xkd_eval.classifiers.cosine import Cosine, tensor_at
 from xkd_eval.classifiers.hooks import Outputs
+from xkd_eval.classifiers.linear import LinearWeights, linear_weights
+from xkd_eval.classifiers.outputs import is_binary
+from xkd_eval.classifiers.places import Layout, Reading, as_map
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.steps import Step, moved
 from xkd_eval.errors import CamHeadError, XkdError
 from xkd_eval.notebook import table
 
@@ -28,29 +34,42 @@ class CamHead:
 
     Attributes:
         features: path of the module whose output is the last spatial map.
-        linear: path of the Linear or 1x1 convolution that follows the pool; None where the map's channels are the
-            classes themselves (SqueezeNet: convolution, then pool).
+        linear: path of the Linear or 1x1 convolution that makes the logits; None where the map's channels are the
+            classes themselves (SqueezeNet: convolution, then pool). With `cosine` the path of a matrix.
         layout: of that output.
         relu: the network applies a ReLU to it as a function (torchvision's DenseNet).
-        norm: path of a LayerNorm between pool and head (ConvNeXt); the map then holds with its statistics frozen.
+        steps: layers between pool and head, in order (ConvNeXt's LayerNorm); the map holds with what they measure of an
+            image frozen.
         map_size: (h, w) at the classifier's input size.
         proof_error: largest difference between the logits and those re-derived from the maps, relative to the largest
             logit.
+        tolerance: what the error was allowed to be: more for a network in whole numbers.
+        prefix: of tokens, those before the image's, which stand for no place.
+        cosine: how the matrix makes logits of directions (CLIP); None for a layer.
     """
 
     features: str
     linear: str | None
-    layout: Literal["NCHW", "NHWC"]
+    layout: Layout
     relu: bool
-    norm: str | None
+    steps: tuple[Step, ...]
     map_size: tuple[int, int]
     proof_error: float
+    tolerance: float = 1e-4
+    prefix: int = 0
+    cosine: Cosine | None = None
+
+    @property
+    def reading(self) -> Reading:
+        """How the output of `features` is read as a map."""
+        return Reading(self.layout, self.prefix)
 
     def __str__(self) -> str:
         height, width = self.map_size
         weight = self.linear or "none: its channels are the classes"
-        relu, norm = ", then ReLU" if self.relu else "", f", norm {self.norm}" if self.norm else ""
-        return f"{self.features} ({self.layout}{relu}, {height}x{width}), head {weight}{norm}"
+        relu = ", then ReLU" if self.relu else ""
+        steps = "".join(f", {step.kind} {step.path}".rstrip() for step in self.steps)
+        return f"{self.features} ({self.layout}{relu}, {height}x{width}){steps}, head {weight}"
 
 
 class ForwardOutput(NamedTuple):
@@ -200,11 +219,11 @@ class Classifier(nn.Module):
             CamHeadError: the model has no CAM head.
         """
         head = self._require_head()
-        features = output.permute(0, 3, 1, 2) if head.layout == "NHWC" else output
+        features = as_map(output, head.reading, self.preprocess.size)
         if head.relu:
             features = F.relu(features)
-        if head.norm is not None:
-            features = frozen_layer_norm(features, self.model.get_submodule(head.norm))
+        for step in head.steps:
+            features = moved(features, step, self.model)
         return features
 
     def cams(self, features: Tensor, classes: Tensor | None = None) -> Tensor:
@@ -228,7 +247,7 @@ class Classifier(nn.Module):
             )
         if classes is not None:
             classes = check_classes(classes, (len(features), None), self.num_classes).to(features.device)
-        if head.linear is not None:
+        if head.linear is not None or is_binary(self.model):
             return class_activation_maps(features, self.head_weight, classes)
         if classes is None:
             return features
@@ -239,19 +258,24 @@ class Classifier(nn.Module):
         """(K, C) float32; the identity where the map's channels are the classes."""
         head = self._require_head()
         if head.linear is None:
-            return torch.eye(self.num_classes, device=next(self.model.parameters()).device, dtype=torch.float32)
-        weight = self.model.get_submodule(head.linear).weight
-        assert isinstance(weight, Tensor)
-        return weight.flatten(1).float()
+            rows = torch.eye(1 if is_binary(self.model) else self.num_classes, device=self.device, dtype=torch.float32)
+        elif head.cosine is not None:
+            rows = head.cosine.weight(tensor_at(self.model, head.linear))
+        else:
+            rows = self._linear(head.linear).weight
+        return self._of_classes(rows)
 
     @property
     def head_bias(self) -> Tensor:
         """(K,) float32; zero where the head has none."""
         head = self._require_head()
-        bias = self.model.get_submodule(head.linear).bias if head.linear is not None else None
-        if isinstance(bias, Tensor):
-            return bias.float()
-        return torch.zeros(self.num_classes, device=next(self.model.parameters()).device, dtype=torch.float32)
+        bias = self._linear(head.linear).bias if head.linear is not None and head.cosine is None else None
+        return torch.zeros(self.num_classes, device=self.device) if bias is None else self._of_classes(bias)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are; the CPU where it has none."""
+        return next(chain(self.model.parameters(), self.model.buffers()), torch.empty(0)).device
 
     def class_name(self, index: int) -> str:
         """The class's name, or its index where the classes have none."""
@@ -299,6 +323,15 @@ class Classifier(nn.Module):
             logits = self.model(images)
         return ForwardOutput(logits, self.cam_features(outputs[head.features]))
 
+    def _of_classes(self, rows: Tensor) -> Tensor:
+        """A row a logit -> a row a class."""
+        return torch.cat([-rows / 2, rows / 2]) if is_binary(self.model) else rows
+
+    def _linear(self, path: str) -> LinearWeights:
+        weights = linear_weights(self.model.get_submodule(path))
+        assert weights is not None
+        return weights
+
     def _checked(self, logits: object, images: Tensor) -> Tensor:
         if isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == len(images):
             return logits
@@ -322,27 +355,3 @@ def _without_tensors(value: Any, found: list[Tensor]) -> Any:
     if isinstance(value, list | tuple):
         return [_without_tensors(part, found) for part in value]
     return value if isinstance(value, str | bytes | int | float | torch.dtype | None) else type(value).__name__
-
-
-def frozen_layer_norm(features: Tensor, norm: nn.Module) -> Tensor:
-    """The LayerNorm that follows the pool, moved in front of it with the statistics of the pooled vector.
-
-    With mean and variance frozen per image the norm is affine, so it commutes with the average: the spatial mean of
-    the result is what the norm makes of the pooled features.
-
-    Args:
-        features: (B, C, h, w).
-        norm: a LayerNorm over C, with `weight`, `bias` (either may be None) and `eps`.
-
-    Returns:
-        (B, C, h, w).
-    """
-    pooled = features.mean((2, 3))
-    centre = pooled.mean(1)[:, None, None, None]
-    scale = (pooled.var(1, unbiased=False) + norm.eps).rsqrt()[:, None, None, None]  # type: ignore[operator]
-    normalised = (features - centre) * scale
-    if isinstance(norm.weight, Tensor):
-        normalised = normalised * norm.weight[:, None, None]
-    if isinstance(norm.bias, Tensor):
-        normalised = normalised + norm.bias[:, None, None]
-    return normalised

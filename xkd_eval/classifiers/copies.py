@@ -14,6 +14,8 @@ from xkd_eval.foreign import reason
 
 M = TypeVar("M", bound=nn.Module)
 
+_CHECKPOINTING = ("grad_checkpointing", "gradient_checkpointing", "use_checkpoint", "with_cp", "memory_efficient")
+
 
 def unwrapped(module: nn.Module) -> nn.Module:
     """The module within what torch.compile, DataParallel and the like put around it: it computes the same.
@@ -21,8 +23,8 @@ def unwrapped(module: nn.Module) -> nn.Module:
     They run it where no hook of ours sees its layers.
     """
     while True:
-        if type(module).__name__ == "OptimizedModule" and "_orig_mod" in module._modules:
-            module = cast(nn.Module, module._modules["_orig_mod"])
+        if type(module).__name__ == "OptimizedModule" and isinstance(getattr(module, "_orig_mod", None), nn.Module):
+            module = cast(nn.Module, module._orig_mod)
         elif isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
             module = module.module
         else:
@@ -60,10 +62,10 @@ def quiet_copy(module: M, *, frozen: bool = True) -> M:
     """
     kept = [parameter for parameter in module.parameters() if parameter.dtype == torch.float32]
     if not frozen:
-        return copied(module, kept).float().eval()
+        return without_checkpointing(copied(module, kept)).float().eval()
     with torch.inference_mode(False):
         shared = {id(parameter): _frozen(parameter) for parameter in kept}
-    return _copied(module, shared).float().eval().requires_grad_(False)
+    return without_checkpointing(_copied(module, shared)).float().eval().requires_grad_(False)
 
 
 def is_quiet(module: nn.Module) -> bool:
@@ -76,27 +78,60 @@ def is_float32(module: nn.Module) -> bool:
     return all(tensor.dtype == torch.float32 for tensor in _tensors(module) if tensor.is_floating_point())
 
 
+def without_checkpointing(module: M) -> M:
+    """The module, none of whose parts computes its activations again: hooks would fire twice, and gradients be refused.
+
+    The libraries' switches are attributes; what they switch is memory against time, and no number.
+    """
+    for part in module.modules():
+        for switch in _CHECKPOINTING:
+            if getattr(part, switch, None) is True:
+                setattr(part, switch, False)
+    return module
+
+
 def _copied(module: M, shared: dict[int, nn.Parameter]) -> M:
     # Outside of inference mode, whose tensors no gradient passes.
     with torch.inference_mode(False), torch.no_grad():
-        known: dict[int, object] = {**shared} if _has_plain_modes(module) else {}
-        for part in module.modules():
-            for tensor in (*part._parameters.values(), *part._buffers.values(), *vars(part).values()):
-                # What autograd made (old weight norms, outputs that were kept) knows no deep copy.
-                if isinstance(tensor, Tensor) and (tensor.grad_fn is not None or tensor.is_inference()):
-                    known.setdefault(id(tensor), _cloned(tensor))
         try:
-            made = deepcopy(module, known)
-        except Exception as error:  # a module from outside may hold anything
-            raise XkdError(
-                f"model: {type(module).__name__} cannot be copied ({reason(error)}), and a copy is what is evaluated; "
-                "keep what cannot be copied out of it, or give it a __deepcopy__"
-            ) from error
+            made = deepcopy(module, _known(module, shared))
+        except Exception:  # a module from outside may hold anything
+            made = _copied_but_for_some(module, shared)
     for part in list(made.modules()):
         for name, inner in part._modules.items():
             if inner is not None:
                 part._modules[name] = unwrapped(inner)
     return made
+
+
+def _copied_but_for_some(module: M, shared: dict[int, nn.Parameter]) -> M:
+    """A copy that shares what cannot be copied, such as the session of another engine."""
+    known = _known(module, shared)
+    for part in module.modules():
+        for value in vars(part).values():
+            try:
+                deepcopy(value, dict(known))
+            except Exception:
+                if not isinstance(value, dict | list):  # which hold the module's parts as well
+                    known[id(value)] = value
+    try:
+        return deepcopy(module, known)
+    except Exception as error:
+        raise XkdError(
+            f"model: {type(module).__name__} cannot be copied ({reason(error)}), and a copy is what is evaluated; "
+            "keep what cannot be copied out of it, or give it a __deepcopy__"
+        ) from error
+
+
+def _known(module: nn.Module, shared: dict[int, nn.Parameter]) -> dict[int, object]:
+    """What a deep copy takes as it is, by its id."""
+    known: dict[int, object] = {**shared} if _has_plain_modes(module) else {}
+    for part in module.modules():
+        for tensor in (*part._parameters.values(), *part._buffers.values(), *vars(part).values()):
+            # What autograd made (old weight norms, outputs that were kept) knows no deep copy.
+            if isinstance(tensor, Tensor) and (tensor.grad_fn is not None or tensor.is_inference()):
+                known.setdefault(id(tensor), _cloned(tensor))
+    return known
 
 
 def _has_plain_modes(module: nn.Module) -> bool:

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xkd_eval.ambient import plain_torch
-from xkd_eval.classifiers.classifier import CamHead, Classifier, frozen_layer_norm
+from xkd_eval.classifiers.classifier import CamHead, Classifier
+from xkd_eval.classifiers.cosine import Cosine, cosines
+from xkd_eval.classifiers.linear import is_quantised, linear_weights
+from xkd_eval.classifiers.ordinary import of_ordinary_size
+from xkd_eval.classifiers.places import as_map, readings
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.probes import random_images
 from xkd_eval.classifiers.refusal import why_refused
-from xkd_eval.classifiers.trace import Layout, Trace, as_nchw, map_layout, norms, random_images, trace, working_copy
+from xkd_eval.classifiers.steps import Step, kind_of
+from xkd_eval.classifiers.target import is_aligned
+from xkd_eval.classifiers.trace import Trace, trace, working_copy
 from xkd_eval.errors import CamHeadError
 
 PROOF_TOLERANCE = 1e-4
+QUANTISED_TOLERANCE = 0.05
+"""Of a network in whole numbers, whose map, pooled vector and logits are each rounded to a step: 1 in 127 of their
+largest value, or a few. A map of another place misses the logits by their own size."""
 
-_SEARCH_SEED, _PROOF_SEED, _NOISE_SEED = 0, 1, 2
+_SEARCH_SEED, _PROOF_SEED = 0, 1
+_NOISE_SEEDS = (2, 5)
+_MOST_STEPS = 4
 
 
 @plain_torch()
@@ -25,12 +39,12 @@ _SEARCH_SEED, _PROOF_SEED, _NOISE_SEED = 0, 1, 2
 def find_cam_head(model: nn.Module, preprocess: Preprocess) -> CamHead:
     """Find where a model's class activation map comes from, and prove it.
 
-    Candidates for the map are the 4-D outputs of all submodules with more than one position, latest first, plain and
-    after a ReLU; candidates for the head are the Linear layer or 1x1 convolution that puts out the logits, with or
-    without a LayerNorm before it, or none where the map's channels are the classes. A candidate that fits on two random
-    images is proven on two others: the logits are derived again from the class activation maps by the code that the
-    evaluation runs. Both happen on a copy whose norms are perturbed, since a freshly made norm is close to the identity
-    and would let a wrong candidate pass.
+    Candidates for the map are the outputs of all submodules with more than one position, latest first, plain and after
+    a ReLU: 4-D ones, and tokens. Candidates for the head are the layers that make the logits of its average, through
+    norms and linear layers between, or none where the map's channels are the classes. A candidate that fits on random
+    images is proven on others: the logits are derived again from the class activation maps by the code that the
+    evaluation runs. Both happen on copies whose weights are all of ordinary size, since blocks that hardly count at
+    birth would let a wrong candidate pass; a proof has to hold on two such copies and on the network as it is.
 
     Args:
         model: (B, 3, H, W) -> (B, K) logits; on any device, in any mode. It is left as it was.
@@ -40,17 +54,24 @@ def find_cam_head(model: nn.Module, preprocess: Preprocess) -> CamHead:
         The head, with `map_size` at the size of `preprocess`.
 
     Raises:
-        CamHeadError: the model has no CAM in closed form; the message says why, and what to use instead.
+        CamHeadError: the model has no CAM in closed form; the message says why.
         XkdError: the model rejects images of its size, or puts out something else than (B, K) logits.
     """
-    perturbed = working_copy(model)
-    _perturb_norms(perturbed)
-    found = trace(perturbed, random_images(preprocess, _SEARCH_SEED))
-    for candidate in _candidates(found):
-        error = _proof_error(perturbed, preprocess, candidate, found.logits.shape[1])
-        if error <= PROOF_TOLERANCE:
-            return CamHead(**{**vars(candidate), "proof_error": error})
-    raise CamHeadError(why_refused(perturbed, preprocess, found, _first_candidate))
+    exact = working_copy(model)
+    images = random_images(preprocess, _SEARCH_SEED)
+    trace(exact, images)  # what is no classifier is told before it is copied again
+    first, second = (of_ordinary_size(exact, images, seed) for seed in _NOISE_SEEDS)
+    if first is None or second is None:
+        raise CamHeadError("its answers are not finite once its weights move, so that nothing can be proven of it")
+    tolerance = QUANTISED_TOLERANCE if is_quantised(exact) else PROOF_TOLERANCE
+    found = trace(first, images)
+    for candidate in _candidates(found, preprocess, tolerance):
+        if candidate.layout == "tokens" and not is_aligned(first, preprocess, candidate.features, candidate.reading):
+            continue
+        error = max(_proof_error(copy, preprocess, candidate, found.logits.shape[1]) for copy in (first, second, exact))
+        if error <= tolerance:
+            return replace(_fitted(exact, preprocess, candidate), proof_error=error, tolerance=tolerance)
+    raise CamHeadError(why_refused(first, preprocess, found, _first_candidate))
 
 
 @plain_torch()
@@ -70,61 +91,72 @@ def find_embedding(model: nn.Module, preprocess: Preprocess) -> str | None:
     found = trace(working_copy(model), random_images(preprocess, _SEARCH_SEED))
     wide = [
         call
-        for call in reversed(found.vector_layers)
-        if not isinstance(call.module, nn.LayerNorm) and call.output.shape == found.logits.shape
+        for call in reversed(found.vector_calls)
+        if linear_weights(call.module) is not None and call.output.shape == found.logits.shape
     ]
     return next((call.path for call in [*found.heads, *wide]), None)
 
 
-@plain_torch()
-def last_spatial_layer(model: nn.Module, preprocess: Preprocess) -> tuple[str, Layout] | None:
-    """The module whose output is the last map with more than one position, and that output's layout.
-
-    For explainers that weigh a map by gradients: they hold where no CAM head was found.
-
-    Returns:
-        (path, layout), or None for a token model (ViT), or one without any map.
-    """
-    found = trace(working_copy(model), random_images(preprocess, _SEARCH_SEED))
-    if found.is_token_model or not found.feature_maps:
-        return None
-    path, output = next(reversed(found.feature_maps.items()))
-    return path, map_layout(output, preprocess.size)
-
-
-def _candidates(found: Trace) -> Iterator[CamHead]:
-    for path, output in reversed(found.feature_maps.items()):
-        for layout in ("NCHW", "NHWC"):
-            features = as_nchw(output, layout)
-            if features.shape[2:].numel() == 1:
-                continue
+def _candidates(found: Trace, preprocess: Preprocess, tolerance: float = PROOF_TOLERANCE) -> Iterator[CamHead]:
+    for path, output in reversed(found.outputs.items()):
+        for reading in readings(output, preprocess.size):
+            features = as_map(output, reading, preprocess.size)
             for relu in (False, True):
-                activated = F.relu(features) if relu else features
-                for linear, norm in _heads_for(activated, found):
+                pooled = (F.relu(features) if relu else features).mean((2, 3))
+                size = (features.shape[2], features.shape[3])
+                for way in _ways(pooled, found, tolerance):
                     yield CamHead(
-                        path, linear, layout, relu, norm, (features.shape[2], features.shape[3]), proof_error=torch.inf
+                        path,
+                        way.linear,
+                        reading.layout,
+                        relu,
+                        way.steps,
+                        size,
+                        proof_error=torch.inf,
+                        prefix=reading.prefix,
+                        cosine=way.cosine,
                     )
 
 
-def _heads_for(features: Tensor, found: Trace) -> Iterator[tuple[str | None, str | None]]:
-    """(linear, norm) that make the logits of the average of `features`."""
-    channels = features.shape[1]
-    if channels == found.logits.shape[1] and _relative_error(features.mean((2, 3)), found.logits) <= PROOF_TOLERANCE:
-        yield None, None
-    for head in found.heads:
-        if head.input.shape[1] != channels:
-            continue
-        for norm in (None, *(norm for norm in found.norms if norm.input.shape[1] == channels)):
-            pooled = (frozen_layer_norm(features, norm.module) if norm else features).mean((2, 3))
-            if _relative_error(pooled, head.input) <= PROOF_TOLERANCE:
-                yield head.path, norm.path if norm else None
+class _Way(NamedTuple):
+    """From the pooled vector to the logits."""
+
+    steps: tuple[Step, ...]
+    linear: str | None
+    cosine: Cosine | None = None
 
 
-def _first_candidate(found: Trace) -> CamHead | None:
-    return next(_candidates(found), None)
+def _ways(
+    vector: Tensor, found: Trace, tolerance: float, start: int = 0, steps: tuple[Step, ...] = ()
+) -> Iterator[_Way]:
+    """All ways from a vector (B, C) to the logits, over the calls from `start` on."""
+    if _is_same(vector, found.logits, tolerance):
+        yield _Way(steps, None)
+    if len(steps) == _MOST_STEPS:
+        return
+    for index, call in enumerate(found.vector_calls[start:], start):
+        if _is_same(vector, call.input, tolerance):
+            if linear_weights(call.module) is not None and _is_same(call.output, found.logits, tolerance):
+                yield _Way(steps, call.path)
+            elif (kind := kind_of(call.module, call.input, call.output)) is not None:
+                yield from _ways(call.output, found, tolerance, index + 1, (*steps, Step(kind, call.path)))
+    if not any(step.kind == "unit length" for step in steps):
+        direction = (*steps, Step("unit length", ""))
+        unit = F.normalize(vector)
+        for path, matrix in found.matrices.items():
+            for cosine in cosines(unit, matrix, found.logits):
+                if _is_same(unit @ cosine.weight(matrix).T, found.logits, tolerance):
+                    yield _Way(direction, path, cosine)
+        if any(_is_same(unit, call.input, tolerance) for call in found.vector_calls[start:]):
+            yield from _ways(unit, found, tolerance, start, direction)
+
+
+def _first_candidate(found: Trace, preprocess: Preprocess) -> CamHead | None:
+    return next(_candidates(found, preprocess), None)
 
 
 def _proof_error(model: nn.Module, preprocess: Preprocess, head: CamHead, num_classes: int) -> float:
+    head = _fitted(model, preprocess, head)
     classifier = Classifier(model, preprocess, name="proof", num_classes=num_classes, head=head)
     logits, features = classifier.forward_with_features(random_images(preprocess, _PROOF_SEED))
     derived = classifier.cams(features).mean((2, 3)) + classifier.head_bias
@@ -132,13 +164,22 @@ def _proof_error(model: nn.Module, preprocess: Preprocess, head: CamHead, num_cl
     return _relative_error(derived - classifier.head_bias, logits - classifier.head_bias)
 
 
+def _fitted(model: nn.Module, preprocess: Preprocess, head: CamHead) -> CamHead:
+    """The head with the scale that a network of these very weights multiplies its cosines by."""
+    if head.cosine is None or head.linear is None:
+        return head
+    unscaled = replace(head, cosine=head.cosine._replace(scale=1.0))
+    classifier = Classifier(model, preprocess, name="proof", num_classes=1, head=unscaled)
+    logits, features = classifier.forward_with_features(random_images(preprocess, _SEARCH_SEED))
+    products = classifier.cams(features).mean((2, 3))
+    scale = float((products * logits).sum() / products.square().sum())
+    return replace(head, cosine=head.cosine._replace(scale=scale))
+
+
+def _is_same(got: Tensor, expected: Tensor, tolerance: float) -> bool:
+    return got.shape == expected.shape and _relative_error(got, expected) <= tolerance
+
+
 def _relative_error(got: Tensor, expected: Tensor) -> float:
     scale = expected.abs().max().clamp_min(torch.finfo(expected.dtype).tiny)
     return float((got - expected).abs().max() / scale)
-
-
-def _perturb_norms(model: nn.Module) -> None:
-    generator = torch.Generator().manual_seed(_NOISE_SEED)
-    for norm in norms(model):
-        for parameter in norm.parameters(recurse=False):
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))

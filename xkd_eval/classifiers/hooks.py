@@ -6,10 +6,16 @@ from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 K = TypeVar("K", bound=Hashable)
+
+
+def takes_hooks(module: nn.Module) -> bool:
+    """Whether it is known what a module puts out: TorchScript runs its own without calling any hook."""
+    return not isinstance(module, torch.jit.ScriptModule)
 
 
 class ForwardHooks(Generic[K]):

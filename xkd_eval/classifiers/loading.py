@@ -14,9 +14,10 @@ from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import Within, check_known, public
 from xkd_eval.classifiers import sources
 from xkd_eval.classifiers.class_names import imagenet_classes
-from xkd_eval.classifiers.classifier import CamHead, Classifier
+from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.copies import copied, unwrapped
 from xkd_eval.classifiers.head import find_cam_head
+from xkd_eval.classifiers.outputs import classifying
 from xkd_eval.classifiers.overrides import FIELDS, with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.sources import Network, Weights
@@ -42,6 +43,7 @@ def load_classifier(
     *,
     weights: str | Path | None = None,
     num_classes: Annotated[int, Within(1)] | None = None,
+    output: str | int | None = None,
     arguments: Mapping[str, Any] | None = None,
     **overrides: Any,
 ) -> Classifier:
@@ -55,6 +57,9 @@ def load_classifier(
         weights: a .pt, .pth, .th or .safetensors file to load into the architecture, whole or not at all. Its head says
             how many classes there are. Without it timm and torchvision download their pretrained weights.
         num_classes: checked against the head.
+        output: which part of what the network gives are the logits, where it gives several: a key, an attribute or a
+            place. An object's or dict's `logits` are found without. Of one logit z the classes are two, whose logits
+            are -z / 2 and z / 2.
         arguments: keyword arguments of what a name stands for: {"img_size": 64} of "timm/vit_tiny_patch16_224", whose
             position embeddings timm then resizes.
         overrides: fields of Preprocess that replace the model's own: size, resize, interpolation, mean, std,
@@ -84,18 +89,18 @@ def load_classifier(
     found = _find(model, given, arguments or {})
     _check_there(found if isinstance(found, Classifier) else found.module)
     if isinstance(found, Classifier):
-        if not overrides and given is None and (found.head is not None or found.head_refusal):
+        if not overrides and given is None and output is None and (found.head is not None or found.head_refusal):
             return _checked(found, num_classes)
         module = copied(found.model) if found is model else found.model
         network = Network(module, found.preprocess, found.class_names, found.wordnet_ids)
-        return _classifier(network, found.name, num_classes, overrides)
-    return _classifier(found, _name(model, given), num_classes, overrides)
+        return _classifier(network, found.name, num_classes, output, overrides)
+    return _classifier(found, _name(model, given), num_classes, output, overrides)
 
 
 def _check_arguments(model: Any, overrides: Mapping[str, Any]) -> None:
     if not isinstance(model, str | Path | nn.Module):
         raise XkdError(f"model: got {type(model).__name__}; expected a name, a path or a module")
-    check_known(overrides, ["weights", "num_classes", "arguments", *FIELDS])
+    check_known(overrides, ["weights", "num_classes", "output", "arguments", *FIELDS])
     with_overrides(Preprocess(), overrides)  # before anything is read
 
 
@@ -146,19 +151,23 @@ def _made_ready(name: str) -> AbstractContextManager[None]:
     )
 
 
-def _classifier(network: Network, name: str, num_classes: int | None, overrides: Mapping[str, Any]) -> Classifier:
+def _classifier(
+    network: Network, name: str, num_classes: int | None, output: str | int | None, overrides: Mapping[str, Any]
+) -> Classifier:
     with _made_ready(name):
-        module = network.module.float().eval().requires_grad_(False)
+        module = network.module.float().eval()
+        for parameter in module.parameters():
+            parameter.requires_grad_(False)
     for parameter_name, parameter in module.state_dict().items():
         if isinstance(parameter, torch.Tensor) and not bool(torch.isfinite(parameter).all()):
             raise XkdError(f"model: {name} has NaN or infinite values in {parameter_name!r}; its training diverged")
     preprocess = with_overrides(network.preprocess, dict(overrides))
+    module, counted = classifying(module, preprocess, output)
     head, refusal = None, ""
     try:
         head = find_cam_head(module, preprocess)
     except CamHeadError as error:
         refusal = str(error)
-    counted = _count_classes(module, preprocess, head)
     names, ids = network.class_names, network.wordnet_ids
     if names is None and ids is None and (known := imagenet_classes(counted)) is not None:
         names, ids = known
@@ -188,18 +197,6 @@ def _checked(classifier: Classifier, num_classes: int | None) -> Classifier:
             "pass `weights` of a model with as many"
         )
     return classifier
-
-
-def _count_classes(module: nn.Module, preprocess: Preprocess, head: CamHead | None) -> int:
-    if head is not None and head.linear is not None:
-        weight = module.get_submodule(head.linear).weight
-        assert isinstance(weight, torch.Tensor)
-        return len(weight)
-    parameter = next(module.parameters(), torch.empty(0))
-    one = reading(f"model: {type(module).__name__} fails on a single image", "each is classified by itself")
-    with torch.no_grad(), one:
-        logits = module(torch.zeros(1, 3, *preprocess.size, device=parameter.device, dtype=parameter.dtype))
-    return int(logits.shape[1])
 
 
 def _name(model: str | Path | nn.Module, weights: Weights | None) -> str:

@@ -1,4 +1,4 @@
-"""Why a model has no class activation map in closed form, tested on its activations, and what to use instead."""
+"""Why a model has no class activation map in closed form, tested on its activations."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xkd_eval.classifiers.classifier import CamHead
+from xkd_eval.classifiers.hooks import takes_hooks
+from xkd_eval.classifiers.places import Reading, as_map, readings
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.trace import Trace, as_nchw, map_layout, random_images, trace
+from xkd_eval.classifiers.probes import random_images
+from xkd_eval.classifiers.trace import Trace, trace
 from xkd_eval.errors import XkdError
 
 # A map of this many places or fewer may have become a single one by the next stride.
@@ -21,48 +24,47 @@ _SMALL_MAP = 16
 _LARGEST_STRIDE = 64
 
 
-def why_refused(
-    model: nn.Module, preprocess: Preprocess, found: Trace, first_candidate: Callable[[Trace], CamHead | None]
-) -> str:
-    """One line: the reason, then the explainers that hold.
+FirstCandidate = Callable[[Trace, Preprocess], CamHead | None]
+"""Finds a CAM head in a trace."""
+
+
+def why_refused(model: nn.Module, preprocess: Preprocess, found: Trace, first_candidate: FirstCandidate) -> str:
+    """One line.
 
     Args:
         model: the copy that was traced.
         preprocess: its input convention.
         found: the trace without a CAM head.
-        first_candidate: finds one in a trace; asked again at larger sizes, where a 1x1 map is suspected.
+        first_candidate: asked again at larger sizes, where a 1x1 map is suspected.
     """
     if found.is_token_model:
-        return (
-            f"{_token_reason(found)}; use `explainer` attention_rollout or transformer_attribution for ViT and DeiT, "
-            "occlusion or saliency for others"
-        )
+        return f"a token model: its head reads {_token_reason(found)}"
     if not found.feature_maps:
-        return "no layer puts out a spatial map; use `explainer` saliency, integrated_gradients or occlusion"
-    reason = (
+        scripted = any(not takes_hooks(module) for module in model.modules())
+        return "TorchScript lets nobody see its layers" if scripted else "no layer puts out a spatial map"
+    return (
         _pooling_reason(found)
         or _single_place_reason(model, preprocess, found, first_candidate)
         or _hidden_layer_reason(found)
         or _head_reason(found)
         or "the head does not read the average of the last map"
     )
-    return f"{reason}; {_alternatives(found, preprocess)}"
 
 
 def _token_reason(found: Trace) -> str:
-    assert found.tokens is not None
-    reads = "tokens, not a spatial map"
-    for head in found.heads:
-        if _same(head.input, found.tokens[:, 0]):
-            reads = "the class token, not the average of a map"
-        elif any(_same(head.input, tokens.mean(1)) for tokens in (found.tokens, found.tokens[:, 1:])):
-            reads = "the average of tokens, not of a spatial map"
-    return f"a token model: its head reads {reads}"
+    for tokens in (output for output in reversed(found.outputs.values()) if output.ndim == 3):
+        for head in found.heads:
+            if _same(head.input, tokens[:, 0]):
+                return "the class token, not the average of a map"
+            if any(_same(head.input, average) for average in (tokens.mean(1), tokens[:, 1:].mean(1))):
+                return "the average of tokens that are no places of the image"
+    return "tokens, not a spatial map"
 
 
 def _pooling_reason(found: Trace) -> str | None:
     """Max pooling, and mixtures of it with the average, told by what the head (or the norm before it) is fed with."""
-    read = [found.logits, *(call.input for call in (*found.heads, *found.norms))]
+    norms = [call for call in found.vector_calls if "norm" in type(call.module).__name__.lower()]
+    read = [found.logits, *(call.input for call in (*found.heads, *norms))]
     for features in _all_maps(found):
         average, largest = features.mean((2, 3)), features.amax((2, 3))
         pooled = {
@@ -82,11 +84,14 @@ def _pooling_reason(found: Trace) -> str | None:
 
 
 def _single_place_reason(
-    model: nn.Module, preprocess: Preprocess, found: Trace, first_candidate: Callable[[Trace], CamHead | None]
+    model: nn.Module, preprocess: Preprocess, found: Trace, first_candidate: FirstCandidate
 ) -> str | None:
     """A 1x1 map, told by the head that is found at a larger size."""
     last = next(reversed(found.feature_maps.values()))
-    if as_nchw(last, map_layout(last, preprocess.size)).shape[2:].numel() > _SMALL_MAP:
+    if any(
+        as_map(last, reading, preprocess.size).shape[2:].numel() > _SMALL_MAP
+        for reading in readings(last, preprocess.size)
+    ):
         return None
     height, width = preprocess.size
     for factor in (2, 4):
@@ -95,7 +100,7 @@ def _single_place_reason(
             retraced = trace(model, random_images(larger, seed=0))
         except XkdError:
             return None
-        head = first_candidate(retraced)
+        head = first_candidate(retraced, larger)
         if head is not None and head.map_size[0] * _LARGEST_STRIDE >= larger.size[0]:
             return (
                 f"its last map has a single position at {height}x{width} (1x1), which says nothing about where; "
@@ -119,16 +124,10 @@ def _head_reason(found: Trace) -> str | None:
     return "no Linear layer and no 1x1 convolution puts out its logits"
 
 
-def _alternatives(found: Trace, preprocess: Preprocess) -> str:
-    path, output = next(reversed(found.feature_maps.items()))
-    height, width = as_nchw(output, map_layout(output, preprocess.size)).shape[2:]
-    return f"use `explainer` gradcam, layercam or eigencam, which hold on its last map ({path}, {height}x{width})"
-
-
 def _all_maps(found: Trace) -> Iterator[Tensor]:
     for output in reversed(found.feature_maps.values()):
         for layout in ("NCHW", "NHWC"):
-            features = as_nchw(output, layout)
+            features = as_map(output, Reading(layout), (1, 1))
             yield features
             yield F.relu(features)
 

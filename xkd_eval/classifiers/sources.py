@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from xkd_eval.assets import EMBEDDED, embedded_classifier_path
 from xkd_eval.classifiers.checkpoint import Checkpoint, is_checkpoint, parsed_checkpoint
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.copies import unwrapped
 from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.positions import resized_positions
 from xkd_eval.classifiers.preprocess import Preprocess
@@ -169,7 +170,7 @@ def from_function(reference: str, weights: Weights | None, arguments: Mapping[st
     made = _call(reference, arguments)
     if not isinstance(made, nn.Module):
         raise XkdError(f"model: py:{reference} returned a {type(made).__name__}; expected an nn.Module or Classifier")
-    made = made.float()
+    made = unwrapped(made).float()
     if weights is not None:
         load_state_dict(made.model if isinstance(made, Classifier) else made, weights.state_dict, weights.path)
     if isinstance(made, Classifier):

@@ -254,9 +254,13 @@ def _head_lines(found: Inspection) -> Iterator[tuple[str, str]]:
     height, width = head.map_size
     yield "CAM map", f"{head.features} ({head.layout}{', then ReLU' if head.relu else ''}), {height}x{width}"
     yield "CAM head", head.linear or "the map's channels are the classes"
-    if head.norm:
-        yield "norm", f"{head.norm} between pool and head: the CAM holds with its statistics frozen per image"
-    yield "proof", f"logits re-derived from the maps to {head.proof_error:.1e} of the largest"
+    for step in head.steps:
+        how = "the CAM holds with its statistics frozen per image" if step.measures else "applied to each place"
+        yield step.kind, f"{step.path or 'a function'} between pool and head: {how}"
+    if head.cosine is not None:
+        yield "cosine", f"logits are {head.cosine.scale:.4g} times the products with the pooled vector's direction"
+    allowed = f"; up to {head.tolerance:g} is allowed" if head.tolerance > 1e-4 else ""
+    yield "proof", f"logits re-derived from the maps to {head.proof_error:.1e} of the largest{allowed}"
 
 
 def _title(summary: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.classifier import Classifier, ForwardOutput
 from xkd_eval.classifiers.copies import copied
-from xkd_eval.classifiers.trace import random_images
+from xkd_eval.classifiers.probes import random_images
 from xkd_eval.engines.folding import fold_batch_norms, logits_and_features
 from xkd_eval.errors import XkdError
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.hooks import ForwardHooks
-from xkd_eval.classifiers.trace import random_images
+from xkd_eval.classifiers.probes import random_images
 
 _PROBE_SEED = 6
 _TOLERANCE = 1e-5
@@ -72,9 +72,9 @@ class Replay:
         """Whether the features are made before any of the layers runs, so that they stay as they are."""
         head = self.classifier.head
         assert head is not None
-        # A norm behind the features is applied to them by `cam_features`, wherever the network applies it.
-        first = self._first_of(layers)
-        return first is None or (head.norm not in layers and self._calls[head.features].left < first)
+        # A step behind the features is applied to them by `cam_features`, wherever the network applies it.
+        first, moved = self._first_of(layers), {step.path for step in head.steps}
+        return first is None or (moved.isdisjoint(layers) and self._calls[head.features].left < first)
 
     def cut_before(self, layers: Collection[str]) -> str | None:
         """The last cut that is left before any of the layers runs; None where there is none.

@@ -10,6 +10,7 @@ from torch import Tensor
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers.base import Context, Explainer
+from xkd_eval.explainers.gradients import check_gradients
 from xkd_eval.explainers.layers import tracked
 
 _FORWARD_IMAGES, _FORWARD_PIXELS = 32, 32 * 224 * 224
@@ -44,6 +45,15 @@ class Attribution(Explainer):
 
     def _over_channels(self, attributions: Tensor) -> Tensor:
         return attributions.sum(1)
+
+
+@dataclass(frozen=True)
+class GradientAttribution(Attribution):
+    """An attribution by the logits' gradient at the image."""
+
+    def check(self, classifier: Classifier) -> None:
+        """Raise ExplainerError for a model through which no gradient passes."""
+        check_gradients(self.name, classifier)
 
 
 def black(classifier: Classifier, images: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import ExplainerError, XkdError
 from xkd_eval.explainers.activations import NONLINEAR, GuidedRule, RescaleRule
-from xkd_eval.explainers.attribution import Attribution, black, check_positive, forward_images
+from xkd_eval.explainers.attribution import GradientAttribution, black, check_positive, forward_images
 from xkd_eval.explainers.base import Context, register_explainer
 from xkd_eval.explainers.layers import activations_and_gradients, target_layer
 from xkd_eval.explainers.seeding import image_seeds
@@ -25,7 +25,7 @@ from xkd_eval.explainers.seeding import image_seeds
 
 @register_explainer
 @dataclass(frozen=True)
-class Saliency(Attribution):
+class Saliency(GradientAttribution):
     """Magnitude of the logit's gradient, the largest over the colour channels."""
 
     name: ClassVar[str] = "saliency"
@@ -43,7 +43,7 @@ class Saliency(Attribution):
 
 @register_explainer
 @dataclass(frozen=True)
-class InputXGradient(Attribution):
+class InputXGradient(GradientAttribution):
     """Input times gradient, in the network's normalised values; summed over the colour channels, signed."""
 
     name: ClassVar[str] = "input_x_gradient"
@@ -58,7 +58,7 @@ class InputXGradient(Attribution):
 
 @register_explainer
 @dataclass(frozen=True)
-class IntegratedGradients(Attribution):
+class IntegratedGradients(GradientAttribution):
     """Gradients averaged along the line from black to the image, times the difference; signed.
 
     The map sums to the logit minus the logit of black, up to the quadrature's error.
@@ -90,7 +90,7 @@ class IntegratedGradients(Attribution):
 
 @register_explainer
 @dataclass(frozen=True)
-class GradientShap(Attribution):
+class GradientShap(GradientAttribution):
     """Expected gradients at random points between black and the noisy image, times the difference; signed.
 
     Random numbers are the image's own, seeded by its id.
@@ -139,7 +139,7 @@ class GradientShap(Attribution):
 
 @register_explainer
 @dataclass(frozen=True)
-class DeepLift(Attribution):
+class DeepLift(GradientAttribution):
     """Contributions to the logit's difference from black, by the rescale rule; signed.
 
     The rule is applied to every elementwise activation and max pooling, however the network calls it. `check` proves
@@ -153,9 +153,9 @@ class DeepLift(Attribution):
 
     def check(self, classifier: Classifier) -> None:
         """Raise ExplainerError where the contributions do not sum to the logit's difference."""
-        parameter = next(classifier.model.parameters())
+        super().check(classifier)
         noise = torch.rand(1, 3, *classifier.preprocess.size, generator=torch.Generator().manual_seed(0))
-        images = classifier.preprocess.normalise(noise).to(parameter.device, parameter.dtype)
+        images = classifier.preprocess.normalise(noise).to(classifier.device)
         with torch.no_grad():
             logits = classifier.model(torch.cat([images, black(classifier, images)]))
         difference, label = (logits[0] - logits[1]).abs().max(0)
@@ -168,8 +168,7 @@ class DeepLift(Attribution):
         if not error < 0.02:
             raise ExplainerError(
                 f"explainer 'deeplift': {classifier.name}: contributions miss the logit's difference by {error:.0%} "
-                "(the rescale rule covers no gating, attention or LayerNorm); use integrated_gradients, which holds "
-                "for every network"
+                "(the rescale rule covers no gating, attention or LayerNorm)"
             )
 
     def _attribute(self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None) -> Tensor:
@@ -182,7 +181,7 @@ class DeepLift(Attribution):
 
 @register_explainer
 @dataclass(frozen=True)
-class GuidedBackprop(Attribution):
+class GuidedBackprop(GradientAttribution):
     """The gradient, with its negative part dropped at every ReLU (and ReLU6); summed over channels, signed."""
 
     name: ClassVar[str] = "guided_backprop"
@@ -191,6 +190,7 @@ class GuidedBackprop(Attribution):
 
     def check(self, classifier: Classifier) -> None:
         """Raise ExplainerError for a model without a ReLU."""
+        super().check(classifier)
         _check_rectifiers(self.name, classifier)
 
     def _attribute(self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None) -> Tensor:
@@ -199,7 +199,7 @@ class GuidedBackprop(Attribution):
 
 @register_explainer
 @dataclass(frozen=True)
-class GuidedGradCam(Attribution):
+class GuidedGradCam(GradientAttribution):
     """Guided backprop times the up-sampled, ReLU'd Grad-CAM; summed over channels, signed."""
 
     name: ClassVar[str] = "guided_gradcam"
@@ -208,11 +208,10 @@ class GuidedGradCam(Attribution):
 
     def check(self, classifier: Classifier) -> None:
         """Raise ExplainerError for a model without a ReLU, or whose last map is not (B, C, h, w)."""
+        super().check(classifier)
         _check_rectifiers(self.name, classifier)
-        if target_layer(classifier).layout != "NCHW":
-            raise ExplainerError(
-                f"explainer '{self.name}': the last map of {classifier.name} is no (B, C, h, w); use gradcam"
-            )
+        if target_layer(classifier).reading.layout != "NCHW":
+            raise ExplainerError(f"explainer '{self.name}': the last map of {classifier.name} is no (B, C, h, w)")
 
     def _attribute(self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None) -> Tensor:
         activations, gradients = activations_and_gradients(classifier, target_layer(classifier), images, classes)
@@ -231,14 +230,10 @@ def _guided_gradients(name: str, classifier: Classifier, images: Tensor, classes
     with GuidedRule() as rule:
         logits = classifier.model(images)
     if not rule.calls:
-        raise ExplainerError(
-            f"explainer '{name}': {classifier.name} has no ReLU for the rule to act on; use saliency or "
-            "integrated_gradients"
-        )
+        raise ExplainerError(f"explainer '{name}': {classifier.name} has no ReLU for the rule to act on")
     return logit_gradients(logits, classes, images)
 
 
 def _check_rectifiers(name: str, classifier: Classifier) -> None:
-    parameter = next(classifier.model.parameters())
-    images = torch.zeros(1, 3, *classifier.preprocess.size, device=parameter.device).requires_grad_()
-    _guided_gradients(name, classifier, images, torch.zeros(1, dtype=torch.int64, device=parameter.device))
+    images = torch.zeros(1, 3, *classifier.preprocess.size, device=classifier.device).requires_grad_()
+    _guided_gradients(name, classifier, images, torch.zeros(1, dtype=torch.int64, device=classifier.device))

@@ -13,6 +13,7 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.hooks import Outputs
 from xkd_eval.errors import ExplainerError
 from xkd_eval.explainers.base import Context, Explainer, register_explainer
+from xkd_eval.explainers.gradients import check_gradients
 from xkd_eval.explainers.layers import tracked
 
 
@@ -30,12 +31,13 @@ class FullGrad(Explainer):
 
     def check(self, classifier: Classifier) -> None:
         """Raise ExplainerError for a model with biases elsewhere, or without any."""
+        check_gradients(self.name, classifier)
         modules = list(classifier.model.modules())
         biased = any(type(module) in (nn.Conv2d, nn.BatchNorm2d) and module.bias is not None for module in modules)
         if not biased or any(isinstance(module, nn.LayerNorm) for module in modules):
             raise ExplainerError(
                 f"explainer 'fullgrad': {classifier.name} has biases outside of convolutions and batch norms (or none "
-                "at all), and the method sums over all of them; use input_x_gradient or integrated_gradients"
+                "at all), and the method sums over all of them"
             )
 
     def __call__(

@@ -19,11 +19,16 @@ from torch.nn import functional as F
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.copies import quiet_copy
 from xkd_eval.classifiers.hooks import Outputs
+from xkd_eval.classifiers.probes import random_images
+from xkd_eval.errors import ExplainerError
 from xkd_eval.explainers.base import Context, Explainer, register_explainer
-from xkd_eval.explainers.layers import TargetLayer, activations_and_gradients, target_layer
+from xkd_eval.explainers.gradients import check_gradients
+from xkd_eval.explainers.layers import TargetLayer, activations, activations_and_gradients, target_layer
 
 # As grad-cam has them; another number moves the logits in their last bits.
 _MASKS_AT_ONCE, _CHANNELS_AT_ONCE = 16, 32
+
+_SEED = 8
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,14 @@ class _CamFamily(Explainer):
     """
 
     library_class: ClassVar[str]
+    needs_gradients: ClassVar[bool] = True
 
     relu: bool = True
 
     def check(self, classifier: Classifier) -> None:
-        """Raise ExplainerError for a model without a spatial map; convolutional networks and transformers have one."""
+        """Raise ExplainerError for a model without a spatial map, or through which no gradient passes to it."""
+        if self.needs_gradients:
+            check_gradients(self.name, classifier)
         target_layer(classifier)
 
     def __call__(
@@ -47,8 +55,11 @@ class _CamFamily(Explainer):
     ) -> Tensor:
         """(B, 3, H, W) images and (B,) classes -> (B, h, w) of the target layer's size."""
         layer = target_layer(classifier)
-        activations, gradients = activations_and_gradients(classifier, layer, images, classes)
-        maps = torch.from_numpy(self._weigh(classifier, layer, images, classes, activations, gradients))
+        if self.needs_gradients:
+            values, gradients = activations_and_gradients(classifier, layer, images, classes)
+        else:
+            values = gradients = activations(classifier, layer, images)
+        maps = torch.from_numpy(self._weigh(classifier, layer, images, classes, values, gradients))
         maps = maps.float().to(images.device)
         return maps.clamp(min=0) if self.relu else maps
 
@@ -154,8 +165,9 @@ class EigenCam(_PrincipalComponent):
 
     name: ClassVar[str] = "eigencam"
     citation: ClassVar[str] = "Muhammad and Yeasin, Eigen-CAM, IJCNN 2020"
-    cost: ClassVar[str] = "1 F + 1 B"
+    cost: ClassVar[str] = "1 F"
     library_class: ClassVar[str] = "EigenCAM"
+    needs_gradients: ClassVar[bool] = False
 
 
 @register_explainer
@@ -174,6 +186,7 @@ class _ForwardWeights(_CamFamily):
     """Channels weighted by what forwards with and without them say; image by image, which bounds the memory."""
 
     per_image: ClassVar[bool] = True
+    needs_gradients: ClassVar[bool] = False
 
     def _weigh(
         self,
@@ -204,7 +217,7 @@ class ScoreCam(_ForwardWeights):
 
     name: ClassVar[str] = "scorecam"
     citation: ClassVar[str] = "Wang et al., Score-CAM, CVPR Workshops 2020"
-    cost: ClassVar[str] = "1 F + 1 B + C F, C the layer's channels"
+    cost: ClassVar[str] = "1 F + C F, C the layer's channels"
 
     def _weights(self, model: nn.Module, layer: TargetLayer, image: Tensor, label: int, activations: Tensor) -> Tensor:
         masks = F.interpolate(activations, image.shape[2:], mode="bilinear", align_corners=True)[0, :, None]
@@ -221,7 +234,22 @@ class AblationCam(_ForwardWeights):
 
     name: ClassVar[str] = "ablationcam"
     citation: ClassVar[str] = "Desai and Ramaswamy, Ablation-CAM, WACV 2020"
-    cost: ClassVar[str] = "2 F + 1 B + C F, C the layer's channels"
+    cost: ClassVar[str] = "2 F + C F, C the layer's channels"
+
+    def check(self, classifier: Classifier) -> None:
+        """Raise ExplainerError for a model without a spatial map, or that takes no other in its place."""
+        super().check(classifier)
+        images = random_images(classifier.preprocess, _SEED, 1).to(classifier.device)
+        ablated = quiet_copy(classifier.model)
+        layer = target_layer(classifier)
+        module = ablated.get_submodule(layer.path)
+        with torch.no_grad(), Outputs({layer.path: module}, copied=True) as outputs:
+            intact = ablated(images)
+            module.forward = partial(_given, torch.zeros_like(outputs[layer.path]))
+            if torch.equal(ablated(images), intact):
+                raise ExplainerError(
+                    f"explainer '{self.name}': {classifier.name} shows its last map, and takes no other in its place"
+                )
 
     def _weights(self, model: nn.Module, layer: TargetLayer, image: Tensor, label: int, activations: Tensor) -> Tensor:
         ablated = quiet_copy(model)
@@ -231,7 +259,7 @@ class AblationCam(_ForwardWeights):
         scores = []
         for channels in torch.arange(activations.shape[1], device=image.device).split(_CHANNELS_AT_ONCE):
             # What grad-cam's own layer puts in place of a channel is -1e7 where the activations do not start at zero.
-            without = _without_channels(outputs[layer.path], channels, 1 if layer.layout == "NCHW" else -1)
+            without = _without_channels(outputs[layer.path], channels, 1 if layer.reading.layout == "NCHW" else -1)
             module.forward = partial(_given, without)
             scores.append(ablated(image.expand(len(channels), -1, -1, -1))[:, label])
         return (intact - torch.cat(scores)) / intact

@@ -8,8 +8,7 @@ from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.class_names import class_index_of_wordnet_ids
 from xkd_eval.classifiers.classifier import CamHead, Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.errors import XkdError
-from xkd_eval.registry import described
+from xkd_eval.explainers.holding import alternatives, why_not
 
 _SHOWN_NAMES = 5
 
@@ -73,12 +72,6 @@ def _refused_explainers(classifier: Classifier) -> dict[str, str]:
 
     reasons = {}
     for info in list_explainers():
-        try:
-            create_explainer(info.name).check(classifier)
-        except XkdError as error:
-            reasons[info.name] = str(error)
-        except Exception as error:  # an explainer of another package may raise anything
-            reasons[info.name] = described(error)
-        else:
-            reasons[info.name] = ""
+        why = why_not(create_explainer(info.name), classifier)
+        reasons[info.name] = f"{why}; use {alternatives(classifier)}" if why else ""
     return reasons

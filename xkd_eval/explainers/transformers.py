@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.places import grid_of
 from xkd_eval.errors import ExplainerError
 from xkd_eval.explainers.base import Context, Explainer, register_explainer
 from xkd_eval.explainers.layers import tracked
@@ -102,8 +103,8 @@ class TransformerAttribution(Explainer):
 def _check_structure(name: str, classifier: Classifier) -> None:
     """The blocks as taken apart must give the model's own logits."""
     structure = take_apart(name, classifier)
-    parameter = next(classifier.model.parameters())
-    image = torch.rand(1, 3, *classifier.preprocess.size, generator=torch.Generator().manual_seed(0)).to(parameter)
+    noise = torch.rand(1, 3, *classifier.preprocess.size, generator=torch.Generator().manual_seed(0))
+    image = noise.to(classifier.device)
     with torch.no_grad():
         tokens, logits = first_tokens(classifier, structure, image)
         derived = head_logits(structure, run_blocks(structure, tokens)[-1].output)
@@ -111,7 +112,7 @@ def _check_structure(name: str, classifier: Classifier) -> None:
     if not error < 1e-3:
         raise ExplainerError(
             f"explainer '{name}': {classifier.name} computes something else than its blocks say (logits differ by "
-            f"{error:.1%}); use gradcam, integrated_gradients or occlusion"
+            f"{error:.1%})"
         )
 
 
@@ -125,4 +126,6 @@ def _roll_out(layers: list[Tensor]) -> Tensor:
 
 def _class_token_map(rolled: Tensor, structure: VisionTransformer, images: Tensor) -> Tensor:
     rows = rolled[:, : len(structure.head_layers), structure.prefix :].mean(1)
-    return rows.unflatten(1, structure.grid(images)).float()
+    grid = grid_of(rows.shape[1], (images.shape[2], images.shape[3]))
+    assert grid is not None
+    return rows.unflatten(1, grid).float()

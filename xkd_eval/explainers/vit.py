@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -64,8 +64,7 @@ class VisionTransformer:
         blocks: in order.
         norm: the final one.
         head_layers: for each of the leading tokens that is read, the layers from it to the logits; their mean counts.
-        prefix: leading tokens that stand for no patch.
-        patch: (height, width).
+        prefix: leading tokens that stand for no place.
     """
 
     first_block: str
@@ -73,11 +72,6 @@ class VisionTransformer:
     norm: nn.Module
     head_layers: tuple[tuple[nn.Module, ...], ...]
     prefix: int
-    patch: tuple[int, int]
-
-    def grid(self, images: Tensor) -> tuple[int, int]:
-        """Rows and columns of patches."""
-        return images.shape[2] // self.patch[0], images.shape[3] // self.patch[1]
 
 
 def take_apart(name: str, classifier: Classifier) -> VisionTransformer:
@@ -86,18 +80,16 @@ def take_apart(name: str, classifier: Classifier) -> VisionTransformer:
     Raises:
         ExplainerError: it is another network, or a variant whose parts have no published rule; names the explainer.
     """
-    model = classifier.model
     try:
-        if _is_vision_transformer(model, "timm"):
-            return _from_timm(model)
-        if _is_vision_transformer(model, "torchvision"):
-            return _from_torchvision(model)
+        for path, module in classifier.model.named_modules():  # it may be within a wrapper
+            for library, taken in _LIBRARIES.items():
+                if _is_vision_transformer(module, library):
+                    structure = taken(module)
+                    first = f"{path}.{structure.first_block}" if path else structure.first_block
+                    return replace(structure, first_block=first)
         raise _UnknownStructureError("no ViT or DeiT of timm or torchvision")
     except _UnknownStructureError as error:
-        raise ExplainerError(
-            f"explainer '{name}': {classifier.name} is {error}; use gradcam (where there is "
-            "a spatial map), integrated_gradients or occlusion"
-        ) from error
+        raise ExplainerError(f"explainer '{name}': {classifier.name} is {error}") from error
 
 
 @torch.no_grad()
@@ -170,7 +162,6 @@ def _from_timm(model: Any) -> VisionTransformer:
         norm=model.norm,
         head_layers=heads,
         prefix=int(model.num_prefix_tokens),
-        patch=tuple(model.patch_embed.patch_size),
     )
 
 
@@ -206,14 +197,12 @@ def _timm_block(block: Any) -> Block:
 
 def _from_torchvision(model: Any) -> VisionTransformer:
     layers = model.encoder.layers
-    patch = int(model.patch_size)
     return VisionTransformer(
         first_block=f"encoder.layers.{next(iter(layers._modules))}",
         blocks=tuple(_torchvision_block(block) for block in layers),
         norm=model.encoder.ln,
         head_layers=(tuple(model.heads),),
         prefix=1,
-        patch=(patch, patch),
     )
 
 
@@ -235,3 +224,6 @@ def _torchvision_block(block: Any) -> Block:
         contract=contract,
         activate=activation,
     )
+
+
+_LIBRARIES: dict[str, Callable[[Any], VisionTransformer]] = {"timm": _from_timm, "torchvision": _from_torchvision}

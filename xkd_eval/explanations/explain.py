@@ -21,6 +21,7 @@ from xkd_eval.devices import resolve_device
 from xkd_eval.engines.eager import check_alone, check_finite, on_device, prepare
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import Context, Explainer, as_explainer
+from xkd_eval.explainers.holding import check_holds
 from xkd_eval.explanations.explanation import Explanation
 from xkd_eval.explanations.photos import Photo, as_photo, as_photos, as_pixels, file_name
 from xkd_eval.foreign import short
@@ -80,7 +81,7 @@ def explain(
     """
     classifier = on_device(load_classifier(model), resolve_device(device)).private()
     method = as_explainer(explainer)
-    method.check(classifier)
+    check_holds(method, classifier)
     given = as_photos(images)
     photos = [as_photo(photo) for photo in given]
     _check_count("ids", ids, len(photos))

@@ -19,6 +19,7 @@ from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import Target
 from xkd_eval.explainers.base import Explainer
+from xkd_eval.explainers.holding import check_holds
 from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.records import PROTOCOL_SCHEMA
 
@@ -98,7 +99,7 @@ def explained(inputs: StudyInputs, model: str, explainer: Explainer, target: Tar
     """A model's maps; those that no network enters are the first model's that is given the same input."""
     if explainer.model_free:
         return MapSource(inputs.alike(model), explainer, "predicted")
-    explainer.check(inputs.classifiers[model])
+    check_holds(explainer, inputs.classifiers[model])
     return MapSource(model, explainer, target)
 
 

@@ -53,7 +53,7 @@ def small_classifier(seed: int = 0) -> Classifier:
                     ):
                         assert values is not None
                         values.uniform_(low, high)
-    head = CamHead("features", "head", "NCHW", relu=False, norm=None, map_size=(8, 8), proof_error=0.0)
+    head = CamHead("features", "head", "NCHW", relu=False, steps=(), map_size=(8, 8), proof_error=0.0)
     return Classifier(
         model.eval().requires_grad_(False), Preprocess(size=(32, 32)), name="SmallNetwork", num_classes=5, head=head
     )

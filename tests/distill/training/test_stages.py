@@ -14,8 +14,9 @@ from distill.recipe.networks import Student
 from distill.training.networks import build_student, tap_notes, taps_of
 from distill.training.observed import Observed
 from distill.training.stage_maps import stages_of
-from distill.training.trunk import Trunk, grid_of
+from distill.training.trunk import Trunk
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.places import grid_of
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import XkdError
 

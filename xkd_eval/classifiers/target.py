@@ -1,0 +1,129 @@
+"""The last layer whose output shows where: its places answer to those of the image, and the logits to its places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from xkd_eval.ambient import plain_torch
+from xkd_eval.classifiers.hooks import Outputs
+from xkd_eval.classifiers.ordinary import of_ordinary_size
+from xkd_eval.classifiers.places import Reading, as_map, readings
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.probes import random_images
+from xkd_eval.classifiers.trace import Trace, trace, working_copy
+
+_SEARCH_SEED, _OTHER_SEED, _NOISE_SEED, _IMAGES = 0, 6, 2, 6
+_FEWEST_READ = 0.25  # of the places; a class token reads none of what comes after its last attention
+_LEAST_SHIFT, _STANDARD_ERRORS = 0.02, 3.0  # of the side, and beyond chance; a map of the image shifts by about 0.4
+
+
+@plain_torch()
+def last_spatial_layer(model: nn.Module, preprocess: Preprocess) -> tuple[str, Reading] | None:
+    """The module whose output is the last map, or tokens, of places that the logits depend on.
+
+    For explainers that weigh a map, where no CAM head was found. Of tokens the outputs of norms and of modules made of
+    others count: a linear layer within a block is no map of the image. Asked of a copy whose weights are of ordinary
+    size: at birth a head may be zero, and a block close to the identity.
+
+    Args:
+        model: (B, 3, H, W) -> (B, K) logits; left as it was.
+        preprocess: its input convention.
+
+    Returns:
+        Path and reading of its output; None where there is none.
+    """
+    images, exact = random_images(preprocess, _SEARCH_SEED), working_copy(model)
+    copy = of_ordinary_size(exact, images, _NOISE_SEED) or exact
+    found = trace(copy, images)
+    candidates = list(_candidates(copy, found, preprocess))
+    for path, reading in _read_by_logits(copy, candidates, preprocess):
+        if is_aligned(copy, preprocess, path, reading):
+            return path, reading
+    return None
+
+
+@torch.no_grad()
+def is_aligned(model: nn.Module, preprocess: Preprocess, path: str, reading: Reading) -> bool:
+    """Whether the places of an output, read as a map, are those of the image, in its order.
+
+    Each quarter of a few random images is changed: the map's change has to lie further right for a right quarter than
+    for the left one beside it, and further down for a lower one, beyond what chance does over the images.
+
+    Args:
+        model: in eval mode, float32, on the CPU.
+        preprocess: its input convention.
+        path: of the module.
+        reading: of its output.
+    """
+    images, others = (random_images(preprocess, seed, _IMAGES) for seed in (_SEARCH_SEED, _OTHER_SEED))
+    intact = _map_of(model, preprocess, path, reading, images)
+    rows, columns = (side // 2 for side in preprocess.size)
+    centres = []
+    for top in (True, False):
+        for left in (True, False):
+            quarter = (
+                slice(None, rows) if top else slice(rows, None),
+                slice(None, columns) if left else slice(columns, None),
+            )
+            changed = images.clone()
+            changed[:, :, *quarter] = others[:, :, *quarter]
+            centres.append(_centre((_map_of(model, preprocess, path, reading, changed) - intact).abs().sum(1)))
+    top_left, top_right, bottom_left, bottom_right = centres
+    rightwards = torch.cat([top_right - top_left, bottom_right - bottom_left])[:, 1]
+    downwards = torch.cat([bottom_left - top_left, bottom_right - top_right])[:, 0]
+    return _is_shift(rightwards) and _is_shift(downwards)
+
+
+def _is_shift(differences: Tensor) -> bool:
+    mean, error = float(differences.mean()), float(differences.std()) / len(differences) ** 0.5
+    return mean > max(_LEAST_SHIFT, _STANDARD_ERRORS * error)
+
+
+def _candidates(model: nn.Module, found: Trace, preprocess: Preprocess) -> Iterator[tuple[str, Reading]]:
+    for path, output in reversed(found.outputs.items()):
+        module = model.get_submodule(path)
+        is_part = next(module.children(), None) is None and "norm" not in type(module).__name__.lower()
+        if output.ndim == 3 and is_part:
+            continue
+        for reading in readings(output, preprocess.size):
+            height, width = as_map(output, reading, preprocess.size).shape[2:]
+            if min(height, width) > 1:
+                yield path, reading
+
+
+def _read_by_logits(
+    model: nn.Module, candidates: list[tuple[str, Reading]], preprocess: Preprocess
+) -> Iterator[tuple[str, Reading]]:
+    """The candidates at whose places the logits have a gradient; all of them where no gradient passes at all."""
+    modules = {path: model.get_submodule(path) for path, _ in candidates}
+    images = random_images(preprocess, _SEARCH_SEED, 1).requires_grad_()
+    with torch.enable_grad(), Outputs(modules, copied=True) as outputs:
+        logits = model(images)
+    passed = [path for path in modules if path in outputs and outputs[path].requires_grad]
+    if not logits.requires_grad or not passed:
+        yield from candidates
+        return
+    weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(_OTHER_SEED))
+    gradients = torch.autograd.grad((logits * weights).sum(), [outputs[path] for path in passed], allow_unused=True)
+    found = {path: gradient for path, gradient in zip(passed, gradients, strict=True) if gradient is not None}
+    for path, reading in candidates:
+        if path in found:
+            read = as_map(found[path], reading, preprocess.size).abs().sum(1) > 0
+            if float(read.float().mean()) >= _FEWEST_READ:
+                yield path, reading
+
+
+def _map_of(model: nn.Module, preprocess: Preprocess, path: str, reading: Reading, images: Tensor) -> Tensor:
+    with Outputs({path: model.get_submodule(path)}, copied=True) as outputs:
+        model(images)
+    return as_map(outputs[path], reading, preprocess.size)
+
+
+def _centre(change: Tensor) -> Tensor:
+    """(B, h, w) -> (B, 2): row and column about which a change lies, from 0 to 1; NaN where there is none."""
+    share = change / change.sum((1, 2), keepdim=True)
+    rows, columns = (torch.linspace(0, 1, side) for side in change.shape[1:])
+    return torch.stack([(share.sum(2) * rows).sum(1), (share.sum(1) * columns).sum(1)], 1)
