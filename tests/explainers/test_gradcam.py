@@ -165,7 +165,7 @@ def test_a_headless_network_is_explained_at_its_last_map(images, classes):
 
 def test_a_network_without_any_map_is_refused(images, classes):
     classifier = wrap(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 5)), 32, 5)
-    with pytest.raises(ExplainerError, match=r"no layer gives a map .*use saliency"):
+    with pytest.raises(ExplainerError, match=r"no layer gives a map of places"):
         create_explainer("gradcam").check(classifier)
 
 

@@ -21,7 +21,7 @@ from xkd_eval.testing import small_classifier
 NAMES = {
     *("cam", "gradcam", "gradcam++", "xgradcam", "layercam", "hirescam", "eigencam", "eigengradcam", "scorecam"),
     *("ablationcam", "fullgrad", "saliency", "input_x_gradient", "integrated_gradients", "gradient_shap", "deeplift"),
-    *("guided_backprop", "guided_gradcam", "occlusion", "feature_ablation", "attention_rollout"),
+    *("guided_backprop", "guided_gradcam", "occlusion", "feature_ablation", "rise", "attention_rollout"),
     *("transformer_attribution", "random", "centre", "edges", "fake_cam", "oracle"),
 }
 

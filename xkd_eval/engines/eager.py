@@ -59,8 +59,7 @@ def check_alone(classifier: Classifier) -> None:
         classifier: a private one; what is found is kept for its original.
     """
     if _ALONE not in classifier.known:
-        device = next(chain(classifier.parameters(), classifier.buffers()), torch.empty(0)).device
-        _check_alone(classifier, random_images(classifier.preprocess, _PROBE_SEED).to(device))
+        _check_alone(classifier, random_images(classifier.preprocess, _PROBE_SEED).to(classifier.device))
         classifier.known[_ALONE] = True
 
 

@@ -81,6 +81,7 @@ def explain(
     """
     classifier = on_device(load_classifier(model), resolve_device(device)).private()
     method = as_explainer(explainer)
+    check_alone(classifier)
     check_holds(method, classifier)
     given = as_photos(images)
     photos = [as_photo(photo) for photo in given]
@@ -88,7 +89,7 @@ def explain(
     checked = None if masks is None else _masks(masks, photos)
     if preprocess is not None and not isinstance(preprocess, Preprocess):
         raise XkdError(f"preprocess: {short(preprocess)} found; expected an xkd_eval.Preprocess")
-    where = next(classifier.parameters(), torch.empty(0)).device
+    where = classifier.device
     convention = preprocess or classifier.preprocess
     normalised = convention.normalise(as_pixels(photos, convention).to(where))
     logits, features = _classified(classifier, normalised, precision)
@@ -119,7 +120,6 @@ def explain(
 @torch.no_grad()
 def _classified(classifier: Classifier, images: Tensor, precision: str) -> tuple[Tensor, Tensor | None]:
     """(B, K) logits, and (B, C, h, w) features where they are not those of the classifier as it is."""
-    check_alone(classifier)
     if precision == "fp32":
         return classifier(images).float(), None
     prepared = prepare(classifier, images.device, precision, (images.shape[2], images.shape[3]))
