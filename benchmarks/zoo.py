@@ -4,10 +4,10 @@
     python -m benchmarks.zoo -o runs/zoo resnet vit  # families whose names begin so
 
 Of each family the network with the fewest parameters is built with random weights, none of which is downloaded. It is
-inspected at its own input size; each explainer that holds makes a map of a random image (with few masks or steps where
-a map takes many forwards), which has to be finite, of more than one place in both directions and of the image's
-proportions; each that is refused has to name explainers that hold. A line a network is written to OUTPUT/zoo.jsonl, and
-the tables of docs/models.md to OUTPUT/zoo.md.
+inspected at its own input size; each explainer that holds makes a map of an image of the embedded set (with few masks
+or steps where a map takes many forwards), which has to be finite, of more than one place in both directions and of the
+image's proportions; each that is refused has to name explainers that hold. A line a network is written to
+OUTPUT/zoo.jsonl, and the tables of docs/models.md to OUTPUT/zoo.md.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from xkd_eval import XkdError, create_explainer, load_classifier
+from xkd_eval import XkdError, create_explainer, load_classifier, open_dataset
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.probes import random_images
 from xkd_eval.explainers import Context
 from xkd_eval.explainers.inspection import Inspection, inspect_classifier
 
@@ -102,10 +101,11 @@ def visit(model: str) -> dict[str, Any]:
 
 
 def _wrong_maps(classifier: Classifier, seen: Inspection, found: dict[str, Any]) -> Iterator[str]:
-    images = random_images(classifier.preprocess, seed=11, count=1)
+    preprocess = classifier.preprocess
+    images = preprocess.normalise(preprocess.pixels(open_dataset("embedded").load(3).image)[None])
     with torch.no_grad():
         classes = classifier(images).argmax(1)
-    height, width = classifier.preprocess.size
+    height, width = preprocess.size
     found["left_out"] = []
     for name in found["holds"]:
         if name in _CHANNEL_BY_CHANNEL and _channels(classifier, images, classes) > _MOST_CHANNELS:

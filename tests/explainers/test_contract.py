@@ -37,7 +37,7 @@ def test_what_does_not_hold_for_transformers_says_so_and_names_others(name, vit)
 
 @pytest.mark.parametrize("name", FOR_TRANSFORMERS)
 def test_what_needs_a_transformer_says_so_and_names_others(name, classifier):
-    with pytest.raises(ExplainerError, match=f"'{name}': SmallNetwork is no ViT or DeiT .*; use cam, gradcam or"):
+    with pytest.raises(ExplainerError, match=f"'{name}': SmallNetwork is no ViT, .*; use cam, gradcam or layercam"):
         check_holds(create_explainer(name), classifier)
 
 

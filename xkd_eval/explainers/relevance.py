@@ -95,7 +95,7 @@ def _through_head(structure: VisionTransformer, tokens: Tensor, label: int) -> T
     normed = structure.norm(tokens)
     inputs_of, logits = [], []
     for index, layers in enumerate(structure.head_layers):
-        inputs = [normed[:, index]]
+        inputs = [structure.read(normed, index)]
         for layer in layers:
             inputs.append(layer(inputs[-1]))
         inputs_of.append(inputs)
@@ -107,7 +107,13 @@ def _through_head(structure: VisionTransformer, tokens: Tensor, label: int) -> T
     for index, (share, inputs, layers) in enumerate(zip(shares, inputs_of, structure.head_layers, strict=True)):
         for layer, given in zip(reversed(layers), reversed(inputs[:-1]), strict=True):
             share = through_linear(given, layer.weight, share) if isinstance(layer, nn.Linear) else share
-        relevance[:, index] = share
+        width = normed.shape[2]
+        relevance[:, index] = share[:, :width]
+        if structure.reads_average:
+            patches = normed[:, structure.prefix :].transpose(1, 2)
+            average = torch.full((1, patches.shape[2]), 1 / patches.shape[2], device=patches.device)
+            of_patches = through_linear(patches, average, share[:, width:, None])
+            relevance[:, structure.prefix :] += of_patches.transpose(1, 2)
     return relevance
 
 

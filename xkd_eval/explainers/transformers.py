@@ -19,8 +19,8 @@ from xkd_eval.explainers.vit import (
     first_tokens,
     head_logits,
     run_blocks,
-    take_apart,
 )
+from xkd_eval.explainers.vit_structures import take_apart
 
 
 @register_explainer
@@ -28,7 +28,7 @@ from xkd_eval.explainers.vit import (
 class AttentionRollout(Explainer):
     """The product over the blocks of (I + mean attention over heads) / 2, read at the class token; knows no class.
 
-    Where a distillation token is read too (DeiT), the mean of the two rows.
+    Where a distillation token is read too (DeiT), or the average of the patches (DINOv2), the mean of the rows.
     """
 
     name: ClassVar[str] = "attention_rollout"
@@ -36,7 +36,7 @@ class AttentionRollout(Explainer):
     cost: ClassVar[str] = "2 F"
 
     def check(self, classifier: Classifier) -> None:
-        """Raise ExplainerError unless the model is a ViT or DeiT of timm or torchvision."""
+        """Raise ExplainerError unless the model is a ViT, DeiT or DINOv2 that can be taken apart."""
         _check_structure(self.name, classifier)
 
     @torch.no_grad()
@@ -67,7 +67,7 @@ class TransformerAttribution(Explainer):
     per_image: ClassVar[bool] = True
 
     def check(self, classifier: Classifier) -> None:
-        """Raise ExplainerError unless the model is a ViT or DeiT of timm or torchvision."""
+        """Raise ExplainerError unless the model is a ViT, DeiT or DINOv2 that can be taken apart."""
         _check_structure(self.name, classifier)
 
     def __call__(
@@ -125,7 +125,7 @@ def _roll_out(layers: list[Tensor]) -> Tensor:
 
 
 def _class_token_map(rolled: Tensor, structure: VisionTransformer, images: Tensor) -> Tensor:
-    rows = rolled[:, : len(structure.head_layers), structure.prefix :].mean(1)
+    rows = structure.rows(rolled)
     grid = grid_of(rows.shape[1], (images.shape[2], images.shape[3]))
     assert grid is not None
     return rows.unflatten(1, grid).float()

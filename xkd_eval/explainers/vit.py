@@ -1,11 +1,9 @@
-"""A vision transformer, timm's or torchvision's, taken apart into the linear layers and norms of its blocks."""
+"""A vision transformer as the linear layers and norms of its blocks, and what passes through them."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +11,6 @@ from torch.nn import functional as F
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.hooks import Outputs
-from xkd_eval.errors import ExplainerError
 
 Pointwise = Callable[[Tensor], Tensor]
 
@@ -57,7 +54,7 @@ class Block:
 
 @dataclass(frozen=True)
 class VisionTransformer:
-    """A vision transformer whose logits are read off its class token (and the distillation token).
+    """A vision transformer whose logits are read off its class token, and what is read beside it.
 
     Attributes:
         first_block: path of the first block in the model; its input are the tokens.
@@ -65,6 +62,7 @@ class VisionTransformer:
         norm: the final one.
         head_layers: for each of the leading tokens that is read, the layers from it to the logits; their mean counts.
         prefix: leading tokens that stand for no place.
+        reads_average: whether the head is given the average of the patches behind the class token (DINOv2's).
     """
 
     first_block: str
@@ -72,24 +70,17 @@ class VisionTransformer:
     norm: nn.Module
     head_layers: tuple[tuple[nn.Module, ...], ...]
     prefix: int
+    reads_average: bool = False
 
+    def read(self, normed: Tensor, index: int) -> Tensor:
+        """(B, N, D) tokens -> (B, D), or (B, 2 D), what the head of a leading token is given."""
+        token = normed[:, index]
+        return torch.cat([token, normed[:, self.prefix :].mean(1)], 1) if self.reads_average else token
 
-def take_apart(name: str, classifier: Classifier) -> VisionTransformer:
-    """The structure of a classifier that is a ViT or DeiT of timm or torchvision.
-
-    Raises:
-        ExplainerError: it is another network, or a variant whose parts have no published rule; names the explainer.
-    """
-    try:
-        for path, module in classifier.model.named_modules():  # it may be within a wrapper
-            for library, taken in _LIBRARIES.items():
-                if _is_vision_transformer(module, library):
-                    structure = taken(module)
-                    first = f"{path}.{structure.first_block}" if path else structure.first_block
-                    return replace(structure, first_block=first)
-        raise _UnknownStructureError("no ViT or DeiT of timm or torchvision")
-    except _UnknownStructureError as error:
-        raise ExplainerError(f"explainer '{name}': {classifier.name} is {error}") from error
+    def rows(self, product: Tensor) -> Tensor:
+        """(B, N, N) -> (B, patches): what the tokens that are read come from, on the average over them."""
+        rows = product[:, : len(self.head_layers), self.prefix :].mean(1)
+        return (rows + product[:, self.prefix :, self.prefix :].mean(1)) / 2 if self.reads_average else rows
 
 
 @torch.no_grad()
@@ -131,99 +122,6 @@ def run_blocks(structure: VisionTransformer, tokens: Tensor) -> list[BlockPass]:
 def head_logits(structure: VisionTransformer, tokens: Tensor) -> Tensor:
     """The last block's output (B, N, D) -> logits (B, K)."""
     normed = structure.norm(tokens)
-    logits = [nn.Sequential(*layers)(normed[:, index]) for index, layers in enumerate(structure.head_layers)]
+    heads = enumerate(structure.head_layers)
+    logits = [nn.Sequential(*layers)(structure.read(normed, index)) for index, layers in heads]
     return torch.stack(logits).mean(0)
-
-
-def _is_vision_transformer(model: nn.Module, library: str) -> bool:
-    # A library that nobody has imported has made no model, and its import takes as long as that of torch.
-    home = sys.modules.get(f"{library}.models.vision_transformer")
-    return home is not None and isinstance(model, home.VisionTransformer)
-
-
-class _UnknownStructureError(Exception):
-    """Says what the network is instead."""
-
-
-def _from_timm(model: Any) -> VisionTransformer:
-    from timm.models.deit import VisionTransformerDistilled
-
-    if getattr(model, "global_pool", "token") != "token" or getattr(model, "attn_pool", None) is not None:
-        raise _UnknownStructureError(
-            f"a transformer that pools its tokens ({model.global_pool}), and the method reads a class token"
-        )
-    tail = (model.fc_norm, model.head)
-    heads: tuple[tuple[nn.Module, ...], ...] = (tail,)
-    if isinstance(model, VisionTransformerDistilled):
-        heads = ((model.head,), (model.head_dist,))
-    return VisionTransformer(
-        first_block="blocks.0",
-        blocks=tuple(_timm_block(block) for block in model.blocks),
-        norm=model.norm,
-        head_layers=heads,
-        prefix=int(model.num_prefix_tokens),
-    )
-
-
-def _timm_block(block: Any) -> Block:
-    from timm.layers import Mlp
-    from timm.models.vision_transformer import Attention
-    from timm.models.vision_transformer import Block as TimmBlock
-
-    attention, mlp = block.attn, block.mlp
-    kinds = tuple(type(part) for part in (block, attention, mlp))
-    if kinds != (TimmBlock, Attention, Mlp):
-        names = ", ".join(kind.__name__ for kind in kinds)
-        raise _UnknownStructureError(f"a transformer with other blocks ({names}) than ViT's")
-    if getattr(attention, "gate", None) is not None:
-        raise _UnknownStructureError("a transformer with gated attention")
-    after = getattr(mlp, "norm", nn.Identity())
-    return Block(
-        norm1=block.norm1,
-        norm2=block.norm2,
-        qkv=(attention.qkv.weight, attention.qkv.bias),
-        heads=attention.num_heads,
-        query_norm=attention.q_norm,
-        key_norm=attention.k_norm,
-        context_norm=getattr(attention, "norm", nn.Identity()),
-        projection=attention.proj,
-        scale1=block.ls1,
-        scale2=block.ls2,
-        expand=mlp.fc1,
-        contract=mlp.fc2,
-        activate=lambda hidden: after(mlp.act(hidden)),
-    )
-
-
-def _from_torchvision(model: Any) -> VisionTransformer:
-    layers = model.encoder.layers
-    return VisionTransformer(
-        first_block=f"encoder.layers.{next(iter(layers._modules))}",
-        blocks=tuple(_torchvision_block(block) for block in layers),
-        norm=model.encoder.ln,
-        head_layers=(tuple(model.heads),),
-        prefix=1,
-    )
-
-
-def _torchvision_block(block: Any) -> Block:
-    attention = block.self_attention
-    expand, activation, _, contract, _ = block.mlp
-    return Block(
-        norm1=block.ln_1,
-        norm2=block.ln_2,
-        qkv=(attention.in_proj_weight, attention.in_proj_bias),
-        heads=attention.num_heads,
-        query_norm=nn.Identity(),
-        key_norm=nn.Identity(),
-        context_norm=nn.Identity(),
-        projection=attention.out_proj,
-        scale1=nn.Identity(),
-        scale2=nn.Identity(),
-        expand=expand,
-        contract=contract,
-        activate=activation,
-    )
-
-
-_LIBRARIES: dict[str, Callable[[Any], VisionTransformer]] = {"timm": _from_timm, "torchvision": _from_torchvision}

@@ -1,0 +1,179 @@
+"""Repositories of the Hugging Face hub: timm's and transformers' classifiers, or folders of the same layout."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from xkd_eval.classifiers.processors import preprocess_of
+from xkd_eval.classifiers.sources import Network, Weights, build_architecture, refuse_arguments, timm_preprocess
+from xkd_eval.classifiers.weights import load_state_dict, load_weights
+from xkd_eval.errors import XkdError
+from xkd_eval.foreign import is_there, json_value, reading, reason, short
+
+_SECONDS = 3.0  # for the hub to answer; its own library tries for a minute or two
+_WORDNET = re.compile(r"n\d{8}")
+_UNNAMED = re.compile(r"LABEL_\d+")
+
+
+def from_timm_repository(name: str, weights: Weights | None, arguments: Mapping[str, Any]) -> Network:
+    """`hf-hub:ORG/MODEL`: a network of timm that its `config.json` names, with the weights beside it.
+
+    Raises:
+        XkdError: not kept here and not to be had, no repository of timm's layout, or weights that do not fit.
+    """
+    where = f"model: hf-hub:{name}"
+    folder = _folder(name, where)
+    config = _config(folder, where)
+    architecture = config.get("architecture")
+    if not isinstance(architecture, str):
+        raise XkdError(f"{where} has a config.json without architecture, which timm's have; is it hf:{name}?")
+    described = {name: value for name, value in config.get("pretrained_cfg", config).items() if name != "architecture"}
+    taken = {**config.get("model_args", {}), **arguments, "pretrained_cfg": described}
+    if isinstance(classes := config.get("num_classes", described.get("num_classes")), int):
+        taken.setdefault("num_classes", classes)
+    module = build_architecture(f"timm/{architecture}", taken, f"{where}: its architecture")
+    if weights is None:
+        load_weights(module, _weight_file(folder, where), "model")
+    else:
+        load_state_dict(module, weights.state_dict, weights.path)
+    names, ids = _names(config.get("label_names"), config.get("label_descriptions"))
+    return Network(module, timm_preprocess(module), names, ids)
+
+
+def from_transformers(name: str, weights: Weights | None, arguments: Mapping[str, Any]) -> Network:
+    """`hf:ORG/MODEL`: an image classifier of transformers, its image processor as the input convention.
+
+    Raises:
+        XkdError: not kept here and not to be had, no image classifier, no whole one, or one whose images are prepared
+            in a way that no Preprocess has.
+    """
+    where = f"model: hf:{name}"
+    refuse_arguments(f"hf:{name}", arguments)
+    try:
+        from transformers import AutoModelForImageClassification
+        from transformers.utils import logging
+    except ImportError as error:
+        raise XkdError(
+            f"{where} needs transformers ({reason(error)}); install it by `pip install 'xkd[transformers]'`"
+        ) from None
+    folder = _folder(name, where)
+    _config(folder, where)
+    logging.set_verbosity_error()
+    fails = reading(f"{where} is no image classifier that transformers reads", "expected one of its model classes")
+    with fails:
+        module, told = AutoModelForImageClassification.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, output_loading_info=True
+        )
+    if missing := sorted(told["missing_keys"]):
+        raise XkdError(
+            f"{where} holds no whole classifier: {short(missing[0])} is missing; name a repository that was trained to "
+            "classify"
+        )
+    if weights is not None:
+        load_state_dict(module, weights.state_dict, weights.path)
+    names, ids = _names(*_labels(module))
+    return Network(module, preprocess_of(folder, where), names, ids)
+
+
+def _labels(module: nn.Module) -> tuple[list[str] | None, None]:
+    labels: Mapping[int, str] = getattr(module.config, "id2label", None) or {}
+    listed = [labels.get(index) for index in range(len(labels))]
+    if not all(isinstance(label, str) for label in listed) or all(_UNNAMED.fullmatch(str(label)) for label in listed):
+        return None, None
+    return [str(label) for label in listed], None
+
+
+def _names(
+    names: Sequence[str] | None, descriptions: Mapping[str, str] | None
+) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """Class names and WordNet ids; neither for ImageNet's thousand classes, whose names we have."""
+    if not names:
+        return None, None
+    listed = [str(name) for name in names]
+    if all(_WORDNET.fullmatch(name) for name in listed):
+        described = descriptions or {}
+        return tuple(str(described.get(name, name)).partition(",")[0] for name in listed), tuple(listed)
+    return (None, None) if _is_imagenet(listed) else (tuple(listed), None)
+
+
+def _is_imagenet(names: Sequence[str]) -> bool:
+    """Whether most of the names, in their places, are those of ImageNet's classes, whose spelling differs."""
+    from xkd_eval.classifiers.class_names import imagenet_classes
+
+    known = imagenet_classes(len(names))
+    if known is None or known[0] is None:
+        return False
+    alike = sum(own.lower() in name.lower() for own, name in zip(known[0], names, strict=True))
+    return alike > 0.8 * len(names)
+
+
+def _config(folder: Path, where: str) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise XkdError(f"{where} has no config.json; expected a repository of a model")
+    with reading(f"{where}: its config.json cannot be read", "download it again"):
+        config = json_value(path.read_text(encoding="utf-8"))
+    if not isinstance(config, dict):
+        raise XkdError(f"{where}: its config.json holds {short(config)}; expected an object")
+    return config
+
+
+def _weight_file(folder: Path, where: str) -> Path:
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / name).is_file():
+            return folder / name
+    raise XkdError(f"{where} has neither model.safetensors nor pytorch_model.bin; expected one of them")
+
+
+def _folder(name: str, where: str) -> Path:
+    """Where a repository's files are: a folder as it is, or what the hub's library keeps, fetched where it is not."""
+    if is_there(name, Path.is_dir):
+        return Path(name)
+    repository, _, revision = name.partition("@")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        raise XkdError(f"{where} is no folder and no repository; expected ORG/MODEL, as the hub has it")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    unreachable = why_unreachable()
+    for weight_files in ("*.safetensors", "*.bin"):
+        try:
+            folder = Path(
+                snapshot_download(
+                    repository,
+                    revision=revision or None,
+                    allow_patterns=["*.json", weight_files],
+                    local_files_only=bool(unreachable),
+                )
+            )
+        except LocalEntryNotFoundError:
+            raise XkdError(
+                f"{where} is not kept here, and the hub cannot be reached ({unreachable or 'the connection ended'}); "
+                "connect, or say by HF_HOME where it is kept"
+            ) from None
+        except (HfHubHTTPError, OSError, ValueError) as error:
+            raise XkdError(f"{where} cannot be had from the hub ({reason(error)}); expected ORG/MODEL") from None
+        if any(folder.glob(weight_files)):
+            return folder
+    raise XkdError(f"{where} has no weights ({', '.join(sorted(path.name for path in folder.iterdir()))})")
+
+
+def why_unreachable() -> str:
+    """Why the hub does not answer, asked once and for a few seconds; empty where it does.
+
+    Its own library asks again and again, file by file.
+    """
+    from huggingface_hub import constants, get_session
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    try:
+        get_session().head(constants.ENDPOINT, timeout=_SECONDS)
+    except Exception as error:  # of whichever library it fetches by
+        return reason(error)
+    return ""
