@@ -6,8 +6,18 @@ from xkd_eval.classifiers.architectures.named import (
     ARCHITECTURES,
     arguments_for_state_dict,
     build,
+    layouts_of,
     names,
     register_architecture,
 )
+from xkd_eval.classifiers.architectures.spellings import layouts
 
-__all__ = ["ARCHITECTURES", "arguments_for_state_dict", "build", "names", "register_architecture"]
+__all__ = [
+    "ARCHITECTURES",
+    "arguments_for_state_dict",
+    "build",
+    "layouts",
+    "layouts_of",
+    "names",
+    "register_architecture",
+]

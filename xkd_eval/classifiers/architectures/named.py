@@ -6,13 +6,17 @@ import inspect
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from xkd_eval.arguments import Within, public
 from xkd_eval.classifiers.architectures import resnet
+from xkd_eval.classifiers.architectures.spellings import layouts
+from xkd_eval.classifiers.matching import Layout
 from xkd_eval.errors import XkdError
 from xkd_eval.registry import Registry, check_taken, described, imported, parameters
 
@@ -140,6 +144,28 @@ def arguments_for_state_dict(name: str, state_dict: Mapping[str, Tensor]) -> dic
         if widths is not None and widths != taken["widths"].default:
             arguments["widths"] = list(widths)
     return arguments
+
+
+def layouts_of(name: str, arguments: Mapping[str, Any]) -> list[Layout]:
+    """What a file of weights for `build(name, ...)` may look like, of any number of classes.
+
+    Args:
+        name: as `build` takes it.
+        arguments: that the user gives; of the ResNets' shortcuts that they leave open both are looked for.
+
+    Raises:
+        XkdError: unknown name or argument.
+    """
+    is_own = ARCHITECTURES.is_own(name)
+    options = [dict(arguments)]
+    if is_own and "shortcut" in parameters(ARCHITECTURES[name]) and "shortcut" not in arguments:
+        options = [{**arguments, "shortcut": shortcut} for shortcut in ("B", "A")]
+    found = []
+    for option in options:
+        with torch.device("meta") if is_own else nullcontext():  # names and shapes are all that is looked at
+            own = build(name, **{"num_classes": 2, **option}).state_dict()
+        found += layouts(name, own)
+    return found
 
 
 def _referenced(name: str) -> Builder:
