@@ -20,6 +20,7 @@ from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import Within, Workers, public
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
+from xkd_eval.classifiers.unwrapping import parted
 from xkd_eval.datasets import ImageDataset, open_dataset
 from xkd_eval.datasets import limit as stratified_sample
 from xkd_eval.datasets.checks import checked
@@ -149,7 +150,10 @@ def _teacher(model: Model, weights: Path | None, subjects: list[Subject]) -> Sub
 def _file(model: Model, weights: str | Path | None) -> Path | None:
     """The file that the weights lie in."""
     source = weights if weights is not None else None if isinstance(model, nn.Module) else model
-    return Path(source) if source is not None and is_there(source, Path.is_file) else None
+    if source is None:
+        return None
+    file = parted(source)[0]
+    return file if is_there(file, Path.is_file) else None
 
 
 def _text(model: Model, classifier: Classifier) -> str:

@@ -44,8 +44,8 @@ class Folded:
             )
         if normalised:
             notes.append(
-                f"{argument}: {counted(len(normalised), 'tensor')} of weight_norm, stored as length and direction, were "
-                "computed from these"
+                f"{argument}: {counted(len(normalised), 'tensor')} of weight_norm were computed from the length and "
+                "direction that are stored"
             )
         return tuple(notes)
 

@@ -21,6 +21,7 @@ from xkd_eval.classifiers.head import find_cam_head
 from xkd_eval.classifiers.overrides import FIELDS, with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.sources import Network
+from xkd_eval.classifiers.unwrapping import PART, parted
 from xkd_eval.classifiers.weight_files import SUFFIXES
 from xkd_eval.classifiers.weights import Weights, load_state_dict, read_weights
 from xkd_eval.errors import CamHeadError, NoteWarning, XkdError
@@ -217,7 +218,10 @@ def _name(model: str | Path | nn.Module, weights: Weights | None) -> str:
         name = type(model).__name__
     else:
         name = Path(model).stem if Path(model).suffix in SUFFIXES else str(model)
-    return name if weights is None else f"{name} ({Path(weights.path).stem})"
+    if weights is None:
+        return name
+    file, part = parted(weights.path)
+    return f"{name} ({file.stem}{PART if part else ''}{part})"
 
 
 def _unknown(model: str) -> XkdError:

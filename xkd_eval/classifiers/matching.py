@@ -22,6 +22,7 @@ COUNTS = "num_batches_tracked"
 _HARMLESS = frozenset((COUNTS, "total_ops", "total_params", "n_averaged"))
 _LISTED = 10
 _MANY = 2  # keys of one part, above which the part is named
+_DEEPEST = 16  # modules around a network; a name from outside may have any number of dots
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,16 @@ class Match:
     """What of a file is a network's.
 
     Attributes:
-        tensors: by the network's names. Where it is not whole, what comes nearest, unexpected ones included.
-        left_out: names in the file of what lies beside.
+        tensors: by the network's names; where none fits, of what comes nearest.
+        unexpected: names of what stands where its own do; none where one fits.
+        beside: where none fits, names of all else, which belong into the message then.
         notes: what is to be said of it, a sentence each.
         layout: that fits; None where none does.
     """
 
     tensors: dict[str, Tensor]
-    left_out: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    beside: tuple[str, ...]
     notes: tuple[str, ...]
     layout: Layout | None
 
@@ -99,7 +102,7 @@ def matched(
 def _splits(name: str) -> Iterator[tuple[str, str]]:
     """Everything that may be a prefix of a name, and the rest."""
     place = 0
-    while True:
+    for _ in range(_DEEPEST):
         yield name[:place], name[place:]
         following = name.find(".", place) + 1
         if not following:
@@ -128,10 +131,10 @@ def _nearest(layouts: Sequence[Layout], given: Mapping[str, Tensor]) -> _Candida
 
 
 def _unexpected(candidate: _Candidate, given: Mapping[str, Tensor]) -> list[str]:
-    """Names of the file that the network has not, and that stand where its own do.
+    """Names of the file that the network has not, and that stand where its own do: it would be another one.
 
-    That is: bare parameters, and modules that are called as its own are, numbers and what follows a `_` aside, beside
-    its own modules or beside one in which it lies.
+    That is: of modules that are called as its own are, numbers aside (layer5, or fc beside what it lies in), and where
+    its own lie also what follows a `_` (head_dist), and bare parameters (dist_token).
     """
     tops = {_stem(name.partition(".")[0]) for name in candidate.names}
     return [name for name in given if _is_within(name, candidate, tops)]
@@ -145,7 +148,7 @@ def _is_within(name: str, candidate: _Candidate, tops: set[str]) -> bool:
         rest = name[len(prefix) :]
         return rest not in candidate.names and ("." not in rest or _is_alike(rest.partition(".")[0], tops))
     shared = [before for before, _ in _splits(prefix) if name.startswith(before)]
-    return any(_is_alike(name[len(before) :].partition(".")[0], tops) for before in shared)
+    return any(_stem(name[len(before) :].partition(".")[0]) in tops for before in shared)
 
 
 def _is_alike(module: str, tops: set[str]) -> bool:
@@ -196,21 +199,18 @@ def _are_equal(one: _Candidate, other: _Candidate, given: Mapping[str, Tensor]) 
 def _match(candidate: _Candidate, whole: Folded, where: str, *, is_found: bool) -> Match:
     given, prefix = whole.tensors, candidate.prefix
     taken = {prefix + name: own for name, own in candidate.names.items() if prefix + name in given}
-    tensors = {own: given[name] for name, own in taken.items()}
     unexpected = _unexpected(candidate, given)
-    tensors |= {name.removeprefix(prefix): given[name] for name in unexpected}
-    left_out = [
-        name
-        for name in given
-        if name not in taken and name not in unexpected and name.rpartition(".")[2] not in _HARMLESS
-    ]
+    others = {*taken, *unexpected}
+    beside = [name for name in given if name not in others and name.rpartition(".")[2] not in _HARMLESS]
     argument = where.partition(":")[0]
     notes = [f"{argument}: {candidate.layout.told}"] if candidate.layout.told else []
     notes += whole.notes(argument, {name: given[name] for name in taken})
-    if left_out:
-        parts = listed(_grouped(left_out, prefix), _LISTED)
-        notes.append(f"{argument}: {counted(len(left_out), 'key')} beside the network's were left out ({parts})")
-    return Match(tensors, tuple(left_out), tuple(notes), candidate.layout if is_found else None)
+    if beside:
+        parts = listed(_grouped(beside, prefix), _LISTED)
+        notes.append(f"{argument}: {counted(len(beside), 'key')} beside the network's were left out ({parts})")
+    shown = [() if is_found else tuple(name.removeprefix(prefix) for name in names) for names in (unexpected, beside)]
+    tensors = {own: given[name] for name, own in taken.items()}
+    return Match(tensors, *shown, tuple(notes), candidate.layout if is_found else None)
 
 
 def _grouped(names: Sequence[str], prefix: str) -> list[str]:

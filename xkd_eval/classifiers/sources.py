@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.tensors import loadable_tensors
 from xkd_eval.classifiers.unwrapping import listed
 from xkd_eval.classifiers.weight_files import check_weight_file, read_weight_file
-from xkd_eval.classifiers.weights import Weights, load_state_dict
+from xkd_eval.classifiers.weights import Weights, check_match, load_match, load_state_dict
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reading, short
 from xkd_eval.registry import check_taken, described, imported, missing_arguments, near
@@ -141,9 +141,11 @@ def from_project(name: str, weights: Weights | None, arguments: Mapping[str, Any
     found = matched(layouts, weights.state_dict, where, any_head=True)
     if found.layout is None:
         _refuse_unknown_names(f"xkd/{name}", layouts, weights)
-    module = architectures.build(name, **{**architectures.arguments_for_state_dict(name, found.tensors), **arguments})
-    beside = {} if found.layout else {key: weights.state_dict[key] for key in found.left_out}
-    load_state_dict(module, {**beside, **found.tensors}, weights.path)
+    options = {**architectures.arguments_for_state_dict(name, found.tensors, num_classes=2), **arguments}
+    # Before a network is made of the file's sizes: it has no more numbers than the file.
+    check_match(architectures.shapes_of(name, options), found, f"{where} does not fit xkd/{name}")
+    module = architectures.build(name, **options)
+    load_match(module, found, weights.path)
     return Network(module, Preprocess(size=(32, 32)), notes=(*weights.notes, *found.notes))
 
 
@@ -269,8 +271,8 @@ def _with_weights(
                 f"arguments: num_classes={short(given)} found beside weights of {num_classes} classes; leave it out"
             )
         module = create(arguments={**arguments, "num_classes": num_classes})
-    beside = {} if found.layout else {key: weights.state_dict[key] for key in found.left_out}
-    load_state_dict(module, {**beside, **resized_positions(module, found.tensors, where)}, weights.path)
+    tensors = resized_positions(module, found.tensors, where) if found.layout else found.tensors
+    load_match(module, replace(found, tensors=tensors), weights.path)
     return module, (*weights.notes, *found.notes)
 
 
@@ -280,9 +282,10 @@ def _refuse_unknown_names(name: str, layouts: Sequence[Layout], weights: Weights
     for layout in layouts:
         own = [tensor.shape[1:] for key, tensor in layout.own.items() if not key.endswith(COUNTS)]
         if own == [tensor.shape[1:] for tensor in theirs.values()]:
+            others = [key for key in theirs if key not in layout.own]
             raise XkdError(
                 f"weights: {weights.path!r} holds {len(own)} tensors whose shapes are those of {name} in their order, "
-                f"but whose names ({listed(theirs)}) are of no implementation that is known here; since shapes say "
+                f"but whose names ({listed(others)}) are of no implementation that is known here; since shapes say "
                 "neither where a network pools nor which activation it has, pass its own module as `model` "
                 "py:package.module:function"
             )

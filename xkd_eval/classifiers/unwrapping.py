@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from xkd_eval.classifiers.checkpoint import is_checkpoint
+from xkd_eval.classifiers.weight_files import SUFFIXES
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import is_there, printable, short
 
@@ -26,8 +27,8 @@ _DEEPEST = 4  # wrappings within wrappings; a file can hold itself
 
 def parted(path: str | Path) -> tuple[Path, str]:
     """A file and the part of it that is meant; "" is all of it. A name that a file has is that file's."""
-    file, sign, part = str(path).rpartition(PART)
-    if not sign or not file or is_there(path):
+    file, _, part = str(path).rpartition(PART)
+    if Path(file).suffix not in SUFFIXES or is_there(path):
         return Path(path), ""
     return Path(file), part.strip(".")
 

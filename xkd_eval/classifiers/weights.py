@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from xkd_eval.classifiers.matching import COUNTS, Layout, matched
+from xkd_eval.classifiers.matching import COUNTS, Layout, Match, matched
 from xkd_eval.classifiers.tensors import kind_of, loadable_tensors, plain_tensors
 from xkd_eval.classifiers.unwrapping import listed, parted, unwrapped_tensors
 from xkd_eval.classifiers.weight_files import read_weight_file
@@ -103,21 +103,37 @@ def load_state_dict(
         XkdError: a key is missing, unexpected, of another shape, or holds whole numbers where fractions belong; or the
             file holds several such networks.
     """
+    found = matched(layouts or [Layout(_tensors(model.state_dict()))], state_dict, f"{argument}: {source!r}")
+    load_match(model, found, source, argument)
+    return found.notes
+
+
+def load_match(model: nn.Module, found: Match, source: str, argument: str = "weights") -> None:
+    """`load_state_dict` of what `matched` has found."""
     own = model.state_dict()
-    where = f"{argument}: {source!r}"
-    found = matched(layouts or [Layout(_tensors(own))], state_dict, where)
-    given = {name: tensor for name, tensor in own.items() if name.endswith(COUNTS)} | found.tensors
-    beside = () if found.layout else found.left_out
-    faults = {name: names for name, names in _faults(own, given, beside).items() if names}
+    what = f"{argument}: {source!r} does not fit {type(model).__name__}"
+    check_match(own, found, what)
+    with reading(what, "name another architecture"):
+        model.load_state_dict({name: tensor for name, tensor in own.items() if name.endswith(COUNTS)} | found.tensors)
+
+
+def check_match(own: Mapping[str, Any], found: Match, what: str) -> None:
+    """Refuse what is not a network's, tensor by tensor.
+
+    Args:
+        own: its state dict, values of which are not looked at.
+        found: of the file.
+        what: begins the message: the argument, the file, and what it does not fit.
+
+    Raises:
+        XkdError: lists what is missing, unexpected, of another shape, or whole numbers where fractions belong.
+    """
+    faults = {name: names for name, names in _faults(own, found).items() if names}
     if faults:
         said = "; ".join(f"{len(names)} {fault} ({listed(names)})" for fault, names in faults.items())
         raise XkdError(
-            f"{where} does not fit {type(model).__name__}: of {len(own)} tensors {said}; name the architecture that "
-            "the weights were trained with"
+            f"{what}: of {len(own)} tensors {said}; name the architecture that the weights were trained with"
         )
-    with reading(f"{where} does not fit {type(model).__name__}", "name another architecture"):
-        model.load_state_dict(given)
-    return found.notes
 
 
 def _tensors(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -125,11 +141,12 @@ def _tensors(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in state_dict.items() if isinstance(tensor, Tensor)}
 
 
-def _faults(own: Mapping[str, Tensor], given: Mapping[str, Tensor], beside: tuple[str, ...]) -> dict[str, list[str]]:
+def _faults(own: Mapping[str, Any], found: Match) -> dict[str, list[str]]:
+    given = found.tensors
     both = {name: (given[name], tensor) for name, tensor in _tensors(own).items() if name in given}
     return {
-        "missing": [name for name in own if name not in given],
-        "unexpected": [*(name for name in given if name not in own), *beside],
+        "missing": [name for name in own if name not in given and not name.endswith(COUNTS)],
+        "unexpected": [*(name for name in given if name not in own), *found.unexpected, *found.beside],
         "of another shape": [
             f"{name} is {tuple(theirs.shape)}, not {tuple(ours.shape)}"
             for name, (theirs, ours) in both.items()

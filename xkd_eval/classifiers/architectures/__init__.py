@@ -9,6 +9,7 @@ from xkd_eval.classifiers.architectures.named import (
     layouts_of,
     names,
     register_architecture,
+    shapes_of,
 )
 from xkd_eval.classifiers.architectures.spellings import layouts
 
@@ -20,4 +21,5 @@ __all__ = [
     "layouts_of",
     "names",
     "register_architecture",
+    "shapes_of",
 ]
