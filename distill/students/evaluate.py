@@ -227,9 +227,11 @@ def _seen(everybody: list[Subject]) -> list[str]:
 
 
 def _notes(everybody: list[Subject]) -> list[str]:
-    """Rows that are of one file, in whatever words it was named."""
-    rows: dict[Path, list[str]] = defaultdict(list)
+    """Rows that are of one file, in whatever words it was named, and of one part of it."""
+    rows: dict[tuple[Path, str], list[str]] = defaultdict(list)
     for subject in everybody:
         if subject.file is not None:
-            rows[subject.file.resolve()].append(subject.name)
-    return [f"{' and '.join(map(short, names))} are one file, {path}" for path, names in rows.items() if len(names) > 1]
+            rows[subject.file.resolve(), subject.classifier.digest()].append(subject.name)
+    return [
+        f"{' and '.join(map(short, names))} are one file, {path}" for (path, _), names in rows.items() if len(names) > 1
+    ]

@@ -193,8 +193,8 @@ def test_what_lies_beside_a_wrapping_is_said(tmp_path):
     model, notes = loaded(content, tmp_path / "w.pth")
     assert_same(model, network(1))
     assert notes == (
-        "weights: 'state_dict' of the file was read (what was trained goes before its average), and what lies beside "
-        "it was left out (ema, criterion); a file's name with #ema behind it reads that",
+        "weights: 'state_dict' of the file was read (what was trained goes before its average, which FILE#ema names), "
+        "and what lies beside it was left out (ema, criterion)",
     )
 
 

@@ -208,9 +208,11 @@ def _match(candidate: _Candidate, whole: Folded, where: str, *, is_found: bool) 
     if beside:
         parts = listed(_grouped(beside, prefix), _LISTED)
         notes.append(f"{argument}: {counted(len(beside), 'key')} beside the network's were left out ({parts})")
-    shown = [() if is_found else tuple(name.removeprefix(prefix) for name in names) for names in (unexpected, beside)]
     tensors = {own: given[name] for name, own in taken.items()}
-    return Match(tensors, *shown, tuple(notes), candidate.layout if is_found else None)
+    if is_found:
+        return Match(tensors, (), (), tuple(notes), candidate.layout)
+    first, second = (tuple(name.removeprefix(prefix) for name in names) for names in (unexpected, beside))
+    return Match(tensors, first, second, tuple(notes), None)
 
 
 def _grouped(names: Sequence[str], prefix: str) -> list[str]:

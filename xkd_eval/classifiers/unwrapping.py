@@ -11,7 +11,7 @@ from torch import Tensor
 from xkd_eval.classifiers.checkpoint import is_checkpoint
 from xkd_eval.classifiers.weight_files import SUFFIXES
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import is_there, printable, short
+from xkd_eval.foreign import is_there, short
 
 PART = "#"
 """Stands between a file and the part of it that is meant: "w.pth#student"."""
@@ -21,7 +21,7 @@ AVERAGES = frozenset(("ema", "model_ema", "ema_model", "state_dict_ema", "averag
 
 # In the order in which they are tried: what was trained, before its moving average.
 _WRAPPINGS = ("state_dict", "model", "net", "model_state_dict", "ema", "model_ema", "state_dict_ema")
-_LISTED, _LONGEST = 3, 100
+_LISTED, _MANY, _LONGEST = 3, 10, 100
 _DEEPEST = 4  # wrappings within wrappings; a file can hold itself
 
 
@@ -99,11 +99,12 @@ def _beside(content: Mapping[Any, Any], chosen: str, where: str) -> Iterator[str
         if isinstance(name, str) and name != chosen and isinstance(value, Mapping) and _has_tensors(value)
     ]
     if others:
-        why = " (what was trained goes before its average)" if AVERAGES & set(others) - {chosen} else ""
+        average = next((name for name in others if name in AVERAGES), None)
+        why = "" if average is None else f" (what was trained goes before its average, which FILE{PART}{average} names)"
         argument = where.partition(":")[0]
         yield (
             f"{argument}: {chosen!r} of the file was read{why}, and what lies beside it was left out "
-            f"({listed(others, 10)}); a file's name with {PART}{printable(others[0], _LONGEST)} behind it reads that"
+            f"({listed(others, _MANY)})"
         )
 
 
