@@ -188,6 +188,16 @@ def test_what_was_trained_goes_before_its_average(tmp_path, average):
     )
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_network_goes_before_one_within_it(tmp_path, prefix):
+    """The whole is what was saved, and could not be named beside its part."""
+    trained, teacher = network(1), network(2)
+    content = prefixed(f"{prefix}teacher.", teacher.state_dict()) | prefixed(prefix, trained.state_dict())
+    model, notes = loaded(content, tmp_path / "w.pth")
+    assert_same(model, trained)
+    assert notes == (f"weights: 10 keys beside the network's were left out ({prefix}teacher.* (10))",)
+
+
 def test_what_lies_beside_a_wrapping_is_said(tmp_path):
     content = {"state_dict": network(1).state_dict(), "ema": network(2).state_dict(), "epoch": 3, "criterion": BESIDE}
     model, notes = loaded(content, tmp_path / "w.pth")
@@ -262,7 +272,7 @@ def test_a_distilled_transformer_is_no_plain_one(tmp_path):
 
 def test_each_note_is_a_warning_and_stays_with_the_classifier(tmp_path):
     torch.save({**build("resnet8", 3).state_dict(), "loss.weight": torch.ones(1)}, tmp_path / "w.pth")
-    note = "weights: 1 key beside the network's were left out (loss.weight)"
+    note = "weights: 1 key beside the network's was left out (loss.weight)"
     with pytest.warns(NoteWarning, match=r"^xkd/resnet8 \(w\): weights: 1 key beside .* \(loss.weight\)$"):
         classifier = load_classifier("xkd/resnet8", weights=tmp_path / "w.pth")
     assert classifier.notes == classifier.private().notes == load_classifier(classifier, size=64).notes == (note,)

@@ -83,7 +83,8 @@ def matched(
 
     Returns:
         The only one that fits. Of several with equal values the first; of a network and its moving average the
-        network, which was trained. Where none fits, what comes nearest, for the message.
+        network, which was trained; of a network and one within it the outer one, which is what was saved. Where none
+        fits, what comes nearest, for the message.
 
     Raises:
         XkdError: several fit; they are named.
@@ -175,16 +176,17 @@ def _fits(candidate: _Candidate, given: Mapping[str, Tensor], any_head: bool) ->
 
 def _only(candidates: list[_Candidate], given: Mapping[str, Tensor], where: str) -> _Candidate:
     trained = [one for one in candidates if not AVERAGES & set(one.prefix.split("."))] or candidates
-    distinct = [trained[0]]
-    for candidate in trained[1:]:
+    prefixes = {one.prefix for one in trained}
+    outer = [one for one in trained if not any(before in prefixes - {one.prefix} for before, _ in _splits(one.prefix))]
+    distinct = outer[:1]
+    for candidate in outer[1:]:
         if not any(_are_equal(candidate, other, given) for other in distinct):
             distinct.append(candidate)
     if len(distinct) > 1:
-        prefixes = [candidate.prefix.rstrip(".") or "no prefix" for candidate in distinct]
-        named = next(prefix for prefix in prefixes if prefix != "no prefix")
+        names = [candidate.prefix.rstrip(".") for candidate in distinct]
         raise XkdError(
-            f"{where} holds {len(distinct)} networks of this architecture, under {listed(prefixes, _LISTED)}; name the "
-            f"one that is meant behind the file: FILE{PART}{listed([named])}"
+            f"{where} holds {len(distinct)} networks of this architecture, under {listed(names, _LISTED)}; name the "
+            f"one that is meant behind the file: FILE{PART}{listed(names[:1])}"
         )
     return distinct[0]
 
@@ -207,7 +209,8 @@ def _match(candidate: _Candidate, whole: Folded, where: str, *, is_found: bool) 
     notes += whole.notes(argument, {name: given[name] for name in taken})
     if beside:
         parts = listed(_grouped(beside, prefix), _LISTED)
-        notes.append(f"{argument}: {counted(len(beside), 'key')} beside the network's were left out ({parts})")
+        were = "was" if len(beside) == 1 else "were"
+        notes.append(f"{argument}: {counted(len(beside), 'key')} beside the network's {were} left out ({parts})")
     tensors = {own: given[name] for name, own in taken.items()}
     if is_found:
         return Match(tensors, (), (), tuple(notes), candidate.layout)
