@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,12 +14,11 @@ from torch import Tensor, nn
 from xkd_eval.assets import EMBEDDED, embedded_classifier_path
 from xkd_eval.classifiers.checkpoint import Checkpoint, is_checkpoint, parsed_checkpoint
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.matching import COUNTS, Layout, matched
+from xkd_eval.classifiers.matching import Layout, matched
 from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.positions import resized_positions
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.tensors import loadable_tensors
-from xkd_eval.classifiers.unwrapping import listed
 from xkd_eval.classifiers.weight_files import check_weight_file, read_weight_file
 from xkd_eval.classifiers.weights import Weights, check_match, load_match, load_state_dict
 from xkd_eval.errors import XkdError
@@ -140,7 +139,7 @@ def from_project(name: str, weights: Weights | None, arguments: Mapping[str, Any
     layouts = architectures.layouts_of(name, arguments)
     found = matched(layouts, weights.state_dict, where, any_head=True)
     if found.layout is None:
-        _refuse_unknown_names(f"xkd/{name}", layouts, weights)
+        architectures.refuse_unknown_names(f"xkd/{name}", layouts, weights.state_dict, where)
     options = {**architectures.arguments_for_state_dict(name, found.tensors, num_classes=2), **arguments}
     # Before a network is made of the file's sizes: it has no more numbers than the file.
     check_match(architectures.shapes_of(name, options), found, f"{where} does not fit xkd/{name}")
@@ -274,21 +273,6 @@ def _with_weights(
     tensors = resized_positions(module, found.tensors, where) if found.layout else found.tensors
     load_match(module, replace(found, tensors=tensors), weights.path)
     return module, (*weights.notes, *found.notes)
-
-
-def _refuse_unknown_names(name: str, layouts: Sequence[Layout], weights: Weights) -> None:
-    """Raise XkdError where shapes alone say that the file may hold the network."""
-    theirs = {key: tensor for key, tensor in weights.state_dict.items() if not key.endswith(COUNTS)}
-    for layout in layouts:
-        own = [tensor.shape[1:] for key, tensor in layout.own.items() if not key.endswith(COUNTS)]
-        if own == [tensor.shape[1:] for tensor in theirs.values()]:
-            others = [key for key in theirs if key not in layout.own]
-            raise XkdError(
-                f"weights: {weights.path!r} holds {len(own)} tensors whose shapes are those of {name} in their order, "
-                f"but whose names ({listed(others)}) are of no implementation that is known here; since shapes say "
-                "neither where a network pools nor which activation it has, pass its own module as `model` "
-                "py:package.module:function"
-            )
 
 
 def _count_classes(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from xkd_eval.classifiers.matching import COUNTS, Layout, Match, matched
-from xkd_eval.classifiers.tensors import kind_of, loadable_tensors, plain_tensors
+from xkd_eval.classifiers.tensors import check_finite, kind_of, plain_tensors, single_precision
 from xkd_eval.classifiers.unwrapping import listed, parted, unwrapped_tensors
 from xkd_eval.classifiers.weight_files import read_weight_file
 from xkd_eval.errors import XkdError
@@ -58,7 +58,7 @@ def read_state_dict(path: str | Path, argument: str = "weights") -> dict[str, Te
     Half, bfloat16 and float64 become float32, in which networks are evaluated: the first two exactly, the last rounded.
 
     Raises:
-        XkdError: no readable file, no state dict in it, or one with values that are NaN, infinite or no plain numbers.
+        XkdError: no readable file, no state dict in it, or one with values that are no plain numbers.
     """
     return dict(read_weights(path, argument).state_dict)
 
@@ -77,7 +77,7 @@ def weights_in(content: Any, path: str | Path, argument: str = "weights") -> Wei
     """
     where = f"{argument}: {str(path)!r}"
     found, notes = unwrapped_tensors(content, parted(path)[1], where)
-    return Weights(str(path), loadable_tensors(plain_tensors(found, where), where), notes)
+    return Weights(str(path), single_precision(plain_tensors(found, where)), notes)
 
 
 def load_state_dict(
@@ -100,8 +100,8 @@ def load_state_dict(
         What is to be said of it, a sentence each.
 
     Raises:
-        XkdError: a key is missing, unexpected, of another shape, or holds whole numbers where fractions belong; or the
-            file holds several such networks.
+        XkdError: a key is missing, unexpected, of another shape, or holds whole numbers where fractions belong, NaN or
+            infinity; or the file holds several such networks.
     """
     found = matched(layouts or [Layout(_tensors(model.state_dict()))], state_dict, f"{argument}: {source!r}")
     load_match(model, found, source, argument)
@@ -113,6 +113,7 @@ def load_match(model: nn.Module, found: Match, source: str, argument: str = "wei
     own = model.state_dict()
     what = f"{argument}: {source!r} does not fit {type(model).__name__}"
     check_match(own, found, what)
+    check_finite(found.tensors, f"{argument}: {source!r}")
     with reading(what, "name another architecture"):
         model.load_state_dict({name: tensor for name, tensor in own.items() if name.endswith(COUNTS)} | found.tensors)
 

@@ -11,7 +11,7 @@ from xkd_eval.classifiers.architectures.named import (
     register_architecture,
     shapes_of,
 )
-from xkd_eval.classifiers.architectures.spellings import layouts
+from xkd_eval.classifiers.architectures.spellings import layouts, refuse_unknown_names
 
 __all__ = [
     "ARCHITECTURES",
@@ -20,6 +20,7 @@ __all__ = [
     "layouts",
     "layouts_of",
     "names",
+    "refuse_unknown_names",
     "register_architecture",
     "shapes_of",
 ]

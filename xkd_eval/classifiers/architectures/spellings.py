@@ -7,13 +7,15 @@ activation it has. So weights are never paired by their order alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from xkd_eval.classifiers.architectures.mobilenet_v2 import STAGES
-from xkd_eval.classifiers.matching import Layout
+from xkd_eval.classifiers.matching import COUNTS, Layout
+from xkd_eval.classifiers.unwrapping import listed
+from xkd_eval.errors import XkdError
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,27 @@ def layouts(name: str, own: Mapping[str, Tensor]) -> list[Layout]:
         return [Layout(own)]
     told = "paired by the names that RepDistiller and mdistiller give to the same tensors"
     return [Layout(own), Layout(own, {key: spelling.of(key) for key in own}, told + spelling.note)]
+
+
+def refuse_unknown_names(name: str, known: Sequence[Layout], state_dict: Mapping[str, Tensor], where: str) -> None:
+    """Raise XkdError where shapes alone say that a file may hold a network.
+
+    Args:
+        name: of the network, for the message.
+        known: what files may call its tensors.
+        state_dict: of the file.
+        where: begins the message: the argument and the file.
+    """
+    theirs = {key: tensor for key, tensor in state_dict.items() if not key.endswith(COUNTS)}
+    for layout in known:
+        own = [tensor.shape[1:] for key, tensor in layout.own.items() if not key.endswith(COUNTS)]
+        if own == [tensor.shape[1:] for tensor in theirs.values()]:
+            others = [key for key in theirs if key not in layout.own]
+            raise XkdError(
+                f"{where} holds {len(own)} tensors whose shapes are those of {name} in their order, but whose names "
+                f"({listed(others)}) are of no implementation that is known here; since shapes say neither where a "
+                "network pools nor which activation it has, pass its own module as `model` py:package.module:function"
+            )
 
 
 def _spelling_of(name: str) -> Spelling | None:
