@@ -13,6 +13,7 @@ from distill.recipe.networks import PRETRAINED, Student, Teacher
 from distill.recipe.optimisation import Constant
 from distill.recipe.schema import Recipe
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.unwrapping import PART, parted
 from xkd_eval.digests import digest_of
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import file_digest, reading
@@ -43,7 +44,8 @@ class Origin(Strict):
 
 
 def start_digest(student: Student) -> str | None:
-    """By what the file that a student starts from is known again: SHA-256 of its bytes; None without one.
+    """By what the file that a student starts from is known again: SHA-256 of its bytes, and the part of it
+    that is named; None without one.
 
     Raises:
         XkdError: it cannot be read.
@@ -51,7 +53,8 @@ def start_digest(student: Student) -> str | None:
     if student.weights is None or student.weights == PRETRAINED:
         return None
     with reading(f"student.weights: {student.weights!r} cannot be read", "expected a file of weights"):
-        return file_digest(Path(student.weights))
+        file, part = parted(student.weights)
+        return file_digest(file) + (f"{PART}{part}" if part else "")
 
 
 def teacher_digest(recipe: Teacher, teacher: Classifier) -> str:

@@ -20,6 +20,7 @@ from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import Within, Workers, public
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
+from xkd_eval.classifiers.unwrapping import parted
 from xkd_eval.datasets import ImageDataset, open_dataset
 from xkd_eval.datasets import limit as stratified_sample
 from xkd_eval.datasets.checks import checked
@@ -149,7 +150,10 @@ def _teacher(model: Model, weights: Path | None, subjects: list[Subject]) -> Sub
 def _file(model: Model, weights: str | Path | None) -> Path | None:
     """The file that the weights lie in."""
     source = weights if weights is not None else None if isinstance(model, nn.Module) else model
-    return Path(source) if source is not None and is_there(source, Path.is_file) else None
+    if source is None:
+        return None
+    file = parted(source)[0]
+    return file if is_there(file, Path.is_file) else None
 
 
 def _text(model: Model, classifier: Classifier) -> str:
@@ -223,9 +227,11 @@ def _seen(everybody: list[Subject]) -> list[str]:
 
 
 def _notes(everybody: list[Subject]) -> list[str]:
-    """Rows that are of one file, in whatever words it was named."""
-    rows: dict[Path, list[str]] = defaultdict(list)
+    """Rows that are of one file, in whatever words it was named, and of one part of it."""
+    rows: dict[tuple[Path, str], list[str]] = defaultdict(list)
     for subject in everybody:
         if subject.file is not None:
-            rows[subject.file.resolve()].append(subject.name)
-    return [f"{' and '.join(map(short, names))} are one file, {path}" for path, names in rows.items() if len(names) > 1]
+            rows[subject.file.resolve(), subject.classifier.digest()].append(subject.name)
+    return [
+        f"{' and '.join(map(short, names))} are one file, {path}" for (path, _), names in rows.items() if len(names) > 1
+    ]

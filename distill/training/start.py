@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
 from distill.data.classes import Classes
 from distill.recipe.networks import PRETRAINED, Student
-from xkd_eval.classifiers.architectures import ARCHITECTURES, arguments_for_state_dict
+from xkd_eval.classifiers.architectures import ARCHITECTURES, arguments_for_state_dict, layouts
 from xkd_eval.classifiers.checkpoint import is_checkpoint, parsed_checkpoint
 from xkd_eval.classifiers.head import find_embedding
+from xkd_eval.classifiers.matching import matched
 from xkd_eval.classifiers.positions import resized_positions
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.sources import pretrained
+from xkd_eval.classifiers.unwrapping import parted
 from xkd_eval.classifiers.weight_files import read_weight_file
-from xkd_eval.classifiers.weights import load_state_dict, state_dict_in, without_prefix
+from xkd_eval.classifiers.weights import load_match, weights_in
 from xkd_eval.datasets.labels import places_by_name
 from xkd_eval.errors import XkdError, renamed
 from xkd_eval.foreign import short
@@ -34,6 +35,7 @@ class Start:
         source: where from, for the messages.
         preprocess: the input convention that they were trained with; None where nothing says it.
         names, wordnet_ids: of the classes of their head, or None.
+        notes: what is to be said of how they were read, a sentence each.
     """
 
     state_dict: Mapping[str, Tensor]
@@ -41,6 +43,7 @@ class Start:
     preprocess: Preprocess | None
     names: tuple[str, ...] | None = None
     wordnet_ids: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_start(recipe: Student) -> Start | None:
@@ -53,13 +56,13 @@ def read_start(recipe: Student) -> Start | None:
         return None
     if recipe.weights == PRETRAINED:
         return _published(recipe)
-    path = Path(recipe.weights)
+    path = parted(recipe.weights)[0]
     content = read_weight_file(path, _ARGUMENT)
-    state_dict = state_dict_in(content, path, _ARGUMENT)
+    read = weights_in(content, recipe.weights, _ARGUMENT)
     if not is_checkpoint(content):
-        return Start(state_dict, str(path), None)
+        return Start(read.state_dict, read.path, None, notes=read.notes)
     checkpoint = parsed_checkpoint(content, path, _ARGUMENT)
-    return Start(state_dict, str(path), checkpoint.preprocess, checkpoint.class_names, checkpoint.wordnet_ids)
+    return Start(read.state_dict, read.path, checkpoint.preprocess, checkpoint.class_names, checkpoint.wordnet_ids)
 
 
 def _published(recipe: Student) -> Start:
@@ -90,27 +93,32 @@ def start_from(
         XkdError: a tensor other than the head's is missing, unexpected or of another shape; they are listed.
     """
     own = network.state_dict()
-    state = resized_positions(network, without_prefix(given.state_dict, own), f"{_ARGUMENT}: {given.source}")
+    where = f"{_ARGUMENT}: {given.source!r}"
+    found = matched(layouts(recipe.architecture, own), given.state_dict, where, any_head=True)
+    state = resized_positions(network, found.tensors, where)
     dropped = _heads_of_other_classes(own, state, classes.count)
     others = () if dropped else _other_classes(given, classes)
     renamed = _head(network, preprocess) if others else []
     absent = _absent_head(network, preprocess, state)
     fresh = {name: own[name] for name in [*dropped, *renamed, *absent]}
+    # Of weights that do not fit, whatever lies beside them is part of the answer.
+    beside = () if absent else found.beside
     try:
-        load_state_dict(network, {**state, **fresh}, given.source, _ARGUMENT)
+        load_match(network, replace(found, tensors={**state, **fresh}, beside=beside), given.source, _ARGUMENT)
     except XkdError as error:
         raise XkdError(f"{error}{_arguments_of(recipe, state)}") from None
-    listed = ", ".join(map(short, others[:3]))
+    listed, notes = ", ".join(map(short, others[:3])), (*given.notes, *found.notes)
     if not fresh:
         unknown = f", although its classes are others or in another order ({listed}, ...)" if others else ""
-        return [f"{_ARGUMENT}: all {len(own)} tensors are those of {given.source}{unknown}"]
+        return [f"{_ARGUMENT}: all {len(own)} tensors are those of {given.source}{unknown}", *notes]
     counts = " and ".join(str(count) for count in sorted({len(state[name]) for name in dropped}))
     fault = f"its head of {counts} classes was dropped" if dropped else "it has no head"
     if renamed:
         fault = f"its head of as many classes, which are others or in another order ({listed}, ...), was dropped"
     return [
         f"{_ARGUMENT}: {len(own) - len(fresh)} of {len(own)} tensors are those of {given.source}; {fault}, and one of "
-        f"{classes.count} starts from random weights ({', '.join(fresh)})"
+        f"{classes.count} starts from random weights ({', '.join(fresh)})",
+        *notes,
     ]
 
 

@@ -35,6 +35,19 @@ def xkd_eval(monkeypatch, capsys, tmp_path):
     return run
 
 
+def test_what_was_left_out_of_weights_is_said_once(xkd_eval, tmp_path):
+    from xkd_eval.classifiers.architectures import build
+
+    torch.save({**build("resnet8", 10).state_dict(), "criterion.weight": torch.ones(3)}, tmp_path / "w.pth")
+    said = "weights: 1 key beside the network's was left out (criterion.weight)"
+    code, printed, err = xkd_eval("inspect", "xkd/resnet8", "--weights", "w.pth")
+    assert (code, err) == (0, f"note: xkd/resnet8 (w): {said}\n")
+    assert said in printed
+    twice = ("a=xkd/resnet8", "b=xkd/resnet8", "--weights", "w.pth", "--weights", "w.pth", "--limit", "2")
+    code, printed, err = xkd_eval("evaluate", *twice, "-o", "out")
+    assert (code, err.count("note: ")) == (0, 1)
+
+
 def _images(folder: Path, count: int = 2) -> Path:
     folder.mkdir(parents=True)
     for number in range(count):

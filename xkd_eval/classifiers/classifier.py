@@ -99,6 +99,8 @@ class Classifier(nn.Module):
             the classes have none.
         head: where the CAM comes from; None where there is none in closed form.
         head_refusal: why `head` is None, with the alternatives.
+        notes: what a user must know about how it was read, a sentence each: "weights: 2 keys beside the network's were
+            left out (criterion.weight, criterion.bias)".
 
     Attributes:
         known: what took forwards to find out about the network, by name; shared with its private copies.
@@ -136,6 +138,7 @@ class Classifier(nn.Module):
         wordnet_ids: tuple[str, ...] | None = None,
         head: CamHead | None = None,
         head_refusal: str = "",
+        notes: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
         check_arguments(model, preprocess, num_classes)
@@ -148,6 +151,7 @@ class Classifier(nn.Module):
         self.wordnet_ids = wordnet_ids
         self.head = head
         self.head_refusal = head_refusal
+        self.notes = notes
         self.known: dict[str, Any] = {}
         self._is_private = False
 

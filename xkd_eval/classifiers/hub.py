@@ -10,8 +10,8 @@ from typing import Any
 from torch import nn
 
 from xkd_eval.classifiers.processors import preprocess_of
-from xkd_eval.classifiers.sources import Network, Weights, build_architecture, refuse_arguments, timm_preprocess
-from xkd_eval.classifiers.weights import load_state_dict, load_weights
+from xkd_eval.classifiers.sources import Network, build_architecture, refuse_arguments, timm_preprocess
+from xkd_eval.classifiers.weights import Weights, load_state_dict, read_weights
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import is_there, json_value, reading, reason, short
 
@@ -37,12 +37,10 @@ def from_timm_repository(name: str, weights: Weights | None, arguments: Mapping[
     if isinstance(classes := config.get("num_classes", described.get("num_classes")), int):
         taken.setdefault("num_classes", classes)
     module = build_architecture(f"timm/{architecture}", taken, f"{where}: its architecture")
-    if weights is None:
-        load_weights(module, _weight_file(folder, where), "model")
-    else:
-        load_state_dict(module, weights.state_dict, weights.path)
+    given = weights or read_weights(_weight_file(folder, where), "model")
+    notes = load_state_dict(module, given.state_dict, given.path, "model" if weights is None else "weights")
     names, ids = _names(config.get("label_names"), config.get("label_descriptions"))
-    return Network(module, timm_preprocess(module), names, ids)
+    return Network(module, timm_preprocess(module), names, ids, (*given.notes, *notes))
 
 
 def from_transformers(name: str, weights: Weights | None, arguments: Mapping[str, Any]) -> Network:
@@ -74,10 +72,11 @@ def from_transformers(name: str, weights: Weights | None, arguments: Mapping[str
             f"{where} holds no whole classifier: {short(missing[0])} is missing; name a repository that was trained to "
             "classify"
         )
+    notes: tuple[str, ...] = ()
     if weights is not None:
-        load_state_dict(module, weights.state_dict, weights.path)
+        notes = (*weights.notes, *load_state_dict(module, weights.state_dict, weights.path))
     names, ids = _names(*_labels(module))
-    return Network(module, preprocess_of(folder, where), names, ids)
+    return Network(module, preprocess_of(folder, where), names, ids, notes)
 
 
 def _labels(module: nn.Module) -> tuple[list[str] | None, None]:

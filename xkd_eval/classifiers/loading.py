@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,10 +21,11 @@ from xkd_eval.classifiers.head import find_cam_head
 from xkd_eval.classifiers.outputs import classifying
 from xkd_eval.classifiers.overrides import FIELDS, with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.sources import Network, Weights
+from xkd_eval.classifiers.sources import Network
+from xkd_eval.classifiers.unwrapping import PART, parted
 from xkd_eval.classifiers.weight_files import SUFFIXES
-from xkd_eval.classifiers.weights import load_state_dict, read_state_dict
-from xkd_eval.errors import CamHeadError, XkdError
+from xkd_eval.classifiers.weights import Weights, load_state_dict, read_weights
+from xkd_eval.errors import CamHeadError, NoteWarning, XkdError
 from xkd_eval.foreign import is_there, reading
 from xkd_eval.registry import near
 
@@ -54,8 +56,9 @@ def load_classifier(
             architecture), "py:package.module:function" (returns an nn.Module or a Classifier), "embedded/exp_kd" (a
             classifier that ships; "embedded" is the teacher); or a module, of which a copy is taken. A Classifier comes
             back as it is, unless something below changes it or its head was never looked for.
-        weights: a .pt, .pth, .th or .safetensors file to load into the architecture, whole or not at all. Its head says
-            how many classes there are. Without it timm and torchvision download their pretrained weights.
+        weights: a .pt, .pth, .th or .safetensors file to load into the architecture, whole or not at all, or a part of
+            one: "w.pth#student". Its head says how many classes there are. Without it timm and torchvision download
+            their pretrained weights.
         num_classes: checked against the head.
         output: which part of what the network gives are the logits, where it gives several: a key, an attribute or a
             place. An object's or dict's `logits` are found without. Of one logit z the classes are two, whose logits
@@ -68,7 +71,8 @@ def load_classifier(
     Returns:
         A Classifier in eval mode whose parameters are float32 and require no gradient, on the CPU, or where the given
         module is: half and bfloat16 are cast exactly, float64 is rounded. Where there is no CAM in closed form its
-        `head` is None and `head_refusal` says why. Neither autocast nor torch's defaults change what comes out.
+        `head` is None and `head_refusal` says why. What of `weights` was left out or computed first stands in its
+        `notes`, of each of which a NoteWarning is given. Neither autocast nor torch's defaults change what comes out.
 
     Raises:
         XkdError: unknown name, unreadable or unfitting weights, a wrong override, an input size that the model rejects.
@@ -84,7 +88,7 @@ def load_classifier(
     _check_arguments(model, overrides)
     if isinstance(model, nn.Module):
         model = unwrapped(model)
-    given = None if weights is None else Weights(str(weights), read_state_dict(weights))
+    given = None if weights is None else read_weights(weights)
     overrides = {name: value for name, value in overrides.items() if value is not None}
     found = _find(model, given, arguments or {})
     _check_there(found if isinstance(found, Classifier) else found.module)
@@ -92,7 +96,7 @@ def load_classifier(
         if not overrides and given is None and output is None and (found.head is not None or found.head_refusal):
             return _checked(found, num_classes)
         module = copied(found.model) if found is model else found.model
-        network = Network(module, found.preprocess, found.class_names, found.wordnet_ids)
+        network = Network(module, found.preprocess, found.class_names, found.wordnet_ids, found.notes)
         return _classifier(network, found.name, num_classes, output, overrides)
     return _classifier(found, _name(model, given), num_classes, output, overrides)
 
@@ -129,9 +133,13 @@ def _from_module(model: nn.Module, weights: Weights | None) -> Network | Classif
     with _made_ready(type(model).__name__):
         module = copied(model).float()
     inner = module.model if isinstance(module, Classifier) else module
+    notes: tuple[str, ...] = ()
     if weights is not None:
-        load_state_dict(inner, weights.state_dict, weights.path)
-    return module if isinstance(module, Classifier) else Network(module, sources.timm_preprocess(module))
+        notes = (*weights.notes, *load_state_dict(inner, weights.state_dict, weights.path))
+    if isinstance(module, Classifier):
+        module.notes += notes
+        return module
+    return Network(module, sources.timm_preprocess(module), notes=notes)
 
 
 def _check_there(module: nn.Module) -> None:
@@ -180,7 +188,10 @@ def _classifier(
         wordnet_ids=ids,
         head=head,
         head_refusal=refusal,
+        notes=network.notes,
     )
+    for note in classifier.notes:
+        warnings.warn(f"{name}: {note}", NoteWarning, stacklevel=2)
     return _checked(classifier.eval(), num_classes)
 
 
@@ -204,7 +215,10 @@ def _name(model: str | Path | nn.Module, weights: Weights | None) -> str:
         name = type(model).__name__
     else:
         name = Path(model).stem if Path(model).suffix in SUFFIXES else str(model)
-    return name if weights is None else f"{name} ({Path(weights.path).stem})"
+    if weights is None:
+        return name
+    file, part = parted(weights.path)
+    return f"{name} ({file.stem}{PART if part else ''}{part})"
 
 
 def _unknown(model: str) -> XkdError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,35 +15,37 @@ from xkd_eval.assets import EMBEDDED, embedded_classifier_path
 from xkd_eval.classifiers.checkpoint import Checkpoint, is_checkpoint, parsed_checkpoint
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.copies import unwrapped
+from xkd_eval.classifiers.matching import Layout, matched
 from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.positions import resized_positions
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.tensors import loadable_tensors
 from xkd_eval.classifiers.weight_files import check_weight_file, read_weight_file
-from xkd_eval.classifiers.weights import load_state_dict, without_prefix
+from xkd_eval.classifiers.weights import Weights, check_match, load_match, load_state_dict
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reading, short
 from xkd_eval.registry import check_taken, described, imported, missing_arguments, near
 
+_AUX = frozenset(("aux1", "aux2", "AuxLogits"))  # of GoogLeNet and Inception v3
 _RESIZES = {"center": "crop", "squash": "squash"}
 
 
 @dataclass(frozen=True)
 class Network:
-    """A module with its weights in it, and what its source says about it."""
+    """A module with its weights in it, and what its source says about it.
+
+    Attributes:
+        module: the network.
+        preprocess: its input convention.
+        class_names, wordnet_ids: K of them, or None.
+        notes: what a user must know about how it was read, a sentence each.
+    """
 
     module: nn.Module
     preprocess: Preprocess
     class_names: tuple[str, ...] | None = None
     wordnet_ids: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The user's weights: the file's path, and its tensors with the keys that they have there."""
-
-    path: str
-    state_dict: Mapping[str, Tensor]
+    notes: tuple[str, ...] = ()
 
 
 def from_timm(name: str, weights: Weights | None, arguments: Mapping[str, Any]) -> Network:
@@ -59,17 +61,18 @@ def from_timm(name: str, weights: Weights | None, arguments: Mapping[str, Any]) 
     except RuntimeError:
         tagged = timm.list_pretrained(f"{architecture}.*")
         raise unknown_name("timm", name, tagged or [architecture]) from None
+    notes: tuple[str, ...] = ()
     if weights is None:
         if config is None or not config.has_weights or not config.num_classes:
             raise XkdError(f"model: timm/{name} has no pretrained classifier to download; pass `weights`")
         module = _download(f"timm/{name}", lambda: timm.create_model(name, pretrained=True, **arguments))
     else:
         create = partial(build_architecture, f"timm/{name}", source="model: the architecture")
-        module = _with_weights(create, weights, arguments)
+        module, notes = _with_weights(create, weights, arguments)
     preprocess = timm_preprocess(module)
     if "img_size" in arguments:  # timm's own description stays that of the published weights
         preprocess = with_overrides(preprocess, {"size": arguments["img_size"]})
-    return Network(module, preprocess)
+    return Network(module, preprocess, notes=notes)
 
 
 def timm_preprocess(module: Any) -> Preprocess:
@@ -104,6 +107,7 @@ def from_torchvision(name: str, weights: Weights | None, arguments: Mapping[str,
     if name not in known:
         raise unknown_name("torchvision", name, known)
     default = models.get_model_weights(name).DEFAULT
+    notes: tuple[str, ...] = ()
     if weights is None:
         module = _download(f"torchvision/{name}", lambda: models.get_model(name, weights=default, **arguments))
         # torchvision trusts what an earlier run left in its cache.
@@ -111,7 +115,7 @@ def from_torchvision(name: str, weights: Weights | None, arguments: Mapping[str,
     else:
         options = {**_inception_options(name, weights.state_dict), **arguments}
         create = partial(build_architecture, f"torchvision/{name}", source="model: the architecture")
-        module = _with_weights(create, weights, options)
+        module, notes = _with_weights(create, weights, options)
     transforms = default.transforms()
     preprocess = Preprocess(
         size=(transforms.crop_size[0],) * 2,
@@ -121,7 +125,7 @@ def from_torchvision(name: str, weights: Weights | None, arguments: Mapping[str,
         std=tuple(transforms.std),
         crop_fraction=transforms.crop_size[0] / transforms.resize_size[0],
     )
-    return Network(module, preprocess)
+    return Network(module, preprocess, notes=notes)
 
 
 def from_project(name: str, weights: Weights | None, arguments: Mapping[str, Any]) -> Network:
@@ -132,10 +136,17 @@ def from_project(name: str, weights: Weights | None, arguments: Mapping[str, Any
         raise unknown_name("xkd", name, architectures.names())
     if weights is None:
         raise XkdError(f"model: xkd/{name} is an architecture without weights of its own; pass `weights`")
-    state_dict = without_prefix(weights.state_dict)
-    module = architectures.build(name, **{**architectures.arguments_for_state_dict(name, state_dict), **arguments})
-    load_state_dict(module, state_dict, weights.path)
-    return Network(module, Preprocess(size=(32, 32)))
+    where = f"weights: {weights.path!r}"
+    layouts = architectures.layouts_of(name, arguments)
+    found = matched(layouts, weights.state_dict, where, any_head=True)
+    if found.layout is None:
+        architectures.refuse_unknown_names(f"xkd/{name}", layouts, weights.state_dict, where)
+    options = {**architectures.arguments_for_state_dict(name, found.tensors, num_classes=2), **arguments}
+    # Before a network is made of the file's sizes: it has no more numbers than the file.
+    check_match(architectures.shapes_of(name, options), found, f"{where} does not fit xkd/{name}")
+    module = architectures.build(name, **options)
+    load_match(module, found, weights.path)
+    return Network(module, Preprocess(size=(32, 32)), notes=(*weights.notes, *found.notes))
 
 
 def from_embedded(name: str, weights: Weights | None, arguments: Mapping[str, Any]) -> Network:
@@ -148,6 +159,8 @@ def from_embedded(name: str, weights: Weights | None, arguments: Mapping[str, An
 
 def from_checkpoint(path: Path, weights: Weights | None) -> Network:
     """A student.pt; other weights for its architecture where they are given."""
+    from xkd_eval.classifiers import architectures
+
     content = read_weight_file(path, "model")
     if not is_checkpoint(content):
         raise XkdError(
@@ -159,10 +172,11 @@ def from_checkpoint(path: Path, weights: Weights | None) -> Network:
     module = build_architecture(checkpoint.architecture, checkpoint.arguments, "model: the checkpoint's architecture")
     if weights is None:
         own = loadable_tensors(checkpoint.state_dict, f"model: {str(path)!r}")
-        load_state_dict(module, own, str(path), "model")
+        notes = load_state_dict(module, own, str(path), "model")
     else:
-        load_state_dict(module, weights.state_dict, weights.path)
-    return Network(module, checkpoint.preprocess, checkpoint.class_names, checkpoint.wordnet_ids)
+        layouts = architectures.layouts(checkpoint.architecture, module.state_dict())
+        notes = (*weights.notes, *load_state_dict(module, weights.state_dict, weights.path, layouts=layouts))
+    return Network(module, checkpoint.preprocess, checkpoint.class_names, checkpoint.wordnet_ids, notes)
 
 
 def from_function(reference: str, weights: Weights | None, arguments: Mapping[str, Any]) -> Network | Classifier:
@@ -171,11 +185,14 @@ def from_function(reference: str, weights: Weights | None, arguments: Mapping[st
     if not isinstance(made, nn.Module):
         raise XkdError(f"model: py:{reference} returned a {type(made).__name__}; expected an nn.Module or Classifier")
     made = unwrapped(made).float()
+    notes: tuple[str, ...] = ()
     if weights is not None:
-        load_state_dict(made.model if isinstance(made, Classifier) else made, weights.state_dict, weights.path)
+        inner = made.model if isinstance(made, Classifier) else made
+        notes = (*weights.notes, *load_state_dict(inner, weights.state_dict, weights.path))
     if isinstance(made, Classifier):
+        made.notes += notes
         return made.eval().requires_grad_(False)
-    return Network(made, timm_preprocess(made))
+    return Network(made, timm_preprocess(made), notes=notes)
 
 
 def pretrained(architecture: str, arguments: Mapping[str, Any]) -> Network:
@@ -238,20 +255,25 @@ def _download(model: str, create: Callable[[], nn.Module]) -> nn.Module:
         return create()
 
 
-def _with_weights(create: Callable[..., nn.Module], weights: Weights, arguments: Mapping[str, Any]) -> nn.Module:
-    """The architecture with as many classes as the weights have, filled with them."""
+def _with_weights(
+    create: Callable[..., nn.Module], weights: Weights, arguments: Mapping[str, Any]
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """The architecture with as many classes as the weights have, filled with them; and what is to be said of it."""
     given = arguments.get("num_classes")
+    where = f"weights: {weights.path!r}"
     module = create(arguments=arguments)
-    num_classes = _count_classes(module.state_dict(), without_prefix(weights.state_dict, module.state_dict()))
+    own = module.state_dict()
+    found = matched([Layout(own)], weights.state_dict, where, any_head=True)
+    num_classes = _count_classes(own, found.tensors)
     if num_classes is not None and num_classes > 0:
         if given is not None:
             raise XkdError(
                 f"arguments: num_classes={short(given)} found beside weights of {num_classes} classes; leave it out"
             )
         module = create(arguments={**arguments, "num_classes": num_classes})
-    state_dict = without_prefix(weights.state_dict, module.state_dict())
-    load_state_dict(module, resized_positions(module, state_dict, f"weights: {weights.path!r}"), weights.path)
-    return module
+    tensors = resized_positions(module, found.tensors, where) if found.layout else found.tensors
+    load_match(module, replace(found, tensors=tensors), weights.path)
+    return module, (*weights.notes, *found.notes)
 
 
 def _count_classes(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> int | None:
@@ -275,10 +297,11 @@ def _inception_options(name: str, state_dict: Mapping[str, Tensor]) -> dict[str,
     """
     if name not in ("googlenet", "inception_v3"):
         return {}
-    head = without_prefix(state_dict).get("fc.bias")
+    keys = {key: key.split(".") for key in state_dict}
+    heads = [key for key, parts in keys.items() if parts[-2:] == ["fc", "bias"] and not _AUX & {*parts}]
     return {
-        "aux_logits": any("aux" in key.lower() for key in state_dict),
-        "transform_input": head is not None and len(head) == 1000,
+        "aux_logits": any(_AUX & {*parts} for parts in keys.values()),
+        "transform_input": {len(state_dict[key]) for key in heads} == {1000},
         "init_weights": False,
     }
 

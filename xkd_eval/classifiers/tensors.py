@@ -34,7 +34,7 @@ def plain_tensors(state_dict: Mapping[Any, Any], where: str) -> dict[str, Tensor
 
 
 def loadable_tensors(state_dict: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """The tensors in the precision that networks are evaluated in: half, bfloat16 and float64 become float32.
+    """The tensors in the precision that networks are evaluated in; all of them are numbers.
 
     Args:
         state_dict: of `plain_tensors`.
@@ -43,11 +43,21 @@ def loadable_tensors(state_dict: Mapping[str, Tensor], where: str) -> dict[str, 
     Raises:
         XkdError: values that are NaN or infinite, or would be as float32.
     """
-    cast = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state_dict.items()}
-    for name, tensor in cast.items():
+    cast = single_precision(state_dict)
+    check_finite(cast, where)
+    return cast
+
+
+def single_precision(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Half, bfloat16 and float64 as float32."""
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state_dict.items()}
+
+
+def check_finite(state_dict: Mapping[str, Tensor], where: str) -> None:
+    """Raise XkdError where values are NaN or infinite; `where` begins the message."""
+    for name, tensor in state_dict.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise XkdError(f"{where} has NaN or infinite values in {name!r}; its training diverged")
-    return cast
 
 
 def kind_of(tensor: Tensor) -> str:

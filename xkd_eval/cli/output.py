@@ -229,6 +229,8 @@ def print_inspection(found: Inspection) -> None:
 
 def inspection_lines(found: Inspection) -> Iterator[tuple[str, str]]:
     """Label and text of every line."""
+    for note in found.notes:
+        yield "note", note
     yield "parameters", f"{found.n_parameters:,}"
     yield "digest", found.digest[:12]
     yield from _head_lines(found)

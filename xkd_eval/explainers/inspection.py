@@ -29,6 +29,7 @@ class Inspection:
         has_wordnet_ids: whether the classes are WordNet synsets.
         explainers: names of those that hold.
         refused: name of every other explainer to the reason.
+        notes: what a user must know about how it was read, a sentence each.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Inspection:
     has_wordnet_ids: bool
     explainers: tuple[str, ...]
     refused: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 @plain_torch()
@@ -63,6 +65,7 @@ def inspect_classifier(classifier: Classifier) -> Inspection:
         has_wordnet_ids=bool(class_index_of_wordnet_ids(classifier)),
         explainers=tuple(name for name, reason in refused.items() if not reason),
         refused={name: reason for name, reason in refused.items() if reason},
+        notes=classifier.notes,
     )
 
 

@@ -46,6 +46,21 @@ def test_measured_by_hand(teacher, cifar10):
     assert (student.table["file_bytes"] == teacher.stat().st_size).all()
 
 
+@pytest.mark.filterwarnings("ignore::xkd_eval.errors.NoteWarning")
+def test_two_parts_of_a_file_are_two_models(tmp_path):
+    from xkd_eval.classifiers.architectures import build
+
+    networks = {part: build("resnet8", 10).state_dict() for part in ("student", "teacher")}
+    torch.save(networks, tmp_path / "both.pth")
+    files = [f"{tmp_path / 'both.pth'}#{part}" for part in ("student", "teacher", "teacher")]
+    models = dict.fromkeys(("a", "b", "c"), "xkd/resnet8")
+    found = distill.evaluate(models, weights=files, limit=20, device="cpu")
+    assert [model.file_bytes for model in found.models] == [(tmp_path / "both.pth").stat().st_size] * 3
+    assert [note for note in found.notes if "one file" in note] == [
+        f"'b' and 'c' are one file, {tmp_path / 'both.pth'}"
+    ]
+
+
 def test_images_of_classes_that_a_model_does_not_know_are_said(teacher, cifar10, tmp_path):
     listed = tmp_path / "list.csv"
     for name in ("class 1", "class 2", "zebra"):

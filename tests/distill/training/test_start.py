@@ -62,6 +62,42 @@ def test_a_head_of_other_classes_is_dropped_and_said(weights):
     assert note.startswith("student.weights: all ") and str(weights) in note
 
 
+def test_a_student_of_the_literature_among_others(tmp_path):
+    """Read by its published names, beside a teacher of the same architecture; another part is another origin."""
+    from distill.runs.origin import start_digest
+
+    networks = {part: build("resnet8", 7, **WIDTHS).state_dict() for part in ("student", "teacher")}
+    theirs = {
+        f"module.{part}.{name.replace('shortcut', 'downsample').replace('linear', 'fc')}": tensor
+        for part, state in networks.items()
+        for name, tensor in state.items()
+    }
+    torch.save({"model": theirs, "epoch": 3}, tmp_path / "w.pth")
+    with pytest.raises(XkdError, match=r"^student\.weights: .* 2 networks .*, under module.student, module.teacher"):
+        student(tmp_path / "w.pth", classes=7)
+    path = f"{tmp_path / 'w.pth'}#module.student"
+    built = student(path, classes=7)
+    assert torch.equal(built.classifier.model.linear.weight, networks["student"]["linear.weight"])
+    assert built.notes == (
+        f"student.weights: all 56 tensors are those of {path}",
+        "student.weights: paired by the names that RepDistiller and mdistiller give to the same tensors",
+    )
+    digests = {start_digest(Student(architecture="resnet8", weights=name)) for name in (path, path[:-7] + "teacher")}
+    assert len(digests) == 2
+
+
+def test_a_backbone_with_a_projector_beside(tmp_path):
+    state = {name: value for name, value in build("resnet8", 7, **WIDTHS).state_dict().items() if "linear" not in name}
+    content = {f"module.backbone.{name}": value for name, value in state.items()}
+    torch.save({"state_dict": content | {"module.projector.0.weight": torch.ones(3)}}, tmp_path / "w.pth")
+    first, second = student(tmp_path / "w.pth").notes
+    assert "it has no head, and one of 10 starts from random weights (linear.weight, linear.bias)" in first
+    assert second == ("student.weights: 1 key beside the network's was left out (module.projector.0.weight)")
+    torch.save({"state_dict": content | {"module.backbone.layer4.0.conv1.weight": torch.ones(3)}}, tmp_path / "w.pth")
+    with pytest.raises(XkdError, match=r"^student\.weights: .* 1 unexpected \(layer4.0.conv1.weight\)"):
+        student(tmp_path / "w.pth")
+
+
 def test_a_head_of_as_many_other_classes_is_dropped_and_said(tmp_path):
     """Rows of other classes, or of the same in another order, would be taken for the student's."""
     network = build("resnet8", 3, **WIDTHS)

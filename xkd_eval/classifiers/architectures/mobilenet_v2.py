@@ -10,13 +10,13 @@ from xkd_eval.classifiers.architectures.layers import PooledNet, conv_bn, initia
 
 _EXPANSION = 6
 _LAST_CHANNELS = 1280
-# Per stage: (expansion, channels at full width, blocks, stride of the first block).
-_STAGES = (
+STAGES = (
     ((1, 16, 1, 1), (_EXPANSION, 24, 2, 1)),
     ((_EXPANSION, 32, 3, 2),),
     ((_EXPANSION, 64, 4, 2), (_EXPANSION, 96, 3, 1)),
     ((_EXPANSION, 160, 3, 2), (_EXPANSION, 320, 1, 1)),
 )
+"""Per stage and group of equal width: expansion, channels at full width, blocks, stride of the first block."""
 
 
 class InvertedResidual(nn.Module):
@@ -43,7 +43,7 @@ def mobilenet_v2(width: float, num_classes: int) -> PooledNet:
     """
     inputs = int(32 * width)
     stages: OrderedDict[str, nn.Module] = OrderedDict(stem=conv_bn(3, inputs, 3, stride=2))
-    for number, groups in enumerate(_STAGES, start=1):
+    for number, groups in enumerate(STAGES, start=1):
         blocks: list[nn.Module] = []
         for expansion, channels, repeats, first_stride in groups:
             outputs = int(channels * width)

@@ -6,13 +6,17 @@ import inspect
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from xkd_eval.arguments import Within, public
 from xkd_eval.classifiers.architectures import resnet
+from xkd_eval.classifiers.architectures.spellings import layouts
+from xkd_eval.classifiers.matching import Layout
 from xkd_eval.errors import XkdError
 from xkd_eval.registry import Registry, check_taken, described, imported, parameters
 
@@ -113,12 +117,15 @@ def build(name: str, num_classes: Annotated[int, Within(1)], **arguments: Any) -
     return module
 
 
-def arguments_for_state_dict(name: str, state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+def arguments_for_state_dict(
+    name: str, state_dict: Mapping[str, Tensor], num_classes: int | None = None
+) -> dict[str, Any]:
     """The arguments with which `build(name, ...)` fits weights, read off their keys and shapes.
 
     Args:
         name: as `build` takes it.
         state_dict: keys without wrapping prefixes such as `module.`.
+        num_classes: where no tensor says it.
 
     Returns:
         `num_classes`, for the ResNets `shortcut`, and `widths` where they are not the published ones.
@@ -129,9 +136,11 @@ def arguments_for_state_dict(name: str, state_dict: Mapping[str, Tensor]) -> dic
     builder = _referenced(name) if name.startswith("py:") else ARCHITECTURES[name]
     ours = ARCHITECTURES.is_own(name)
     head = "linear.weight" if ours else _head_key(builder)
-    if head not in state_dict:
+    if head in state_dict and state_dict[head].ndim:
+        num_classes = len(state_dict[head])
+    if num_classes is None:
         raise XkdError(f"weights: no {head!r} among the keys, so these are not weights of xkd/{name}")
-    arguments: dict[str, Any] = {"num_classes": len(state_dict[head])}
+    arguments: dict[str, Any] = {"num_classes": num_classes}
     taken = parameters(builder) if ours else {}
     if "shortcut" in taken:
         arguments["shortcut"] = resnet.shortcut_of(state_dict)
@@ -140,6 +149,32 @@ def arguments_for_state_dict(name: str, state_dict: Mapping[str, Tensor]) -> dic
         if widths is not None and widths != taken["widths"].default:
             arguments["widths"] = list(widths)
     return arguments
+
+
+def layouts_of(name: str, arguments: Mapping[str, Any]) -> list[Layout]:
+    """What a file of weights for `build(name, ...)` may look like, of any number of classes.
+
+    Args:
+        name: as `build` takes it.
+        arguments: that the user gives; of the ResNets' shortcuts that they leave open both are looked for.
+
+    Raises:
+        XkdError: unknown name or argument.
+    """
+    options = [dict(arguments)]
+    if ARCHITECTURES.is_own(name) and "shortcut" in parameters(ARCHITECTURES[name]) and "shortcut" not in arguments:
+        options = [{**arguments, "shortcut": shortcut} for shortcut in ("B", "A")]
+    return [layout for option in options for layout in layouts(name, shapes_of(name, {"num_classes": 2, **option}))]
+
+
+def shapes_of(name: str, arguments: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The state dict of `build(name, ...)`, of which names and shapes are to be looked at; ours take no memory.
+
+    Raises:
+        XkdError: unknown name or argument.
+    """
+    with torch.device("meta") if ARCHITECTURES.is_own(name) else nullcontext():
+        return build(name, **arguments).state_dict()
 
 
 def _referenced(name: str) -> Builder:

@@ -132,7 +132,8 @@ def shortcut_of(state_dict: Mapping[str, Tensor]) -> Shortcut:
 def widths_of(state_dict: Mapping[str, Tensor]) -> tuple[int, ...] | None:
     """The channels of the stem and of three stages; None where the keys are not those of such a network."""
     keys = ("conv1.weight", *(f"layer{number}.0.conv2.weight" for number in (1, 2, 3)))
-    return tuple(len(state_dict[key]) for key in keys) if all(key in state_dict for key in keys) else None
+    is_there = all(key in state_dict and state_dict[key].ndim for key in keys)
+    return tuple(len(state_dict[key]) for key in keys) if is_there else None
 
 
 def cifar_resnet(depth: int, num_classes: int, widths: tuple[int, ...], shortcut: Shortcut) -> ResNet:
