@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from xkd_eval.classifiers.classifier import CamHead, Classifier
+from xkd_eval.classifiers.outputs import Classifying
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.testing import SmallNetwork
 
@@ -61,6 +62,35 @@ def torchvision_vit() -> Classifier:
 
     model = VisionTransformer(32, 8, num_layers=2, num_heads=3, hidden_dim=24, mlp_dim=48, num_classes=5)
     return wrap(livened(model), 32, 5)
+
+
+_THEIRS = {"image_size": 32, "patch_size": 8, "num_labels": 5, "hidden_size": 24, "num_hidden_layers": 3}
+
+
+def theirs(config: str, model: str) -> Classifier:
+    """A network of transformers, whose logits are a part of what it gives."""
+    import transformers
+
+    described = getattr(transformers, config)(**_THEIRS, num_attention_heads=3, intermediate_size=48)
+    made = livened(getattr(transformers, model)(described))
+    classifier = wrap(Classifying(made, None, is_binary=False), 32, 5)
+    classifier.name = model
+    return classifier
+
+
+@pytest.fixture
+def their_vit() -> Classifier:
+    return theirs("ViTConfig", "ViTForImageClassification")
+
+
+@pytest.fixture
+def their_deit() -> Classifier:
+    return theirs("DeiTConfig", "DeiTForImageClassificationWithTeacher")
+
+
+@pytest.fixture
+def their_dinov2() -> Classifier:
+    return theirs("Dinov2Config", "Dinov2ForImageClassification")
 
 
 @pytest.fixture

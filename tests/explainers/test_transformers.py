@@ -6,12 +6,15 @@ from timm.models.vision_transformer import VisionTransformer
 
 from xkd_eval.errors import ExplainerError
 from xkd_eval.explainers import create_explainer
+from xkd_eval.explainers.layers import target_layer
 from xkd_eval.explainers.relevance import propagate, through_linear, through_product, through_sum
-from xkd_eval.explainers.vit import first_tokens, head_logits, run_blocks, take_apart
+from xkd_eval.explainers.vit import first_tokens, head_logits, run_blocks
+from xkd_eval.explainers.vit_structures import take_apart
 
 from .conftest import livened, wrap
 
 NETWORKS = ["vit", "distilled_deit", "torchvision_vit"]
+OF_TRANSFORMERS = ["their_vit", "their_deit", "their_dinov2"]
 
 
 def attentions(classifier, images):
@@ -55,7 +58,30 @@ def test_rollout_of_one_block_is_half_its_attention(images, classes):
     torch.testing.assert_close(maps.flatten(1), attention.mean(1)[:, 0, 1:] / 2)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(("network", "prefix"), [("their_vit", 1), ("their_deit", 2), ("their_dinov2", 1)])
+def test_rollout_multiplies_what_transformers_calls_attentions(network, prefix, request, images, classes):
+    classifier = request.getfixturevalue(network)
+    maps = create_explainer("attention_rollout")(classifier, images, classes)
+    model = classifier.model.network
+    model.set_attn_implementation("eager")
+    rolled = torch.eye(prefix + 16)
+    for attention in model(images, output_attentions=True).attentions:
+        rolled = (0.5 * attention.mean(1) + 0.5 * torch.eye(prefix + 16)) @ rolled
+    expected = rolled[:, :prefix, prefix:].mean(1)
+    if network == "their_dinov2":  # its head reads the average of the patches as well
+        expected = (expected + rolled[:, prefix:, prefix:].mean(1)) / 2
+    torch.testing.assert_close(maps, expected.reshape(3, 4, 4))
+
+
+@pytest.mark.parametrize("network", OF_TRANSFORMERS)
+def test_a_map_of_the_last_blocks_norm_holds_for_transformers(network, request, images, classes):
+    classifier = request.getfixturevalue(network)
+    layer = target_layer(classifier)
+    assert layer.path.endswith(("layers.2.layernorm_before", "layernorm")) and layer.reading.layout == "tokens"
+    assert create_explainer("gradcam")(classifier, images, classes).shape == (3, 4, 4)
+
+
+@pytest.mark.parametrize("network", NETWORKS + OF_TRANSFORMERS)
 def test_the_parts_give_the_models_logits(network, request, images):
     classifier = request.getfixturevalue(network)
     structure = take_apart("test", classifier)
@@ -63,7 +89,7 @@ def test_the_parts_give_the_models_logits(network, request, images):
     torch.testing.assert_close(head_logits(structure, run_blocks(structure, tokens)[-1].output), logits)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", NETWORKS + OF_TRANSFORMERS)
 def test_relevance_is_conserved(network, request, images):
     classifier = request.getfixturevalue(network)
     structure = take_apart("test", classifier)

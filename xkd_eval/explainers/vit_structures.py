@@ -129,7 +129,7 @@ def _from_transformers(encoder: str, prefix: int) -> Callable[[Any], VisionTrans
 
     def taken(model: Any) -> VisionTransformer:
         body = getattr(model, encoder)
-        path = f"{encoder}.encoder.layers" if hasattr(body, "encoder") else f"{encoder}.layers"
+        path = f"{encoder}.encoder.layer" if hasattr(body, "encoder") else f"{encoder}.layers"
         layers: Any = model.get_submodule(path)
         two = hasattr(model, "distillation_classifier")
         heads = ((model.cls_classifier,), (model.distillation_classifier,)) if two else ((model.classifier,),)
