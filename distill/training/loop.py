@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -24,6 +25,7 @@ from distill.training.checkpoint import write_student
 from distill.training.evaluation import Evaluation, Weights, better_weights
 from distill.training.finite import FiniteChecks
 from distill.training.means import EpochMeans
+from distill.training.networks import proof_notes
 from distill.training.outcome import outcome_of
 from distill.training.progress import TrainingPoint, TrainingProgress
 from distill.training.schedules import factor
@@ -32,7 +34,7 @@ from distill.training.state import Position, restore, state_of
 from distill.training.step import OrdinaryStep, Step
 from distill.training.tensorboard import TensorBoard
 from xkd_eval.classifiers.checkpoint import read_checkpoint
-from xkd_eval.errors import XkdError
+from xkd_eval.errors import NoteWarning, XkdError
 from xkd_eval.foreign import reading
 
 _SECONDS_BETWEEN_SAVES = 600.0
@@ -193,6 +195,9 @@ class TrainingLoop:
         if setup.val is not None:  # of the other weights of that epoch nothing is kept
             best |= self.evaluation.scores("test", weights)
         chosen = best if selected else last
+        notes = proof_notes(setup.student, self._network(weights))
+        for note in notes:
+            warnings.warn(note, NoteWarning, stacklevel=2)
         write_student(setup, self._network(weights), chosen, self.directory.path / STUDENT)
         average = {"saved": weights, "better": better_weights(chosen, setup.selection)}
         written = self.directory.write_result(
@@ -202,7 +207,7 @@ class TrainingLoop:
                 "student": "best" if selected else "last",
                 "average": None if setup.average is None else average,
                 "teachers": self.evaluation.teacher_scores(*dict.fromkeys((setup.selection, "test"))),
-                **outcome_of(setup, position),
+                **outcome_of(setup, position, notes),
             }
         )
         setup.accelerator.wait_for_everyone()

@@ -197,6 +197,30 @@ def find_head(classifier: Classifier) -> None:
         classifier.head, classifier.head_refusal = None, str(error)
 
 
+def proof_notes(classifier: Classifier, network: nn.Module) -> tuple[str, ...]:
+    """Whether the map that a student was trained on is that of its final weights: a sentence where it is not.
+
+    Args:
+        classifier: with the CAM head of its first weights.
+        network: with its last.
+    """
+    if classifier.head is None:
+        return ()
+    try:
+        found = find_cam_head(network, classifier.preprocess)
+    except CamHeadError as error:
+        why = str(error)
+    else:
+        if (found.features, found.linear, found.steps) == (
+            classifier.head.features,
+            classifier.head.linear,
+            classifier.head.steps,
+        ):
+            return ()
+        why = f"it is {found}"
+    return (f"student: the map of its first weights, {classifier.head}, is not proven of its last: {why}",)
+
+
 def _check_head(classifier: Classifier, whose: str, needs: frozenset[Requirement]) -> None:
     """Refuse a network without what the methods need of its head; remember where its embedding is."""
     name = classifier.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import resource
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,12 +16,13 @@ from distill.training.setup import TrainingSetup
 from distill.training.state import Position
 
 
-def outcome_of(setup: TrainingSetup, position: Position) -> dict[str, Any]:
+def outcome_of(setup: TrainingSetup, position: Position, notes: Sequence[str] = ()) -> dict[str, Any]:
     """The facts of a training that is over.
 
     Args:
         setup: of the training.
         position: after its last epoch.
+        notes: what was found out since it was set up.
 
     Returns:
         Plain values, by the names of `distill.TrainingResult`.
@@ -45,7 +47,7 @@ def outcome_of(setup: TrainingSetup, position: Position) -> dict[str, Any]:
         "peak_memory": _peak_memory(setup.accelerator.device),
         "device": _named(setup.accelerator.device),
         "versions": versions(),
-        "notes": list(setup.notes),
+        "notes": [*setup.notes, *notes],
     }
 
 

@@ -249,7 +249,7 @@ def test_a_tap_that_is_no_map_is_one_line(path, message):
         observed_of(f"py:{__name__}:Plain", frozenset({"taps"}), [create_method("at", student_taps=[path])])
 
 
-class Cosine(nn.Module):
+class Distances(nn.Module):
     """No layer puts out its logits."""
 
     def __init__(self, num_classes=CLASSES):
@@ -257,12 +257,12 @@ class Cosine(nn.Module):
         self.conv, self.proxies = nn.Conv2d(3, 4, 3), nn.Parameter(torch.randn(num_classes, 4))
 
     def forward(self, images):
-        return F.normalize(self.conv(images).mean((2, 3))) @ F.normalize(self.proxies).T
+        return -torch.cdist(self.conv(images).mean((2, 3)), self.proxies)
 
 
 def test_a_network_without_a_linear_head_is_refused_for_its_embedding():
-    with pytest.raises(XkdError, match=r"student: \S+Cosine has no embedding, which a method needs: no Linear"):
-        recipe = Student(architecture=f"py:{__name__}:Cosine", preprocess={"size": [8, 8]})
+    with pytest.raises(XkdError, match=r"student: \S+Distances has no embedding, which a method needs: no Linear"):
+        recipe = Student(architecture=f"py:{__name__}:Distances", preprocess={"size": [8, 8]})
         build_student(recipe, Classes(CLASSES), frozenset({"embedding"}))
 
 
