@@ -41,7 +41,7 @@ def cost_of(classifier: Classifier) -> Cost:
 
 def _macs(classifier: Classifier) -> int | None:
     device = next((parameter.device for parameter in classifier.parameters()), torch.device("cpu"))
-    images = torch.zeros(1, 3, *classifier.preprocess.size, device=device)
+    images = torch.zeros(1, classifier.preprocess.channels, *classifier.preprocess.size, device=device)
     # Without a gradient, torch.nn's attention would be one operation of which the counter knows nothing.
     images.requires_grad_()
     counter = FlopCounterMode(display=False)

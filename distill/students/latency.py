@@ -66,7 +66,7 @@ def latency_of(classifier: Classifier, device: str = "auto", seconds: float = _S
 
 def _median(prepared: Classifier, batch_size: int, device: torch.device, seconds: float) -> float:
     """Seconds of one forward, an accelerator's to its end."""
-    images = torch.zeros(batch_size, 3, *prepared.preprocess.size, device=device)
+    images = torch.zeros(batch_size, prepared.preprocess.channels, *prepared.preprocess.size, device=device)
     taken: list[float] = []
     with torch.inference_mode():
         while sum(taken[_WARM_UP:]) < seconds or len(taken) < _WARM_UP + _LEAST_REPEATS:

@@ -15,7 +15,7 @@ from distill.training.trunk import Tap
 from xkd_eval.classifiers.classifier import CamHead, Classifier
 from xkd_eval.classifiers.hooks import ForwardHooks
 from xkd_eval.classifiers.places import as_map
-from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.preprocess import Preprocess, luminance
 from xkd_eval.classifiers.steps import moved
 
 EMBEDDING = "embedding"
@@ -141,6 +141,7 @@ class Normaliser(nn.Module):
     def __init__(self, preprocess: Preprocess, memory_format: torch.memory_format) -> None:
         super().__init__()
         self._bgr = preprocess.channel_order == "BGR"
+        self._is_grey = preprocess.channels == 1
         self._memory_format = memory_format
         scale = preprocess.value_range / 255
         mean, std = (
@@ -149,12 +150,14 @@ class Normaliser(nn.Module):
         )
         self.scale: Tensor
         self.offset: Tensor
-        self.register_buffer("scale", (scale / std).float().reshape(1, 3, 1, 1), persistent=False)
-        self.register_buffer("offset", (-mean / std).float().reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", (scale / std).float().reshape(1, -1, 1, 1), persistent=False)
+        self.register_buffer("offset", (-mean / std).float().reshape(1, -1, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB from 0 to 255 -> (B, 3, H, W) float32, what the network is fed with."""
+        """(B, 3, H, W) RGB from 0 to 255 -> (B, C, H, W) float32, what the network is fed with."""
         values = pixels.float()
+        if self._is_grey:
+            values = luminance(values)
         if self._bgr:
             values = values.flip(1)
         return (values * self.scale + self.offset).contiguous(memory_format=self._memory_format)

@@ -187,7 +187,7 @@ def test_pretrained_weights_that_cannot_be_downloaded(tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         ({"size": "big"}, "size: 'big' found; expected a side in pixels"),
-        ({"mean": (0.5, 0.5)}, "mean: .* found; expected three"),
+        ({"mean": (0.5, 0.5)}, "mean: .* found; expected one a channel"),
         ({"sizes": 64}, "sizes: unknown argument; nearest: size"),
         ({"weigths": "a.pt"}, "weigths: unknown argument; nearest: weights"),
         ({"num_clases": 3}, "num_clases: unknown argument; nearest: num_classes"),

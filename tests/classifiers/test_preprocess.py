@@ -144,7 +144,7 @@ TIMM = {
     [
         ({"std": (0, 0, 0)}, "std: .0, 0, 0. found"),
         ({"mean": 3}, "is not as timm writes it .*; correct it"),
-        ({"mean": (0.5,)}, "mean: .0.5,. found"),
+        ({"mean": (0.5,)}, "mean: 1 number beside 3 of .std. found"),
         ({"interpolation": "random"}, "interpolation: 'random' found"),
         ({"crop_mode": "border"}, "resize: 'border' found"),
         ({"crop_mode": ["center"]}, "is not as timm writes it"),
@@ -157,3 +157,44 @@ def test_a_convention_of_timm_s_that_cannot_be_followed(changed, reason):
     assert timm_preprocess(SimpleNamespace(pretrained_cfg=TIMM)).crop_fraction == 0.9
     with pytest.raises(XkdError, match=rf"^model: its pretrained_cfg.* {reason}"):
         timm_preprocess(SimpleNamespace(pretrained_cfg={**TIMM, **changed}))
+
+
+def test_one_channel_is_the_luminance():
+    preprocess = Preprocess(size=(2, 2), mean=(0.5,), std=(0.25,))
+    assert preprocess.channels == 1
+    red = torch.tensor([1.0, 0, 0]).reshape(1, 3, 1, 1)
+    assert preprocess.normalise(red).tolist() == [[[[pytest.approx((0.299 - 0.5) / 0.25)]]]]
+    grey = torch.full((1, 3, 2, 2), 128, dtype=torch.uint8)
+    normalised = preprocess.normalise(grey)
+    assert normalised.shape == (1, 1, 2, 2)
+    torch.testing.assert_close(preprocess.denormalise(normalised), grey / 255)
+    torch.testing.assert_close(preprocess.colour((1, 1, 1), like=normalised), torch.full((1, 1, 1), 2.0))
+    assert preprocess.mean_colour == (0.5, 0.5, 0.5)
+    assert Preprocess.from_dict(preprocess.to_dict()) == preprocess
+
+
+def test_luminance_is_pils(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    preprocess = Preprocess(size=(5, 7), mean=(0.0,), std=(1.0,))
+    ours = preprocess.normalise(torch.from_numpy(pixels).permute(2, 0, 1)[None])[0, 0]
+    theirs = np.asarray(Image.fromarray(pixels).convert("L")) / 255
+    np.testing.assert_allclose(ours.numpy(), theirs, atol=0.6 / 255)
+
+
+def test_other_channels_are_fed_with_images_of_as_many():
+    preprocess = with_overrides(Preprocess(size=(4, 4)), {"channels": 5})
+    assert preprocess.mean == pytest.approx((0.449,) * 5) and preprocess.std == pytest.approx((0.226,) * 5)
+    images = torch.rand(2, 5, 4, 4)
+    torch.testing.assert_close(preprocess.normalise(images), (images - 0.449) / 0.226)
+    with pytest.raises(XkdError, match=r"^images: 3 channels found, and the network takes 5; expected photographs for"):
+        preprocess.normalise(torch.rand(2, 3, 4, 4))
+
+
+def test_an_image_that_is_squashed_and_then_cropped():
+    """As transformers' DeiT has it: to 8x8 whatever its proportions, then the middle 4x4."""
+    image = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8, 1).repeat(3, 2))
+    preprocess = Preprocess(size=(4, 4), resize="squash_crop", crop_fraction=0.5, interpolation="nearest")
+    assert preprocess.pixels(image)[0].tolist() == np.arange(64).reshape(8, 8)[2:6, 2:6].tolist()
+    wide = image.resize((16, 8), Image.Resampling.NEAREST)
+    assert torch.equal(preprocess.pixels(wide), preprocess.pixels(image))
+    assert preprocess.region((16, 8)) == (4.0, 2.0, 12.0, 6.0)

@@ -22,11 +22,12 @@ def check_arguments(model: Any, preprocess: Any, num_classes: Any) -> None:
         raise XkdError(f"num_classes: {short(num_classes)} found; expected an integer, 1 or more")
 
 
-def check_images(images: Any) -> Tensor:
+def check_images(images: Any, channels: int = 3) -> Tensor:
     """Normalised images as float32, contiguous.
 
     Args:
-        images: (B, 3, H, W) of any floating-point type.
+        images: (B, C, H, W) of any floating-point type.
+        channels: C.
 
     Returns:
         The same values.
@@ -34,16 +35,17 @@ def check_images(images: Any) -> Tensor:
     Raises:
         XkdError: another kind or shape; no image.
     """
+    shape = f"(B, {channels}, H, W)"
     if not isinstance(images, Tensor):
-        raise XkdError(
-            f"images: {described_values(images)} found; expected a tensor (B, 3, H, W), see Preprocess.normalise"
-        )
+        raise XkdError(f"images: {described_values(images)} found; expected a tensor {shape}, see Preprocess.normalise")
     if not images.is_floating_point():
         raise XkdError(
             f"images: {described_values(images)} found; expected floats, which Preprocess.normalise makes of pixels"
         )
-    if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
-        raise XkdError(f"images: {described_values(images)} found; expected (B, 3, H, W) with at least one image")
+    if images.ndim != 4 or images.shape[1] != channels or 0 in images.shape:
+        raise XkdError(
+            f"images: {described_values(images)} found; expected (B, {channels}, H, W) with at least one image"
+        )
     return images.float().contiguous()
 
 

@@ -187,7 +187,7 @@ class Classifier(nn.Module):
         """
         with plain_torch():
             model = self.model if is_quiet(self.model) else quiet_copy(self.model, frozen=False)
-            return self._checked(model(check_images(images)), images)
+            return self._checked(model(check_images(images, self.preprocess.channels)), images)
 
     def forward_with_features(self, images: Tensor) -> ForwardOutput:
         """One forward that also keeps the last spatial map; see `forward` for what it is independent of.
@@ -203,7 +203,7 @@ class Classifier(nn.Module):
             XkdError: no such images.
         """
         self._require_head()
-        images = check_images(images)
+        images = check_images(images, self.preprocess.channels)
         with plain_torch():
             # A hook would be seen, and called, by whoever else uses the network.
             quiet = self if self._is_private and is_quiet(self.model) else quiet_copy(self, frozen=False)

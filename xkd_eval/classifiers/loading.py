@@ -18,8 +18,8 @@ from xkd_eval.classifiers.class_names import imagenet_classes
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.copies import copied, unwrapped
 from xkd_eval.classifiers.head import find_cam_head
-from xkd_eval.classifiers.outputs import classifying
-from xkd_eval.classifiers.overrides import FIELDS, with_overrides
+from xkd_eval.classifiers.outputs import classifying, input_channels
+from xkd_eval.classifiers.overrides import FIELDS, with_channels, with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.sources import Network
 from xkd_eval.classifiers.unwrapping import PART, parted
@@ -170,6 +170,8 @@ def _classifier(
         if isinstance(parameter, torch.Tensor) and not bool(torch.isfinite(parameter).all()):
             raise XkdError(f"model: {name} has NaN or infinite values in {parameter_name!r}; its training diverged")
     preprocess = with_overrides(network.preprocess, dict(overrides))
+    if "channels" not in overrides:
+        preprocess = with_channels(preprocess, input_channels(module, preprocess))
     module, counted = classifying(module, preprocess, output)
     head, refusal = None, ""
     try:

@@ -88,6 +88,24 @@ def classifying(network: nn.Module, preprocess: Preprocess, output: str | int | 
     return network, 2 if is_one else rows.shape[1]
 
 
+def input_channels(network: nn.Module, preprocess: Preprocess) -> int:
+    """How many channels a network takes: as many as its convention has, or else its first convolution's.
+
+    Args:
+        network: in eval mode.
+        preprocess: its input convention.
+    """
+    first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+    if first is None or first.in_channels == preprocess.channels:
+        return preprocess.channels
+    try:
+        with torch.no_grad():
+            network(random_images(preprocess, _SEED, _IMAGES).to(first.weight.device))
+    except Exception:  # whatever it says of images that are not its own
+        return first.in_channels
+    return preprocess.channels  # it rearranges its input in front of the convolution
+
+
 def picked(answer: Any, part: str | int | None) -> Tensor:
     """A tensor out of what a network gave.
 

@@ -15,8 +15,9 @@ from xkd_eval.classifiers.preprocess_values import checked
 from xkd_eval.errors import UnreadableImageError, XkdError
 from xkd_eval.foreign import short
 from xkd_eval.registry import nearest
+from xkd_eval.wording import counted
 
-Resize = Literal["squash", "crop"]
+Resize = Literal["squash", "crop", "squash_crop"]
 Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 ChannelOrder = Literal["RGB", "BGR"]
 
@@ -42,12 +43,13 @@ class Preprocess:
     Attributes:
         size: (height, width) of the network's input.
         resize: "squash" ignores the aspect ratio; "crop" scales the short side to size / crop_fraction and cuts the
-            centre out.
+            centre out; "squash_crop" ignores the aspect ratio on the way to size / crop_fraction, and cuts it out.
         interpolation: the PIL filter.
-        mean, std: per channel, in the network's own channel order and value range.
+        mean, std: per channel, in the network's own channel order and value range. One of each makes a network of one
+            channel, which is given the luminance (ITU-R BT.601).
         channel_order: what the network was trained on.
         value_range: the value of white before normalising, 1 or 255.
-        crop_fraction: share of the short side that the centre crop keeps, in (0, 1]; read by resize="crop" alone.
+        crop_fraction: share of the short side that the centre crop keeps, in (0, 1]; not read by resize="squash".
 
     Example:
         >>> from PIL import Image
@@ -63,8 +65,8 @@ class Preprocess:
     size: tuple[int, int] = (224, 224)
     resize: Resize = "squash"
     interpolation: Interpolation = "bilinear"
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
     channel_order: ChannelOrder = "RGB"
     value_range: float = 1.0
     crop_fraction: float = 0.875
@@ -72,10 +74,26 @@ class Preprocess:
     def __post_init__(self) -> None:
         for field in fields(self):
             object.__setattr__(self, field.name, checked(field.name, getattr(self, field.name)))
+        channels = next((len(values) for values in (self.mean, self.std) if isinstance(values, tuple)), 3)
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            object.__setattr__(self, name, values if isinstance(values, tuple) else (values,) * channels)
+        if len(self.mean) != len(self.std):
+            found = f"{counted(len(self.mean), 'number')} beside {len(self.std)} of `std`"
+            raise XkdError(f"mean: {found} found; expected one a channel in both")
+        if self.channel_order != "RGB" and channels != 3:
+            raise XkdError(
+                f"channel_order: {self.channel_order} found, and the network has {counted(channels, 'channel')}"
+            )
+
+    @property
+    def channels(self) -> int:
+        """C, of the network's input."""
+        return len(self.mean)
 
     def pixels(self, image: Image.Image) -> Tensor:
         """An RGB image of any size -> (3, H, W) uint8, always RGB, at the network's input size."""
-        resized = self._squash(image) if self.resize == "squash" else self._crop(image)
+        resized = self._resized(image)
         return torch.from_numpy(np.array(resized, dtype=np.uint8)).permute(2, 0, 1).contiguous()
 
     def mask(self, mask: np.ndarray) -> Tensor:
@@ -89,12 +107,22 @@ class Preprocess:
         """
         nearest = replace(self, interpolation="nearest")
         layer = Image.fromarray(mask.astype(np.int8).view(np.uint8))
-        resized = nearest._squash(layer) if self.resize == "squash" else nearest._crop(layer)
+        resized = nearest._resized(layer)
         return torch.from_numpy(np.array(resized).view(np.int8))
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB, uint8 or float in [0, 1] -> (B, 3, H, W) float32, what the network is fed with."""
+        """(B, 3, H, W) RGB, uint8 or float in [0, 1] -> (B, C, H, W) float32, what the network is fed with.
+
+        A network of neither one nor three channels is fed with images of as many, (B, C, H, W).
+        """
         values = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
+        if self.channels == 1 and values.shape[1] == 3:
+            values = luminance(values)
+        if values.shape[1] != self.channels:
+            raise XkdError(
+                f"images: {counted(values.shape[1], 'channel')} found, and the network takes {self.channels}; "
+                "expected photographs for networks of one or three, and images of as many for others"
+            )
         if self.channel_order == "BGR":
             values = values.flip(1)
         if self.value_range != 1.0:
@@ -102,20 +130,29 @@ class Preprocess:
         return (values - self._per_channel(self.mean, values)) / self._per_channel(self.std, values)
 
     def denormalise(self, images: Tensor) -> Tensor:
-        """The inverse of normalise: (B, 3, H, W) normalised -> (B, 3, H, W) float32 RGB in [0, 1]."""
+        """The inverse of normalise: (B, C, H, W) normalised -> (B, 3, H, W) float32 RGB in [0, 1], grey of one channel.
+
+        Of a network of neither one nor three channels it is the grey of their average.
+        """
         values = images.float()
         values = values * self._per_channel(self.std, values) + self._per_channel(self.mean, values)
         values = (values / self.value_range).clamp(0, 1)
+        if self.channels != 3:
+            return values.mean(1, keepdim=True).expand(-1, 3, -1, -1).contiguous()
         return values.flip(1) if self.channel_order == "BGR" else values
 
     def colour(self, rgb: tuple[float, float, float], like: Tensor) -> Tensor:
-        """(3, 1, 1): an RGB colour in [0, 1] as the network sees it, on the device of `like`."""
-        return self.normalise(torch.tensor(rgb, device=like.device).reshape(1, 3, 1, 1))[0]
+        """(C, 1, 1): an RGB colour in [0, 1] as the network sees it, on the device of `like`."""
+        colour = torch.tensor(rgb, device=like.device).reshape(1, 3, 1, 1)
+        if self.channels not in (1, 3):
+            colour = luminance(colour).expand(-1, self.channels, -1, -1)
+        return self.normalise(colour)[0]
 
     @property
     def mean_colour(self) -> tuple[float, float, float]:
-        """The mean as an RGB colour in [0, 1]."""
-        red, green, blue = self.mean if self.channel_order == "RGB" else self.mean[::-1]
+        """The mean as an RGB colour in [0, 1], grey where there are not three channels."""
+        mean = self.mean if self.channels == 3 else (sum(self.mean) / self.channels,) * 3
+        red, green, blue = mean if self.channel_order == "RGB" else mean[::-1]
         return (red / self.value_range, green / self.value_range, blue / self.value_range)
 
     def region(self, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
@@ -130,7 +167,7 @@ class Preprocess:
         if self.resize == "squash":
             return None
         width, height = size
-        scaled, (left, top) = self._crop_geometry(width, height)
+        scaled, (left, top) = self._geometry(width, height)
         x, y = width / scaled[0], height / scaled[1]
         return (left * x, top * y, (left + self.size[1]) * x, (top + self.size[0]) * y)
 
@@ -161,31 +198,37 @@ class Preprocess:
         except XkdError as error:
             raise XkdError(f"{where}: {error}") from None
 
-    def _squash(self, image: Image.Image) -> Image.Image:
+    def _resized(self, image: Image.Image) -> Image.Image:
         height, width = self.size
-        return image.resize((width, height), _PIL_FILTER[self.interpolation])
-
-    def _crop(self, image: Image.Image) -> Image.Image:
-        height, width = self.size
-        scaled, (left, top) = self._crop_geometry(image.width, image.height)
+        if self.resize == "squash":
+            return image.resize((width, height), _PIL_FILTER[self.interpolation])
+        scaled, (left, top) = self._geometry(image.width, image.height)
         if scaled[0] * scaled[1] > _MOST_PIXELS:
             found = f"{image.width}x{image.height} pixels would be scaled to {scaled[0]}x{scaled[1]}"
             raise UnreadableImageError(f"{found} before the crop; expected a photo")
         resized = image.resize(scaled, _PIL_FILTER[self.interpolation])
         return resized.crop((left, top, left + width, top + height))
 
-    def _crop_geometry(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    def _geometry(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """The (width, height) that a photo is scaled to, and the (left, top) of the crop in it."""
         crop_height, crop_width = self.size
         # torchvision's and timm's rule: the short side is floor(size / crop_fraction), the long side is truncated, the
         # offset rounded. The epsilon keeps 224 / (224 / 232) at 232.
         short_height, short_width = (int(side / self.crop_fraction + 1e-6) for side in self.size)
-        if short_height / height >= short_width / width:
+        if self.resize == "squash_crop":
+            scaled = (short_width, short_height)
+        elif short_height / height >= short_width / width:
             scaled = (max(int(short_height * width / height), crop_width), short_height)
         else:
             scaled = (short_width, max(int(short_width * height / width), crop_height))
         return scaled, (round((scaled[0] - crop_width) / 2), round((scaled[1] - crop_height) / 2))
 
     @staticmethod
-    def _per_channel(values: tuple[float, float, float], like: Tensor) -> Tensor:
-        return torch.tensor(values, dtype=like.dtype, device=like.device).reshape(1, 3, 1, 1)
+    def _per_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
+        return torch.tensor(values, dtype=like.dtype, device=like.device).reshape(1, -1, 1, 1)
+
+
+def luminance(values: Tensor) -> Tensor:
+    """(B, 3, H, W) RGB -> (B, 1, H, W), as ITU-R BT.601 and PIL's mode L weigh the colours."""
+    weights = values.new_tensor([0.299, 0.587, 0.114])
+    return (values * weights[:, None, None]).sum(1, keepdim=True)

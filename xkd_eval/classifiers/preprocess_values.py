@@ -42,12 +42,13 @@ def _one_of(*choices: str) -> tuple[str, Callable[[Any], str | None]]:
     return f"one of {', '.join(choices)}", lambda value: value if type(value) is str and value in choices else None
 
 
-def _per_channel(low: float) -> Callable[[Any], tuple[float, ...] | None]:
-    def check(value: Any) -> tuple[float, ...] | None:
-        values = tuple(value) if isinstance(value, list | tuple) else (value,) * 3
-        if len(values) != 3 or not all(_is_within(number, low, _LARGEST) for number in values):
+def _per_channel(low: float) -> Callable[[Any], tuple[float, ...] | float | None]:
+    def check(value: Any) -> tuple[float, ...] | float | None:
+        values = tuple(value) if isinstance(value, list | tuple) else (value,)
+        if not values or not all(_is_within(number, low, _LARGEST) for number in values):
             return None
-        return tuple(float(number) for number in values)
+        numbers = tuple(float(number) for number in values)
+        return numbers if isinstance(value, list | tuple) else numbers[0]
 
     return check
 
@@ -63,9 +64,9 @@ def _is_within(value: Any, low: float, high: float) -> bool:
 
 _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "size": (f"a side in pixels, or a height and a width, from 1 to {_LARGEST_SIDE}", _size),
-    "resize": _one_of("squash", "crop"),
+    "resize": _one_of("squash", "crop", "squash_crop"),
     "interpolation": _one_of("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"),
-    "mean": ("three finite numbers, one a channel, up to 1e6", _per_channel(-_LARGEST)),
+    "mean": ("finite numbers, one a channel, up to 1e6", _per_channel(-_LARGEST)),
     "std": (
         "numbers above 0 (1e-6 to 1e6), one a channel, which the channels are divided by",
         _per_channel(1 / _LARGEST),

@@ -9,9 +9,10 @@ from xkd_eval.classifiers.preprocess import Preprocess
 
 
 def random_images(preprocess: Preprocess, seed: int, count: int = 2) -> Tensor:
-    """(count, 3, H, W) normalised: white noise on coarse blobs, so that maps differ from place to place."""
+    """(count, C, H, W) normalised: white noise on coarse blobs, so that maps differ from place to place."""
     generator = torch.Generator().manual_seed(seed)
-    blobs = torch.rand(count, 3, 4, 4, generator=generator)
+    channels = preprocess.channels if preprocess.channels > 1 else 3
+    blobs = torch.rand(count, channels, 4, 4, generator=generator)
     blobs = nn.functional.interpolate(blobs, size=preprocess.size, mode="bilinear")
-    noise = torch.rand(count, 3, *preprocess.size, generator=generator)
+    noise = torch.rand(count, channels, *preprocess.size, generator=generator)
     return preprocess.normalise(0.6 * blobs + 0.4 * noise)

@@ -27,7 +27,7 @@ from xkd_eval.foreign import reading, short
 from xkd_eval.registry import check_taken, described, imported, missing_arguments, near
 
 _AUX = frozenset(("aux1", "aux2", "AuxLogits"))  # of GoogLeNet and Inception v3
-_RESIZES = {"center": "crop", "squash": "squash"}
+_RESIZES = {"center": "crop", "squash": "squash_crop", "whole": "squash"}
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,16 @@ def timm_preprocess(module: Any) -> Preprocess:
         return Preprocess()
     where = "model: its pretrained_cfg"
     with reading(f"{where} is not as timm writes it", "correct it, or delete the attribute and give `size` and `mean`"):
-        mode = config.get("crop_mode") or "center"
+        mode, share = config.get("crop_mode") or "center", config.get("crop_pct") or 1.0
+        if mode == "squash" and share == 1:
+            mode = "whole"
         values = {
             "size": tuple(config["input_size"][1:]),
             "resize": _RESIZES.get(mode, mode),
             "interpolation": config["interpolation"],
             "mean": tuple(config["mean"]),
             "std": tuple(config["std"]),
-            "crop_fraction": config.get("crop_pct") or 1.0,
+            "crop_fraction": share,
         }
     return Preprocess.from_dict({**Preprocess().to_dict(), **values}, where)
 

@@ -13,7 +13,7 @@ from xkd_eval.evaluations.removal import FILLS, fill_image
 
 
 def _lowest(batch: Batch) -> Tensor:
-    return batch.images.amin((1, 2, 3), keepdim=True).expand(-1, 3, 1, 1)
+    return batch.images.amin((1, 2, 3), keepdim=True).expand(-1, batch.images.shape[1], 1, 1)
 
 
 def _opposite(batch: Batch) -> Tensor:
@@ -36,7 +36,11 @@ def _shade(batch: Batch, ranks: Tensor, seed: int) -> Tensor:
     count = ranks.shape[-2] * ranks.shape[-1]  # as many as there can be ranks, whichever are used
     drawn = [image_generator(name, seed, "shade").random(count, dtype="float32") for name in batch.ids]
     shades = torch.stack([torch.from_numpy(values) for values in drawn]).to(batch.images)
-    return shades.gather(1, ranks.flatten(1).long()).reshape(ranks.shape)[:, None].expand(-1, 3, -1, -1)
+    return (
+        shades.gather(1, ranks.flatten(1).long())
+        .reshape(ranks.shape)[:, None]
+        .expand(-1, batch.images.shape[1], -1, -1)
+    )
 
 
 DRAWN: dict[str, Callable[[Batch, Tensor, int], Tensor]] = {"noise": _noise, "shade": _shade}

@@ -154,8 +154,9 @@ class DeepLift(GradientAttribution):
     def check(self, classifier: Classifier) -> None:
         """Raise ExplainerError where the contributions do not sum to the logit's difference."""
         super().check(classifier)
-        noise = torch.rand(1, 3, *classifier.preprocess.size, generator=torch.Generator().manual_seed(0))
-        images = classifier.preprocess.normalise(noise).to(classifier.device)
+        preprocess, generator = classifier.preprocess, torch.Generator().manual_seed(0)
+        noise = torch.rand(1, preprocess.channels, *preprocess.size, generator=generator)
+        images = preprocess.normalise(noise).to(classifier.device)
         with torch.no_grad():
             logits = classifier.model(torch.cat([images, black(classifier, images)]))
         difference, label = (logits[0] - logits[1]).abs().max(0)
@@ -235,5 +236,6 @@ def _guided_gradients(name: str, classifier: Classifier, images: Tensor, classes
 
 
 def _check_rectifiers(name: str, classifier: Classifier) -> None:
-    images = torch.zeros(1, 3, *classifier.preprocess.size, device=classifier.device).requires_grad_()
+    preprocess = classifier.preprocess
+    images = torch.zeros(1, preprocess.channels, *preprocess.size, device=classifier.device).requires_grad_()
     _guided_gradients(name, classifier, images, torch.zeros(1, dtype=torch.int64, device=classifier.device))

@@ -25,7 +25,7 @@ def guarded_call(method: Method) -> Method:
     @wraps(method)
     def explained(self: Any, classifier: Any, images: Any, classes: Any, context: Any = None) -> Tensor:
         _check_classifier(classifier)
-        images = check_images(images)
+        images = check_images(images, classifier.preprocess.channels)
         classes = check_classes(classes, (len(images),), classifier.num_classes).to(images.device)
         with _owed(self.name):
             # Clones, because a method may write to what it is given, and gradients pass no tensor of inference mode.

@@ -50,15 +50,15 @@ class Occlusion(Attribution):
         stride = [max(1, side // self.overlap) for side in window]
         return Method(classifier.model).attribute(
             images,
-            sliding_window_shapes=(3, *window),
-            strides=(3, *stride),
+            sliding_window_shapes=(images.shape[1], *window),
+            strides=(images.shape[1], *stride),
             baselines=black(classifier, images),
             target=classes,
             perturbations_per_eval=max(1, forward_images(images) // len(images)),
         )
 
     def _over_channels(self, attributions: Tensor) -> Tensor:
-        return attributions[:, 0]  # the window covers all three at once, and each has the whole drop
+        return attributions[:, 0]  # the window covers all channels at once, and each has the whole drop
 
 
 @register_explainer
@@ -104,7 +104,7 @@ class FeatureAblation(Attribution):
         return torch.from_numpy(np.stack(labels)).to(images.device)[:, None]
 
     def _over_channels(self, attributions: Tensor) -> Tensor:
-        return attributions[:, 0]  # a superpixel covers all three at once, and each has the whole drop
+        return attributions[:, 0]  # a superpixel covers all channels at once, and each has the whole drop
 
 
 @register_explainer

@@ -103,8 +103,8 @@ class TransformerAttribution(Explainer):
 def _check_structure(name: str, classifier: Classifier) -> None:
     """The blocks as taken apart must give the model's own logits."""
     structure = take_apart(name, classifier)
-    noise = torch.rand(1, 3, *classifier.preprocess.size, generator=torch.Generator().manual_seed(0))
-    image = noise.to(classifier.device)
+    preprocess, generator = classifier.preprocess, torch.Generator().manual_seed(0)
+    image = torch.rand(1, preprocess.channels, *preprocess.size, generator=generator).to(classifier.device)
     with torch.no_grad():
         tokens, logits = first_tokens(classifier, structure, image)
         derived = head_logits(structure, run_blocks(structure, tokens)[-1].output)

@@ -17,7 +17,7 @@ def _colour(batch: Batch, generator: np.random.Generator) -> Tensor:
 
 
 def _shade(batch: Batch, generator: np.random.Generator) -> Tensor:
-    return torch.full((3, 1, 1), float(generator.uniform(size=1)[0])).to(batch.images)
+    return torch.full((batch.images.shape[1], 1, 1), float(generator.uniform(size=1)[0])).to(batch.images)
 
 
 DRAWN: dict[str, Callable[[Batch, np.random.Generator], Tensor]] = {"colour": _colour, "shade": _shade}

@@ -60,7 +60,8 @@ class FaithfulnessTest(Evaluation):
             units = [Cells(values, rules.groups, ties) for values in relevance]
         else:
             ranks = removal_order(size, rules.tie_seed, maps.device).descending(maps)[0].cpu().numpy()
-            units = [Values(values, order, rules.groups) for values, order in zip(relevance, ranks, strict=True)]
+            channels, both = batch.images.shape[1], zip(relevance, ranks, strict=True)
+            units = [Values(values, order, rules.groups, channels) for values, order in both]
         return {"degenerate": degenerate.cpu().numpy(), **MEASURES[rules.measure](batch, units, rules)}
 
     def columns(self, rows: Columns) -> Columns:

@@ -73,24 +73,25 @@ class Values(Units):
         relevance: (H, W) float64.
         ranks: (H, W) integers, 0 the most relevant pixel; a pixel's channels follow each other.
         count: of groups.
+        channels: of the network's input.
 
     Raises:
         XkdError: fewer values than groups.
     """
 
-    def __init__(self, relevance: np.ndarray, ranks: np.ndarray, count: int) -> None:
-        self._size = relevance.shape
-        n_values = 3 * relevance.size
+    def __init__(self, relevance: np.ndarray, ranks: np.ndarray, count: int, channels: int = 3) -> None:
+        self._size, self._channels = relevance.shape, channels
+        n_values = channels * relevance.size
         if n_values < count:
             height, width = self._size
             raise XkdError(f"groups: {count} found, and an input of {height}x{width} has {n_values} values; give fewer")
-        order = 3 * ranks.ravel().astype(np.int64) + np.arange(3)[:, None]
-        self.relevance = np.tile(relevance.ravel(), 3)
+        order = channels * ranks.ravel().astype(np.int64) + np.arange(channels)[:, None]
+        self.relevance = np.tile(relevance.ravel(), channels)
         self.groups = (order * count // n_values).ravel()
 
     def mask(self, chosen: np.ndarray) -> Tensor:
         """See Units.mask."""
-        return torch.from_numpy(chosen).reshape(3, *self._size)
+        return torch.from_numpy(chosen).reshape(self._channels, *self._size)
 
 
 def subset_size(n_units: int, share: float) -> int:

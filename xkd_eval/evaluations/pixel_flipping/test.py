@@ -73,7 +73,7 @@ class PixelFlippingTest(Evaluation):
         maps, degenerate = in_form(batch.required_maps(), rules.form, size, rules.tie_seed)
         ranks, tie_share = removal_order(size, rules.tie_seed, maps.device).descending(maps)
         fill = settled_infill(batch, rules.infill)
-        features = ranks if rules.feature == "pixels" else _by_value(ranks)
+        features = ranks if rules.feature == "pixels" else _by_value(ranks, batch.images.shape[1])
         removed = flipped_features(features[0].numel(), rules.steps)
         answers = masked_answers(batch.images, fill, features, removed, batch.network, batch.target)
         if rules.start:
@@ -108,9 +108,9 @@ class PixelFlippingTest(Evaluation):
         return {} if figure is None else {"pixel_flipping": figure}
 
 
-def _by_value(ranks: Tensor) -> Tensor:
-    """(B, H, W) ranks of pixels -> (B, 3, H, W) ranks of their channels' values, 3 x the pixel's and the channel."""
-    return 3 * ranks[:, None] + torch.arange(3, dtype=ranks.dtype, device=ranks.device)[:, None, None]
+def _by_value(ranks: Tensor, channels: int) -> Tensor:
+    """(B, H, W) ranks of pixels -> (B, C, H, W) ranks of their channels' values, C x the pixel's and the channel."""
+    return channels * ranks[:, None] + torch.arange(channels, dtype=ranks.dtype, device=ranks.device)[:, None, None]
 
 
 @lru_cache(maxsize=32)
