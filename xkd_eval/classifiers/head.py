@@ -25,9 +25,10 @@ from xkd_eval.classifiers.trace import Trace, trace, working_copy
 from xkd_eval.errors import CamHeadError
 
 PROOF_TOLERANCE = 1e-4
-QUANTISED_TOLERANCE = 0.05
-"""Of a network in whole numbers, whose map, pooled vector and logits are each rounded to a step: 1 in 127 of their
-largest value, or a few. A map of another place misses the logits by their own size."""
+QUANTISED_TOLERANCE = 0.1
+"""Of a network in whole numbers, whose map, pooled vector and logits are each rounded to a step, of which there are 127
+up to their largest value. The average of a map is small beside its largest value, and its step the same: a ResNet-18
+misses by 2 %, a network of 8 random channels by 8 %. A map of another place misses the logits by their own size."""
 
 _SEARCH_SEED, _PROOF_SEED = 0, 1
 _NOISE_SEEDS = (2, 5)

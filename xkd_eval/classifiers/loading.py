@@ -167,7 +167,11 @@ def _classifier(
         for parameter in module.parameters():
             parameter.requires_grad_(False)
     for parameter_name, parameter in module.state_dict().items():
-        if isinstance(parameter, torch.Tensor) and not bool(torch.isfinite(parameter).all()):
+        if (
+            isinstance(parameter, torch.Tensor)
+            and parameter.is_floating_point()
+            and not bool(torch.isfinite(parameter).all())
+        ):
             raise XkdError(f"model: {name} has NaN or infinite values in {parameter_name!r}; its training diverged")
     preprocess = with_overrides(network.preprocess, dict(overrides))
     if "channels" not in overrides:
