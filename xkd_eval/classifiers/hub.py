@@ -10,13 +10,14 @@ from typing import Any
 from torch import nn
 
 from xkd_eval.classifiers.processors import preprocess_of
+from xkd_eval.classifiers.reach import why_unreachable
 from xkd_eval.classifiers.sources import Network, build_architecture, refuse_arguments, timm_preprocess
 from xkd_eval.classifiers.weights import Weights, load_state_dict, read_weights
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import is_there, json_value, reading, reason, short
 
-_SECONDS = 3.0  # for the hub to answer; its own library tries for a minute or two
 _WORDNET = re.compile(r"n\d{8}")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _UNNAMED = re.compile(r"LABEL_\d+")
 
 
@@ -131,10 +132,10 @@ def _weight_file(folder: Path, where: str) -> Path:
 
 def _folder(name: str, where: str) -> Path:
     """Where a repository's files are: a folder as it is, or what the hub's library keeps, fetched where it is not."""
-    if is_there(name, Path.is_dir):
+    if name and is_there(name, Path.is_dir):
         return Path(name)
     repository, _, revision = name.partition("@")
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+    if not _REPOSITORY.fullmatch(repository):
         raise XkdError(f"{where} is no folder and no repository; expected ORG/MODEL, as the hub has it")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -160,19 +161,3 @@ def _folder(name: str, where: str) -> Path:
         if any(folder.glob(weight_files)):
             return folder
     raise XkdError(f"{where} has no weights ({', '.join(sorted(path.name for path in folder.iterdir()))})")
-
-
-def why_unreachable() -> str:
-    """Why the hub does not answer, asked once and for a few seconds; empty where it does.
-
-    Its own library asks again and again, file by file.
-    """
-    from huggingface_hub import constants, get_session
-
-    if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
-    try:
-        get_session().head(constants.ENDPOINT, timeout=_SECONDS)
-    except Exception as error:  # of whichever library it fetches by
-        return reason(error)
-    return ""

@@ -13,7 +13,7 @@ from torch import nn
 
 from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import Within, check_known, public
-from xkd_eval.classifiers import sources
+from xkd_eval.classifiers import hub, sources
 from xkd_eval.classifiers.class_names import imagenet_classes
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.copies import copied, unwrapped
@@ -35,6 +35,7 @@ _LIBRARIES = {
     "xkd": sources.from_project,
     "embedded": sources.from_embedded,
 }
+_REPOSITORIES = {"hf-hub:": hub.from_timm_repository, "hf:": hub.from_transformers}
 
 
 @public()
@@ -114,6 +115,9 @@ def _find(model: str | Path | nn.Module, weights: Weights | None, arguments: Map
         return _from_module(model, weights)
     if str(model) == "embedded":
         model = "embedded/teacher"
+    for prefix, read in _REPOSITORIES.items():
+        if str(model).startswith(prefix):
+            return read(str(model).removeprefix(prefix), weights, arguments)
     library, _, name = str(model).partition("/")
     exists = is_there(model)
     if str(model).startswith("py:"):
