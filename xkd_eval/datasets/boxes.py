@@ -12,8 +12,7 @@ import numpy as np
 
 from xkd_eval.datasets.base import BoxesSource, ImageDataset, Label, Sample, Subset
 from xkd_eval.datasets.box_files import Box, read_boxes
-from xkd_eval.datasets.flat import stem_of
-from xkd_eval.datasets.identifiers import identifier_of
+from xkd_eval.datasets.identifiers import identifier_of, stem_of
 from xkd_eval.datasets.labels import ilsvrc_wordnet_ids, is_ilsvrc, normalised
 from xkd_eval.datasets.samples import boxes_fit
 from xkd_eval.errors import XkdError

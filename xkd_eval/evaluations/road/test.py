@@ -43,6 +43,7 @@ class RoadTest(Evaluation):
     )
     question = "Does the probability fall where relevant pixels are filled in by their neighbours, and stay elsewhere?"
     cost = "1 + 9 a direction"
+    takes_label_sets = True
     forwards_again = True
     crosses = True
     in_comparisons = False
@@ -68,7 +69,7 @@ class RoadTest(Evaluation):
         size = self.scored_size(batch.preprocess)
         maps, degenerate = in_form(batch.required_maps(), self.protocol.form, size, self.protocol.tie_seed)
         steps = road_steps(batch, maps, self.protocol)
-        probabilities, hits = steps.probabilities(batch), steps.hits(batch)
+        probabilities, hits = steps.probabilities(batch, self.protocol.probability), steps.hits(batch)
         morf, lerf, both = combined(probabilities)
         columns = {"degenerate": degenerate, "nothing_left": steps.nothing_left}
         columns |= {"road_morf": morf, "road_lerf": lerf, "road_combined": both}
@@ -100,15 +101,18 @@ class RoadTest(Evaluation):
             better: Any = "lower" if order == "morf" else "higher"
             which = f"{_WHICH[order]} pixels removed"
             area = f"road_{order}"
-            specs += [
-                mean_score(area, f"change of probability, {which}", better=better, range=(-1, 1)),
+            accuracies = [
                 mean_score(f"{area}_accuracy", f"accuracy, {which}", better=better, range=(0, 1), role="compared"),
-                curve_score(
-                    f"{area}_curve", f"probability, {which}", x, better=better, range=(0, 1), role="compared", area=area
-                ),
                 curve_score(
                     f"{area}_accuracy_curve", f"accuracy curve, {which}", x, better=better, range=(0, 1), role="detail"
                 ),
+            ]
+            specs += [
+                mean_score(area, f"change of probability, {which}", better=better, range=(-1, 1)),
+                curve_score(
+                    f"{area}_curve", f"probability, {which}", x, better=better, range=(0, 1), role="compared", area=area
+                ),
+                *(accuracies if self.protocol.probability == "softmax" else ()),  # of one class a photograph
             ]
         return tuple(specs)
 
