@@ -83,8 +83,8 @@ class LabelSets:
 
     def at(self, positions: Sequence[int]) -> LabelSets:
         """Of some of the images."""
-        chosen = (tuple(facts[position] for position in positions) for facts in (self.photographs, self.labels))
-        return LabelSets(*chosen, self.unlabelled)  # type: ignore[arg-type]
+        photographs = tuple(self.photographs[position] for position in positions)
+        return LabelSets(photographs, tuple(self.labels[position] for position in positions), self.unlabelled)
 
 
 def content_hash(*stored: bytes | np.ndarray) -> str:
@@ -177,7 +177,13 @@ class ImageDataset(ABC):
         """
         with reading(f"data: {self.name}: stored_sizes fails", "expected a list of bytes an image, or None"):
             sizes = self.stored_sizes()
-        facts = [self.label_kind, self.classes, list(self.ids), list(self.labels), _checked_sizes(self, sizes)]
+        facts: list[Any] = [
+            self.label_kind,
+            self.classes,
+            list(self.ids),
+            list(self.labels),
+            _checked_sizes(self, sizes),
+        ]
         if self.label_sets is not None:
             facts += [self.label_sets.photographs, [sorted(held, key=str) for held in self.label_sets.labels]]
         # As JSON, in which no name or label can look like two, nor the class 7 like a class called 7.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,7 +70,8 @@ class PerLabel(ImageDataset):
         images = [
             (photograph, label, held)
             for photograph, held in enumerate(sets)
-            for label in (() if held is None else held.explained)
+            if held is not None
+            for label in held.explained
         ]
         if not images:
             raise XkdError(
@@ -126,10 +128,11 @@ class PerLabel(ImageDataset):
         chosen = photographs if positions is None else [photographs[position] for position in positions]
         return self.dataset.stored_sizes(chosen)
 
-    def images_of(self, photograph: int) -> Iterator[int]:
-        """The positions of a photograph's images, one a label."""
+    def images_of(self, photograph: int) -> range:
+        """The positions of a photograph's images, one a label, which follow each other."""
         assert self.label_sets is not None
-        return (place for place, found in enumerate(self.label_sets.photographs) if found == photograph)
+        photographs = self.label_sets.photographs
+        return range(bisect_left(photographs, photograph), bisect_right(photographs, photograph))
 
     def _hash(self, position: int, photograph: str) -> str:
         objects = self._objects[position]

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 NEEDS = ("labels", "masks", "boxes", "reference")
 """What a test may need of a study, each as `needs_NAME`."""
 
+LABEL_SETS = "label sets"
+"""What is offered beside these where photographs may hold several classes."""
+
 
 @dataclass(frozen=True)
 class NoOptions:
@@ -143,7 +146,8 @@ class Evaluation(ABC):
         """How it is spelt behind a name that stands for several tests, "core", on a study of these models and data.
 
         Args:
-            offered: of "labels", "masks", "boxes" and "reference", what there is.
+            offered: of "labels", "masks", "boxes" and "reference", what there is; and "label sets" where photographs
+                may hold several classes, of which a test that does not take them is not asked.
 
         Returns:
             Its options ("regions=masks"), "" for its defaults; None where it lacks something that it needs.

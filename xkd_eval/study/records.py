@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from xkd_eval.digests import digest_of
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
-from xkd_eval.evaluations.protocol import Rules
+from xkd_eval.evaluations.protocol import Rules, of_label_sets
 from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.evaluations.shipped import SHIPPED
 from xkd_eval.files import replacing
@@ -95,6 +95,13 @@ class Boxes(_Record):
     unknown: int = Field(ge=0)
 
 
+class LabelSets(_Record):
+    """Photographs that are an image once a label: how many there are, and how many were left out without a label."""
+
+    photographs: int = Field(ge=1)
+    unlabelled: int = Field(ge=0)
+
+
 class Data(_Record):
     """The images: digests over names, labels and sizes, and over the class indices that the labels mean."""
 
@@ -103,6 +110,7 @@ class Data(_Record):
     labels_digest: _Digest
     n_images: int = Field(ge=1)
     boxes: Boxes | None = Field(None, description="Of a test that needs them, where a file brings them.")
+    label_sets: LabelSets | None = Field(None, description="Where a photograph may hold several classes.")
 
 
 class Description(_Record):
@@ -228,10 +236,11 @@ def _published(kind: type, name: str) -> dict[str, Any]:
 
 
 def _by_presets(kind: type[Evaluation]) -> list[Evaluation]:
-    """A test under each of its presets, the default one first."""
+    """A test under each of its presets, the default one first; also where a photograph has several labels."""
     usual = kind.Options()
     options = [usual, *(replace(usual, preset=name) for name in kind.presets if name != usual.preset)]
-    return [kind.create(Rules(), chosen) for chosen in options]
+    rules = [Rules(), *([of_label_sets(Rules())] if kind.takes_label_sets else [])]
+    return [kind.create(shared, chosen) for shared in rules for chosen in options]
 
 
 def _scores_schema(kind: type[Evaluation]) -> dict[str, Any]:
