@@ -67,8 +67,8 @@ def with_boxes(dataset: ImageDataset, path: Path) -> ImageDataset:
     """A set with the boxes of a file.
 
     Images are known by their names without folder and suffix, and by their folders where several are called so. Of an
-    image's boxes those of its label's class count, where set and file name classes alike. A photograph of several labels
-    has those of each in the image of that label.
+    image's boxes those of its label's class count, where set and file name classes alike. A photograph of several
+    labels has those of each in the image of that label.
 
     Args:
         dataset: of any kind.

@@ -61,9 +61,8 @@ def coco_label_sets(path: Path, stems: set[str]) -> LabelSetFile:
             "the file that belongs to them"
         )
     explained = [entry for image in images.values() for _, entry in by_image[image.id] if not entry.iscrowd]
-    has_masks, has_boxes = (
-        bool(explained) and all(getattr(entry, what) for entry in explained) for what in ("segmentation", "bbox")
-    )
+    has_masks = bool(explained) and all(entry.segmentation for entry in explained)
+    has_boxes = bool(explained) and all(entry.bbox is not None for entry in explained)
     found = {
         stem: _label_set(image, by_image[image.id], labels, path, masks=has_masks, boxes=has_boxes)
         for stem, image in images.items()

@@ -92,6 +92,13 @@ def _direction_specs(direction: Direction, fractions: tuple[float, ...]) -> Iter
         **shown,
     )
     yield ScoreSpec(
+        f"{direction}.map_auc_relative",
+        f"{direction} AUC of mAP / (range x clean)",
+        lambda means: area(means, "map") / (fractions[-1] * means["clean_map"]),
+        range=(0, None),
+        **shown,
+    )
+    yield ScoreSpec(
         f"{direction}.probability_auc",
         f"{direction} AUC of the probability",
         lambda means: area(means, "probability"),

@@ -159,7 +159,7 @@ class PerturbationTest(Evaluation):
 _ABOUT_LABEL_SETS = (
     "Each label of a photograph is explained, and its pixels are removed. mAP ranks, class by class, the images that "
     "explain it against the photographs without it; the probability is the explained class's own. Areas are "
-    "trapezoids over the share of pixels removed, and grow with the clean mAP and probability."
+    "trapezoids over the share of pixels removed, and grow with the clean ones: compare models by the relative one."
 )
 _CAPTION_OF_LABEL_SETS = (
     "Mean average precision while the pixels that are most (positive) or least relevant (negative) to each label are "
