@@ -71,7 +71,7 @@ def coco_of(text: str, path: Path, argument: str, expected: str) -> Coco:
         text: of the file.
         path: of the file.
         argument: that named it, for messages.
-        expected: for the message, where it is no JSON.
+        expected: for the message, where it is none.
 
     Raises:
         XkdError: no JSON, or JSON of another kind.
@@ -79,7 +79,10 @@ def coco_of(text: str, path: Path, argument: str, expected: str) -> Coco:
     what = f"{argument}: {str(path)!r}"
     with reading(f"{what} is no JSON", expected):
         values = json_value(text)
-    file = parsed(_File, values, what)
+    try:
+        file = parsed(_File, values, what)
+    except XkdError as error:
+        raise XkdError(f"{error}; {expected}") from None
     images, categories = ({entry.id: entry for entry in entries} for entries in (file.images, file.categories))
     if len(images) < len(file.images) or len(categories) < len(file.categories):
         raise XkdError(f"{what} has two images or two categories of one id; mend it")

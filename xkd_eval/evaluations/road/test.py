@@ -101,19 +101,18 @@ class RoadTest(Evaluation):
             better: Any = "lower" if order == "morf" else "higher"
             which = f"{_WHICH[order]} pixels removed"
             area = f"road_{order}"
-            accuracies = [
+            specs += [
+                mean_score(area, f"change of probability, {which}", better=better, range=(-1, 1)),
                 mean_score(f"{area}_accuracy", f"accuracy, {which}", better=better, range=(0, 1), role="compared"),
+                curve_score(
+                    f"{area}_curve", f"probability, {which}", x, better=better, range=(0, 1), role="compared", area=area
+                ),
                 curve_score(
                     f"{area}_accuracy_curve", f"accuracy curve, {which}", x, better=better, range=(0, 1), role="detail"
                 ),
             ]
-            specs += [
-                mean_score(area, f"change of probability, {which}", better=better, range=(-1, 1)),
-                curve_score(
-                    f"{area}_curve", f"probability, {which}", x, better=better, range=(0, 1), role="compared", area=area
-                ),
-                *(accuracies if self.protocol.probability == "softmax" else ()),  # of one class a photograph
-            ]
+        if self.protocol.probability == "sigmoid":  # where a photograph holds several classes, none is the right one
+            specs = [spec for spec in specs if "_accuracy" not in spec.name]
         return tuple(specs)
 
     def extras(self, rows: Columns) -> dict[str, Any]:
