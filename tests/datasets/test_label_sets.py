@@ -274,9 +274,7 @@ def test_coco_that_is_refused(photos, annotated, values, said):
 def test_what_is_no_json(photos, annotated):
     path = annotated()
     path.write_text("{")
-    with pytest.raises(
-        XkdError, match=r"^labels: '.*json' is no JSON \(.*\); expected COCO's JSON of objects"
-    ):
+    with pytest.raises(XkdError, match=r"^labels: '.*json' is no JSON \(.*\); expected COCO's JSON of objects"):
         open_dataset(photos, labels=path)
 
 

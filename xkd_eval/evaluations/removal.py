@@ -140,7 +140,21 @@ def _softmax(logits: Tensor, index: Tensor) -> Tensor:
 
 
 def _sigmoid(logits: Tensor, index: Tensor) -> Tensor:
-    return logits.gather(-1, index).sigmoid()
+    return own_probability(logits.gather(-1, index))
+
+
+def own_probability(logits: Tensor) -> Tensor:
+    """The sigmoid of each logit, as a softmax over it and 0: row by row, so that none depends on where it stands.
+
+    torch.sigmoid rounds the last elements of a tensor in another way, and a row of a run depends on its image alone.
+
+    Args:
+        logits: of any shape.
+
+    Returns:
+        The same shape, 0 to 1.
+    """
+    return torch.stack([logits, torch.zeros_like(logits)], -1).softmax(-1)[..., 0]
 
 
 PROBABILITIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"softmax": _softmax, "sigmoid": _sigmoid}

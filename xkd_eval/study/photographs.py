@@ -17,6 +17,7 @@ from xkd_eval.datasets.loader import Item, Skipped
 from xkd_eval.engines.network import Network
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.batch import Batch
+from xkd_eval.evaluations.removal import own_probability
 from xkd_eval.evaluations.returned import named
 from xkd_eval.evaluations.scores import PHOTOGRAPH, Columns
 from xkd_eval.explainers.base import Context
@@ -105,7 +106,7 @@ class Photographs:
         columns: Columns = {
             "label": batch.labels.cpu().numpy(),
             "predicted": batch.logits.argmax(1).cpu().numpy(),
-            "probability": (batch.logits.softmax(1) if by_all else batch.logits.sigmoid()).amax(1).cpu().numpy(),
+            "probability": (batch.logits.softmax(1) if by_all else own_probability(batch.logits)).amax(1).cpu().numpy(),
             "target": batch.target.cpu().numpy(),
         }
         if batch.held is not None:
