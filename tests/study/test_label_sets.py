@@ -20,6 +20,7 @@ from xkd_eval.classifiers import architectures
 from xkd_eval.cli import app
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.evaluations import TESTS
+from xkd_eval.evaluations.scores import STUDYS_COLUMNS
 from xkd_eval.study.inputs import unlabelled
 from xkd_eval.study.records import summary_schema
 
@@ -92,6 +93,8 @@ def test_each_label_is_explained(scored, pairs):
     assert rows["target"].tolist() == rows["label"].tolist() == [pairs.classes.index(label) for label in pairs.labels]
     assert scored.description["protocol"]["target"] == "true"
     assert scored.description["protocol"]["probability"] == "sigmoid"
+    assert STUDYS_COLUMNS[-2:] == ("label_found", "photograph")
+    assert {*STUDYS_COLUMNS} - {*scored.rows.column_names} == {"reference_hit"}
     assert rows["photograph"].tolist() == list(pairs.label_sets.photographs)
     assert [set(np.flatnonzero(held)) for held in rows["held"]] == [
         {pairs.classes.index(label) for label in labels} for labels in pairs.label_sets.labels

@@ -67,7 +67,7 @@ def covered(outline: Outline, size: tuple[int, int]) -> np.ndarray:
 
 
 def outline_of(segmentation: Any, size: tuple[int, int]) -> Outline:
-    """An annotation's "segmentation", to be called within `reading`.
+    """What an annotation says of an object's outline, to be called within `reading`.
 
     Args:
         segmentation: polygons [[x, y, x, y, ...], ...], or {"size", "counts"} with counts as numbers or as text.
