@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from xkd_eval.evaluations.perturbation.ranking import map_values
+from xkd_eval.statistics.bootstrap import all_images_means, clustered, resampled_means
 
 N_PHOTOGRAPHS, N_CLASSES = 120, 5
 
@@ -101,3 +102,30 @@ def test_draws_of_photographs_spread_as_those_of_map_itself(images):
 
 def test_no_class_with_a_photograph_without_it():
     assert np.isnan(map_values(np.zeros((2, 1)), np.ones((2, 1), bool), np.zeros(2, int), np.arange(2))).all()
+
+
+def simulated(generator, n_photographs, n_classes=10):
+    """Photographs that hold a fifth of ten classes each, whose logits are 1.2 standard deviations higher."""
+    whole = generator.random((n_photographs, n_classes)) < 0.2
+    whole[~whole.any(1), generator.integers(n_classes)] = True
+    photographs, target = np.nonzero(whole)
+    logits = generator.normal(size=whole.shape) + 1.2 * whole
+    return logits[photographs], whole[photographs], target, photographs
+
+
+def test_intervals_know_the_spread_of_map_and_not_that_it_is_too_high_of_few():
+    """The figures of docs/protocols.md."""
+    generator = np.random.default_rng(0)
+    truth = np.mean([map_values(*simulated(generator, 4000)).mean() for _ in range(3)])
+    estimates, deviations, held = [], [], []
+    for _ in range(200):
+        images = simulated(generator, 200)
+        columns = clustered({"x": map_values(*images)}, images[3])
+        drawn = resampled_means(columns, resamples=300)["x"]
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        estimates.append(all_images_means(columns)["x"].item())
+        deviations.append(drawn.std())
+        held.append(low <= truth <= high)
+    assert (truth, np.mean(estimates)) == pytest.approx((0.547, 0.558), abs=0.001)
+    assert (np.mean(deviations), np.std(estimates)) == pytest.approx((0.023, 0.024), abs=0.001)
+    assert np.mean(held) == pytest.approx(0.905, abs=0.005)
