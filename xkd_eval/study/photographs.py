@@ -183,7 +183,8 @@ class Photographs:
         held = self._sitting.inputs.held(self._sitting.dataset, model)
         if held is None:
             return None
-        return held_classes([held[self._entries[place].position] for place in places], n_classes)
+        found = held_classes([held[self._entries[place].position] for place in places], n_classes)
+        return found.to(self._sitting.device)
 
     def _classes(self, model: str, target: str, places: list[int]) -> Tensor:
         """(n,) the class that is explained; of a grid the first tile's."""
