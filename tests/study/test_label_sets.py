@@ -290,6 +290,12 @@ def test_another_class_is_not_explained(names, pairs, options, said):
         perturbation_test(names, pairs, **options)
 
 
+def test_a_test_that_was_made_for_one_class_a_photograph(names, pairs):
+    made = TESTS["confidence"].create(xkd_eval.evaluations.Rules(), TESTS["confidence"].Options())
+    with pytest.raises(XkdError, match=r"^tests: confidence was made for target 'predicted', and the study has 'true'"):
+        evaluate(names, pairs, tests=[made])
+
+
 def test_masks_of_another_kind_are_a_study_of_their_own(names, pairs):
     with pytest.raises(XkdError, match=r"^masks: of these and data, one has several labels a photograph and one has"):
         evaluate(names, pairs, tests=["perturbation", "segmentation"], masks="embedded")

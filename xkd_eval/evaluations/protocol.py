@@ -38,8 +38,7 @@ class Rules:
         cam_channels: the CAM is a "sum" over channels, or their "mean".
         target: which class is explained.
         probability: of a class: by "softmax" over all of them, or, where a photograph may hold several, its own
-            "sigmoid"; there every label of a photograph is explained. Unless it is "softmax" it is in the hash, which
-            is older than the rule.
+            "sigmoid". The first is left out of the hash and of `to_dict`, as rules are that are older than the choice.
     """
 
     name: str = "model"

@@ -224,12 +224,14 @@ def _is_same(test: Evaluation, other: Evaluation) -> bool:
 
 def _check_rules(test: Evaluation, rules: Rules) -> None:
     """A test that was made under other rules than the study's would be recorded under rules that nobody followed."""
-    for name in ("preprocess", "cam_channels"):
+    # Of photographs with several labels each is explained, by a test that was made to.
+    own = () if rules.probability == "softmax" else ("target", "probability")
+    for name in ("preprocess", "cam_channels", *own):
         ours, theirs = getattr(rules, name), getattr(test.protocol, name)
         if ours != theirs:
             raise XkdError(
                 f"tests: {test.name} was made for {name} {theirs!r}, and the study has {ours!r}; give it the same "
-                "`protocol` and input, or name the test instead"
+                "`protocol`, input and kind of labels, or name the test instead"
             )
 
 
