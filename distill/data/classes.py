@@ -119,7 +119,14 @@ def without_images(classes: Classes, labels: Iterable[int]) -> tuple[str, ...]:
     return (f"{len(empty)} of {classes.count} classes have no training image, so nothing trains them: {listed}",)
 
 
+def check_one_label(part: ImageDataset) -> None:
+    """Raise XkdError for a set in which a photograph is an image once a label: no class is right or wrong there."""
+    if part.label_sets is not None:
+        raise XkdError(f"data: the photographs of {part.name} have several labels each; expected one an image")
+
+
 def _check_labelled(part: ImageDataset, called: str) -> None:
+    check_one_label(part)
     unlabelled = [name for name, label in zip(part.ids, part.labels, strict=True) if label is None]
     if unlabelled:
         raise XkdError(

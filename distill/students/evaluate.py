@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from torch import nn
 
 from distill.data import IMAGES
+from distill.data.classes import check_one_label
 from distill.data.listing import images_trained_on
 from distill.students.evaluation import Evaluation
 from distill.students.latency import Latency, latency_of
@@ -94,6 +95,7 @@ def evaluate(
     """
     where = resolve_device(device)
     dataset = checked(data) if isinstance(data, ImageDataset) else open_dataset(data, split=split)
+    check_one_label(dataset)
     dataset = dataset if limit is None else stratified_sample(dataset, limit)
     subjects = _subjects(models, weights, dataset)
     master = None if teacher is None else _teacher(teacher, teacher_weights, subjects)

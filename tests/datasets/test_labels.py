@@ -1,6 +1,8 @@
 import pytest
 
+from tests.datasets.files import write_image
 from tests.datasets.stand_ins import stand_in
+from xkd_eval import open_dataset
 from xkd_eval.classifiers.class_names import read_class_map
 from xkd_eval.datasets.base import ImageDataset, Subset
 from xkd_eval.datasets.labels import ilsvrc_wordnet_ids, resolve_labels
@@ -143,3 +145,28 @@ def test_a_class_map_that_says_two_things_of_a_class():
 
 def test_no_labels_at_all():
     assert resolve_labels(Labels([None, None], "none"), stand_in(3)) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("folders", "classes", "expected"),
+    [
+        ("0 1", 2, [0, 1]),
+        ("0", 2, [0]),
+        ("0 10 2", 12, [0, 10, 2]),
+        ("00 07", 12, [0, 7]),
+        ("1 2", 2, [0, 1]),  # the sorted folders, of which there are as many as classes
+        ("1", 2, None),  # this and the next may count from 1
+        ("2 5", 12, None),
+        ("0 12", 12, None),
+        ("0 a", 12, None),
+    ],
+)
+def test_folders_called_by_number_of_a_model_without_names(tmp_path, folders, classes, expected):
+    for folder in folders.split():
+        write_image(tmp_path / folder / "a.png")
+    dataset = open_dataset(tmp_path)
+    if expected is None:
+        with pytest.raises(XkdError, match=r"named classes, and stand-in \d+ without names; .* or `class_map`"):
+            resolve_labels(dataset, stand_in(classes))
+    else:
+        assert resolve_labels(dataset, stand_in(classes)) == expected

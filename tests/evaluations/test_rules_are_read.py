@@ -21,6 +21,7 @@ OTHERS = {
     "preprocess": {"resize": "crop"},
     "cam_channels": "mean",
     "target": "true",
+    "probability": "sigmoid",
     "fractions": (0.2, 0.7),
     "fill": "mean",
     "tie_seed": 1,

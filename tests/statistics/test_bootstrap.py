@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xkd_eval.statistics.bootstrap import resampled_means, scores_with_intervals
+from xkd_eval.statistics.bootstrap import (
+    all_images_means,
+    clustered,
+    left_out_means,
+    resampled_means,
+    scores_with_intervals,
+)
 
 
 def test_interval_of_a_mean_agrees_with_scipy():
@@ -44,3 +50,38 @@ def test_blocks_do_not_change_the_draws(monkeypatch):
     generator = np.random.Generator(np.random.PCG64(0))
     slow = [values[generator.integers(0, 1000, 1000)].mean() for _ in range(64)]
     np.testing.assert_allclose(whole, slow)
+
+
+def test_clusters_are_drawn_and_left_out_whole():
+    values, clusters = np.arange(12.0), np.array([7, 7, 7, 2, 2, 5, 5, 5, 5, 9, 9, 9])
+    columns = clustered({"x": values, "pair": np.stack([values, -values], 1)}, clusters)
+    assert all_images_means(columns)["x"] == pytest.approx([values.mean()])
+    members = [np.flatnonzero(clusters == number) for number in (2, 5, 7, 9)]
+    without = [np.delete(values, places).mean() for places in members]
+    assert left_out_means(columns)["x"] == pytest.approx(without)
+    assert left_out_means(columns)["pair"][:, 1] == pytest.approx(-np.array(without))
+    generator = np.random.Generator(np.random.PCG64(0))
+    drawn = [np.concatenate([members[place] for place in generator.integers(0, 4, 4)]) for _ in range(20)]
+    assert resampled_means(columns, resamples=20)["x"] == pytest.approx([values[places].mean() for places in drawn])
+
+
+def test_clusters_of_one_change_nothing():
+    values = np.random.default_rng(0).normal(size=50)
+    score = {"mean": lambda means: means["x"]}
+    alone = scores_with_intervals(clustered({"x": values}, np.arange(50)), score)["mean"]
+    apart = scores_with_intervals(clustered({"x": values}, None), score)["mean"]
+    assert alone["value"] == pytest.approx(apart["value"])
+    assert alone["ci95"] == pytest.approx(apart["ci95"])
+
+
+def test_images_that_are_alike_tell_no_more_than_one():
+    values = np.random.default_rng(0).normal(size=40)
+    score = {"mean": lambda means: means["x"]}
+    once = scores_with_intervals({"x": values}, score)["mean"]
+    thrice = scores_with_intervals(clustered({"x": np.repeat(values, 3)}, np.repeat(np.arange(40), 3)), score)["mean"]
+    assert thrice["ci95"] == pytest.approx(once["ci95"])
+
+
+def test_a_single_cluster_has_no_interval():
+    columns = clustered({"x": np.arange(3.0)}, np.zeros(3, dtype=np.int64))
+    assert scores_with_intervals(columns, {"mean": lambda means: means["x"]})["mean"] == {"value": 1.0, "ci95": None}

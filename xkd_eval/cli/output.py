@@ -274,7 +274,10 @@ def _title(summary: dict[str, Any]) -> str:
 
 
 def _images(summary: dict[str, Any]) -> str:
-    return f"{counted(summary['n_images'], 'image')} of {summary['data']['name']}"
+    data, count = summary["data"], summary["n_images"]
+    if (sets := data.get("label_sets")) is None:
+        return f"{counted(count, 'image')} of {data['name']}"
+    return f"{counted(count, 'label')} of {counted(sets['photographs'], 'photograph')} of {data['name']}"
 
 
 def _notes(result: EvaluationResult) -> Iterator[str]:
@@ -282,6 +285,8 @@ def _notes(result: EvaluationResult) -> Iterator[str]:
     if degenerate := result.summary["degenerate_maps"]:
         said = counted(degenerate, "constant or non-finite map")
         yield f"[yellow]{said}[/yellow], scored in the protocol's random order"
+    if without := (result.summary["data"].get("label_sets") or {}).get("unlabelled"):
+        yield f"[yellow]{counted(without, 'photograph')}[/yellow] left out, without a label"
     yield from _skips(result.summary)
 
 

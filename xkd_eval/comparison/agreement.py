@@ -10,6 +10,7 @@ import numpy as np
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.comparison.groups import interval_cells
 from xkd_eval.comparison.tables import Row
+from xkd_eval.evaluations.scores import PHOTOGRAPH
 from xkd_eval.statistics.paired import Interval, Resamples, bca_interval, hierarchical_interval
 from xkd_eval.study.result import EvaluationResult
 
@@ -87,6 +88,7 @@ def _by_image(result: EvaluationResult) -> dict[str, dict[str, float]]:
 
 def _answers(result: EvaluationResult, classifier: Classifier) -> Iterator[Row]:
     columns = result.columns
+    right = result.right
     for place, name in enumerate(result.ids):
         label, predicted = int(columns["label"][place]), int(columns["predicted"][place])
         yield {
@@ -96,7 +98,7 @@ def _answers(result: EvaluationResult, classifier: Classifier) -> Iterator[Row]:
             "label": classifier.class_name(label) if label >= 0 else None,
             "predicted": classifier.class_name(predicted),
             "probability": float(columns["probability"][place]),
-            "right": predicted == label,
+            "right": bool(right[place]),
         }
 
 
@@ -107,7 +109,8 @@ def _rows(name: str, members: Sequence[EvaluationResult], seed: int, *, split: b
         if not all(places.any() for places in chosen):
             continue
         for spec in first.test.specs():
-            values = [member.columns[spec.name][places] for member, places in zip(members, chosen, strict=True)]
+            values = [_chosen(member, spec.name, places) for member, places in zip(members, chosen, strict=True)]
+            clusters = [_chosen(member, PHOTOGRAPH, places) for member, places in zip(members, chosen, strict=True)]
             yield {
                 "model": name,
                 "maps": first.maps,
@@ -115,7 +118,7 @@ def _rows(name: str, members: Sequence[EvaluationResult], seed: int, *, split: b
                 "target": first.test.protocol.target,
                 "outcome": outcome,
                 "measure": spec.name,
-                **interval_cells(_mean_interval(values, seed)),
+                **interval_cells(_mean_interval(values, clusters, seed)),
                 "n_images": round(float(np.mean([len(value) for value in values]))),
                 "seeds": len(members),
                 "uninformative": any(
@@ -126,16 +129,23 @@ def _rows(name: str, members: Sequence[EvaluationResult], seed: int, *, split: b
 
 def _where(result: EvaluationResult, outcome: str) -> np.ndarray:
     """(n,) booleans: the images of an outcome."""
-    columns = result.columns
-    hits = zip(columns["predicted"] == columns["label"], columns["reference_hit"], strict=True)
+    hits = zip(result.right, result.columns["reference_hit"], strict=True)
     return np.array([outcome in (ALL, OUTCOMES[bool(ours), bool(theirs)]) for ours, theirs in hits])
 
 
-def _mean_interval(values: Sequence[np.ndarray], seed: int) -> Interval:
+def _chosen(result: EvaluationResult, column: str, places: np.ndarray) -> Any:
+    """A column of some images; None where there is none."""
+    return result.columns[column][places] if column in result.columns else None
+
+
+def _mean_interval(values: Sequence[np.ndarray], clusters: Sequence[np.ndarray | None], seed: int) -> Interval:
     def mean(means: Any) -> Any:
         return means["x"]
 
     if len(values) == 1:
-        return bca_interval({"x": values[0]}, mean, seed=seed)
+        return bca_interval({"x": values[0]}, mean, clusters=clusters[0], seed=seed)
     # Images of one outcome differ from seed to seed, so their draws cannot be shared there; they are no less images.
-    return hierarchical_interval([Resamples.of({"x": found}, seed=seed) for found in values], mean, seed=seed)
+    pairs = zip(values, clusters, strict=True)
+    return hierarchical_interval(
+        [Resamples.of({"x": found}, clusters=together, seed=seed) for found, together in pairs], mean, seed=seed
+    )

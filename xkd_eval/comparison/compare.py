@@ -23,13 +23,14 @@ from xkd_eval.study.choose import (
     check_stored,
     core_of,
     explainers_of,
+    is_suited,
     one_or_several,
     read_options,
     tests_of,
     without_core,
 )
 from xkd_eval.study.floors import CEILING, FLOORS
-from xkd_eval.study.inputs import Data, StudyInputs, offered, open_data, open_masks, sets_for
+from xkd_eval.study.inputs import Data, StudyInputs, offered, open_data, open_masks, sets_for, unlabelled
 from xkd_eval.study.models import Models, NamedModel, name_models
 from xkd_eval.study.result import EvaluationResult
 from xkd_eval.study.run import run_study
@@ -77,6 +78,7 @@ def compare_models(
         return _of_runs(named, run.seed)
     inputs = StudyInputs.load(named, replace(run, figures=False))  # a report has its own, of all models together
     dataset, masked = open_data(data, run, run.labels, run.boxes), open_masks(masks, run)
+    inputs.suit(dataset, masked)
     made, left_out = _made(given, offered(len(named), dataset, masked), inputs, chosen)
     optional = core_of(given or (), made)
     (method,) = explainers_of([explainer], inputs.rules, run).values()
@@ -85,7 +87,7 @@ def compare_models(
     check_stored(made, {method.name: method})
     answering = partial(StudyAnswers, inputs, runs, progress)
     sets, refused = sets_for(made, dataset, masked, answering, run.boxes, optional)
-    left_out += refused
+    left_out += refused + unlabelled(dataset)
     made = {name: made[name] for name in sets}
     planned = plan_cells(inputs, made, sets, method, floors=floors, without=unfit)
     folders = _maps_folders(planned, dataset, inputs, runs)
@@ -156,7 +158,7 @@ def _tests(given: Sequence[TestLike] | None, there: Collection[str]) -> tuple[li
         return without_core(given, there)
     # Without labels there is no default comparison, and the first test that needs them says so.
     there = {*there, "labels"}
-    return [kind for _, kind in TESTS.items() if kind.in_comparisons and kind.suited(there) is not None], []
+    return [kind for _, kind in TESTS.items() if kind.in_comparisons and is_suited(kind, there)], []
 
 
 def _check(named: Sequence[NamedModel]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import differing_fields
-from xkd_eval.evaluations.scores import ScoreSpec
+from xkd_eval.evaluations.scores import PHOTOGRAPH, ScoreSpec
 from xkd_eval.statistics.paired import Interval, Resamples, hierarchical_interval
 from xkd_eval.study.result import EvaluationResult
 
@@ -34,7 +34,10 @@ class SeedGroup:
     @classmethod
     def of(cls, name: str, results: Sequence[EvaluationResult], seed: int) -> SeedGroup:
         """Of the results of one model's training seeds, with bootstrap draws of their images by `seed`."""
-        draws = tuple(Resamples.of(result.test.columns(result.columns), seed=seed) for result in results)
+        draws = tuple(
+            Resamples.of(result.test.columns(result.columns), clusters=result.columns.get(PHOTOGRAPH), seed=seed)
+            for result in results
+        )
         return cls(name, tuple(results), draws, seed)
 
     @property
@@ -79,10 +82,24 @@ class SeedGroup:
         return hierarchical_interval(self.draws, spec.compute, other.draws, seed=self.seed)
 
     def per_image(self, spec: ScoreSpec) -> np.ndarray | None:
-        """(n,) values whose mean a score is; None where there are none, or several seeds."""
+        """(n,) values whose mean a score is; None where there are none, or several seeds.
+
+        Where a photograph is an image once a label, its images' means: they are no observations apart.
+        """
         if len(self.results) > 1 or spec.per_image is None:
             return None
-        return spec.per_image(self.results[0].columns)
+        columns = self.results[0].columns
+        values, photographs = spec.per_image(columns), columns.get(PHOTOGRAPH)
+        return values if photographs is None else _means_of(values.astype(np.float64), photographs)
+
+
+def _means_of(values: np.ndarray, photographs: np.ndarray) -> np.ndarray:
+    """Over the images of each photograph that have a value; NaN without any."""
+    numbers, places = np.unique(photographs, return_inverse=True)
+    defined = np.isfinite(values)
+    counts = np.bincount(places[defined], minlength=len(numbers))
+    sums = np.bincount(places[defined], values[defined], minlength=len(numbers))
+    return np.divide(sums, counts, out=np.full(len(numbers), np.nan), where=counts > 0)
 
 
 def _within(spec: ScoreSpec, interval: Interval) -> Interval:
@@ -152,7 +169,7 @@ def common_ids(results: Sequence[EvaluationResult]) -> list[str]:
 
 def rightly_classified(results: Sequence[EvaluationResult]) -> list[str]:
     """The images that every model classifies correctly, in the first one's order; all of the same images."""
-    right = np.logical_and.reduce([result.columns["predicted"] == result.columns["label"] for result in results])
+    right = np.logical_and.reduce([result.right for result in results])
     return [name for name, is_right in zip(results[0].ids, right, strict=True) if is_right]
 
 

@@ -1,7 +1,7 @@
 """Data sets: `open_dataset` recognises what a path holds, `loader.stream` decodes it."""
 
 from xkd_eval.datasets.base import DATASETS, ImageDataset, Sample, register_dataset
-from xkd_eval.datasets.labels import resolve_labels
+from xkd_eval.datasets.labels import resolve_label_sets, resolve_labels
 from xkd_eval.datasets.open import open_dataset, open_parts
 from xkd_eval.datasets.sampling import limit
 
@@ -13,5 +13,6 @@ __all__ = [
     "open_dataset",
     "open_parts",
     "register_dataset",
+    "resolve_label_sets",
     "resolve_labels",
 ]

@@ -59,6 +59,34 @@ class BoxesSource:
     unknown: int
 
 
+@dataclass(frozen=True)
+class LabelSets:
+    """Of a set whose photographs may hold several classes, each of which makes an image of its own.
+
+    Attributes:
+        photographs: one number an image: which photograph it is.
+        labels: one an image: all labels that its photograph holds; there may be more than have an image.
+        unlabelled: photographs that were left out, as they have no label.
+
+    Example:
+        A photograph of a cat and a dog, and one of a dog:
+
+        >>> from xkd_eval.datasets.base import LabelSets
+        >>> sets = LabelSets((0, 0, 1), (frozenset({"cat", "dog"}),) * 2 + (frozenset({"dog"}),), unlabelled=0)
+        >>> sets.at([1, 2]).photographs
+        (0, 1)
+    """
+
+    photographs: tuple[int, ...]
+    labels: tuple[frozenset[Label], ...]
+    unlabelled: int
+
+    def at(self, positions: Sequence[int]) -> LabelSets:
+        """Of some of the images."""
+        photographs = tuple(self.photographs[position] for position in positions)
+        return LabelSets(photographs, tuple(self.labels[position] for position in positions), self.unlabelled)
+
+
 def content_hash(*stored: bytes | np.ndarray) -> str:
     """What tells one image from another whatever it is called.
 
@@ -89,6 +117,7 @@ class ImageDataset(ABC):
         has_masks: whether samples carry masks.
         has_boxes: whether samples carry boxes.
         boxes_from: the file that they come from; None where the set brings its own, or has none.
+        label_sets: of a set in which a photograph is an image once a label; None where it is one image.
 
     Example:
         >>> from xkd_eval import open_dataset
@@ -105,6 +134,7 @@ class ImageDataset(ABC):
     has_masks: bool = False
     has_boxes: bool = False
     boxes_from: BoxesSource | None = None
+    label_sets: LabelSets | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -147,7 +177,15 @@ class ImageDataset(ABC):
         """
         with reading(f"data: {self.name}: stored_sizes fails", "expected a list of bytes an image, or None"):
             sizes = self.stored_sizes()
-        facts = [self.label_kind, self.classes, list(self.ids), list(self.labels), _checked_sizes(self, sizes)]
+        facts: list[Any] = [
+            self.label_kind,
+            self.classes,
+            list(self.ids),
+            list(self.labels),
+            _checked_sizes(self, sizes),
+        ]
+        if self.label_sets is not None:
+            facts += [self.label_sets.photographs, [sorted(held, key=str) for held in self.label_sets.labels]]
         # As JSON, in which no name or label can look like two, nor the class 7 like a class called 7.
         return hashlib.sha256(json.dumps(facts, default=repr).encode()).hexdigest()
 
@@ -199,6 +237,7 @@ class Subset(ImageDataset):
         self.has_masks = dataset.has_masks
         self.has_boxes = dataset.has_boxes
         self.boxes_from = dataset.boxes_from
+        self.label_sets = None if dataset.label_sets is None else dataset.label_sets.at(positions)
 
     def load(self, position: int) -> Sample:
         """What `positions[position]` is in the whole set."""

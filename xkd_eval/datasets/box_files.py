@@ -5,26 +5,23 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import math
 import re
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 from xkd_eval.datasets.annotation_xml import objects_of
 from xkd_eval.datasets.archive import StrictHeader
+from xkd_eval.datasets.coco import coco_of, touched_pixels
 from xkd_eval.datasets.folder import files_below
 from xkd_eval.datasets.imagenet import is_wordnet_id
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import (
     LARGEST_LIST,
     is_there,
-    json_value,
     open_file,
-    parsed,
     read_bytes,
     reading,
     reason,
@@ -154,58 +151,17 @@ def _of_xml(content: bytes, name: str, path: Path) -> Iterator[Box]:
         yield Box(name, corners, kind, place)
 
 
-@dataclass
-class _CocoImage:
-    id: int
-    file_name: str
-
-
-@dataclass
-class _CocoBox:
-    image_id: int
-    bbox: tuple[float, float, float, float]
-    category_id: int
-    iscrowd: int = 0
-
-
-@dataclass
-class _CocoCategory:
-    id: int
-    name: str
-
-
-@dataclass
-class _Coco:
-    images: list[_CocoImage]
-    annotations: list[_CocoBox]
-    categories: list[_CocoCategory]
-
-
 def _of_coco(text: str, path: Path) -> Iterator[Box]:
     """x, y, width and height in fractions of a pixel -> the pixels that they touch; crowds are no object."""
-    with reading(f"boxes: {str(path)!r} is no JSON", EXPECTED):
-        values = json_value(text)
-    coco = parsed(_Coco, values, f"boxes: {str(path)!r}")
-    names, kinds = ({entry.id: entry for entry in entries} for entries in (coco.images, coco.categories))
-    if len(names) < len(coco.images) or len(kinds) < len(coco.categories):
-        raise XkdError(f"boxes: {str(path)!r} has two images or two categories of one id; mend it")
-    for number, entry in enumerate(coco.annotations, 1):
+    coco = coco_of(text, path, "boxes", EXPECTED)
+    for number, entry in enumerate(coco.objects, 1):
         place = f"annotation {number}"
         if entry.iscrowd:
             continue
         with reading(f"boxes: {place} of {str(path)!r} is {short(entry)}", "expected an image, a category and a box"):
-            image, kind = cast(_CocoImage, names[entry.image_id]), cast(_CocoCategory, kinds[entry.category_id])
-            corners = _touched(*entry.bbox)
+            image, kind = coco.images[entry.image_id], coco.categories[entry.category_id]
+            corners = touched_pixels(*cast(Any, entry.bbox))
         yield Box(image.file_name, corners, kind.name, place)
-
-
-def _touched(x: float, y: float, width: float, height: float) -> tuple[int, int, int, int]:
-    if not all(abs(value) < _FARTHEST for value in (x, y, width, height)) or width <= 0 or height <= 0:
-        raise ValueError("a side that is no length")
-    # What arithmetic in decimal fractions leaves behind is no pixel more.
-    low = [math.floor(round(value, 6)) for value in (x, y)]
-    high = [math.ceil(round(value, 6)) - 1 for value in (x + width, y + height)]
-    return (*low, *high)  # type: ignore[return-value]
 
 
 def _of_lines(text: str, path: Path) -> Iterator[Box]:

@@ -12,8 +12,8 @@ import numpy as np
 
 from xkd_eval.datasets.base import BoxesSource, ImageDataset, Label, Sample, Subset
 from xkd_eval.datasets.box_files import Box, read_boxes
-from xkd_eval.datasets.flat import stem_of
-from xkd_eval.datasets.identifiers import identifier_of
+from xkd_eval.datasets.identifiers import identifier_of, stem_of
+from xkd_eval.datasets.label_sets import PerLabel
 from xkd_eval.datasets.labels import ilsvrc_wordnet_ids, is_ilsvrc, normalised
 from xkd_eval.datasets.samples import boxes_fit
 from xkd_eval.errors import XkdError
@@ -67,7 +67,8 @@ def with_boxes(dataset: ImageDataset, path: Path) -> ImageDataset:
     """A set with the boxes of a file.
 
     Images are known by their names without folder and suffix, and by their folders where several are called so. Of an
-    image's boxes those of its label's class count, where set and file name classes alike.
+    image's boxes those of its label's class count, where set and file name classes alike. A photograph of several
+    labels has those of each in the image of that label.
 
     Args:
         dataset: of any kind.
@@ -78,11 +79,14 @@ def with_boxes(dataset: ImageDataset, path: Path) -> ImageDataset:
             classes are not those of the labels, and tell apart the objects of an image.
     """
     found = read_boxes(path)
-    positions = _positions(dataset, {box.image for box in found}, path)
+    photographs = dataset.dataset if isinstance(dataset, PerLabel) else dataset
+    positions = _positions(photographs, {box.image for box in found}, path)
     boxes: defaultdict[int, list[Box]] = defaultdict(list)
     for box in found:
         if box.image in positions:
-            boxes[positions[box.image]].append(box)
+            photograph = positions[box.image]
+            for position in dataset.images_of(photograph) if isinstance(dataset, PerLabel) else (photograph,):
+                boxes[position].append(box)
     unknown = len({box.image for box in found}) - len(positions)
     return WithBoxes(dataset, _of_labels_class(dataset, boxes, path), path, unknown)
 

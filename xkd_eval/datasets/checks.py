@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from xkd_eval.datasets.base import ImageDataset, LabelKind
+from xkd_eval.datasets.base import ImageDataset, LabelKind, LabelSets
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import is_writable_text, reading, short
 
@@ -25,6 +25,7 @@ def checked(dataset: ImageDataset) -> ImageDataset:
         raise XkdError(f"data: {type(dataset).__name__} has the name {short(name)}; expected a short text")
     _check_ids(dataset)
     _check_labels(dataset)
+    _check_label_sets(dataset)
     classes = dataset.classes
     if classes is not None:
         names = _listed(dataset, "classes", classes)
@@ -69,6 +70,21 @@ def _check_labels(dataset: ImageDataset) -> None:
         texts = "".join(label for label in labels if isinstance(label, str))
         with reading(f"data: {name} has labels that cannot be written", "expected text that is valid as UTF-8"):
             texts.encode()
+
+
+def _check_label_sets(dataset: ImageDataset) -> None:
+    sets, name = dataset.label_sets, dataset.name
+    if sets is None:
+        return
+    count = len(dataset.ids)
+    if not isinstance(sets, LabelSets) or not len(sets.photographs) == len(sets.labels) == count:
+        raise XkdError(f"data: {name}: label_sets is {short(sets)}; expected LabelSets of its {count} images, or None")
+    for identifier, label, held in zip(dataset.ids, dataset.labels, sets.labels, strict=True):
+        if label is not None and label not in held:
+            raise XkdError(
+                f"data: {name}: the label {short(label)} of {short(identifier)} is not among those that its photograph "
+                "holds; add it to label_sets"
+            )
 
 
 def _listed(dataset: ImageDataset, what: str, given: Any) -> Sequence[Any]:

@@ -10,12 +10,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from xkd_eval.datasets.base import ImageDataset, Label, LabelKind, Subset
+from xkd_eval.datasets.coco_labels import coco_label_sets, is_coco
 from xkd_eval.datasets.folder import file_names, size_of, subfolder_names
-from xkd_eval.datasets.identifiers import identifier_of
+from xkd_eval.datasets.identifiers import identifier_of, stem_of
 from xkd_eval.datasets.imagenet import is_wordnet_id
+from xkd_eval.datasets.label_sets import BETWEEN, LabelSet, LabelSetFile, PerLabel
 from xkd_eval.datasets.label_texts import typed_labels
 from xkd_eval.datasets.matlab import read_structs
 from xkd_eval.errors import XkdError
@@ -55,7 +58,14 @@ class WithLabels(Subset):
         self.label_kind = labels.kind
 
 
-def find_labels(folder: Path, stems: set[str]) -> LabelFile | None:
+def labelled(dataset: ImageDataset, labels: LabelFile | LabelSetFile) -> WithLabels | PerLabel:
+    """A set without labels, and the file that labels it."""
+    if isinstance(labels, LabelFile):
+        return WithLabels(dataset, labels)
+    return PerLabel(dataset, [labels.by_stem.get(stem_of(identifier)) for identifier in dataset.ids], labels)
+
+
+def find_labels(folder: Path, stems: set[str]) -> LabelFile | LabelSetFile | None:
     """The label file of the images in `folder`: Kaggle's, then the devkit's, then a `NAME,class` list.
 
     Searched: the folder and its parent, devkit folders in either, and for Kaggle's file four folders up.
@@ -82,13 +92,16 @@ def find_labels(folder: Path, stems: set[str]) -> LabelFile | None:
     return lists[0] if lists else None
 
 
-def read_labels(path: Path, stems: set[str]) -> LabelFile:
-    """The labels that the file at `path`, of any of the three kinds, gives to the images named `stems`.
+def read_labels(path: Path, stems: set[str]) -> LabelFile | LabelSetFile:
+    """The labels that the file at `path`, of any of the three kinds or COCO's, gives to the images named `stems`.
 
     Raises:
         XkdError: unreadable, of no known form, naming an image twice or none of the images.
     """
+    if is_coco(path):
+        return coco_label_sets(path, stems)
     lines = _lines(path)
+    labels: LabelFile | LabelSetFile
     if any("PredictionString" in line for line in lines[:1]):
         labels = _kaggle(path, lines, stems)
     elif lines and all(map(_is_number, lines)):
@@ -98,18 +111,12 @@ def read_labels(path: Path, stems: set[str]) -> LabelFile:
     if not labels.by_stem:
         raise XkdError(
             f"labels: {str(path)!r} names none of the {len(stems)} images; expected {KAGGLE_SOLUTION}, "
-            f"{DEVKIT_TRUTH} beside {_DEVKIT_META}, or lines of NAME,class"
+            f"{DEVKIT_TRUTH} beside {_DEVKIT_META}, COCO's JSON, or lines of NAME,class or NAME,class;class"
         )
     return labels
 
 
-def stem_of(name: str) -> str:
-    """The name without folder and suffix."""
-    file = name.rpartition("/")[2]
-    return file.rpartition(".")[0] or file
-
-
-def _lists_in(place: Path, stems: set[str]) -> Iterator[LabelFile]:
+def _lists_in(place: Path, stems: set[str]) -> Iterator[LabelFile | LabelSetFile]:
     """Nobody said that these files are lists: one is where most lines that name an image have a class for it."""
     for name in file_names(place):
         path = place / name
@@ -208,20 +215,44 @@ def _wordnet_id_of(meta: Path) -> dict[int, str]:
         return dict(pairs)  # MATLAB's numbers are floats, and 3.0 is the key 3
 
 
-def _name_class_list(path: Path, lines: list[str], stems: set[str]) -> LabelFile:
-    """`NAME,class` or `NAME class`, with or without a header."""
+def _name_class_list(path: Path, lines: list[str], stems: set[str]) -> LabelFile | LabelSetFile:
+    """`NAME,class` or `NAME class`, with or without a header; `NAME,class;class` where images have several."""
     delimiter = _delimiter(lines)
+    have_several = any(BETWEEN in line.partition(delimiter)[2] for line in lines)
 
     def fields(line: str) -> tuple[str, str]:
         (row,) = csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True)
-        if len(row) != 2 or not row[1].strip():
+        if len(row) != 2 or not (row[1].strip() or have_several):
             raise ValueError("expected NAME,class")
         return row[0], row[1].strip()
 
     named = _by_stem(path, ((number, line) for number, line in enumerate(lines, 1) if line), fields, stems)
+    if have_several:
+        return _sets(path, named)
     places = [f"line {number} of {str(path)!r}" for _, number in named.values()]
     labels, kind = typed_labels([text for text, _ in named.values()], places.__getitem__)
     return LabelFile(path, dict(zip(named, labels, strict=True)), kind)
+
+
+def _sets(path: Path, named: dict[str, tuple[str, int]]) -> LabelSetFile:
+    """Of `NAME,class;class`; an image may have none."""
+    texts: list[str] = []
+    places: list[str] = []
+    counts: list[int] = []
+    for text, number in named.values():
+        own = [part.strip() for part in text.split(BETWEEN)] if text else []
+        place = f"line {number} of {str(path)!r}"
+        for label in own:
+            if not label or own.count(label) > 1:
+                fault = f"the label {short(label)} twice" if label else f"an empty label in {short(text)}"
+                raise XkdError(f"labels: {place} has {fault}; expected NAME,class;class, each class once")
+        texts += own
+        places += [place] * len(own)
+        counts.append(len(own))
+    labels, kind = typed_labels(texts, places.__getitem__)
+    ends = list(accumulate(counts, initial=0))
+    sets = (LabelSet(tuple(labels[start:end])) for start, end in pairwise(ends))
+    return LabelSetFile(path, dict(zip(named, sets, strict=True)), kind)
 
 
 def _by_stem(

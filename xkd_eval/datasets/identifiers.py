@@ -28,6 +28,12 @@ def name_of(identifier: str) -> str:
     return os.fsdecode(_ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), os.fsencode(identifier)))
 
 
+def stem_of(name: str) -> str:
+    """The name without folder and suffix."""
+    file = name.rpartition("/")[2]
+    return file.rpartition(".")[0] or file
+
+
 def _bytes(character: str) -> bytes:
     on_disk = not "\ud800" <= character < "\udc80"
     return os.fsencode(character) if on_disk else character.encode("utf-8", "surrogatepass")

@@ -25,10 +25,11 @@ def resolve_labels(
 
     WordNet ids go through `classifier.wordnet_ids`, or the ILSVRC-2012 order for a head of 1000 classes without ids.
     Names go through `classifier.class_names` (as they are, or else case and underscores aside, any of comma-separated
-    synonyms), or WordNet ids; for a classifier without names the sorted class folders are its indices, if there are as
-    many. Indices hold as they are, unless both sides name the same classes in another order, or they are ILSVRC-2012
-    indices and the classifier's WordNet ids say where its classes are (heads of 1001 or 21k classes). Where the
-    classifier's class names are numbers (folders that are called 1 to 102), those of a set without names are these.
+    synonyms), or WordNet ids; for a classifier without names those that are 0 and other numbers below its count of
+    classes are its indices, or the sorted class folders, if there are as many. Indices hold as they are, unless both
+    sides name the same classes in another order, or they are ILSVRC-2012 indices and the classifier's WordNet ids say
+    where its classes are (heads of 1001 or 21k classes). Where the classifier's class names are numbers (folders that
+    are called 1 to 102), those of a set without names are these.
 
     Args:
         dataset: with raw labels.
@@ -55,6 +56,24 @@ def resolve_labels(
     resolved = [table.get(label) if label is not None else None for label in dataset.labels]
     _check_range(dataset, classifier, resolved)
     return resolved
+
+
+def resolve_label_sets(
+    dataset: ImageDataset, classifier: Classifier, class_map: Mapping[str, int] | None = None
+) -> list[frozenset[int]]:
+    """The classifier's class indices of all that each image's photograph holds, as `resolve_labels` finds them.
+
+    Args:
+        dataset: with `label_sets`.
+        classifier, class_map: as there.
+
+    Raises:
+        XkdError: as there.
+    """
+    assert dataset.label_sets is not None
+    held = dataset.label_sets.labels
+    table = _table(dataset, classifier, class_map, {label for labels in held for label in labels if label is not None})
+    return [frozenset(table[label] for label in labels if label in table) for labels in held]
 
 
 @cache
@@ -116,6 +135,8 @@ def wordnet_ids_of(classifier: Classifier) -> Sequence[str]:
 
 def _named(dataset: ImageDataset, classifier: Classifier, present: set[int | str]) -> dict[Label, int]:
     if classifier.class_names is None and classifier.wordnet_ids is None:
+        if numbered := _counted_from_0(dataset.classes or (), classifier.num_classes):
+            return numbered
         if dataset.classes is None or len(dataset.classes) != classifier.num_classes:
             raise XkdError(
                 f"data: {dataset.name} has {len(dataset.classes or present)} named classes, and {classifier.name} "
@@ -126,6 +147,13 @@ def _named(dataset: ImageDataset, classifier: Classifier, present: set[int | str
     names = places_by_name(map(str, present), classifier.class_names or ())
     found = {label: names.get(str(label), ids.get(normalised(str(label)))) for label in present}
     return {label: index for label, index in found.items() if index is not None}
+
+
+def _counted_from_0(classes: Sequence[str], num_classes: int) -> dict[Label, int]:
+    """Class folders 0, 2 and 5 of a classifier of ten -> these indices; nothing of such as may count from 1."""
+    numbers = [int(name) if name.isascii() and name.isdecimal() and len(name) < 10 else -1 for name in classes]
+    are_indices = 0 in numbers and len(set(numbers)) == len(numbers) and -1 < min(numbers) <= max(numbers) < num_classes
+    return dict(zip(classes, numbers, strict=True)) if are_indices else {}
 
 
 def _indexed(dataset: ImageDataset, classifier: Classifier, present: set[int | str]) -> dict[Label, int]:

@@ -13,10 +13,9 @@ from xkd_eval.datasets.flat import (
     COMPANIONS,
     DEVKIT_TRUTH,
     KAGGLE_SOLUTION,
-    WithLabels,
     find_labels,
+    labelled,
     read_labels,
-    stem_of,
 )
 from xkd_eval.datasets.folder import (
     ClassFolders,
@@ -29,7 +28,7 @@ from xkd_eval.datasets.folder import (
     is_image_name,
     subfolder_names,
 )
-from xkd_eval.datasets.identifiers import identifier_of
+from xkd_eval.datasets.identifiers import identifier_of, stem_of
 from xkd_eval.datasets.imagenet import WordNetFolders, are_known_wordnet_ids, is_wordnet_id
 from xkd_eval.datasets.lists import COLUMNS, ListedImages, is_list, read_list
 from xkd_eval.datasets.parquet import ParquetImages
@@ -51,7 +50,7 @@ WRAPPED = "data"
 LOOKED_FOR = (
     "one folder per WordNet id of ImageNet (n01440764/...), and no other",
     f"a flat folder of images (ILSVRC2012_val_*.JPEG; with {KAGGLE_SOLUTION}, {DEVKIT_TRUTH} and meta.mat, or a "
-    "NAME,class list it has labels)",
+    "NAME,class list it has labels; with NAME,class;class or COCO's JSON as `labels` several)",
     "Parquet with an image column (*.parquet)",
     f"a list of images (*.csv, *.tsv, *.parquet) with the columns {COLUMNS}",
     "WebDataset shards (*.tar)",
@@ -186,7 +185,7 @@ def _flat(root: Path, labels: Path | None) -> ImageDataset:
     found = find_labels(root, stems) if labels is None else read_labels(labels, stems)
     if found is None:
         return FlatFolder(root, set_name(root))
-    return WithLabels(FlatFolder(root, set_name(root), exclude=COMPANIONS | {found.path.name}), found)
+    return labelled(FlatFolder(root, set_name(root), exclude=COMPANIONS | {found.path.name}), found)
 
 
 def _tar(paths: list[Path], name: str, labels: Path | None) -> ImageDataset:
@@ -196,7 +195,7 @@ def _tar(paths: list[Path], name: str, labels: Path | None) -> ImageDataset:
         return shards
     stems = {stem_of(identifier) for identifier in shards.ids}
     found = find_labels(paths[0].parent, stems) if labels is None else read_labels(labels, stems)
-    return shards if found is None else WithLabels(shards, found)
+    return shards if found is None else labelled(shards, found)
 
 
 def _cifar(path: Path) -> Layout:

@@ -9,6 +9,7 @@ from xkd_eval.datasets.base import DATASETS, ImageDataset
 from xkd_eval.datasets.checks import checked
 from xkd_eval.datasets.flat import WithLabels
 from xkd_eval.datasets.folder import FolderOfImages, is_image_name
+from xkd_eval.datasets.label_sets import PerLabel
 from xkd_eval.datasets.layout import LOOKED_FOR, UNDIVIDED, WRAPPED, Layout, layout_of
 from xkd_eval.datasets.lists import ListedImages
 from xkd_eval.datasets.named import is_named, named_parts, open_named
@@ -27,7 +28,8 @@ def open_dataset(path: str | Path, *, split: str = "val", labels: Path | None = 
             `register_dataset`, or "py:package.module:maker".
         split: "train", "val" or "test", where `path` holds several; "val" and "test" stand in for each other, and for
             "embedded" both are its test split.
-        labels: a label file for a flat folder of images; by default one is looked for beside it.
+        labels: a label file for a flat folder of images; by default one is looked for beside it. COCO's JSON, which is
+            not looked for, and lines of NAME,class;class make one image of each label of a photograph.
 
     Raises:
         XkdError: nothing there, nothing recognised (the message lists what was looked for), no image, several layouts
@@ -116,6 +118,6 @@ def _held(root: Path, dataset: ImageDataset, labels: Path | None) -> ImageDatase
     are_files = isinstance(dataset, FolderOfImages) and not isinstance(dataset, ListedImages)
     if not len(dataset) or (are_files and not any(map(is_image_name, dataset.ids))):
         raise XkdError(f"data: {str(root)!r} has no images; looked for {'; '.join(LOOKED_FOR)}")
-    if labels is not None and not isinstance(dataset, WithLabels):
+    if labels is not None and not isinstance(dataset, WithLabels | PerLabel):
         raise XkdError(f"labels: {str(root)!r} is no flat folder of images; leave `labels` out")
     return checked(dataset)

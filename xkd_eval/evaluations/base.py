@@ -18,8 +18,8 @@ from xkd_eval.evaluations.guard import guard_methods
 from xkd_eval.evaluations.presets import Preset, preset_facts, preset_notes
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.returned import named
-from xkd_eval.evaluations.scores import Columns, ScoreSpec
-from xkd_eval.statistics.bootstrap import scores_with_intervals
+from xkd_eval.evaluations.scores import PHOTOGRAPH, Columns, ScoreSpec
+from xkd_eval.statistics.bootstrap import clustered, scores_with_intervals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 NEEDS = ("labels", "masks", "boxes", "reference")
 """What a test may need of a study, each as `needs_NAME`."""
+
+LABEL_SETS = "label sets"
+"""What is offered beside these where photographs may hold several classes."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class Evaluation(ABC):
             that were computed elsewhere cannot give.
         reads_answers: whether the rows depend on the model's answers; where they do not, models that see the same
             pixels share the rows of maps that do not depend on a model either.
+        takes_label_sets: whether it means something where a photograph may hold several classes, each of which is
+            explained: no prediction is right or wrong there, and `protocol.probability` is "sigmoid".
         crosses: whether it is worth asking a model while another model's maps are scored (transfer).
         in_comparisons: whether `compare` runs it where the data has what it needs.
         about: what a reader of a report must know of its scores, in a sentence or two.
@@ -101,10 +106,11 @@ class Evaluation(ABC):
     forwards_again: ClassVar[bool] = False
     explains_again: ClassVar[bool] = False
     reads_answers: bool = True
+    takes_label_sets: ClassVar[bool] = False
     crosses: ClassVar[bool] = False
     in_comparisons: ClassVar[bool] = True
-    about: ClassVar[str] = ""
-    curve_caption: ClassVar[str] = ""
+    about: str = ""
+    curve_caption: str = ""
     figure_names: ClassVar[tuple[str, ...]] = ()
     presets: ClassVar[Mapping[str, Preset]] = {}
     Options: ClassVar[type] = NoOptions
@@ -140,7 +146,8 @@ class Evaluation(ABC):
         """How it is spelt behind a name that stands for several tests, "core", on a study of these models and data.
 
         Args:
-            offered: of "labels", "masks", "boxes" and "reference", what there is.
+            offered: of "labels", "masks", "boxes" and "reference", what there is; and "label sets" where photographs
+                may hold several classes, of which a test that does not take them is not asked.
 
         Returns:
             Its options ("regions=masks"), "" for its defaults; None where it lacks something that it needs.
@@ -239,7 +246,7 @@ class Evaluation(ABC):
         columns, scores = self.columns(rows), {spec.name: spec.compute for spec in self.specs()}
         if scores and not columns:
             raise XkdError(f"{named(self)}: it has scores and no boolean or float column; return one, or `columns`")
-        flat = scores_with_intervals(columns, scores) if scores else {}
+        flat = scores_with_intervals(clustered(columns, rows.get(PHOTOGRAPH)), scores) if scores else {}
         nested: dict[str, Any] = {}
         for name, value in flat.items():
             *groups, last = name.split(".")

@@ -79,6 +79,8 @@ class Batch:
         reference: the same photographs as the reference model sees, classifies and explains them; None for tests that
             need no reference.
         n_images: in the data set, for a test that keeps more of an image than it can of each of many.
+        held: (B, K) booleans, all classes that the photograph holds, of which `labels` is one; None for sets of one
+            class a photograph.
 
     Example:
         What a test makes of a batch, here the probability of the prediction:
@@ -112,6 +114,7 @@ class Batch:
     boxes: tuple[Tensor, ...] | None = None
     mask_boxes: tuple[Tensor, ...] | None = None
     sizes: tuple[tuple[int, int], ...] = ()
+    held: Tensor | None = None
 
     def required_maps(self) -> Tensor:
         """`maps`, for a test that needs them.

@@ -37,12 +37,15 @@ class Rules:
         preprocess: fields of Preprocess that are the same for every model; the others are the model's own.
         cam_channels: the CAM is a "sum" over channels, or their "mean".
         target: which class is explained.
+        probability: of a class: by "softmax" over all of them, or, where a photograph may hold several, its own
+            "sigmoid". The first is left out of the hash and of `to_dict`, as rules are that are older than the choice.
     """
 
     name: str = "model"
     preprocess: dict[str, Any] = field(default_factory=lambda: {"resize": "squash"})
     cam_channels: Literal["sum", "mean"] = "sum"
     target: Target = "predicted"
+    probability: Literal["softmax", "sigmoid"] = "softmax"
 
     @property
     def hash(self) -> str:
@@ -52,7 +55,10 @@ class Rules:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as protocol.json holds them."""
-        return {"test": type(self).__name__, **json.loads(json.dumps(asdict(self)))}
+        values = {"test": type(self).__name__, **json.loads(json.dumps(asdict(self)))}
+        if self.probability == "softmax":
+            del values["probability"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -107,6 +113,20 @@ def shared_rules(
         cam_channels="mean" if name == "exp-kd" else "sum",
         target=target,  # type: ignore[arg-type]
     )
+
+
+def of_label_sets(rules: Rules) -> Rules:
+    """The rules on photographs that may hold several classes: each label is explained, by its own probability.
+
+    Raises:
+        XkdError: a protocol that explains another class.
+    """
+    if rules.name.startswith("exp-kd"):
+        raise XkdError(
+            "protocol exp-kd: it explains the predicted class, and the photographs have several labels, each of which "
+            "is explained; use chefer or model"
+        )
+    return replace(rules, target="true", probability="sigmoid")
 
 
 def differing_fields(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:

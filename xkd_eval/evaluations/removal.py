@@ -87,6 +87,7 @@ def masked_answers(
     network: Network,
     classes: Tensor,
     answer: str = "probability",
+    by: str = "softmax",
 ) -> Tensor:
     """What `masked_logits` says of one class an image; a thousand masks cost no memory for the other classes' logits.
 
@@ -94,13 +95,14 @@ def masked_answers(
         images, fill, ranks, removed, network: as there.
         classes: (B,) int64.
         answer: of ANSWERS.
+        by: of PROBABILITIES.
 
     Returns:
         (B, F) float64.
     """
     found = _masked(images, fill, ranks, removed, network)
     asked = classes.repeat(len(removed)).split(network.chunk)
-    values = [answer_values(logits, part, answer) for logits, part in zip(found, asked, strict=True)]
+    values = [answer_values(logits, part, answer, by) for logits, part in zip(found, asked, strict=True)]
     return torch.cat(values).unflatten(0, (-1, len(images))).transpose(0, 1)
 
 
@@ -131,33 +133,52 @@ def product_logits(images: Tensor, maps: Tensor, network: Network) -> Tensor:
     return torch.cat([network.classify(part * map_[:, None]) for part, map_ in parts])
 
 
-def _probability(logits: Tensor, index: Tensor) -> Tensor:
+def _softmax(logits: Tensor, index: Tensor) -> Tensor:
     if logits.shape[-1] == 1:
         raise XkdError("model: it has a single class, whose probability is 1 whatever the image; expected two or more")
     return logits.softmax(-1).gather(-1, index)
 
 
-def _logit(logits: Tensor, index: Tensor) -> Tensor:
-    return logits.gather(-1, index)
+def _sigmoid(logits: Tensor, index: Tensor) -> Tensor:
+    return own_probability(logits.gather(-1, index))
 
 
-ANSWERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"probability": _probability, "logit": _logit}
-"""Name -> what is read of an answer: the softmax probability of a class, or its logit."""
+def own_probability(logits: Tensor) -> Tensor:
+    """The sigmoid of each logit, as a softmax over it and 0: row by row, so that none depends on where it stands.
+
+    torch.sigmoid rounds the last elements of a tensor in another way, and a row of a run depends on its image alone.
+
+    Args:
+        logits: of any shape.
+
+    Returns:
+        The same shape, 0 to 1.
+    """
+    return torch.stack([logits, torch.zeros_like(logits)], -1).softmax(-1)[..., 0]
 
 
-def answer_values(logits: Tensor, classes: Tensor, answer: str = "probability") -> Tensor:
+PROBABILITIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"softmax": _softmax, "sigmoid": _sigmoid}
+"""`Rules.probability` -> the probability of a class: of one class a photograph, or of several."""
+
+ANSWERS = ("probability", "logit")
+"""What is read of an answer: the probability of a class, or its logit."""
+
+
+def answer_values(logits: Tensor, classes: Tensor, answer: str = "probability", by: str = "softmax") -> Tensor:
     """What the answers say of one class an image.
 
     Args:
         logits: (B, K), or (B, F, K) of F images made of each.
         classes: (B,) int64.
         answer: of ANSWERS.
+        by: of PROBABILITIES, as the protocol's `probability` says.
 
     Returns:
         (B,) or (B, F) float64, in which 1 - p of a sure answer is not rounded away.
     """
     index = classes.reshape(-1, *[1] * (logits.ndim - 1)).expand(*logits.shape[:-1], 1)
-    return ANSWERS[answer](logits.double(), index)[..., 0]
+    values = logits.double()
+    return (values.gather(-1, index) if answer == "logit" else PROBABILITIES[by](values, index))[..., 0]
 
 
 def logit_notes(answer: str) -> list[str]:

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 Columns = dict[str, np.ndarray]
 """One array a column, first axis the images: (B,) or, for lists, (B, n)."""
 
+PHOTOGRAPH = "photograph"
+"""The column of a set in which a photograph is an image once a label: which photograph it is."""
+
 STUDYS_COLUMNS = (
     *("position", "id", "content_hash", "skipped"),
-    *("label", "predicted", "probability", "target", "reference_hit"),
+    *("label", "predicted", "probability", "target", "reference_hit", "label_found", PHOTOGRAPH),
 )
 """What a study says of each image itself, beside a test's columns."""
 

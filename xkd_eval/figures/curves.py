@@ -57,13 +57,16 @@ class Curve:
 
 
 @house_style()
-def perturbation_curves(directions: Mapping[str, Sequence[Curve]], num_classes: int | None = None) -> Figure:
+def perturbation_curves(
+    directions: Mapping[str, Sequence[Curve]], num_classes: int | None = None, y: str = "Top-1 accuracy"
+) -> Figure:
     """Top-1 accuracy against the share of pixels removed, one panel a direction.
 
     Args:
         directions: "positive", "negative" or both, with one curve a model or explainer, in the same order in both; x
             starts at 0, where y is the clean accuracy. `score` is the AUC.
         num_classes: draws the accuracy of a guess.
+        y: what is drawn, where it is not the accuracy.
 
     Raises:
         XkdError: no curves, another direction, or x, y and band of unequal length.
@@ -82,7 +85,7 @@ def perturbation_curves(directions: Mapping[str, Sequence[Curve]], num_classes: 
         _draw_curves(axes, curves, markers=True)
         _draw_floor(axes, chance)
         axes.set(xlim=(-2, 92), xticks=range(0, 91, 10), ylim=(0, _ceiling(top)))
-        axes.set(xlabel="Pixels removed (%)", ylabel="Top-1 accuracy (%)")
+        axes.set(xlabel="Pixels removed (%)", ylabel=f"{y} (%)")
         page.key(index, curves, "AUC", chance, markers=True)
     return page.canvas.figure
 

@@ -22,6 +22,38 @@ Score = Callable[[Means], np.ndarray]
 """Means -> (R,) or (R, n); a ratio is computed anew in each resample."""
 
 
+_MEMBERS = "images of a cluster"
+
+
+def clustered(columns: Mapping[str, np.ndarray], clusters: np.ndarray | None) -> Mapping[str, np.ndarray]:
+    """Columns of which the functions here draw and leave out whole clusters; their means stay those over images.
+
+    Args:
+        columns: name -> (n,) or (n, m), one row an image.
+        clusters: (n,) integers, equal for images that are drawn together; None where each is drawn alone.
+
+    Returns:
+        name -> (clusters,) or (clusters, m): sums over the images of each, in the order of its number, and how many
+        these are.
+    """
+    if clusters is None:
+        return columns
+    numbers, places = np.unique(clusters, return_inverse=True)
+    found = {_MEMBERS: np.bincount(places).astype(np.float64)}
+    for name, values in columns.items():
+        found[name] = np.zeros((len(numbers), *values.shape[1:]))
+        np.add.at(found[name], places, values)
+    return found
+
+
+def _of_images(means: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Means over images, where those over clusters were taken."""
+    members = means.pop(_MEMBERS, None)
+    if members is None:
+        return means
+    return {name: values / (members if values.ndim == 1 else members[:, None]) for name, values in means.items()}
+
+
 def scores_with_intervals(
     columns: Mapping[str, np.ndarray], scores: Mapping[str, Score], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Any]:
@@ -49,13 +81,15 @@ def scores_with_intervals(
 @_UNDEFINED
 def all_images_means(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Means over all images, NaN of none: name -> (1,) or (1, m)."""
-    return {name: _sums(values)[None] / (len(values) or np.nan) for name, values in columns.items()}
+    return _of_images({name: _sums(values)[None] / (len(values) or np.nan) for name, values in columns.items()})
 
 
 @_UNDEFINED
 def left_out_means(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Means without image i, NaN where it is the only one: name -> (n,) or (n, m)."""
-    return {name: (_sums(values) - values) / (len(values) - 1 or np.nan) for name, values in columns.items()}
+    return _of_images(
+        {name: (_sums(values) - values) / (len(values) - 1 or np.nan) for name, values in columns.items()}
+    )
 
 
 @_UNDEFINED
@@ -78,10 +112,12 @@ def resampled_means(
         means[start : start + len(counts)] = counts.astype(np.float64) @ matrix / n
         start += len(counts)
     widths = np.cumsum([0, *(values.shape[1] for values in flat.values())])
-    return {
-        name: means[:, low:high] if np.ndim(columns[name]) == 2 else means[:, low]
-        for name, low, high in zip(flat, widths[:-1], widths[1:], strict=True)
-    }
+    return _of_images(
+        {
+            name: means[:, low:high] if np.ndim(columns[name]) == 2 else means[:, low]
+            for name, low, high in zip(flat, widths[:-1], widths[1:], strict=True)
+        }
+    )
 
 
 @lru_cache(maxsize=32)

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from xkd_eval.statistics.bootstrap import RESAMPLES, Means, Score, all_images_means, left_out_means, resampled_means
+from xkd_eval.statistics.bootstrap import (
+    RESAMPLES,
+    Means,
+    Score,
+    all_images_means,
+    clustered,
+    left_out_means,
+    resampled_means,
+)
 from xkd_eval.statistics.rounding import difference_of
 
 _LEVEL = 0.95
@@ -40,14 +48,23 @@ class Resamples:
     left_out: Means
 
     @classmethod
-    def of(cls, columns: Mapping[str, np.ndarray], *, resamples: int = RESAMPLES, seed: int = 0) -> Resamples:
+    def of(
+        cls,
+        columns: Mapping[str, np.ndarray],
+        *,
+        clusters: np.ndarray | None = None,
+        resamples: int = RESAMPLES,
+        seed: int = 0,
+    ) -> Resamples:
         """Draw them.
 
         Args:
             columns: name -> (n,) or (n, m) finite values, one row an image.
+            clusters: of images that are drawn together, see `clustered`.
             resamples: R.
             seed: of the draws.
         """
+        columns = clustered(columns, clusters)
         return cls(
             all_images_means(columns), resampled_means(columns, resamples=resamples, seed=seed), left_out_means(columns)
         )
@@ -68,7 +85,12 @@ class Resamples:
 
 
 def bca_interval(
-    columns: Mapping[str, np.ndarray], score: Score, *, resamples: int = RESAMPLES, seed: int = 0
+    columns: Mapping[str, np.ndarray],
+    score: Score,
+    *,
+    clusters: np.ndarray | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Interval:
     """Bias-corrected and accelerated bootstrap over images (Efron, JASA 1987).
 
@@ -76,6 +98,7 @@ def bca_interval(
         columns: name -> (n,) or (n, m) finite values, one row an image; those of two models side by side for a
             difference, so that both are resampled together.
         score: function of the columns' means, such as a difference or a ratio.
+        clusters: of images that are drawn together, see `clustered`.
         resamples: of the images.
         seed: of the resampling.
 
@@ -83,7 +106,7 @@ def bca_interval(
         The score of all images with its interval. [value, value] where no resample moves it, as for two equal models;
         none where a single image defines it.
     """
-    return Resamples.of(columns, resamples=resamples, seed=seed).interval(score)
+    return Resamples.of(columns, clusters=clusters, resamples=resamples, seed=seed).interval(score)
 
 
 def hierarchical_interval(

@@ -12,6 +12,7 @@ import torch
 
 import xkd_eval
 from xkd_eval.datasets import ImageDataset
+from xkd_eval.datasets.base import LabelSets
 from xkd_eval.datasets.grids import side_of
 from xkd_eval.digests import digest_of
 from xkd_eval.engines.eager import chunk_size
@@ -269,7 +270,12 @@ def _data(inputs: StudyInputs, dataset: ImageDataset, model: str, *, required: b
         "digest": inputs.data_digest(dataset),
         "labels_digest": digest_of(inputs.known_labels(dataset, model, required=required)),
         "n_images": len(dataset),
+        **({} if dataset.label_sets is None else {"label_sets": _label_sets(dataset.label_sets)}),
     }
+
+
+def _label_sets(sets: LabelSets) -> dict[str, int]:
+    return {"photographs": len(set(sets.photographs)), "unlabelled": sets.unlabelled}
 
 
 def _maps(inputs: StudyInputs, cell: Cell, maps: MapSource | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from xkd_eval.arguments import fields_taken, one_or_more
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations import TESTS, option_names
-from xkd_eval.evaluations.base import NEEDS, Evaluation
+from xkd_eval.evaluations.base import LABEL_SETS, NEEDS, Evaluation
 from xkd_eval.evaluations.guard import check_kind, check_made, owed
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.explainers import Explainer, as_explainer
@@ -154,7 +154,9 @@ def without_core(
             if not kind.is_core or kind in named:
                 continue
             spelt = kind.suited(offered)
-            if spelt is None:
+            if LABEL_SETS in offered and not kind.takes_label_sets:
+                left_out.append(f"{name} is left out: it takes one label a photograph, and these have several")
+            elif spelt is None:
                 needs = [need for need in NEEDS if getattr(kind, f"needs_{need}") and need not in offered]
                 left_out.append(f"{name} is left out: it needs {' and '.join(needs)}")
             elif stored and kind.explains_again:
@@ -164,6 +166,11 @@ def without_core(
     if left_out and not found:
         raise XkdError(f"tests: nothing of the core can be run; {'; '.join(left_out)}")
     return found, left_out
+
+
+def is_suited(kind: type[Evaluation], offered: Collection[str]) -> bool:
+    """Whether a study offers what a test needs, and means something to it."""
+    return kind.suited(offered) is not None and (LABEL_SETS not in offered or kind.takes_label_sets)
 
 
 def core_of(given: Sequence[TestLike], tests: Mapping[str, Evaluation]) -> set[str]:
@@ -217,12 +224,14 @@ def _is_same(test: Evaluation, other: Evaluation) -> bool:
 
 def _check_rules(test: Evaluation, rules: Rules) -> None:
     """A test that was made under other rules than the study's would be recorded under rules that nobody followed."""
-    for name in ("preprocess", "cam_channels"):
+    # Of photographs with several labels each is explained, by a test that was made to.
+    own = () if rules.probability == "softmax" else ("target", "probability")
+    for name in ("preprocess", "cam_channels", *own):
         ours, theirs = getattr(rules, name), getattr(test.protocol, name)
         if ours != theirs:
             raise XkdError(
                 f"tests: {test.name} was made for {name} {theirs!r}, and the study has {ours!r}; give it the same "
-                "`protocol` and input, or name the test instead"
+                "`protocol`, input and kind of labels, or name the test instead"
             )
 
 

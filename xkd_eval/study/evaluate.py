@@ -29,7 +29,7 @@ from xkd_eval.study.choose import (
     tests_of,
     without_core,
 )
-from xkd_eval.study.inputs import Data, StudyInputs, offered, open_data, open_masks, sets_for
+from xkd_eval.study.inputs import Data, StudyInputs, offered, open_data, open_masks, sets_for, unlabelled
 from xkd_eval.study.models import Model, Models, name_models
 from xkd_eval.study.result import EvaluationResult, Study
 from xkd_eval.study.run import run_study
@@ -85,6 +85,7 @@ def evaluate(
     named = name_models(models)
     inputs = StudyInputs.load(named, run)
     dataset, masked = open_data(data, run, run.labels, run.boxes), open_masks(masks, run)
+    inputs.suit(dataset, masked)
     there = offered(len(named), dataset, masked)
     known, left_out = without_core(kinds, there, stored=run.maps is not None)
     made = tests_of(known, inputs.rules, chosen)
@@ -97,7 +98,7 @@ def evaluate(
     check_stored(made, chosen_maps)
     answering = partial(StudyAnswers, inputs, root, progress)
     sets, refused = sets_for(made, dataset, masked, answering, run.boxes, optional)
-    left_out += refused
+    left_out += refused + unlabelled(dataset)
     cells = own_cells(inputs, {name: made[name] for name in sets}, sets, chosen_maps, unfit)
     if not cells:
         raise XkdError(f"models: {', '.join(made)} holds models against a reference; give at least two")
@@ -198,11 +199,13 @@ def evaluate_one(
     """
     run, chosen = read_options({"figures": True, **options}, [test], ("explainer", "progress"))
     inputs = StudyInputs.load(name_models(model), run)
+    dataset = open_data(data, run, run.labels, run.boxes)
+    inputs.suit(dataset)
     made = tests_of([test], inputs.rules, chosen)
     chosen_maps = explainers_of([explainer], inputs.rules, run)
     check_stored(made, chosen_maps)
     answering = partial(StudyAnswers, inputs, Path("runs") if str(run.output) == "auto" else None, progress)
-    sets, _ = sets_for(made, open_data(data, run, run.labels, run.boxes), None, answering, run.boxes)
+    sets, _ = sets_for(made, dataset, None, answering, run.boxes)
     cells = own_cells(inputs, made, sets, chosen_maps)
     if not cells:
         raise XkdError(f"tests: {next(iter(made))} holds models against a reference; use evaluate with at least two")

@@ -82,14 +82,19 @@ def _extreme(cell: Cell, maps: MapSource, inputs: StudyInputs, rows: pa.Table, p
     return Extreme(
         image=np.asarray(sample.image),
         map=made.maps[0],
-        caption=_caption(inputs.classifiers[cell.model].class_name, row, float(made.probabilities[0])),
+        caption=_caption(inputs.classifiers[cell.model].class_name, row, _shown(cell, float(made.probabilities[0]))),
         mask=sample.mask,
         region=preprocess.region(sample.image.size),
     )
 
 
-def _caption(name: Any, row: Mapping[str, Any], probability: float) -> str:
-    caption = f"{name(row['target'])} {100 * probability:.0f} %"
-    if row["label"] >= 0 and row["label"] != row["predicted"]:
+def _shown(cell: Cell, probability: float) -> str:
+    """A probability by softmax, which says nothing where a photograph may hold several classes."""
+    return f" {100 * probability:.0f} %" if cell.test.protocol.probability == "softmax" else ""
+
+
+def _caption(name: Any, row: Mapping[str, Any], probability: str) -> str:
+    caption = f"{name(row['target'])}{probability}"
+    if row["label"] >= 0 and row["label"] not in (row["predicted"], row["target"]):
         caption += f" (is {name(row['label'])})"
     return caption

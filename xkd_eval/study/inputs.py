@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from xkd_eval.classifiers.class_names import read_class_map
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.datasets import ImageDataset, limit, open_dataset, resolve_labels
+from xkd_eval.datasets import ImageDataset, limit, open_dataset, resolve_label_sets, resolve_labels
 from xkd_eval.datasets.boxes import with_boxes
 from xkd_eval.datasets.checks import checked
 from xkd_eval.datasets.grids import Grids
 from xkd_eval.engines.sizes import grid_input
 from xkd_eval.errors import XkdError, renamed
 from xkd_eval.evaluations.answers import Answers
-from xkd_eval.evaluations.base import Evaluation
-from xkd_eval.evaluations.protocol import Rules, shared_rules
+from xkd_eval.evaluations.base import LABEL_SETS, Evaluation
+from xkd_eval.evaluations.protocol import Rules, of_label_sets, shared_rules
 from xkd_eval.foreign import short
 from xkd_eval.study.models import NamedModel
 from xkd_eval.study.options import RunOptions
+from xkd_eval.wording import counted
 
 Data = str | Path | ImageDataset
 """What `open_dataset` takes, or a data set."""
@@ -41,6 +43,7 @@ class StudyInputs:
     rules: Rules
     options: RunOptions
     _labels: dict[tuple[int, str], list[int | None]] = field(default_factory=dict)
+    _held: dict[tuple[int, str], list[frozenset[int]]] = field(default_factory=dict)
     _refused: dict[tuple[int, str], XkdError] = field(default_factory=dict)
     _digests: dict[str, str] = field(default_factory=dict)
     _data_digests: dict[int, str] = field(default_factory=dict)
@@ -52,7 +55,7 @@ class StudyInputs:
         Raises:
             XkdError: whatever `load_classifier` and `shared_rules` refuse.
         """
-        rules = shared_rules(options.protocol, target=options.target, overrides=options.overrides)
+        rules = shared_rules(options.protocol, target=options.target or "predicted", overrides=options.overrides)
         # Under the named protocols the overrides are the protocol's, for every model; otherwise they correct the
         # model's.
         own = options.overrides if rules.name == "model" else {}
@@ -62,6 +65,30 @@ class StudyInputs:
             for entry, weights in zip(named, files, strict=True)
         }
         return cls(classifiers, rules, options)
+
+    def suit(self, data: ImageDataset, masks: ImageDataset | None = None) -> None:
+        """Take on the rules of photographs with several labels, where the data are such; before tests are made.
+
+        Args:
+            data, masks: as they were opened.
+
+        Raises:
+            XkdError: a target or a protocol by which another class is explained, or one of the two sets alone is such.
+        """
+        several = {dataset.label_sets is not None for dataset in (data, masks) if dataset is not None}
+        if several == {False}:
+            return
+        if len(several) > 1:
+            raise XkdError(
+                "masks: of these and data, one has several labels a photograph and one has not, and a study has one "
+                "rule which class is explained; evaluate them one after the other"
+            )
+        if self.options.target == "predicted":
+            raise XkdError(
+                f"target predicted: {data.name} has several labels a photograph, each of which is explained; leave it "
+                "out"
+            )
+        self.rules = of_label_sets(self.rules)
 
     @property
     def reference(self) -> str:
@@ -128,6 +155,8 @@ class StudyInputs:
             mapping = None if class_map is None else read_class_map(Path(class_map))
             try:
                 self._labels[key] = resolve_labels(dataset, self.classifiers[model], mapping)
+                if dataset.label_sets is not None:
+                    self._held[key] = resolve_label_sets(dataset, self.classifiers[model], mapping)
             except XkdError as error:
                 if mapping is not None:
                     raise
@@ -136,10 +165,23 @@ class StudyInputs:
             raise self._refused[key]
         return self._labels[key]
 
-    def known_labels(self, dataset: ImageDataset, model: str, *, required: bool) -> list[int | None]:
-        """All that is known of classes, by which a run is told from others: see `labels`; of grids every tile's."""
+    def held(self, dataset: ImageDataset, model: str) -> list[frozenset[int]] | None:
+        """The class indices of all that each image's photograph holds; None for a set of one class a photograph.
+
+        Raises:
+            XkdError: the set's classes are not the model's.
+        """
+        if dataset.label_sets is None:
+            return None
+        self.labels(dataset, model, required=True)
+        return self._held[id(dataset), model]
+
+    def known_labels(self, dataset: ImageDataset, model: str, *, required: bool) -> list[Any]:
+        """All that is known of classes, by which a run is told from others: see `labels`; of grids every tile's, and of
+        photographs with several labels all of them."""
         if not isinstance(dataset, Grids):
-            return self.labels(dataset, model, required=required)
+            known, held = self.labels(dataset, model, required=required), self.held(dataset, model)
+            return list(known) if held is None else [[*pair] for pair in zip(known, map(sorted, held), strict=True)]
         photographs = self.labels(dataset.dataset, model, required=required)
         return [photographs[place] for tiles in dataset.tiles for place in tiles]
 
@@ -178,10 +220,15 @@ def check_data(dataset: ImageDataset, test: Evaluation) -> None:
     if test.needs_masks and not dataset.has_masks:
         raise XkdError(
             f"data: {dataset.name} has no masks; {test.name} expects gtsegs_ijcv.mat, a folder of images with "
-            "same-named mask PNGs, or 'embedded'"
+            "same-named mask PNGs or with COCO's JSON of outlined objects as `labels`, or 'embedded'"
         )
     if test.needs_boxes and not dataset.has_boxes:
         raise XkdError(f"data: {dataset.name} has no boxes; {test.name} scores against them: pass `boxes`")
+    if dataset.label_sets is not None and not test.takes_label_sets:
+        raise XkdError(
+            f"tests {test.name}: it takes one label a photograph, and those of {dataset.name} have several; leave it "
+            "out"
+        )
     if dataset.label_kind != "none":
         return
     if test.needs_labels:
@@ -193,14 +240,21 @@ def check_data(dataset: ImageDataset, test: Evaluation) -> None:
 
 
 def offered(n_models: int, data: ImageDataset, masks: ImageDataset | None) -> set[str]:
-    """Of `NEEDS`, what a study of these models and data has."""
+    """Of `NEEDS`, what a study of these models and data has; "label sets" where photographs have several labels."""
     found = {
         "labels": data.label_kind != "none",
         "masks": data.has_masks or masks is not None,
         "boxes": data.has_boxes,
         "reference": n_models > 1,
+        LABEL_SETS: data.label_sets is not None,
     }
     return {need for need, there in found.items() if there}
+
+
+def unlabelled(dataset: ImageDataset) -> list[str]:
+    """A sentence where photographs were left out for want of labels."""
+    count = 0 if dataset.label_sets is None else dataset.label_sets.unlabelled
+    return [f"left out of {dataset.name}, without a label: {counted(count, 'photograph')}"] if count else []
 
 
 def sets_for(

@@ -28,7 +28,8 @@ class RunOptions:
     What is evaluated:
         weights: a file of weights for a timm, torchvision or xkd name (.pt .pth .th .safetensors), one a model in
             order.
-        labels: labels of a flat image archive: NAME,class lines.
+        labels: labels of a flat folder of images: NAME,class lines; NAME,class;class lines, or COCO's JSON of objects,
+            where a photograph may hold several classes.
         boxes: of the objects: LOC_val_solution.csv, annotation XML (a folder or tar), COCO JSON, or
             image,x0,y0,x1,y1 lines.
         class_map: maps WordNet ids or class names to class indices: CSV or JSON.
@@ -48,7 +49,7 @@ class RunOptions:
 
     Rules (they change the protocol's hash):
         protocol: model: each model's own input; chefer, exp-kd: as published.
-        target: the class that is explained.
+        target: the class that is explained: by default the predicted one, and of photographs with several labels each.
 
     How it runs:
         output: where results are written; by default under runs/.
@@ -87,7 +88,7 @@ class RunOptions:
     crop_fraction: float | None = None
 
     protocol: Literal["model", "chefer", "exp-kd"] = "model"
-    target: Literal["predicted", "true"] = "predicted"
+    target: Literal["predicted", "true"] | None = None
 
     output: Path | None = None
     overwrite: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
@@ -16,8 +17,9 @@ from xkd_eval.datasets.loader import Item, Skipped
 from xkd_eval.engines.network import Network
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.batch import Batch
+from xkd_eval.evaluations.removal import own_probability
 from xkd_eval.evaluations.returned import named
-from xkd_eval.evaluations.scores import Columns
+from xkd_eval.evaluations.scores import PHOTOGRAPH, Columns
 from xkd_eval.explainers.base import Context
 from xkd_eval.explainers.stored import StoredMaps, map_path, save_maps
 from xkd_eval.study.cells import Cell, MapSource, needs_labels
@@ -25,7 +27,7 @@ from xkd_eval.study.geometry import at_size, geometry
 from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.parts import concatenated, identity_table, to_table
 from xkd_eval.study.regions import masks_of, regions_of
-from xkd_eval.study.seen import Seen, rows_of
+from xkd_eval.study.seen import Seen, clean_once, held_classes, hits, rows_of
 from xkd_eval.study.work import CellRun, KeptMaps
 
 UNLABELLED = "no label among the model's classes"
@@ -100,14 +102,18 @@ class Photographs:
         if cell.test.needs_reference:
             reference = self._batch(cell, self._sitting.inputs.reference, cell.reference, places)
             batch = replace(batch, reference=reference)
+        by_all = cell.test.protocol.probability == "softmax"
         columns: Columns = {
             "label": batch.labels.cpu().numpy(),
             "predicted": batch.logits.argmax(1).cpu().numpy(),
-            "probability": batch.logits.softmax(1).amax(1).cpu().numpy(),
+            "probability": (batch.logits.softmax(1) if by_all else own_probability(batch.logits)).amax(1).cpu().numpy(),
             "target": batch.target.cpu().numpy(),
         }
+        if batch.held is not None:
+            columns["label_found"] = hits(batch).cpu().numpy()
+            columns[PHOTOGRAPH] = np.array(self._photographs(places))
         if batch.reference is not None:
-            columns["reference_hit"] = (batch.reference.logits.argmax(1) == batch.reference.labels).cpu().numpy()
+            columns["reference_hit"] = hits(batch.reference).cpu().numpy()
         try:
             with torch.inference_mode():
                 columns.update(cell.test.rows(batch))
@@ -137,6 +143,7 @@ class Photographs:
             labels=seen.labels,
             maps=None if maps is None else self._map(maps, size, places),
             masks=self._masks(places),
+            held=self._held(model, places, seen.logits.shape[1]),
             preprocess=network.preprocess,
             network=network,
             explainer=None if maps is None else maps.explainer,
@@ -163,8 +170,21 @@ class Photographs:
         known = [sitting.label_of(model, item.position, required=False) for item in items]
         labels = torch.tensor([-1 if label is None else label for label in known]).to(sitting.device)
         images = network.preprocess.normalise(pixels)
-        logits, features = network.clean(images, [item.id for item in items])
+        logits, features = clean_once(network, images, [item.id for item in items], self._photographs(places))
         return Seen(places, pixels, images, labels, logits, features)
+
+    def _photographs(self, places: list[int]) -> list[int] | None:
+        """Which photograph each image is, where photographs are images once a label."""
+        sets = self._sitting.dataset.label_sets
+        return None if sets is None else [sets.photographs[self._entries[place].position] for place in places]
+
+    def _held(self, model: str, places: list[int], n_classes: int) -> Tensor | None:
+        """(n, K) booleans: what each photograph holds, where it may be several classes."""
+        held = self._sitting.inputs.held(self._sitting.dataset, model)
+        if held is None:
+            return None
+        found = held_classes([held[self._entries[place].position] for place in places], n_classes)
+        return found.to(self._sitting.device)
 
     def _classes(self, model: str, target: str, places: list[int]) -> Tensor:
         """(n,) the class that is explained; of a grid the first tile's."""

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from xkd_eval.digests import digest_of
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
-from xkd_eval.evaluations.protocol import Rules
+from xkd_eval.evaluations.protocol import Rules, of_label_sets
 from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.evaluations.shipped import SHIPPED
 from xkd_eval.files import replacing
@@ -95,6 +95,13 @@ class Boxes(_Record):
     unknown: int = Field(ge=0)
 
 
+class LabelSets(_Record):
+    """Photographs that are an image once a label: how many there are, and how many were left out without a label."""
+
+    photographs: int = Field(ge=1)
+    unlabelled: int = Field(ge=0)
+
+
 class Data(_Record):
     """The images: digests over names, labels and sizes, and over the class indices that the labels mean."""
 
@@ -103,6 +110,7 @@ class Data(_Record):
     labels_digest: _Digest
     n_images: int = Field(ge=1)
     boxes: Boxes | None = Field(None, description="Of a test that needs them, where a file brings them.")
+    label_sets: LabelSets | None = Field(None, description="Where a photograph may hold several classes.")
 
 
 class Description(_Record):
@@ -218,7 +226,7 @@ def summary_schema(tests: Iterable[type[Evaluation]] = SHIPPED) -> dict[str, Any
     schema["$defs"]["Score"] = json_schema(Score)
     known = list(tests)
     others = {"properties": {"test": {"not": {"enum": [test.name for test in known]}}}}
-    return {**schema, "oneOf": [*map(_scores_schema, known), others]}
+    return {**schema, "oneOf": [*(schema for test in known for schema in _scores_schemas(test)), others]}
 
 
 def _published(kind: type, name: str) -> dict[str, Any]:
@@ -227,17 +235,29 @@ def _published(kind: type, name: str) -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": name, **schema}
 
 
-def _by_presets(kind: type[Evaluation]) -> list[Evaluation]:
-    """A test under each of its presets, the default one first."""
+def _by_presets(kind: type[Evaluation], rules: Rules) -> list[dict[str, ScoreSpec]]:
+    """The scores of a test under each of its presets, by name, the default one first."""
     usual = kind.Options()
     options = [usual, *(replace(usual, preset=name) for name in kind.presets if name != usual.preset)]
-    return [kind.create(Rules(), chosen) for chosen in options]
+    return [{spec.name: spec for spec in kind.create(rules, chosen).specs()} for chosen in options]
 
 
-def _scores_schema(kind: type[Evaluation]) -> dict[str, Any]:
+def _scores_schemas(kind: type[Evaluation]) -> list[dict[str, Any]]:
+    """Of a test's scores; two where it has others on photographs of several classes."""
+    made = _by_presets(kind, Rules())
+    several = _by_presets(kind, of_label_sets(Rules())) if kind.takes_label_sets else made
+    if [list(specs) for specs in made] == [list(specs) for specs in several]:
+        return [_scores_schema(kind, made)]
+    found = [_scores_schema(kind, made), _scores_schema(kind, several)]
+    has_sets = {"required": ["label_sets"]}
+    for schema, data in zip(found, ({"not": has_sets}, has_sets), strict=True):
+        schema["properties"]["data"] = data
+    return found
+
+
+def _scores_schema(kind: type[Evaluation], made: list[dict[str, ScoreSpec]]) -> dict[str, Any]:
     """Of the scores that a test has under any of its presets; those that it has under each are required."""
     place: dict[str, Any] = {"type": "object", "properties": {"test": {"const": kind.name}}, "required": []}
-    made = [{spec.name: spec for spec in test.specs()} for test in _by_presets(kind)]
     for spec in {name: spec for specs in reversed(made) for name, spec in specs.items()}.values():
         inner = place
         *groups, last = spec.name.split(".")

@@ -87,6 +87,12 @@ class EvaluationResult:
         return tuple(scored_rows(self.rows)["id"].to_pylist())
 
     @property
+    def right(self) -> np.ndarray:
+        """(n,) booleans: where the label is the prediction; or, where a photograph holds several, likelier than not."""
+        found = self.columns.get("label_found")
+        return self.columns["predicted"] == self.columns["label"] if found is None else found.astype(bool)
+
+    @property
     def scores(self) -> pd.DataFrame:
         """A row a score: model, maps, test, score, value, low, high (95 % interval); fractions of 1."""
         import pandas as pd

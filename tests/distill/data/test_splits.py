@@ -2,6 +2,7 @@
 
 import pytest
 
+import distill
 from distill.data.cache import decoded
 from distill.data.classes import Classes, classes_of, labels_among, training_labels
 from distill.data.photographs import _Crops
@@ -9,6 +10,7 @@ from distill.data.splits import Labelled
 from distill.data.views import Views
 from distill.recipe.data import WorkerData
 from distill.training.train import train
+from tests.datasets.files import write_image
 from tests.distill.conftest import write_cifar10
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets import ImageDataset
@@ -35,6 +37,21 @@ def test_data_of_other_classes_than_the_test_images(recipe_of, tmp_path):
     (folder / "test_batch").unlink()
     with pytest.raises(XkdError, match="data"):
         train(recipe_of(data={"loader": "device", "path": str(folder)}), tmp_path / "run", device="cpu")
+
+
+def test_photographs_of_several_labels_are_refused(recipe_of, tmp_path):
+    for name in "abcd":
+        write_image(tmp_path / "images" / f"{name}.png")
+    (tmp_path / "images" / "labels.csv").write_text("a.png,1;0\nb.png,0\nc.png,1\nd.png,0;1\n")
+    said = r"^data: the photographs of images have several labels each; expected one an image$"
+    with pytest.raises(XkdError, match=said):
+        train(
+            recipe_of(data={"loader": "device", "path": str(tmp_path / "images"), "test_split": 0.5}),
+            tmp_path / "run",
+            device="cpu",
+        )
+    with pytest.raises(XkdError, match=said):
+        distill.evaluate({"kd": "embedded/kd"}, tmp_path / "images")
 
 
 class Numbered(ImageDataset):

@@ -32,6 +32,7 @@ class AdccTest(Evaluation):
     )
     question = "Is the map small, does the image seen through it keep its class, and does it explain that image too?"
     cost = "2 + E"
+    takes_label_sets = True
     forwards_again = True
     explains_again = True
     in_comparisons = False
@@ -56,7 +57,8 @@ class AdccTest(Evaluation):
         size = self.scored_size(batch.preprocess)
         maps, found = map_and_again(batch, self.protocol.form, size, self.protocol.tie_seed)
         logits = product_logits(batch.images, maps, batch.network)
-        clean, masked = (answer_values(answers, batch.target).double() for answers in (batch.logits, logits))
+        by = self.protocol.probability
+        clean, masked = (answer_values(answers, batch.target, by=by) for answers in (batch.logits, logits))
         drop = (clean - masked).clamp(min=0) / clean
         columns = {
             "degenerate": found.degenerate,

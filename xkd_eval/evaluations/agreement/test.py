@@ -23,6 +23,7 @@ class AgreementTest(Evaluation):
     citation = "see the measures: Wang et al., IEEE TIP 2004 (SSIM); Adhane et al., WACV 2025 (shared saliency)"
     question = "Does the model look where the reference looks?"
     cost = "1"
+    takes_label_sets = True
     needs_labels = True
     needs_reference = True
 

@@ -45,6 +45,7 @@ class AopcTest(Evaluation):
     citation = "Samek et al., Evaluating the Visualization of What a Deep Neural Network Has Learned, TNNLS 2017"
     question = "How far does the class's probability fall, on average, while the most relevant regions are replaced?"
     cost = "1 + 100 an order (latec: 1 + 10)"
+    takes_label_sets = True
     forwards_again = True
     in_comparisons = False
     about = (
@@ -84,13 +85,14 @@ class AopcTest(Evaluation):
         maps, degenerate = in_form(batch.required_maps(), rules.form, size, rules.tie_seed)
         sums = torch.from_numpy(region_sums(maps.cpu().numpy(), numbers, grid[0] * grid[1])).float()
         columns: Columns = {"degenerate": degenerate.cpu().numpy()}
-        clean = answer_values(batch.logits, batch.target)
+        clean = answer_values(batch.logits, batch.target, by=rules.probability)
         places = torch.from_numpy(numbers).to(batch.images.device)
         for order in self.orders:
             ranks = self._ranks(order, sums.reshape(-1, *grid), batch.ids).to(places.device).flatten(1)[:, places]
             fill = infill_image(batch, rules.infill, ranks, rules.seed)
             removed = list(range(1, rules.regions + 1))
-            answers = masked_answers(batch.images, fill, ranks, removed, batch.network, batch.target)
+            asked = (batch.network, batch.target)
+            answers = masked_answers(batch.images, fill, ranks, removed, *asked, by=rules.probability)
             curve = torch.cat([clean[:, None], answers], 1).cpu().numpy()
             columns[f"aopc_{order}"] = (curve[:, :1] - curve).mean(1)
             columns[f"aopc_{order}_curve"] = curve

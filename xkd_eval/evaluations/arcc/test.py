@@ -33,6 +33,7 @@ class ArccTest(Evaluation):
     citation = "Average ROAD, coherency and complexity, arXiv 2605.14641, 2026"
     question = "Is the map small, does it explain the image seen through it too, and do its pixels matter to the class?"
     cost = "1 + 4 a direction + E"
+    takes_label_sets = True
     forwards_again = True
     explains_again = True
     in_comparisons = False
@@ -56,7 +57,7 @@ class ArccTest(Evaluation):
         size = self.scored_size(batch.preprocess)
         maps, found = map_and_again(batch, self.protocol.form, size, self.protocol.tie_seed)
         steps = road_steps(batch, maps, self.protocol)
-        _, _, road = combined(steps.probabilities(batch))
+        _, _, road = combined(steps.probabilities(batch, self.protocol.probability))
         parts = torch.stack([found.coherency, 1 - found.complexity, (2 * road).clamp(0, 1)])
         columns = {
             "degenerate": found.degenerate,

@@ -28,6 +28,7 @@ class ComplexityTest(Evaluation):
     )
     question = "Do few places hold most of the map's relevance?"
     cost = "1"
+    takes_label_sets = True
     reads_answers = False
     in_comparisons = False
     about = (

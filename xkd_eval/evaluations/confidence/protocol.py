@@ -49,7 +49,7 @@ def confidence_protocol(rules: Rules, options: ConfidenceOptions) -> ConfidenceP
     """
     protocol = ConfidenceProtocol(**rules.shared(), **rules_of(PRESETS, options))
     check_choice("form", protocol.form, tuple(FORMS))
-    check_choice("answer", protocol.answer, tuple(ANSWERS))
+    check_choice("answer", protocol.answer, ANSWERS)
     if protocol.answer == "logit" and options.preset == "paper":
         others = ", ".join(name for name in PRESETS if name != "paper")
         raise XkdError(

@@ -32,6 +32,7 @@ class ConfidenceTest(Evaluation):
     )
     question = "How sure is the model still of the class where it sees only what the map keeps?"
     cost = "2"
+    takes_label_sets = True
     is_core = True
     forwards_again = True
     in_comparisons = False
@@ -55,11 +56,11 @@ class ConfidenceTest(Evaluation):
         maps, degenerate = in_form(
             batch.required_maps(), rules.form, self.scored_size(batch.preprocess), rules.tie_seed
         )
-        clean = answer_values(batch.logits, batch.target, rules.answer).cpu().numpy()
+        clean = answer_values(batch.logits, batch.target, rules.answer, rules.probability).cpu().numpy()
         if rules.answer == "logit" and rules.drop == "relative":
             _refuse_negative(clean, batch.ids)
         logits = product_logits(batch.images, maps, batch.network)
-        masked = answer_values(logits, batch.target, rules.answer).cpu().numpy()
+        masked = answer_values(logits, batch.target, rules.answer, rules.probability).cpu().numpy()
         return {
             "degenerate": degenerate.cpu().numpy(),
             "clean": clean,

@@ -40,12 +40,12 @@ def _answers(
     while chunk := list(islice(variants, batch.network.chunk)):
         logits = batch.network.classify(torch.stack([made(variant) for variant in chunk]))
         classes = batch.target[[place for place, _ in chunk]]
-        found.append(answer_values(logits, classes, rules.answer))
+        found.append(answer_values(logits, classes, rules.answer, rules.probability))
     return torch.cat(found).double().cpu().numpy()
 
 
 def _clean(batch: Batch, rules: FaithfulnessProtocol) -> np.ndarray:
-    return answer_values(batch.logits, batch.target, rules.answer).double().cpu().numpy()
+    return answer_values(batch.logits, batch.target, rules.answer, rules.probability).cpu().numpy()
 
 
 def _correlations(batch: Batch, units: Sequence[Units], rules: FaithfulnessProtocol) -> np.ndarray:

@@ -68,7 +68,7 @@ def faithfulness_protocol(rules: Rules, options: FaithfulnessOptions) -> Faithfu
 def _check(protocol: FaithfulnessProtocol) -> None:
     measure, groups = protocol.measure, protocol.groups
     check_choice("form", protocol.form, tuple(FORMS))
-    check_choice("answer", protocol.answer, tuple(ANSWERS))
+    check_choice("answer", protocol.answer, ANSWERS)
     check_choice("fill", protocol.fill, (*SETTLED, *DRAWN))
     if measure.startswith("monotonicity") and protocol.answer != "probability":
         raise XkdError(f"answer: {protocol.answer} found; {measure} is of probabilities")

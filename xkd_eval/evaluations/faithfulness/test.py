@@ -35,6 +35,7 @@ class FaithfulnessTest(Evaluation):
     )
     question = "Does the answer lose as much without a part of the image as the map says that the part is worth?"
     cost = "1 + 200; estimate, monotonicity 1 + 81; sensitivity-n 1 + 700; monotonicity-correlation 1 + 405"
+    takes_label_sets = True
     forwards_again = True
     in_comparisons = False
     about = "Faithfulness is a correlation within each image: it knows no scale, and is undefined where nothing varies."

@@ -31,6 +31,7 @@ class InfidelityTest(Evaluation):
     citation = "Yeh et al., On the (In)fidelity and Sensitivity of Explanations, NeurIPS 2019"
     question = "Does the map foretell how noise changes the answer?"
     cost = "1 + 10"
+    takes_label_sets = True
     in_comparisons = False
     forwards_again = True
     crosses = True

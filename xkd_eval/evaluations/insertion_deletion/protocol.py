@@ -64,7 +64,7 @@ def insertion_deletion_protocol(rules: Rules, options: InsertionDeletionOptions)
     check_choice("area", protocol.area, [name for name in AREAS if name in get_args(Area)])
     check_choice("deletion_to", protocol.deletion_to, tuple(FILLS))
     check_choice("insertion_from", protocol.insertion_from, tuple(FILLS))
-    check_choice("answer", protocol.answer, tuple(ANSWERS))
+    check_choice("answer", protocol.answer, ANSWERS)
     if protocol.answer == "logit" and options.preset not in _SCORE_LOGITS:
         raise XkdError(
             f"answer: logit with preset {options.preset}, whose curves are of probabilities; leave it out, or take "

@@ -47,6 +47,7 @@ class InsertionDeletionTest(Evaluation):
     citation = "Petsiuk et al., RISE: Randomized Input Sampling for Explanation of Black-box Models, BMVC 2018"
     question = "Does the class's probability rise fast as the most relevant pixels appear, and fall fast as they go?"
     cost = "57; torch-cam 40, xplique 20, latec 2007"
+    takes_label_sets = True
     is_core = True
     forwards_again = True
     in_comparisons = False
@@ -118,12 +119,13 @@ class InsertionDeletionTest(Evaluation):
         due = [count for count in counts if count not in known]
         found = dict(known)
         if due:
-            made = masked_answers(start, end, ranks, due, batch.network, batch.target, self.protocol.answer)
+            asked, rules = (batch.network, batch.target), self.protocol
+            made = masked_answers(start, end, ranks, due, *asked, rules.answer, rules.probability)
             found |= dict(zip(due, made.unbind(1), strict=True))
         return torch.stack([found[count] for count in counts], 1)
 
     def _answers(self, logits: Tensor, classes: Tensor) -> Tensor:
-        return answer_values(logits, classes, self.protocol.answer)
+        return answer_values(logits, classes, self.protocol.answer, self.protocol.probability)
 
     def specs(self) -> tuple[ScoreSpec, ...]:
         """See Evaluation.specs."""

@@ -43,6 +43,7 @@ class IrofTest(Evaluation):
     citation = "Rieger and Hansen, IROF: a low resource evaluation metric for explanation methods, 2020"
     question = "How much of the class's probability is lost, on average, while the most relevant superpixels go?"
     cost = "1 + one a superpixel (about 80)"
+    takes_label_sets = True
     forwards_again = True
     in_comparisons = False
     about = (
@@ -64,13 +65,13 @@ class IrofTest(Evaluation):
         """See Evaluation.rows. `irof` is NaN where the clean probability is 0; its curve has 21 points."""
         rules, size = self.protocol, self.scored_size(batch.preprocess)
         maps, degenerate = in_form(batch.required_maps(), rules.form, size, rules.tie_seed)
-        clean = answer_values(batch.logits, batch.target).cpu().numpy()
+        clean = answer_values(batch.logits, batch.target, by=rules.probability).cpu().numpy()
         fills = settled_infill(batch, rules.infill)
         areas, curves, counts = [], [], []
         for place, relevance in enumerate(maps):
             segments = superpixels(batch.pixels[place], rules.segments, rules.compactness)
             ranks = segment_ranks(relevance, segments, rules.tie_seed)
-            ratios = _ratios(batch, place, fills, ranks[None], clean[place])
+            ratios = _ratios(batch, place, fills, ranks[None], clean[place], rules.probability)
             shares = np.linspace(0, 1, len(ratios))
             areas.append(1 - np.trapezoid(ratios, shares))
             curves.append(np.interp(_POINTS, shares, ratios))
@@ -112,11 +113,11 @@ class IrofTest(Evaluation):
         return {} if figure is None else {"irof": figure}
 
 
-def _ratios(batch: Batch, place: int, fills: Tensor, ranks: Tensor, clean: float) -> np.ndarray:
+def _ratios(batch: Batch, place: int, fills: Tensor, ranks: Tensor, clean: float, by: str) -> np.ndarray:
     """(1 + segments,) the class's probability over the clean one, from the clean image on, of one image of a batch."""
     one = slice(place, place + 1)
     removed = list(range(1, int(ranks.max()) + 2))
-    answers = masked_answers(batch.images[one], fills[one], ranks, removed, batch.network, batch.target[one])
+    answers = masked_answers(batch.images[one], fills[one], ranks, removed, batch.network, batch.target[one], by=by)
     left = answers[0].cpu().numpy()
     return np.array([1.0, *(left / clean)]) if clean > 0 else np.full(len(left) + 1, np.nan)
 

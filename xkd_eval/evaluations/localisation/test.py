@@ -34,6 +34,7 @@ class LocalisationTest(Evaluation):
     citation = "Choe et al., Evaluating Weakly Supervised Object Localization Methods Right, CVPR 2020"
     question = "Does the map find the object's box, and does its peak lie on the object?"
     cost = "1"
+    takes_label_sets = True
     is_core = True
     needs_labels = True
     needs_boxes = True
@@ -53,6 +54,8 @@ class LocalisationTest(Evaluation):
         self.needs_boxes = self.needs_labels = protocol.regions == "boxes"
         self.needs_masks = protocol.regions == "masks"
         self.reads_answers = self.needs_labels
+        # Of one class a photograph: where it holds several, the likeliest may be another of them.
+        self._ranks_labels = self.needs_labels and protocol.probability == "softmax"
 
     @classmethod
     def create(cls, rules: Rules, options: LocalisationOptions) -> Self:
@@ -83,7 +86,7 @@ class LocalisationTest(Evaluation):
         truths = self._truths(batch, size)
         rows = [score_image(*image, rules) for image in zip(boxed, pointing, order, truths, strict=True)]
         columns = {name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]}
-        if self.needs_labels:
+        if self._ranks_labels:
             columns |= _ranked(batch.logits, batch.labels)
         return {"degenerate": (degenerate | flat).cpu().numpy(), **columns}
 
@@ -108,13 +111,13 @@ class LocalisationTest(Evaluation):
 
     def columns(self, rows: Columns) -> Columns:
         """See Evaluation.columns."""
-        labels = self.needs_labels
+        labels = self._ranks_labels
         own = {**hit_columns(rows, with_labels=labels), **more_columns(rows, self._level, with_labels=labels)}
         return own | defined_columns(rows, MEANS)
 
     def specs(self) -> tuple[ScoreSpec, ...]:
         """See Evaluation.specs."""
-        return specs(self._level, self.protocol.threshold, with_labels=self.needs_labels)
+        return specs(self._level, self.protocol.threshold, with_labels=self._ranks_labels)
 
     @property
     def _level(self) -> int:

@@ -14,6 +14,7 @@ from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.drawing import summary_curves
 from xkd_eval.evaluations.fractions import removed_pixels
+from xkd_eval.evaluations.perturbation.label_sets import held_classes, label_columns, label_outcomes, label_specs
 from xkd_eval.evaluations.perturbation.options import DIRECTIONS, Direction, PerturbationOptions
 from xkd_eval.evaluations.perturbation.protocol import (
     PerturbationProtocol,
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
 
 class PerturbationTest(Evaluation):
-    """Top-1 accuracy while the most relevant ("positive") or the least relevant ("negative") pixels are removed.
+    """Top-1 accuracy while the most relevant ("positive") or the least relevant ("negative") pixels are removed; where
+    a photograph may hold several classes, which the protocol's `probability` says, mAP.
 
     Args:
         protocol: the rules.
@@ -45,14 +47,15 @@ class PerturbationTest(Evaluation):
     citation = "Chefer et al., Transformer Interpretability Beyond Attention Visualization, CVPR 2021"
     question = "Does the model fail sooner where the most relevant pixels are blackened than where the least are?"
     cost = "1 + 9 a direction"
+    takes_label_sets = True
     needs_labels = True
     forwards_again = True
     crosses = True
-    about = (
+    about: str = (
         "AUC is the trapezoid over the share of pixels removed and grows with accuracy: compare models by the relative "
         "one, or where all are right."
     )
-    curve_caption = (
+    curve_caption: str = (
         "Accuracy while the most relevant (positive) or the least relevant (negative) pixels are removed; "
         "bands are 95 % intervals."
     )
@@ -64,6 +67,9 @@ class PerturbationTest(Evaluation):
     def __init__(self, protocol: PerturbationProtocol, directions: tuple[Direction, ...] = DIRECTIONS) -> None:
         super().__init__(protocol)
         self.directions = directions
+        self._of_label_sets = protocol.probability == "sigmoid"
+        if self._of_label_sets:
+            self.about, self.curve_caption = _ABOUT_LABEL_SETS, _CAPTION_OF_LABEL_SETS
 
     @classmethod
     def create(cls, rules: Rules, options: PerturbationOptions) -> Self:
@@ -88,19 +94,31 @@ class PerturbationTest(Evaluation):
         columns: dict[str, Tensor] = {
             "degenerate": is_degenerate(maps),
             "tie_share": tie_share,
-            **_outcomes("clean", batch.logits[:, None], batch.labels, batch.target),
+            **self._outcomes("clean", batch.logits[:, None], batch),
         }
+        if self._of_label_sets:
+            columns["held"] = held_classes(batch)
         fill = fill_image(batch.pixels, batch.preprocess, self.protocol.fill)
         removed = removed_pixels(self.protocol.fractions, size)
         for direction in self.directions:
             ranks = descending if direction == "positive" else order.ascending(maps)
             logits = masked_logits(batch.images, fill, ranks, removed, batch.network)
-            columns.update(_outcomes(direction, logits, batch.labels, batch.target))
+            columns.update(self._outcomes(direction, logits, batch))
         return {name: values.cpu().numpy() for name, values in columns.items()}
+
+    def _outcomes(self, prefix: str, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+        if self._of_label_sets:
+            return label_outcomes(prefix, logits, batch.target)
+        return _outcomes(prefix, logits, batch.labels, batch.target)
+
+    def columns(self, rows: Columns) -> Columns:
+        """See Evaluation.columns."""
+        return label_columns(rows, self.directions) if self._of_label_sets else super().columns(rows)
 
     def specs(self) -> tuple[ScoreSpec, ...]:
         """See Evaluation.specs."""
-        return _specs(self.directions, self.protocol.fractions)
+        specs = label_specs if self._of_label_sets else _specs
+        return specs(self.directions, self.protocol.fractions)
 
     def extras(self, rows: Columns) -> dict[str, Any]:
         """See Evaluation.extras."""
@@ -125,13 +143,28 @@ class PerturbationTest(Evaluation):
         """See Evaluation.curve_figure."""
         from xkd_eval.figures.curves import perturbation_curves
 
-        drawn = {name.removesuffix(".curve"): list(found) for name, found in curves.items()}
-        return perturbation_curves(drawn, num_classes) if drawn else None
+        drawn = {name.partition(".")[0]: list(found) for name, found in curves.items()}
+        if not drawn:
+            return None
+        return (
+            perturbation_curves(drawn, None, "mAP") if self._of_label_sets else perturbation_curves(drawn, num_classes)
+        )
 
     def figures(self, name: str, summary: Mapping[str, Any], rows: Columns) -> dict[str, Figure]:
         """See Evaluation.figures."""
         figure = self.curve_figure(summary_curves(self, name, summary), summary["model"]["num_classes"])
         return {} if figure is None else {"perturbation_curves": figure}
+
+
+_ABOUT_LABEL_SETS = (
+    "Each label of a photograph is explained, and its pixels are removed. mAP ranks, class by class, the images that "
+    "explain it against the photographs without it; the probability is the explained class's own. Areas are "
+    "trapezoids over the share of pixels removed, and grow with the clean ones: compare models by the relative one."
+)
+_CAPTION_OF_LABEL_SETS = (
+    "Mean average precision while the pixels that are most (positive) or least relevant (negative) to each label are "
+    "removed; bands are 95 % intervals."
+)
 
 
 def _outcomes(prefix: str, logits: Tensor, labels: Tensor, target: Tensor) -> dict[str, Tensor]:

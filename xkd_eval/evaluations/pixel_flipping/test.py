@@ -52,6 +52,7 @@ class PixelFlippingTest(Evaluation):
     )
     question = "How fast does the class's probability fall while the most relevant pixels are flipped?"
     cost = "1 + steps (32; quantus 48, latec 672)"
+    takes_label_sets = True
     forwards_again = True
     in_comparisons = False
     about = "The area grows with the clean probability: compare explainers of one model, or read AOPC beside it."
@@ -75,9 +76,10 @@ class PixelFlippingTest(Evaluation):
         fill = settled_infill(batch, rules.infill)
         features = ranks if rules.feature == "pixels" else _by_value(ranks, batch.images.shape[1])
         removed = flipped_features(features[0].numel(), rules.steps)
-        answers = masked_answers(batch.images, fill, features, removed, batch.network, batch.target)
+        by, asked = rules.probability, (batch.network, batch.target)
+        answers = masked_answers(batch.images, fill, features, removed, *asked, by=by)
         if rules.start:
-            answers = torch.cat([answer_values(batch.logits, batch.target)[:, None], answers], 1)
+            answers = torch.cat([answer_values(batch.logits, batch.target, by=by)[:, None], answers], 1)
         curve = answers.cpu().numpy()
         return {
             "degenerate": degenerate.cpu().numpy(),

@@ -37,6 +37,7 @@ class RandomisationTest(Evaluation):
     citation = "Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018"
     question = "Does the map change when what the network has learned is drawn anew?"
     cost = "1 + 10 E; quantus: 1 + an E a layer"
+    takes_label_sets = True
     is_core = True
     in_comparisons = False
     forwards_again = True

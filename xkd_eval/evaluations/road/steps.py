@@ -29,10 +29,10 @@ class Steps:
     logits: Tensor
     nothing_left: Tensor
 
-    def probabilities(self, batch: Batch) -> Tensor:
-        """(B, 2, 1 + F) float64 probability of the explained class, the clean image's first."""
-        steps = answer_values(self.logits.flatten(1, 2), batch.target).unflatten(1, self.logits.shape[1:3])
-        clean = answer_values(batch.logits, batch.target)[:, None, None].expand(-1, 2, 1)
+    def probabilities(self, batch: Batch, by: str) -> Tensor:
+        """(B, 2, 1 + F) float64 probability of the explained class, by the protocol's rule; the clean image's first."""
+        steps = answer_values(self.logits.flatten(1, 2), batch.target, by=by).unflatten(1, self.logits.shape[1:3])
+        clean = answer_values(batch.logits, batch.target, by=by)[:, None, None].expand(-1, 2, 1)
         return self._defined(torch.cat([clean, steps], 2))
 
     def hits(self, batch: Batch) -> Tensor:

@@ -43,6 +43,7 @@ class RoadTest(Evaluation):
     )
     question = "Does the probability fall where relevant pixels are filled in by their neighbours, and stay elsewhere?"
     cost = "1 + 9 a direction"
+    takes_label_sets = True
     forwards_again = True
     crosses = True
     in_comparisons = False
@@ -68,7 +69,7 @@ class RoadTest(Evaluation):
         size = self.scored_size(batch.preprocess)
         maps, degenerate = in_form(batch.required_maps(), self.protocol.form, size, self.protocol.tie_seed)
         steps = road_steps(batch, maps, self.protocol)
-        probabilities, hits = steps.probabilities(batch), steps.hits(batch)
+        probabilities, hits = steps.probabilities(batch, self.protocol.probability), steps.hits(batch)
         morf, lerf, both = combined(probabilities)
         columns = {"degenerate": degenerate, "nothing_left": steps.nothing_left}
         columns |= {"road_morf": morf, "road_lerf": lerf, "road_combined": both}
@@ -110,6 +111,8 @@ class RoadTest(Evaluation):
                     f"{area}_accuracy_curve", f"accuracy curve, {which}", x, better=better, range=(0, 1), role="detail"
                 ),
             ]
+        if self.protocol.probability == "sigmoid":  # where a photograph holds several classes, none is the right one
+            specs = [spec for spec in specs if "_accuracy" not in spec.name]
         return tuple(specs)
 
     def extras(self, rows: Columns) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class RobustnessTest(Evaluation):
     citation = "Yeh et al., On the (In)fidelity and Sensitivity of Explanations, NeurIPS 2019"
     question = "How far does noise on the photograph move the map?"
     cost = "1 + 50 E; captum, latec: 1 + 10 E"
+    takes_label_sets = True
     in_comparisons = False
     forwards_again = True
     explains_again = True

@@ -31,6 +31,7 @@ class SegmentationTest(Evaluation):
     citation = "Guillaumin et al., ImageNet Auto-Annotation with Segmentation Propagation, IJCV 2014"
     question = "Is the object, and nothing else, where the map is above its mean?"
     cost = "1"
+    takes_label_sets = True
     needs_masks = True
     reads_answers = False
     figure_names = ("precision_recall",)
