@@ -115,19 +115,22 @@ def picked(answer: Any, part: str | int | None) -> Tensor:
     if isinstance(answer, Tensor):
         if part is None:
             return answer
-        raise XkdError(f"output: {short(part)} found, and the model gives one tensor; leave it out")
+        raise XkdError(f"model: output={part} found behind it, and it gives one tensor; leave it out")
     parts = dict(_parts(answer))
-    if part is None:
-        part = "logits" if "logits" in parts else next(iter(parts)) if len(parts) == 1 else None
-    elif part not in parts and str(part).isdecimal() and int(part) < len(parts):
-        part = [*parts][int(part)]
-    if part is not None and part in parts:
-        return parts[part]
-    listed = ", ".join(f"{name} ({described_values(value)})" for name, value in [*parts.items()][:_LISTED])
-    found = f"{short(part)} found, and the model" if part is not None else "the model"
     if not parts:
         raise XkdError(f"model: its output is a {type(answer).__name__} without tensors; expected logits (B, K)")
-    raise XkdError(f"output: {found} gives {listed}; say which are the logits, as in `output` {next(iter(parts))}")
+    chosen = part
+    if part is None:
+        chosen = "logits" if "logits" in parts else next(iter(parts)) if len(parts) == 1 else None
+    elif part not in parts and str(part).isdecimal() and int(part) < len(parts):
+        chosen = [*parts][int(part)]
+    if chosen is not None and chosen in parts:
+        return parts[chosen]
+    listed = ", ".join(f"{name} ({described_values(value)})" for name, value in [*parts.items()][:_LISTED])
+    found = "" if part is None else f"output={part} found behind it, and "
+    raise XkdError(
+        f"model: {found}it gives {listed}; say which are the logits, as MODEL,output={next(iter(parts))} does"
+    )
 
 
 def _parts(answer: Any) -> Iterator[tuple[str | int, Tensor]]:

@@ -13,7 +13,9 @@ from typing import Annotated, Any, Literal
 from xkd_eval.arguments import Within, Workers, fields_taken
 from xkd_eval.errors import XkdError
 
-PREPROCESS = ("size", "resize", "interpolation", "mean", "std", "channel_order", "value_range", "crop_fraction")
+PREPROCESS = (
+    *("size", "resize", "interpolation", "channels", "mean", "std", "channel_order", "value_range", "crop_fraction"),
+)
 """The options that correct a model's Preprocess."""
 
 
@@ -39,8 +41,9 @@ class RunOptions:
 
     The model's input (by default its own):
         size: input size: 224 or 224x320 (height x width).
-        resize: squash: ignore the aspect ratio (default); crop: short side + centre.
+        resize: squash: ignore the aspect ratio (default); crop: short side + centre; squash_crop: squash, then centre.
         interpolation: PIL's filter.
+        channels: of the network's input, by default its first convolution's; one is the luminance.
         mean: such as 0.485,0.456,0.406, or one value.
         std: such as 0.229,0.224,0.225, or one value.
         channel_order: what the network was trained on.
@@ -79,8 +82,9 @@ class RunOptions:
     limit: Annotated[int, Within(1)] | None = None
 
     size: Side | tuple[Side, Side] | None = None
-    resize: Literal["squash", "crop"] | None = None
+    resize: Literal["squash", "crop", "squash_crop"] | None = None
     interpolation: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] | None = None
+    channels: Annotated[int, Within(1)] | None = None
     mean: float | tuple[float, ...] | None = None
     std: float | tuple[float, ...] | None = None
     channel_order: Literal["RGB", "BGR"] | None = None
