@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xkd_eval.cam import class_activation_maps
     from xkd_eval.classifiers.architectures import register_architecture
+    from xkd_eval.classifiers.checkpoint import Checkpoint, save_checkpoint
     from xkd_eval.classifiers.classifier import Classifier
     from xkd_eval.classifiers.loading import load_classifier
     from xkd_eval.classifiers.preprocess import Preprocess
@@ -38,6 +39,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Batch": "xkd_eval.evaluations.batch",
+    "Checkpoint": "xkd_eval.classifiers.checkpoint",
     "Classifier": "xkd_eval.classifiers.classifier",
     "Comparison": "xkd_eval.comparison",
     "Evaluation": "xkd_eval.evaluations.base",
@@ -64,11 +66,13 @@ _HOME = {
     "register_dataset": "xkd_eval.datasets",
     "register_explainer": "xkd_eval.explainers",
     "register_test": "xkd_eval.evaluations",
+    "save_checkpoint": "xkd_eval.classifiers.checkpoint",
     "segmentation_test": "xkd_eval.study.evaluate",
 }
 
 __all__ = [
     "Batch",
+    "Checkpoint",
     "Classifier",
     "Comparison",
     "Evaluation",
@@ -95,6 +99,7 @@ __all__ = [
     "register_dataset",
     "register_explainer",
     "register_test",
+    "save_checkpoint",
     "segmentation_test",
 ]
 

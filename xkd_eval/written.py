@@ -1,4 +1,4 @@
-"""Options as a user writes them behind a name: "name:steps=200,sizes=(1,2)" for the fields of a dataclass."""
+"""What a user writes as text: options behind a name, "name:steps=200,sizes=(1,2)", numbers, sizes."""
 
 from __future__ import annotations
 
@@ -37,6 +37,34 @@ def written_options(kind: type, text: str, where: str) -> dict[str, Any]:
     return options
 
 
+def written_numbers(argument: str, text: str) -> tuple[float, ...]:
+    """Comma-separated numbers; a quotient such as 127/255 is one.
+
+    Args:
+        argument: begins the message.
+        text: as it was written.
+
+    Raises:
+        XkdError: something else.
+    """
+    try:
+        return tuple(_number(part) for part in text.split(","))
+    except (ValueError, ZeroDivisionError):
+        raise XkdError(f"{argument}: got {text!r}; expected numbers separated by commas") from None
+
+
+def written_size(argument: str, text: str) -> tuple[int, int]:
+    """ "224", or "224x320": (height, width); arguments as for `written_numbers`.
+
+    Raises:
+        XkdError: something else.
+    """
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and len(side) < 10 and int(side) > 0 for side in sides):
+        raise XkdError(f"{argument}: got {text!r}; expected 224, or 224x320 (height x width)")
+    return int(sides[0]), int(sides[-1])
+
+
 def check_option(kind: type, option: str, where: str) -> None:
     """Raise XkdError where a dataclass has no such field."""
     taken = [field.name for field in fields(kind)]
@@ -60,3 +88,8 @@ def _read(kind: type, option: str, text: str, where: str) -> Any:
     except ValidationError as error:
         expected = error.errors()[0]["msg"].removeprefix("Input should be ").partition(", unable")[0]
         raise XkdError(f"{where}: {option} is {text!r:.100}; expected {expected}") from None
+
+
+def _number(text: str) -> float:
+    numerator, _, denominator = text.partition("/")
+    return float(numerator) / float(denominator) if denominator else float(numerator)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from distill.cli import options as o
+from xkd_eval.cli.options import takes
 from xkd_eval.errors import XkdError
 from xkd_eval.files import check_output
+from xkd_eval.study.options import PREPROCESS, RunOptions
 
 EXAMPLES = """[b]Examples[/b]
 
@@ -20,6 +22,8 @@ xkd-distill evaluate student.pt --data cifar100/
 xkd-distill evaluate kd.pt exp_kd.pt --teacher resnet56.pt --data cifar100/ -o scores.json
 
 xkd-distill evaluate xkd/resnet20 xkd/resnet20 --weights a.pth --weights b.pth --data cifar100/ --split val
+
+xkd-distill evaluate timm/resnet18,weights=mine.pth,size=64,mean=0.5,std=0.5 student.pt --data photos/
 
 xkd-distill evaluate student.pt --data photos/ --per-class --confusion confusion.png --predictions answers.parquet
 
@@ -81,7 +85,9 @@ _Runs = Annotated[
 ]
 
 
+@takes(RunOptions, only=PREPROCESS)
 def evaluate(
+    options: dict[str, Any],
     models: o.Models,
     data: o.TestData = "embedded",
     split: o.Split = o.SplitChoice.test,
@@ -105,8 +111,9 @@ def evaluate(
 ) -> None:
     """Accuracy, per class too, calibration, cost; agreement with --teacher; scores of explanations by --measure."""
     written = {"output": output, "confusion": confusion, "predictions": predictions}
-    given = (*models, *(weights or ()), data, teacher, teacher_weights, measure_data)
-    _check_written(written, [source for source in given if source is not None], len(models))
+    given = (*(weights or ()), data, teacher_weights, measure_data)
+    read = [source for source in given if source is not None]
+    _check_written(written, [*read, *_files([*models, *([teacher] if teacher else [])])], len(models))
     from distill.cli.evaluation import evaluation_bar, print_evaluation
     from distill.recipe.imports import import_all
     from distill.students.evaluate import evaluate as measured
@@ -131,10 +138,19 @@ def evaluate(
             device=device,
             workers=workers,
             progress=progress,
+            **options,
         )
     print_evaluation(found, per_class)
     writers = {"output": found.write, "confusion": found.write_confusion, "predictions": found.write_predictions}
     _write([(writers[name], path) for name, path in written.items() if path is not None])
+
+
+def _files(models: Sequence[str]) -> list[str | Path]:
+    """The files that models are read from."""
+    from xkd_eval.classifiers.words import files_of
+    from xkd_eval.study.models import split_name
+
+    return [file for model in models for file in files_of(split_name(model)[1])]
 
 
 def _check_written(written: dict[str, Path | None], inputs: Sequence[str | Path], n_models: int) -> None:

@@ -38,15 +38,23 @@ Methods = Annotated[bool, typer.Option("--methods", help="The methods, their pap
 Sweep = Annotated[Path, typer.Argument(help="sweep.yaml, as below.")]
 Models = Annotated[
     list[str],
-    typer.Argument(help="student.pt, timm/NAME, torchvision/NAME, py:package.module:f; or NAME=any of these."),
+    typer.Argument(
+        help="student.pt, timm/NAME, torchvision/NAME, xkd/NAME, py:package.module:f, or NAME=any of these; with "
+        "options behind it: timm/NAME,weights=FILE,size=64,mean=0.5,std=0.5."
+    ),
 ]
-Student = Annotated[Path, typer.Argument(help="student.pt.")]
+Student = Annotated[str, typer.Argument(help="student.pt, or student.pt,size=64 for another input.")]
 Data = Annotated[str | None, typer.Option("--data", "-d", help="The data set's folder or file.", rich_help_panel=WHAT)]
 TestData = Annotated[str, typer.Option("--data", "-d", help="The data set's folder or file.")]
 Split = Annotated[SplitChoice, typer.Option(help="The part of it that is evaluated.")]
 Teacher = Annotated[
     str | None,
-    typer.Option("--teacher", "-t", help="A model in place of the recipe's teacher.", rich_help_panel=WHAT),
+    typer.Option(
+        "--teacher",
+        "-t",
+        help="A model in place of the recipe's teacher; with options behind it: NAME,size=64,mean=0.5,std=0.5.",
+        rich_help_panel=WHAT,
+    ),
 ]
 TeacherWeights = Annotated[
     Path | None, typer.Option(help="Weights for a timm, torchvision or xkd name.", rich_help_panel=WHAT)
@@ -99,7 +107,9 @@ Capture = Annotated[
 ]
 Force = Annotated[
     bool,
-    typer.Option("--force", help="Train by a teacher that is hardly better than chance, too.", rich_help_panel=HOW),
+    typer.Option(
+        "--force", help="Train by a teacher that is not surely better than guessing, too.", rich_help_panel=HOW
+    ),
 ]
 SelectOnTest = Annotated[
     bool,

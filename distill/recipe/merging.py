@@ -20,7 +20,7 @@ _LONGEST_KEY = 300  # characters; each dot of one is a call within a call
 # Giving the one takes the other back: two names of a teacher; one teacher, and several.
 _TEACHERS_NAMES, _TEACHERS = ("recipe", "model"), ("teacher", "teachers")
 # What belongs to one network, and not to another that takes its place.
-_OF_A_STUDENT, _OF_A_MODEL = ("arguments", "weights", "freeze"), ("arguments", "weights", "stored")
+_OF_A_STUDENT, _OF_A_MODEL = ("arguments", "weights", "freeze"), ("arguments", "weights", "preprocess", "stored")
 
 
 def overridden(values: Mapping[str, Any], overrides: Sequence[str]) -> Mapping[str, Any]:

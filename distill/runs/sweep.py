@@ -64,7 +64,7 @@ def run_sweep(
         jobs: processes at once, on one device.
         device: of all runs, "auto" or "cpu".
         capture: launch each step as one CUDA graph.
-        force: train by teachers that are hardly better than chance, too.
+        force: train by teachers that are not surely better than guessing, too.
         progress: told when a run starts or ends.
 
     Raises:

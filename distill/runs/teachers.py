@@ -8,9 +8,14 @@ from typing import Any
 from distill.recipe.networks import Teacher
 from distill.runs.layout import STUDENT, directory_name, students_in
 from distill.runs.outcome_file import read_result
+from distill.students.names import names_of
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.loading import load_classifier
+from xkd_eval.classifiers.input_source import ToldInput
+from xkd_eval.classifiers.loading import open_classifier, told_of
 from xkd_eval.errors import XkdError, renamed
+
+ONLY = "teacher"
+"""What a recipe's only teacher is called there."""
 
 
 def open_teacher(teacher: Teacher, runs: Path) -> Classifier:
@@ -26,7 +31,7 @@ def open_teacher(teacher: Teacher, runs: Path) -> Classifier:
     model = teacher.model if teacher.model is not None else str(student_of(str(teacher.recipe), runs))
     overrides: dict[str, Any] = teacher.preprocess
     try:
-        return load_classifier(model, weights=teacher.weights, arguments=teacher.arguments, **overrides)
+        return open_classifier(model, weights=teacher.weights, arguments=teacher.arguments, **overrides)
     except XkdError as error:
         raise XkdError(
             renamed(
@@ -34,6 +39,25 @@ def open_teacher(teacher: Teacher, runs: Path) -> Classifier:
                 {"model": "teacher", "size": "teacher", "weights": "teacher_weights", "arguments": "teacher.arguments"},
             )
         ) from None
+
+
+def told_of_teacher(name: str, teacher: Teacher, classifier: Classifier) -> ToldInput:
+    """What is told of the input of a recipe's teacher.
+
+    Args:
+        name: in the recipe.
+        teacher: names it.
+        classifier: as `open_teacher` has returned it.
+    """
+    return told_of(classifier, teacher.model or classifier.name, f"teacher {called(name, teacher)}")
+
+
+def called(name: str, teacher: Teacher) -> str:
+    """What a teacher is called in a line of its own: by its name in the recipe, the only one by that of its model."""
+    if name != ONLY:
+        return name
+    ((own, _),) = names_of([str(teacher.recipe if teacher.model is None else teacher.model)])
+    return own
 
 
 def student_of(recipe: str, runs: Path) -> Path:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,10 +19,12 @@ from distill.students.latency import Latency, latency_of
 from distill.students.measure import Measured, Measurement, Progress, Subject, answers_from, measured, teacher_of
 from distill.students.names import Models, names_of, unique_name
 from xkd_eval.ambient import plain_torch
-from xkd_eval.arguments import Within, Workers, public
+from xkd_eval.arguments import Within, Workers, check_known, public
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.loading import load_classifier
+from xkd_eval.classifiers.loading import open_classifier, told_of
+from xkd_eval.classifiers.overrides import FIELDS
 from xkd_eval.classifiers.unwrapping import parted
+from xkd_eval.classifiers.words import weights_in, without_words
 from xkd_eval.datasets import ImageDataset, open_dataset
 from xkd_eval.datasets import limit as stratified_sample
 from xkd_eval.datasets.checks import checked
@@ -29,11 +32,15 @@ from xkd_eval.devices import resolve_device
 from xkd_eval.errors import XkdError, renamed
 from xkd_eval.explainers import Explainer
 from xkd_eval.foreign import is_there, short
+from xkd_eval.registry import parameters
 from xkd_eval.study.choose import TestLike
 from xkd_eval.study.evaluate import evaluate as evaluate_explanations
 from xkd_eval.study.inputs import Data
 from xkd_eval.study.models import Model
 from xkd_eval.study.result import Study
+
+_Loading = Callable[[str, Model, str | Path | None], Classifier]
+"""A model's name, the model, its weights -> Classifier."""
 
 
 @public(model="models")
@@ -56,6 +63,7 @@ def evaluate(
     device: str = "auto",
     workers: Workers = 0,
     progress: Progress | None = None,
+    **overrides: Any,
 ) -> Evaluation:
     """Measure classifiers on labelled images: accuracy, per class too, calibration, cost, agreement with a teacher.
 
@@ -78,6 +86,8 @@ def evaluate(
         device: "auto", "cpu", "cuda", ...
         workers: processes that decode.
         progress: called with what is under way, how much of it is done and how much there is.
+        overrides: fields of Preprocess that replace those of all models, the teacher's too: size, mean, std, ...; what
+            stands behind a model's name ("student.pt,size=64") wins for that one.
 
     Returns:
         The results on those images that have a label among a model's classes.
@@ -93,12 +103,14 @@ def evaluate(
         >>> 0 <= found.scores["small"].agreement <= 1
         True
     """
+    check_known(overrides, [*parameters(evaluate), *FIELDS])
     where = resolve_device(device)
     dataset = checked(data) if isinstance(data, ImageDataset) else open_dataset(data, split=split)
     check_one_label(dataset)
     dataset = dataset if limit is None else stratified_sample(dataset, limit)
-    subjects = _subjects(models, weights, dataset)
-    master = None if teacher is None else _teacher(teacher, teacher_weights, subjects)
+    loading = partial(_loaded, overrides)
+    subjects = _subjects(models, weights, dataset, loading)
+    master = None if teacher is None else _teacher(teacher, teacher_weights, subjects, loading)
     everybody = subjects if master is None else [*subjects, master]
     tested = None
     if measure:
@@ -121,8 +133,14 @@ def evaluate(
     return Evaluation(dataset.name, split, tuple(found), tested, notes)
 
 
+def _loaded(overrides: Mapping[str, Any], name: str, model: Model, weights: str | Path | None) -> Classifier:
+    classifier = open_classifier(model, weights=weights, **overrides)
+    told_of(classifier, model, name).tell()
+    return classifier
+
+
 def _subjects(
-    models: Models, weights: str | Path | Sequence[str | Path] | None, dataset: ImageDataset
+    models: Models, weights: str | Path | Sequence[str | Path] | None, dataset: ImageDataset, loading: _Loading
 ) -> list[Subject]:
     """The models, loaded, with the images that they can be right about."""
     named = names_of(models)
@@ -130,18 +148,18 @@ def _subjects(
     if given and len(given) != len(named):
         raise XkdError(f"weights: {len(given)} files for {len(named)} models; give one each, in the same order")
     files = given or [None] * len(named)
-    return [_subject(name, model, file, dataset) for (name, model), file in zip(named, files, strict=True)]
+    return [_subject(name, model, file, dataset, loading) for (name, model), file in zip(named, files, strict=True)]
 
 
-def _subject(name: str, model: Model, weights: str | Path | None, dataset: ImageDataset) -> Subject:
-    classifier = load_classifier(model, weights=weights)
+def _subject(name: str, model: Model, weights: str | Path | None, dataset: ImageDataset, loading: _Loading) -> Subject:
+    classifier = loading(name, model, weights)
     return Subject.of(name, _text(model, classifier), _file(model, weights), classifier, dataset)
 
 
-def _teacher(model: Model, weights: Path | None, subjects: list[Subject]) -> Subject:
+def _teacher(model: Model, weights: Path | None, subjects: list[Subject], loading: _Loading) -> Subject:
     try:
         ((called, given),) = names_of([model])
-        classifier = load_classifier(given, weights=weights)
+        classifier = loading(f"{called} (teacher)", given, weights)
     except XkdError as error:
         said = renamed(str(error), {"weights": "teacher_weights"})
         raise XkdError(re.sub(r"^models?: ", "teacher: ", said)) from None
@@ -151,7 +169,8 @@ def _teacher(model: Model, weights: Path | None, subjects: list[Subject]) -> Sub
 
 def _file(model: Model, weights: str | Path | None) -> Path | None:
     """The file that the weights lie in."""
-    source = weights if weights is not None else None if isinstance(model, nn.Module) else model
+    named = None if isinstance(model, nn.Module) else without_words(model)
+    source = next((file for file in (weights_in(model), weights, named) if file is not None), None)
     if source is None:
         return None
     file = parted(source)[0]
@@ -194,7 +213,11 @@ def _explanations(
     try:
         return evaluate_explanations(models, data, tests=measure, explainers=explainers, **options)
     except XkdError as error:
-        raise XkdError(renamed(str(error), names)) from None
+        said = renamed(str(error), names)
+        # What no option here names.
+        raise XkdError(
+            renamed(said, dict.fromkeys(("labels", "boxes"), "them to xkd-eval evaluate"), quote="")
+        ) from None
 
 
 def _unknown(subjects: list[Subject], dataset: ImageDataset) -> list[str]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from xkd_eval.classifiers.checkpoint import plain_content, read_checkpoint
+from xkd_eval.classifiers.checkpoint import Checkpoint, plain_content, read_checkpoint
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.classifiers.sealed import sealed, unsealed
+from xkd_eval.classifiers.words import files_of, without_words
 from xkd_eval.errors import XkdError
 from xkd_eval.files import check_output, replacing, writing
 from xkd_eval.foreign import reading
@@ -25,7 +27,7 @@ _TOLERANCE = 1e-4  # of the largest logit
 _BATCHES = (1, 3)
 
 
-def export(model: Path, output: Path) -> float:
+def export(model: str | Path, output: Path) -> float:
     """Write a checkpoint as .safetensors or .onnx, once the logits of random images agree with what was read back.
 
     Both carry architecture, Preprocess and class names: safetensors as its metadata, with a digest over all that it
@@ -33,7 +35,7 @@ def export(model: Path, output: Path) -> float:
     graph takes normalised images (N, 3, H, W) as "images", N free, and gives "logits" (N, K).
 
     Args:
-        model: student.pt.
+        model: student.pt; options behind its name, as in "student.pt,size=64", are what is written then.
         output: the suffix chooses the format.
 
     Returns:
@@ -47,9 +49,10 @@ def export(model: Path, output: Path) -> float:
         raise XkdError(f"output {output}: {output.suffix or 'no'} suffix; expected {' or '.join(SUFFIXES)}")
     if output.suffix == ".onnx":
         _check_packages()
-    check_output(output, [model])
-    description = _description(model)
-    classifier = load_classifier(str(model)).eval()
+    check_output(output, files_of(model))
+    checkpoint = read_checkpoint(without_words(model))
+    classifier = load_classifier(model).eval()
+    description = _description(replace(checkpoint, preprocess=classifier.preprocess))
     write, run = (_write_onnx, _run_onnx) if output.suffix == ".onnx" else (_write_tensors, _run_tensors)
     content = write(classifier, description)
     difference = max(
@@ -70,9 +73,9 @@ def _check_packages() -> None:
         raise XkdError(f"export: ONNX needs {', '.join(missing)}; install them by `pip install 'xkd[onnx]'`")
 
 
-def _description(model: Path) -> dict[str, str]:
+def _description(checkpoint: Checkpoint) -> dict[str, str]:
     """Texts by name, which is what both formats can hold."""
-    content = plain_content(read_checkpoint(model))
+    content = plain_content(checkpoint)
     return {name: json.dumps(content[name]) for name in _DESCRIBED if content[name] is not None}
 
 

@@ -12,9 +12,10 @@ from torch import nn
 
 from xkd_eval.arguments import one_or_more
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.words import without_words
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import is_there, short
-from xkd_eval.study.models import Model, split_name
+from xkd_eval.study.models import Model, names_apart, split_name
 
 Models = Model | Sequence[Model] | Mapping[str, Model]
 """One model, several, or several by name; a text may be NAME=MODEL."""
@@ -28,7 +29,7 @@ def names_of(models: Models) -> list[tuple[str, Model]]:
     """Each model with its name, in the order given.
 
     A checkpoint is called by its path's end, as much of it as no other shares ("kd", "kd/seed-0"), a library's model as
-    it is; one that is given again "NAME #2".
+    it is, without the options behind it unless they tell two apart; one that is given again "NAME #2".
 
     Raises:
         XkdError: none, something else, or two of one chosen name.
@@ -43,7 +44,8 @@ def names_of(models: Models) -> list[tuple[str, Model]]:
     chosen = [name for name, _ in pairs if name is not None]
     if twice := next((name for name in chosen if chosen.count(name) > 1), None):
         raise XkdError(f"models: two are called {short(twice)}; give one another name")
-    unnamed = _apart([_parts(model) for name, model in pairs if name is None])
+    others = [model for name, model in pairs if name is None]
+    unnamed = names_apart(others, list(_apart([_parts(without_words(model)) for model in others])))
     taken = set(chosen)
     return [(_unique(next(unnamed) if name is None else name, name is None, taken), model) for name, model in pairs]
 

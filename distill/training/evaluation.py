@@ -10,18 +10,21 @@ from torch import Tensor, nn
 
 from distill.data.batches import HeldOutImages, ProcessRank
 from distill.data.loaders import held_out_images
+from distill.data.splits import Labelled
 from distill.runs.epochs import TRAINED
+from distill.runs.teachers import called, told_of_teacher
 from distill.students.scores import Scores, answers_of, score, scores_of
 from distill.training.setup import SplitName, TrainingSetup
 from distill.training.teachers import FrozenTeacher, StoredTeacher
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.input_source import ToldInput, input_line
 from xkd_eval.engines.eager import prepare
 from xkd_eval.errors import XkdError
+from xkd_eval.statistics.chance import best_guess, is_guessing
+from xkd_eval.wording import counted
 
 Weights = Literal["average", "trained"]
 _AT_ONCE = 250
-# A teacher of the data is above it; a wrong class order, size or mean is not.
-_LEAST_ABOVE_CHANCE = 0.05
 _WHICH = {"val": "validation", "test": "test"}
 
 
@@ -57,22 +60,53 @@ class Evaluation:
         return found
 
     def check_teachers(self, split: SplitName) -> None:
-        """Refuse a teacher that is hardly better than chance on the images that select the epoch.
+        """Refuse a teacher that is not surely better than guessing on the images that select the epoch.
 
         Raises:
-            XkdError: names it, and what is probably wrong.
+            XkdError: says what was measured, what the teacher was given, and what is probably wrong.
         """
         self._ask_teachers(split)
-        setup = self._setup
-        chance = 1 / setup.student.num_classes
+        labels, classes = self._labels(split), self._setup.splits.classes.count
         for name, scores in self._teachers.items():
-            top1 = scores[f"{split}_top1"]
-            if top1 < chance + _LEAST_ABOVE_CHANCE:
-                raise XkdError(
-                    f"teacher: {_called(name)}is right on {100 * top1:.1f} % of the {_WHICH[split]} images, where "
-                    f"chance is {100 * chance:.1f} %; check its classes' order and `preprocess` (size, mean, std), or "
-                    "`force` trains all the same"
-                )
+            if is_guessing(round(scores[f"{split}_top1"] * len(labels)), labels, classes):
+                raise self._refusal(name, split, best_guess(labels, classes))
+
+    def accuracy(self, name: str, split: SplitName) -> str:
+        """ "teacher resnet56: right on 72.3 % of 1,000 test images"."""
+        return f"{self._told(name).name}: {self._right(name, split)}"
+
+    def inputs(self) -> list[str]:
+        """A line for each teacher: what it is given, and who says so."""
+        every = [self._told(name) for name in self._teachers]
+        return [told.warning(f"write it as {told.in_words()}") if told.source.assumed else told.line for told in every]
+
+    def _refusal(self, name: str, split: SplitName, chance: float) -> XkdError:
+        told, teacher = self._told(name), called(name, self._setup.recipe.named_teachers[name])
+        options = told.in_words() if told.source.assumed else "size, mean and std behind its name"
+        return XkdError(
+            f"teacher: {teacher} is {self._right(name, split)}, which guessing explains ({100 * chance:.1f} %); its "
+            f"input was {input_line(told.preprocess, told.source)}: give what it was trained with ({options}), or its "
+            "classes in the data's order; `force` trains all the same"
+        )
+
+    def _right(self, name: str, split: SplitName) -> str:
+        self._ask_teachers(split)
+        top1 = self._teachers[name][f"{split}_top1"]
+        return f"right on {100 * top1:.1f} % of {counted(len(self._labels(split)), f'{_WHICH[split]} image')}"
+
+    def _told(self, name: str) -> ToldInput:
+        setup = self._setup
+        assert setup.teachers is not None
+        return told_of_teacher(name, setup.recipe.named_teachers[name], setup.teachers.by_name[name].classifier)
+
+    def _labels(self, split: SplitName) -> list[int]:
+        return self._images(split).labels
+
+    def _images(self, split: SplitName) -> Labelled:
+        splits = self._setup.splits
+        labelled = splits.test if split == "test" else splits.val
+        assert labelled is not None
+        return labelled
 
     def teacher_scores(self, *splits: SplitName) -> dict[str, dict[str, float]]:
         """Of each teacher by name, under the names of the splits."""
@@ -139,22 +173,16 @@ class Evaluation:
 
     def _images_of(self, split: SplitName, classifier: Classifier) -> HeldOutImages:
         setup = self._setup
-        labelled = setup.splits.test if split == "test" else setup.splits.val
-        assert labelled is not None
         accelerator = setup.accelerator
         rank = ProcessRank(accelerator.process_index, accelerator.num_processes)
         with accelerator.main_process_first():  # the first to come decodes the images for all
-            return held_out_images(setup.recipe, labelled, classifier.preprocess, accelerator.device, rank)
+            return held_out_images(setup.recipe, self._images(split), classifier.preprocess, accelerator.device, rank)
 
 
 def better_weights(epoch: dict[str, Any], split: SplitName) -> Weights:
     """Which of an epoch's weights are the better ones on a split, at par the average, which is all where none is."""
     trained = epoch.get(f"{split}_top1{TRAINED}")
     return "trained" if trained is not None and trained > epoch[f"{split}_top1"] else "average"
-
-
-def _called(name: str) -> str:
-    return "it " if name == "teacher" else f"{name} "
 
 
 def _named(split: SplitName, scores: Scores) -> dict[str, float]:

@@ -50,11 +50,11 @@ class TrainingLoop:
         directory: what it has left so far, and where the rest goes.
         progress: told of every step and epoch.
         capture: launch each step as one CUDA graph.
-        force: train by a teacher that is hardly better than chance, too.
+        force: train by a teacher that is not surely better than guessing, too.
 
     Raises:
         XkdError: the state in the directory is of other images or another teacher, or best.pt is not the state's; or a
-            teacher is hardly better than chance.
+            teacher is not surely better than guessing.
     """
 
     def __init__(
@@ -82,7 +82,8 @@ class TrainingLoop:
             self.position = restore(setup, directory.state)
             directory.settle_best(self.position.best_file)
             directory.write_metrics(self.position.history)
-        if not force:
+        self._is_resumed = directory.state is not None
+        if not force and not self._is_resumed:
             self.evaluation.check_teachers(setup.selection)
         self._step: Step = CapturedStep(setup) if capture else OrdinaryStep(setup)
         data = setup.recipe.data
@@ -251,13 +252,11 @@ class TrainingLoop:
 
     def _notes(self) -> tuple[str, ...]:
         """What the user should know before the first step."""
-        split = self.setup.selection
-        which = {"val": "validation", "test": "test"}[split]
-        teachers = (
-            f"{name}: right on {100 * scores[f'{split}_top1']:.1f} % of the {which} images"
-            for name, scores in self.evaluation.teacher_scores(split).items()
-        )
-        return (*self.setup.notes, *self.setup.splits.notes, *teachers)
+        split, evaluation = self.setup.selection, self.evaluation
+        # Of a training that goes on all this was measured and said when it began.
+        asked = () if self._is_resumed else self.recipe.named_teachers
+        measured = (evaluation.accuracy(name, split) for name in asked)
+        return (*self.setup.notes, *self.setup.splits.notes, *evaluation.inputs(), *measured)
 
     def _network(self, weights: Weights) -> nn.Module:
         return self.setup.evaluated if weights == "average" else self.setup.student.model

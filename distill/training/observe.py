@@ -17,7 +17,7 @@ from xkd_eval.arguments import public
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.copies import is_float32, unwrapped
 from xkd_eval.classifiers.head import find_embedding
-from xkd_eval.classifiers.loading import load_classifier
+from xkd_eval.classifiers.loading import load_classifier, open_classifier
 from xkd_eval.errors import XkdError
 
 
@@ -63,7 +63,7 @@ def observe(
     own = model if isinstance(model, nn.Module) and not isinstance(model, Classifier) else None
     if own is not None:
         _check_plain(own, overrides)
-        classifier = _around(own, load_classifier(own, **overrides))
+        classifier = _around(own, open_classifier(own, **overrides))  # its caller normalises the images himself
     else:
         classifier = load_classifier(model, **overrides).private()
     kept = _taps(classifier, taps) if taps else ()

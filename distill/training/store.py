@@ -27,6 +27,7 @@ from distill.recipe.imports import import_modules
 from distill.recipe.schema import Recipe
 from distill.runs.directory import hold
 from distill.runs.origin import teacher_digest
+from distill.runs.teachers import told_of_teacher
 from distill.training.memory_format import memory_format_of
 from distill.training.networks import load_teacher, student_preprocess
 from distill.training.precision import autocast, check_precision
@@ -157,6 +158,7 @@ def _job(recipe: Recipe, name: str, runs: Path, device: torch.device, top_k: int
     place = list(recipe.named_teachers).index(name)
     loaded = [load_teacher(teacher, runs, _LOGITS) for teacher in recipe.named_teachers.values()]
     teacher, preprocesses = loaded[place], [one.preprocess for one in loaded]
+    told_of_teacher(name, recipe.named_teachers[name], teacher).tell()
     if maps and teacher.head is None:
         raise XkdError(f"maps: {teacher.name} has no CAM head, so which its last map is is not known; leave it out")
     splits = open_splits(recipe)

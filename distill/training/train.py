@@ -21,6 +21,7 @@ from distill.training.result import TrainingResult
 from distill.training.setup import set_up
 from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import public
+from xkd_eval.classifiers.words import files_of
 from xkd_eval.devices import process_state
 from xkd_eval.errors import XkdError
 from xkd_eval.files import check_output
@@ -58,7 +59,7 @@ def train(
             a CPU the weights come out as without the interruption.
         overwrite: discard the training in `output`.
         capture: launch each step as one CUDA graph; the result is the same up to rounding.
-        force: train by a teacher that is hardly better than chance on the images that select the epoch, too.
+        force: train by a teacher that is not surely better than guessing on the images that select the epoch, too.
         progress: called with a TrainingPoint before the first step, after every step and after every epoch.
 
     Returns:
@@ -107,9 +108,9 @@ def train(
 
 def _check_apart(recipe: Recipe, output: Path) -> None:
     """A training must not write over a teacher that it learns from, or over the weights that it starts from."""
-    named = [recipe.student.weights]
+    named: list[str | Path | None] = [recipe.student.weights]
     for teacher in recipe.named_teachers.values():
-        named += [teacher.model, teacher.weights]
+        named += [*files_of(teacher.model), teacher.weights]
     given = [name for name in named if name is not None]
     for name in (STUDENT, BEST, STATE) if given else ():
         check_output(output / name, given)

@@ -143,7 +143,7 @@ def test_the_libraries_input_conventions(tmp_path):
         ("timm/resnet50.a9_in1k", "timm has no 'resnet50.a9_in1k'; nearest: timm/resnet50."),
         ("torchvision/resnet19", "torchvision has no 'resnet19'; nearest: torchvision/resnet18"),
         ("xkd/resnet21", "xkd has no 'resnet21'; nearest: .*xkd/resnet20"),
-        ("xkd/resnet20", "without weights of its own; pass `weights`"),
+        ("xkd/resnet20", "without weights of its own; name a file of them: xkd/resnet20,weights=FILE"),
         ("resnet50", "'resnet50' is no file; nearest: torchvision/resnet50, timm/resnet50"),
         ("zzz", "no file and no known model; expected a checkpoint file, timm/NAME"),
         ("zzz.pt", "'zzz.pt' does not exist"),
@@ -155,7 +155,7 @@ def test_the_libraries_input_conventions(tmp_path):
         ("py:math:pi", "is a float; expected a function"),
         ("py:os:getcwd", "returned a str; expected an nn.Module or Classifier"),
         (3, "got int; expected a name, a path or a module"),
-        ("timm/vit_small_patch14_dinov2", "has no pretrained classifier to download; pass `weights`"),
+        ("timm/vit_small_patch14_dinov2", "has no pretrained classifier to download; name a file of them: timm/"),
     ],
 )
 def test_names_that_lead_nowhere(model, reason):
@@ -166,7 +166,7 @@ def test_names_that_lead_nowhere(model, reason):
 
 def test_weights_given_as_a_model(tmp_path):
     torch.save({"fc.weight": torch.zeros(2, 2)}, tmp_path / "w.pth")
-    with pytest.raises(XkdError, match=r"model: .* without their architecture; .* `weights` .*w.pth"):
+    with pytest.raises(XkdError, match=r"model: .* without their architecture; .*torchvision/NAME,weights=.*w.pth"):
         load_classifier(tmp_path / "w.pth")
 
 
@@ -175,11 +175,13 @@ def test_pretrained_weights_that_cannot_be_downloaded(tmp_path, monkeypatch):
     for variable in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(XkdError, match=r"torchvision/resnet18 cannot be downloaded .*pass `weights`"):
+    with pytest.raises(
+        XkdError, match=r"torchvision/resnet18 cannot be downloaded .*: torchvision/resnet18,weights=FILE"
+    ):
         load_classifier("torchvision/resnet18")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(XkdError, match=r"timm/resnet18 cannot be downloaded .*pass `weights`"):
+    with pytest.raises(XkdError, match=r"timm/resnet18 cannot be downloaded .*: timm/resnet18,weights=FILE"):
         load_classifier("timm/resnet18")
 
 

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from xkd_eval.classifiers.conventions import timm_preprocess
 from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.sources import timm_preprocess
 from xkd_eval.errors import XkdError
 
 

@@ -41,7 +41,8 @@ def test_what_was_left_out_of_weights_is_said_once(xkd_eval, tmp_path):
     torch.save({**build("resnet8", 10).state_dict(), "criterion.weight": torch.ones(3)}, tmp_path / "w.pth")
     said = "weights: 1 key beside the network's was left out (criterion.weight)"
     code, printed, err = xkd_eval("inspect", "xkd/resnet8", "--weights", "w.pth")
-    assert (code, err) == (0, f"note: xkd/resnet8 (w): {said}\n")
+    note, input_line = err.splitlines()
+    assert (code, note) == (0, f"note: xkd/resnet8 (w): {said}") and input_line.endswith("(CIFAR-10's)")
     assert said in printed
     twice = ("a=xkd/resnet8", "b=xkd/resnet8", "--weights", "w.pth", "--weights", "w.pth", "--limit", "2")
     code, printed, err = xkd_eval("evaluate", *twice, "-o", "out")

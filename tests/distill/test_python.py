@@ -1,4 +1,4 @@
-"""docs/python.md and docs/examples run as they stand, the examples on few images."""
+"""docs/python.md, docs/examples and what the README does with a network of one's own run as they stand."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from matplotlib import pyplot
 
 from distill.methods import METHODS
+from xkd_eval import load_classifier
 from xkd_eval.datasets import embedded
 
 matplotlib.use("agg")
@@ -21,7 +22,10 @@ EXAMPLES = DOCS / "examples"
 COMPOSE = functools.cache(embedded._compose)
 """Each image of the embedded set, once for all trainings: to draw them is most of the time."""
 
-BLOCKS = re.findall(r"^```python\n(.*?)^```", (DOCS / "python.md").read_text(), re.MULTILINE | re.DOTALL)
+BLOCKS, README = (
+    re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    for page in (DOCS / "python.md", DOCS.parent / "README.md")
+)
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +57,16 @@ def test_the_page_runs_from_top_to_bottom(capsys):
     assert "gap" in names["gap"].metrics
     assert names["found"].table["model"].tolist() == ["kd", "mine", "embedded/teacher (teacher)"]
     assert any(parameter.grad.any() for parameter in names["network"].parameters())
+
+
+def test_a_network_of_ones_own_in_the_readme(capsys, caplog, place):
+    (block,) = [block for block in README if "save_checkpoint" in block]
+    steps = block.split("\n\n", 1)[1]
+    assert len(steps.strip().splitlines()) == 5
+    exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
+    assert "ci95" in capsys.readouterr().out
+    assert str(load_classifier(place / "mine.pt").input_from) == "checkpoint"
+    assert not caplog.records
 
 
 def test_a_loop_of_ones_own(monkeypatch, capsys):

@@ -4,7 +4,7 @@ import pytest
 
 from xkd_eval.errors import XkdError
 from xkd_eval.study.cells import default_directory, safe
-from xkd_eval.study.models import name_models
+from xkd_eval.study.models import name_models, split_name
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,31 @@ def test_any_text_may_name_a_model():
     names = ["x" * 300, "..", ".", "a/b", "\x1b[31m", "=1+1", "é"]
     assert [named.name for named in name_models(dict.fromkeys(names, "kd"))] == names
     assert [named.name for named in name_models(["x" * 300, "\udcff"])] == ["x" * 300, r"\udcff"]
+
+
+@pytest.mark.parametrize(
+    ("models", "names"),
+    [
+        (["student.pt,size=64"], ["student"]),
+        (["kd=student.pt,size=64", "timm/resnet18,weights=mine.pth,size=64"], ["kd", "timm resnet18"]),
+        (["kd.pt", "kd.pt,size=64"], ["kd", "kd,size=64"]),
+        (["kd.pt,size=64,mean=0.1,0.2,0.3", "a/kd.pt"], ["kd,size=64,mean=0.1,0.2,0.3", "kd"]),
+        (["kd.pt,size=64", "kd.pt,size=64"], ["kd", "kd #2"]),
+        (["embedded/kd,size=48", "x=embedded/kd,size=64"], ["kd", "x"]),
+    ],
+    ids=["one", "named", "told apart", "three means", "equal", "embedded"],
+)
+def test_options_behind_a_name_are_in_it_only_where_they_tell_two_apart(models, names):
+    assert [named.name for named in name_models(models)] == names
+
+
+def test_a_file_is_itself_whatever_its_name_holds(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lr=0.1,wd=0.pt").touch()
+    assert split_name("lr=0.1,wd=0.pt") == (None, "lr=0.1,wd=0.pt")
+    assert split_name("lr=0.1,wd=0.pt,size=64") == (None, "lr=0.1,wd=0.pt,size=64")
+    assert split_name("kd=lr=0.1,wd=0.pt") == ("kd", "lr=0.1,wd=0.pt")
+    assert split_name("student.pt,size=64") == (None, "student.pt,size=64")
 
 
 @pytest.mark.parametrize("word", ["x" * 300, "猫" * 300, "..", ".", "", "../../x", "/etc", "a\0b", "a\nb", "\udcff"])

@@ -43,6 +43,14 @@ class Checkpoint:
         recipe: the resolved recipe; empty where there was none.
         metrics: name to number, as measured when it was saved.
         versions: package name to version.
+
+    Example:
+        >>> from xkd_eval import Checkpoint, Preprocess
+        >>> from xkd_eval.classifiers.architectures import build
+        >>> weights = build("resnet8", num_classes=3).state_dict()
+        >>> trained_with = Preprocess(size=32, mean=0.5, std=0.5)
+        >>> Checkpoint("resnet8", {"num_classes": 3}, weights, trained_with).preprocess.std
+        (0.5, 0.5, 0.5)
     """
 
     architecture: StrictStr
@@ -71,6 +79,14 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
 
     Raises:
         XkdError: something in `checkpoint` is neither a tensor nor a plain value, or the place cannot be written.
+
+    Example:
+        >>> from xkd_eval import Checkpoint, Preprocess, load_classifier, save_checkpoint
+        >>> from xkd_eval.classifiers.architectures import build
+        >>> weights = build("resnet8", num_classes=3).state_dict()
+        >>> save_checkpoint(Checkpoint("resnet8", {"num_classes": 3}, weights, Preprocess(size=32)), "mine.pt")
+        >>> str(load_classifier("mine.pt").input_from)
+        'checkpoint'
     """
     path = Path(path)
     # Cloned, so that a view does not drag its whole storage into the file.

@@ -17,6 +17,7 @@ from xkd_eval.classifiers.arguments import check_arguments, check_classes, check
 from xkd_eval.classifiers.copies import is_float32, is_quiet, quiet_copy, unwrapped
 from xkd_eval.classifiers.cosine import Cosine, tensor_at
 from xkd_eval.classifiers.hooks import Outputs
+from xkd_eval.classifiers.input_source import CALLER, InputSource, input_line
 from xkd_eval.classifiers.linear import LinearWeights, linear_weights
 from xkd_eval.classifiers.outputs import is_binary
 from xkd_eval.classifiers.places import Layout, Reading, as_map
@@ -101,6 +102,7 @@ class Classifier(nn.Module):
         head_refusal: why `head` is None, with the alternatives.
         notes: what a user must know about how it was read, a sentence each: "weights: 2 keys beside the network's were
             left out (criterion.weight, criterion.bias)".
+        input_from: who says `preprocess`: a checkpoint, a library, the user; str() of it is a few words.
 
     Attributes:
         known: what took forwards to find out about the network, by name; shared with its private copies.
@@ -115,7 +117,7 @@ class Classifier(nn.Module):
         >>> classifier
         Classifier embedded/kd
           network: ResNet, 19,218 parameters
-          input: 40x40 RGB, squash
+          input: 40x40 RGB, squash, bilinear, mean 0.3 0.3 0.3, std 0.2 0.2 0.2 (checkpoint)
           classes: 10: zero, one, two, three, four, ...
           CAM: layer3 (NCHW, 10x10), head linear
         >>> images = classifier.preprocess.normalise(torch.rand(2, 3, 40, 40))
@@ -139,6 +141,7 @@ class Classifier(nn.Module):
         head: CamHead | None = None,
         head_refusal: str = "",
         notes: tuple[str, ...] = (),
+        input_from: InputSource = CALLER,
     ) -> None:
         super().__init__()
         check_arguments(model, preprocess, num_classes)
@@ -152,6 +155,7 @@ class Classifier(nn.Module):
         self.head = head
         self.head_refusal = head_refusal
         self.notes = notes
+        self.input_from = input_from
         self.known: dict[str, Any] = {}
         self._is_private = False
 
@@ -310,12 +314,11 @@ class Classifier(nn.Module):
     def _facts(self) -> list[tuple[str, str]]:
         """What a reader must know about it, in four lines."""
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        height, width = self.preprocess.size
         names = self.class_names or ()
         listed = ", ".join(names[:_SHOWN_NAMES]) + (", ..." if len(names) > _SHOWN_NAMES else "")
         return [
             ("network", f"{type(self.model).__name__}, {parameters:,} parameters"),
-            ("input", f"{height}x{width} {self.preprocess.channel_order}, {self.preprocess.resize}"),
+            ("input", input_line(self.preprocess, self.input_from)),
             ("classes", f"{self.num_classes}: {listed or 'without names'}"),
             ("CAM", f"none: {self.head_refusal}" if self.head is None else str(self.head)),
         ]

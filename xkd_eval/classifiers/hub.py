@@ -9,9 +9,11 @@ from typing import Any
 
 from torch import nn
 
+from xkd_eval.classifiers.conventions import timm_preprocess
+from xkd_eval.classifiers.input_source import InputSource
 from xkd_eval.classifiers.processors import preprocess_of
 from xkd_eval.classifiers.reach import why_unreachable
-from xkd_eval.classifiers.sources import Network, build_architecture, refuse_arguments, timm_preprocess
+from xkd_eval.classifiers.sources import Network, build_architecture, refuse_arguments
 from xkd_eval.classifiers.weights import Weights, load_state_dict, read_weights
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import is_there, json_value, reading, reason, short
@@ -41,7 +43,8 @@ def from_timm_repository(name: str, weights: Weights | None, arguments: Mapping[
     given = weights or read_weights(_weight_file(folder, where), "model")
     notes = load_state_dict(module, given.state_dict, given.path, "model" if weights is None else "weights")
     names, ids = _names(config.get("label_names"), config.get("label_descriptions"))
-    return Network(module, timm_preprocess(module), names, ids, (*given.notes, *notes))
+    source = InputSource(f"config.json of hf-hub:{name}", is_assumed=weights is not None)
+    return Network(module, timm_preprocess(module), names, ids, (*given.notes, *notes), source)
 
 
 def from_transformers(name: str, weights: Weights | None, arguments: Mapping[str, Any]) -> Network:
@@ -77,7 +80,8 @@ def from_transformers(name: str, weights: Weights | None, arguments: Mapping[str
     if weights is not None:
         notes = (*weights.notes, *load_state_dict(module, weights.state_dict, weights.path))
     names, ids = _names(*_labels(module))
-    return Network(module, preprocess_of(folder, where), names, ids, notes)
+    source = InputSource(f"the image processor of hf:{name}", is_assumed=weights is not None)
+    return Network(module, preprocess_of(folder, where), names, ids, notes, source)
 
 
 def _labels(module: nn.Module) -> tuple[list[str] | None, None]:

@@ -16,8 +16,10 @@ from xkd_eval.arguments import Within, check_known, public
 from xkd_eval.classifiers import hub, sources
 from xkd_eval.classifiers.class_names import imagenet_classes
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.conventions import corrected, timm_preprocess, timm_source
 from xkd_eval.classifiers.copies import copied, unwrapped
 from xkd_eval.classifiers.head import find_cam_head
+from xkd_eval.classifiers.input_source import ToldInput
 from xkd_eval.classifiers.outputs import classifying, input_channels
 from xkd_eval.classifiers.overrides import FIELDS, with_channels, with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
@@ -25,6 +27,7 @@ from xkd_eval.classifiers.sources import Network
 from xkd_eval.classifiers.unwrapping import PART, parted
 from xkd_eval.classifiers.weight_files import SUFFIXES
 from xkd_eval.classifiers.weights import Weights, load_state_dict, read_weights
+from xkd_eval.classifiers.words import read_words
 from xkd_eval.errors import CamHeadError, NoteWarning, XkdError
 from xkd_eval.foreign import is_there, reading
 from xkd_eval.registry import near
@@ -39,8 +42,6 @@ _REPOSITORIES = {"hf-hub:": hub.from_timm_repository, "hf:": hub.from_transforme
 
 
 @public()
-@plain_torch()
-@torch.inference_mode(False)
 def load_classifier(
     model: str | Path | nn.Module | Classifier,
     *,
@@ -56,7 +57,8 @@ def load_classifier(
         model: "student.pt" (a checkpoint of this project), "timm/NAME", "torchvision/NAME", "xkd/NAME" (a CIFAR
             architecture), "py:package.module:function" (returns an nn.Module or a Classifier), "embedded/exp_kd" (a
             classifier that ships; "embedded" is the teacher); or a module, of which a copy is taken. A Classifier comes
-            back as it is, unless something below changes it or its head was never looked for.
+            back as it is, unless something below changes it or its head was never looked for. Behind a name may stand
+            options of its own, which win over the arguments here: "timm/resnet18,weights=mine.pth,size=64,mean=0.5".
         weights: a .pt, .pth, .th or .safetensors file to load into the architecture, whole or not at all, or a part of
             one: "w.pth#student". Its head says how many classes there are. Without it timm and torchvision download
             their pretrained weights.
@@ -74,6 +76,8 @@ def load_classifier(
         module is: half and bfloat16 are cast exactly, float64 is rounded. Where there is no CAM in closed form its
         `head` is None and `head_refusal` says why. What of `weights` was left out or computed first stands in its
         `notes`, of each of which a NoteWarning is given. Neither autocast nor torch's defaults change what comes out.
+        Where nothing says what input the weights were trained with, the logger "xkd_eval.inputs" warns of what is
+        assumed; `input_from` says who says it.
 
     Raises:
         XkdError: unknown name, unreadable or unfitting weights, a wrong override, an input size that the model rejects.
@@ -86,6 +90,45 @@ def load_classifier(
         (16, 16)
         >>> load_classifier("torchvision/resnet18", weights="mine.pth", mean=0.5, std=0.25)  # doctest: +SKIP
     """
+    given = {"weights": weights, "num_classes": num_classes, "output": output, "arguments": arguments}
+    found = open_classifier(model, **given, **overrides)
+    if found is not model:
+        told_of(found, model).tell()
+    return found
+
+
+@plain_torch()
+@torch.inference_mode(False)
+def open_classifier(model: str | Path | nn.Module | Classifier, **options: Any) -> Classifier:
+    """load_classifier without a word of the input, for whoever has words of his own for it; see there."""
+    if isinstance(model, str):
+        model, own = read_words(model)
+        options |= own
+    return _opened(model, **options)
+
+
+def told_of(classifier: Classifier, model: Any, name: str | None = None) -> ToldInput:
+    """What is told of the input of a classifier.
+
+    Args:
+        classifier: as it was opened.
+        model: as it was given.
+        name: what it is called there; None is its own name.
+    """
+    written = None if isinstance(model, nn.Module) else str(model)
+    return ToldInput(name or classifier.name, written, classifier.preprocess, classifier.input_from)
+
+
+@public()
+def _opened(
+    model: str | Path | nn.Module | Classifier,
+    *,
+    weights: str | Path | None = None,
+    num_classes: int | None = None,
+    output: str | int | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    **overrides: Any,
+) -> Classifier:
     _check_arguments(model, overrides)
     if isinstance(model, nn.Module):
         model = unwrapped(model)
@@ -97,7 +140,7 @@ def load_classifier(
         if not overrides and given is None and output is None and (found.head is not None or found.head_refusal):
             return _checked(found, num_classes)
         module = copied(found.model) if found is model else found.model
-        network = Network(module, found.preprocess, found.class_names, found.wordnet_ids, found.notes)
+        network = Network(module, found.preprocess, found.class_names, found.wordnet_ids, found.notes, found.input_from)
         return _classifier(network, found.name, num_classes, output, overrides)
     return _classifier(found, _name(model, given), num_classes, output, overrides)
 
@@ -143,7 +186,8 @@ def _from_module(model: nn.Module, weights: Weights | None) -> Network | Classif
     if isinstance(module, Classifier):
         module.notes += notes
         return module
-    return Network(module, sources.timm_preprocess(module), notes=notes)
+    source = timm_source(module, foreign=weights is not None)
+    return Network(module, timm_preprocess(module), notes=notes, input_from=source)
 
 
 def _check_there(module: nn.Module) -> None:
@@ -177,7 +221,7 @@ def _classifier(
             and not bool(torch.isfinite(parameter).all())
         ):
             raise XkdError(f"model: {name} has NaN or infinite values in {parameter_name!r}; its training diverged")
-    preprocess = with_overrides(network.preprocess, dict(overrides))
+    preprocess, source = corrected(network.preprocess, network.input_from, overrides)
     if "channels" not in overrides:
         preprocess = with_channels(preprocess, input_channels(module, preprocess))
     module, counted = classifying(module, preprocess, output)
@@ -199,6 +243,7 @@ def _classifier(
         head=head,
         head_refusal=refusal,
         notes=network.notes,
+        input_from=source,
     )
     for note in classifier.notes:
         warnings.warn(f"{name}: {note}", NoteWarning, stacklevel=2)
@@ -215,7 +260,7 @@ def _checked(classifier: Classifier, num_classes: int | None) -> Classifier:
     if num_classes is not None and num_classes != classifier.num_classes:
         raise XkdError(
             f"num_classes: {num_classes} found, and {classifier.name} has {classifier.num_classes} classes; "
-            "pass `weights` of a model with as many"
+            "name weights of a model with as many"
         )
     return classifier
 

@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from xkd_eval.assets import EMBEDDED, embedded_classifier_path
 from xkd_eval.classifiers.checkpoint import Checkpoint, is_checkpoint, parsed_checkpoint
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.conventions import (
+    DEFAULT,
+    cifar_input,
+    timm_preprocess,
+    timm_source,
+    torchvision_preprocess,
+)
 from xkd_eval.classifiers.copies import unwrapped
+from xkd_eval.classifiers.input_source import InputSource
 from xkd_eval.classifiers.matching import Layout, matched
 from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.positions import resized_positions
@@ -27,7 +35,6 @@ from xkd_eval.foreign import reading, short
 from xkd_eval.registry import check_taken, described, imported, missing_arguments, near
 
 _AUX = frozenset(("aux1", "aux2", "AuxLogits"))  # of GoogLeNet and Inception v3
-_RESIZES = {"center": "crop", "squash": "squash_crop", "whole": "squash"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class Network:
         preprocess: its input convention.
         class_names, wordnet_ids: K of them, or None.
         notes: what a user must know about how it was read, a sentence each.
+        input_from: who says `preprocess`.
     """
 
     module: nn.Module
@@ -46,6 +54,7 @@ class Network:
     class_names: tuple[str, ...] | None = None
     wordnet_ids: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    input_from: InputSource = DEFAULT
 
 
 def from_timm(name: str, weights: Weights | None, arguments: Mapping[str, Any]) -> Network:
@@ -64,40 +73,18 @@ def from_timm(name: str, weights: Weights | None, arguments: Mapping[str, Any]) 
     notes: tuple[str, ...] = ()
     if weights is None:
         if config is None or not config.has_weights or not config.num_classes:
-            raise XkdError(f"model: timm/{name} has no pretrained classifier to download; pass `weights`")
+            raise XkdError(
+                f"model: timm/{name} has no pretrained classifier to download; {_weights_behind(f'timm/{name}')}"
+            )
         module = _download(f"timm/{name}", lambda: timm.create_model(name, pretrained=True, **arguments))
     else:
         create = partial(build_architecture, f"timm/{name}", source="model: the architecture")
         module, notes = _with_weights(create, weights, arguments)
-    preprocess = timm_preprocess(module)
+    preprocess, source = timm_preprocess(module), timm_source(module, foreign=weights is not None)
     if "img_size" in arguments:  # timm's own description stays that of the published weights
         preprocess = with_overrides(preprocess, {"size": arguments["img_size"]})
-    return Network(module, preprocess, notes=notes)
-
-
-def timm_preprocess(module: Any) -> Preprocess:
-    """The input convention of a module that timm made; the default for any other.
-
-    Raises:
-        XkdError: it asks for what a Preprocess cannot, such as padding.
-    """
-    config = getattr(module, "pretrained_cfg", None)
-    if not isinstance(config, Mapping) or "mean" not in config:
-        return Preprocess()
-    where = "model: its pretrained_cfg"
-    with reading(f"{where} is not as timm writes it", "correct it, or delete the attribute and give `size` and `mean`"):
-        mode, share = config.get("crop_mode") or "center", config.get("crop_pct") or 1.0
-        if mode == "squash" and share == 1:
-            mode = "whole"
-        values = {
-            "size": tuple(config["input_size"][1:]),
-            "resize": _RESIZES.get(mode, mode),
-            "interpolation": config["interpolation"],
-            "mean": tuple(config["mean"]),
-            "std": tuple(config["std"]),
-            "crop_fraction": share,
-        }
-    return Preprocess.from_dict({**Preprocess().to_dict(), **values}, where)
+        source = source.but("img_size", ["size"])
+    return Network(module, preprocess, notes=notes, input_from=source)
 
 
 def from_torchvision(name: str, weights: Weights | None, arguments: Mapping[str, Any]) -> Network:
@@ -118,16 +105,8 @@ def from_torchvision(name: str, weights: Weights | None, arguments: Mapping[str,
         options = {**_inception_options(name, weights.state_dict), **arguments}
         create = partial(build_architecture, f"torchvision/{name}", source="model: the architecture")
         module, notes = _with_weights(create, weights, options)
-    transforms = default.transforms()
-    preprocess = Preprocess(
-        size=(transforms.crop_size[0],) * 2,
-        resize="crop",
-        interpolation=transforms.interpolation.value,
-        mean=tuple(transforms.mean),
-        std=tuple(transforms.std),
-        crop_fraction=transforms.crop_size[0] / transforms.resize_size[0],
-    )
-    return Network(module, preprocess, notes=notes)
+    source = InputSource(f"torchvision's transforms of {name}", is_assumed=weights is not None)
+    return Network(module, torchvision_preprocess(default.transforms()), notes=notes, input_from=source)
 
 
 def from_project(name: str, weights: Weights | None, arguments: Mapping[str, Any]) -> Network:
@@ -137,7 +116,9 @@ def from_project(name: str, weights: Weights | None, arguments: Mapping[str, Any
     if name not in architectures.names():
         raise unknown_name("xkd", name, architectures.names())
     if weights is None:
-        raise XkdError(f"model: xkd/{name} is an architecture without weights of its own; pass `weights`")
+        raise XkdError(
+            f"model: xkd/{name} is an architecture without weights of its own; {_weights_behind(f'xkd/{name}')}"
+        )
     where = f"weights: {weights.path!r}"
     layouts = architectures.layouts_of(name, arguments)
     found = matched(layouts, weights.state_dict, where, any_head=True)
@@ -148,7 +129,8 @@ def from_project(name: str, weights: Weights | None, arguments: Mapping[str, Any
     check_match(architectures.shapes_of(name, options), found, f"{where} does not fit xkd/{name}")
     module = architectures.build(name, **options)
     load_match(module, found, weights.path)
-    return Network(module, Preprocess(size=(32, 32)), notes=(*weights.notes, *found.notes))
+    preprocess, source = cifar_input(options["num_classes"])
+    return Network(module, preprocess, notes=(*weights.notes, *found.notes), input_from=source)
 
 
 def from_embedded(name: str, weights: Weights | None, arguments: Mapping[str, Any]) -> Network:
@@ -167,7 +149,7 @@ def from_checkpoint(path: Path, weights: Weights | None) -> Network:
     if not is_checkpoint(content):
         raise XkdError(
             f"model: {str(path)!r} holds weights without their architecture; "
-            f"name it and pass the file: `model` torchvision/NAME with `weights` {path}"
+            f"name that, and the file behind it: torchvision/NAME,weights={path}"
         )
     checkpoint = parsed_checkpoint(content, path)
     _check_sizes(checkpoint, path)
@@ -178,7 +160,8 @@ def from_checkpoint(path: Path, weights: Weights | None) -> Network:
     else:
         layouts = architectures.layouts(checkpoint.architecture, module.state_dict())
         notes = (*weights.notes, *load_state_dict(module, weights.state_dict, weights.path, layouts=layouts))
-    return Network(module, checkpoint.preprocess, checkpoint.class_names, checkpoint.wordnet_ids, notes)
+    source = InputSource("checkpoint")
+    return Network(module, checkpoint.preprocess, checkpoint.class_names, checkpoint.wordnet_ids, notes, source)
 
 
 def from_function(reference: str, weights: Weights | None, arguments: Mapping[str, Any]) -> Network | Classifier:
@@ -194,7 +177,8 @@ def from_function(reference: str, weights: Weights | None, arguments: Mapping[st
     if isinstance(made, Classifier):
         made.notes += notes
         return made.eval().requires_grad_(False)
-    return Network(made, timm_preprocess(made), notes=notes)
+    source = timm_source(made, foreign=weights is not None)
+    return Network(made, timm_preprocess(made), notes=notes, input_from=source)
 
 
 def pretrained(architecture: str, arguments: Mapping[str, Any]) -> Network:
@@ -216,14 +200,21 @@ def refuse_arguments(model: str, arguments: Mapping[str, Any]) -> None:
     if arguments:
         raise XkdError(
             f"arguments: {', '.join(arguments)} found, and {model} says its own; leave them out, or name an "
-            "architecture with `weights`"
+            "architecture with weights"
         )
 
 
 def _refuse_loaders_own(model: str, arguments: Mapping[str, Any], name: str) -> None:
     """Raise XkdError for the argument by which a library is told to load weights."""
     if name in arguments:
-        raise XkdError(f"arguments: {name} found, which says whether {model} is loaded with weights; give `weights`")
+        raise XkdError(
+            f"arguments: {name} found, which says whether {model} is loaded with weights; {_weights_behind(model)}"
+        )
+
+
+def _weights_behind(model: str) -> str:
+    """What to do where there are no weights, in words that hold wherever a model is named."""
+    return f"name a file of them: {model},weights=FILE"
 
 
 def unknown_name(library: str, name: str, known: Iterable[str]) -> XkdError:
@@ -253,7 +244,7 @@ def _whole_numbers(value: Any) -> Iterator[int]:
 
 
 def _download(model: str, create: Callable[[], nn.Module]) -> nn.Module:
-    with reading(f"model: the pretrained weights of {model} cannot be downloaded", "pass `weights`"):
+    with reading(f"model: the pretrained weights of {model} cannot be downloaded", _weights_behind(model)):
         return create()
 
 

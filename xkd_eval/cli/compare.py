@@ -33,8 +33,8 @@ def compare(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Two or more, the teacher first: MODEL, or NAME=MODEL (several of one NAME are training seeds); or "
-            "finished run directories."
+            help="Two or more, the teacher first: MODEL, or NAME=MODEL (several of one NAME are training seeds), with "
+            "options behind it: MODEL,size=64; or finished run directories."
         ),
     ],
     data: o.Data = "embedded",

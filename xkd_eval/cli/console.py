@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
+from xkd_eval.cli.inputs import InputLines
 from xkd_eval.errors import NoteWarning, XkdError, renamed
 from xkd_eval.escapes import visible
 from xkd_eval.files import advice
@@ -40,6 +41,7 @@ class _Console(Console):
 
 console = _Console(emoji=False)
 errors = _Console(stderr=True, emoji=False)
+inputs = InputLines(errors)
 
 BAD_INPUT = 2
 SIGNALLED = 128
@@ -57,7 +59,7 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an error of the library names the options instead of the arguments."""
         try:
-            with _notes_as_lines():
+            with _notes_as_lines(), inputs.listening(self._flags()):
                 return super().invoke(ctx)
         except XkdError as error:
             error.args = (renamed(str(error), self._flags(), quote=""),)

@@ -30,7 +30,10 @@ xkd-eval evaluate student.pt --explainer py:mine:MyExplainer --test py:mine:MyTe
 @o.takes(RunOptions, PerturbationOptions, without=("maps", "save_maps"))
 def evaluate(
     options: dict[str, Any],
-    models: Annotated[list[str], typer.Argument(help="MODEL, or NAME=MODEL; the reference first.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(help="MODEL, or NAME=MODEL, with options behind it: MODEL,size=64; the reference first."),
+    ],
     data: o.Data = "embedded",
     masks: o.Masks = None,
     explainers: Annotated[

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
-from xkd_eval.errors import XkdError
 from xkd_eval.study.options import helps
+from xkd_eval.written import written_numbers, written_size
 
 WHAT = "What is evaluated"
 RULES = "Rules (they change the protocol's hash)"
@@ -22,7 +22,8 @@ HOW = "How it runs"
 
 MODEL_HELP = (
     "student.pt, [b]timm/NAME[/b], [b]torchvision/NAME[/b], [b]xkd/NAME[/b], [b]embedded/NAME[/b] or "
-    "[b]py:package.module:function[/b]; by default the embedded teacher."
+    "[b]py:package.module:function[/b]; by default the embedded teacher. With options behind it: "
+    "NAME,weights=FILE,size=64,mean=0.5,std=0.5."
 )
 
 Model = Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP, rich_help_panel=WHAT)]
@@ -142,27 +143,7 @@ def _read(name: str, hint: Any, given: Any) -> Any:
     if not isinstance(given, str) or kind in (str, Path):
         return given
     if kind == tuple[int, int]:
-        return _size(name, given)
-    values = numbers(name, given)
+        return written_size(name, given)
+    values = written_numbers(name, given)
     one = len(_parts(hint)) > 1 and float in _parts(hint) and len(values) == 1
     return values[0] if one else values
-
-
-def numbers(argument: str, text: str) -> tuple[float, ...]:
-    """Comma-separated numbers; a quotient such as 127/255 is one."""
-    try:
-        return tuple(_number(part) for part in text.split(","))
-    except (ValueError, ZeroDivisionError):
-        raise XkdError(f"{argument}: got {text!r}; expected numbers separated by commas") from None
-
-
-def _number(text: str) -> float:
-    numerator, _, denominator = text.partition("/")
-    return float(numerator) / float(denominator) if denominator else float(numerator)
-
-
-def _size(argument: str, text: str) -> tuple[int, int]:
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
-        raise XkdError(f"{argument}: got {text!r}; expected 224, or 224x320 (height x width)")
-    return int(sides[0]), int(sides[-1])

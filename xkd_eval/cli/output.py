@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from xkd_eval.cli.console import console, errors
+from xkd_eval.cli.console import console, errors, inputs
 from xkd_eval.escapes import visible
 from xkd_eval.study.floors import FLAG, better_floors, floors_beside
 from xkd_eval.wording import counted
@@ -53,6 +53,8 @@ def progress_bar() -> Iterator[Any]:
     task = progress.add_task("", total=None)
 
     def report(what: str, done: int, total: int) -> None:
+        if done:
+            inputs.say()
         progress.start()  # not before: bad input is one line, and no bar beside it
         progress.update(task, description=escape(visible(what)), completed=done, total=total)
 
@@ -241,6 +243,7 @@ def inspection_lines(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "resize", f"{preprocess.resize}, {preprocess.interpolation}{crop}"
     yield "mean", ", ".join(f"{value:.4g}" for value in preprocess.mean)
     yield "std", ", ".join(f"{value:.4g}" for value in preprocess.std)
+    yield "input from", found.input_from
     yield "classes", f"{found.num_classes}: {', '.join(found.first_class_names) or 'no names'}"
     yield "WordNet ids", "yes" if found.has_wordnet_ids else "no"
     yield "explainers", ", ".join(found.explainers)

@@ -24,6 +24,7 @@ class Inspection:
         head: the CAM head, with the map's size and the proof's error; None where it was refused.
         head_refusal: why.
         preprocess: the input convention.
+        input_from: who says it.
         num_classes: K.
         first_class_names: of the first five classes; empty where they have no names.
         has_wordnet_ids: whether the classes are WordNet synsets.
@@ -38,6 +39,7 @@ class Inspection:
     head: CamHead | None
     head_refusal: str
     preprocess: Preprocess
+    input_from: str
     num_classes: int
     first_class_names: tuple[str, ...]
     has_wordnet_ids: bool
@@ -60,6 +62,7 @@ def inspect_classifier(classifier: Classifier) -> Inspection:
         head=classifier.head,
         head_refusal=classifier.head_refusal,
         preprocess=classifier.preprocess,
+        input_from=str(classifier.input_from),
         num_classes=classifier.num_classes,
         first_class_names=(classifier.class_names or ())[:_SHOWN_NAMES],
         has_wordnet_ids=bool(class_index_of_wordnet_ids(classifier)),

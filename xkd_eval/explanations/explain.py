@@ -15,7 +15,7 @@ from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import listed, public
 from xkd_eval.classifiers.class_names import class_index
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.loading import load_classifier
+from xkd_eval.classifiers.loading import load_classifier, open_classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.devices import resolve_device
 from xkd_eval.engines.eager import check_alone, check_finite, on_device, prepare
@@ -79,7 +79,8 @@ def explain(
         >>> explain(teacher, np.asarray(photo)).predicted
         array([3])
     """
-    classifier = on_device(load_classifier(model), resolve_device(device)).private()
+    opened = load_classifier(model) if preprocess is None else open_classifier(model)
+    classifier = on_device(opened, resolve_device(device)).private()
     method = as_explainer(explainer)
     check_alone(classifier)
     check_holds(method, classifier)

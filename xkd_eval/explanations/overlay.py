@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -19,7 +19,8 @@ from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import Within, Workers, listed, public
 from xkd_eval.classifiers.class_names import class_index
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.loading import load_classifier
+from xkd_eval.classifiers.loading import open_classifier, told_of
+from xkd_eval.classifiers.words import files_of
 from xkd_eval.datasets import ImageDataset, open_dataset
 from xkd_eval.datasets import limit as sample
 from xkd_eval.datasets.folder import is_image_name
@@ -171,19 +172,29 @@ def write_overlays(
     """
     if weights and len(weights) != len(models):
         raise XkdError(f"weights: got {len(weights)} for {len(models)} models; expected one a `model`, in order")
-    convention = {"resize": "squash", **(preprocess or {})}
     named = _gather(photos, data, ids, limit, seed, workers)
     is_file = bool(output.suffix) and not output.is_dir()
     groups = [(output, named)] if is_file else _figure_paths(output, named, file_format)
     for path, _ in groups:
-        check_output(path, [*models, *weights, *photos, *_inputs_at(path, data)])
+        read = [file for model in models for file in files_of(model)]
+        check_output(path, [*read, *weights, *photos, *_inputs_at(path, data)])
     columns = [
-        load_classifier(model, weights=weights[place] if weights else None, **convention)
-        for place, model in enumerate(models)
+        _column(model, weights[place] if weights else None, preprocess or {}) for place, model in enumerate(models)
     ]
     for path, group in groups:
         save_figure(overlay(columns, group, seed=seed, **options), path)
     return [path for path, _ in groups]
+
+
+def _column(model: str, weights: Path | None, preprocess: dict[str, Any]) -> Classifier:
+    """A model that sees the whole photo, unless the user says otherwise."""
+    classifier = open_classifier(model, weights=weights, **preprocess)
+    source = classifier.input_from
+    if classifier.preprocess.resize != "squash" and ("resize", "option") not in source.others:
+        classifier.preprocess = replace(classifier.preprocess, resize="squash")
+        classifier.input_from = source.but("overlay", ["resize"])
+    told_of(classifier, model).tell()
+    return classifier
 
 
 def _gather(

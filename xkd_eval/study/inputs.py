@@ -9,7 +9,7 @@ from typing import Any
 
 from xkd_eval.classifiers.class_names import read_class_map
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.loading import load_classifier
+from xkd_eval.classifiers.loading import open_classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets import ImageDataset, limit, open_dataset, resolve_label_sets, resolve_labels
 from xkd_eval.datasets.boxes import with_boxes
@@ -23,6 +23,7 @@ from xkd_eval.evaluations.protocol import Rules, of_label_sets, shared_rules
 from xkd_eval.foreign import short
 from xkd_eval.study.models import NamedModel
 from xkd_eval.study.options import RunOptions
+from xkd_eval.study.words import check_words, shared_resize, told_under, words_of
 from xkd_eval.wording import counted
 
 Data = str | Path | ImageDataset
@@ -53,17 +54,25 @@ class StudyInputs:
         """Load the models.
 
         Raises:
-            XkdError: whatever `load_classifier` and `shared_rules` refuse.
+            XkdError: whatever `load_classifier` and `shared_rules` refuse; options behind a model's name that the rules
+                say otherwise for all models.
         """
-        rules = shared_rules(options.protocol, target=options.target or "predicted", overrides=options.overrides)
+        said = {entry.name: words_of(entry) for entry in named}
+        overrides = options.overrides | shared_resize(said, options)
+        rules = shared_rules(options.protocol, target=options.target or "predicted", overrides=overrides)
         # Under the named protocols the overrides are the protocol's, for every model; otherwise they correct the
         # model's.
         own = options.overrides if rules.name == "model" else {}
         files = options.weights_of(len(named))
         classifiers = {
-            entry.name: load_classifier(entry.model, weights=weights, **own)
+            entry.name: open_classifier(entry.model, weights=weights, **own)
             for entry, weights in zip(named, files, strict=True)
         }
+        for entry in named:
+            classifier = classifiers[entry.name]
+            check_words(entry.name, said[entry.name], classifier.preprocess, rules)
+            if not isinstance(entry.model, Classifier):  # of one it was told when it was loaded
+                told_under(entry, classifier, rules).tell()
         return cls(classifiers, rules, options)
 
     def suit(self, data: ImageDataset, masks: ImageDataset | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from torch import nn
 
 from xkd_eval.arguments import one_or_more
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.words import split_words, without_words
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import is_there, short
 
@@ -86,19 +87,40 @@ def _listed(models: Any, where: str) -> list[Model]:
 def _from_sequence(models: Sequence[Model]) -> dict[str, list[Model]]:
     pairs = [split_name(given) for given in models]
     chosen = {name for name, _ in pairs if name is not None}
+    others = [model for name, model in pairs if name is None]
+    short_names = names_apart(others, [_name_of(without_words(model)) for model in others])
     grouped: dict[str, list[Model]] = {}
     seen: Counter[str] = Counter()
     for name, model in pairs:
         if name is not None:
             grouped.setdefault(name, []).append(model)
             continue
-        called = _name_of(model)
+        called = next(short_names)
         seen[called] += 1
         # Equal names without a NAME= may be unrelated models: they are told apart and not pooled.
         if seen[called] > 1 or called in chosen:
             called = f"{called} #{seen[called] + (called in chosen)}"
         grouped[called] = [model]
     return grouped
+
+
+def names_apart(models: Sequence[Model], names: Sequence[str]) -> Iterator[str]:
+    """Each model's name, with the options behind it where another model of that name has others.
+
+    Args:
+        models: as they were given.
+        names: of each, without options.
+    """
+    options = [_options(model) for model in models]
+    for name, own in zip(names, options, strict=True):
+        others = {other for known, other in zip(names, options, strict=True) if known == name}
+        yield f"{name},{own}" if own and len(others) > 1 else name
+
+
+def _options(model: Model) -> str:
+    """What stands behind a model's name, "" for nothing."""
+    found = split_words(model).options.items() if isinstance(model, str) else ()
+    return _encodable(",".join(f"{key}={text}" for key, text in found))
 
 
 def _name_of(model: Model) -> str:
@@ -113,11 +135,11 @@ def _encodable(name: str) -> str:
 
 
 def split_name(given: Model) -> tuple[str | None, Model]:
-    """ "kd=runs/kd/student.pt" in two; a file whose own name holds the sign is one."""
-    if not isinstance(given, str) or is_there(given):
+    """ "kd=runs/kd/student.pt,size=64" in two; a file whose own name holds the sign is one."""
+    if not isinstance(given, str) or is_there(without_words(given)):
         return None, given
     name, separator, model = given.partition("=")
-    return (name, model) if separator and name and not {"/", ":"} & set(name) else (None, given)
+    return (name, model) if separator and name and not {"/", ":", ","} & set(name) else (None, given)
 
 
 def _short(model: str) -> str:

@@ -11,7 +11,8 @@ from PIL import Image
 def test_everything_of_one_model(xkd_distill, tmp_path):
     files = ("-o", "s.json", "--predictions", "p.parquet", "--confusion", "c.pdf")
     code, printed, err = xkd_distill("evaluate", "kd=embedded/kd", "--limit", "40", "--device", "cpu", *files)
-    assert (code, err) == (0, "")
+    input_line = "kd: input: 40x40 RGB, squash, bilinear, mean 0.3 0.3 0.3, std 0.2 0.2 0.2 (checkpoint)\n"
+    assert (code, err) == (0, input_line)
     values = json.loads((tmp_path / "s.json").read_text())["models"]["kd"]
     for text in ("top-1, %", f"{100 * values['top1']:.2f}", "parameters", "19.2 k", "4.95 M", "taken for"):
         assert text in printed
@@ -37,6 +38,8 @@ def test_one_file_twice_is_said(xkd_distill, teacher, cifar10, tmp_path):
     code, printed, err = xkd_distill("evaluate", "a.pt", "./a.pt", "--data", cifar10)
     assert code == 0
     assert "a #2" in printed
+    first, second, err = err.split("\n", 2)
+    assert first.startswith("a: input: 32x32 BGR, ") and second.startswith("a #2: input: 32x32 BGR, ")
     assert err == f"note: 'a' and 'a #2' are one file, {tmp_path / 'a.pt'}\n"
 
 

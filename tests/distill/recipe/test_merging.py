@@ -133,9 +133,10 @@ def test_another_network_takes_back_what_belonged_to_the_former():
     assert recipe.student.preprocess == load_recipe("quickstart/kd").student.preprocess
     kept = load_recipe("quickstart/kd", ["student.arguments={widths: [4, 4, 8, 8]}", "student.architecture=resnet20"])
     assert kept.student.arguments == {"widths": [4, 4, 8, 8], "shortcut": "A"}
-    values = {"teacher": {"model": "a.pt", "weights": "w.pt", "arguments": {"img_size": 64}}}
+    belonging = {"weights": "w.pt", "arguments": {"img_size": 64}, "preprocess": {"size": 64}, "stored": "answers"}
+    values = {"teacher": {"model": "a.pt", **belonging}}
     assert merged(values, {"teacher": {"model": "b.pt"}}) == {"teacher": {"model": "b.pt"}}
-    assert merged(values, {"teacher": {"preprocess": {}}})["teacher"] == {**values["teacher"], "preprocess": {}}
+    assert merged(values, {"teacher": {"weights": "v.pt"}})["teacher"] == {**values["teacher"], "weights": "v.pt"}
 
 
 def test_what_another_network_is_given_with_it_is_all_that_it_has(tmp_path):

@@ -22,6 +22,10 @@ from xkd_eval.errors import XkdError
         (["small=a/kd.pt", "kd.pt"], ["small", "kd"]),
         ({"one": "kd.pt", "two": "kd.pt"}, ["one", "two"]),
         (["kd=x.pt", "kd.pt"], ["kd", "kd #2"]),
+        (["runs/kd/student.pt,size=64", "kd=x.pt,size=64"], ["kd #2", "kd"]),
+        ([f"timm/resnet18,weights={file}" for file in "ab"], [f"timm/resnet18,weights={file}" for file in "ab"]),
+        (["kd.pt", "kd.pt,size=64"], ["kd", "kd,size=64"]),
+        (["kd.pt,size=64", "kd.pt,size=64"], ["kd", "kd #2"]),
     ],
 )
 def test_names_are_short_and_tell_apart(models, names):

@@ -293,6 +293,8 @@ def test_the_command_says_how_many_bytes(recipe_file, xkd_distill, teacher, tmp_
     given = ["--set", "data.images=96", "--set", "data.rounds=1", "--teacher", teacher]
     code, out, err = xkd_distill("store", path, *given, "--top-k", "3", "-o", "answers")
     size = (tmp_path / "answers" / "round-0000.npy").stat().st_size
+    input_line, err = err.split("\n", 1)
+    assert ": input: 32x32 BGR, " in input_line and input_line.endswith(" (checkpoint)")
     assert (code, err) == (0, f"1 rounds of 96 images: {size:,} bytes\n")
     assert out == f"answers: 1 rounds of 96 images, {size:,} bytes\n"
     code, _, err = xkd_distill("train", path, *given, "--set", "teacher.stored=answers", "--output", "run")
