@@ -13,7 +13,7 @@ from xkd_eval.classifiers.hooks import takes_hooks
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.probes import random_images
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import reading, short
+from xkd_eval.foreign import reading
 
 _SEED, _IMAGES = 9, 2
 _LISTED = 8
