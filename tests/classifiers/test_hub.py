@@ -184,3 +184,30 @@ def test_a_backbone_without_a_head_is_refused(tmp_path):
 def test_a_name_that_is_no_repository(name):
     with pytest.raises(XkdError, match=r"is no folder and no repository; expected ORG/MODEL"):
         load_classifier(name)
+
+
+def test_published_weights_that_are_kept_need_no_hub(tmp_path, monkeypatch):
+    import timm
+    from safetensors.torch import save_file
+
+    model = timm.create_model("resnet10t").eval()
+    (tmp_path / "made").mkdir()
+    save_file(model.state_dict(), tmp_path / "made" / "model.safetensors")
+    kept(monkeypatch, tmp_path / "cache", "timm/resnet10t.c3_in1k", tmp_path / "made")
+    classifier = load_classifier("timm/resnet10t.c3_in1k", size=64)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(classifier(images), model(images))
+
+
+def test_published_weights_that_cannot_be_had_are_said_in_seconds(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    before = time.monotonic()
+    with pytest.raises(
+        XkdError, match=r"^model: the pretrained weights of timm/resnet10t\S+ cannot be downloaded"
+    ):
+        load_classifier("timm/resnet10t.c3_in1k")
+    assert time.monotonic() - before < 15

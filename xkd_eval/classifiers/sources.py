@@ -27,6 +27,7 @@ from xkd_eval.classifiers.matching import Layout, matched
 from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.positions import resized_positions
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.reach import kept_weights, why_unreachable
 from xkd_eval.classifiers.tensors import loadable_tensors
 from xkd_eval.classifiers.weight_files import check_weight_file, read_weight_file
 from xkd_eval.classifiers.weights import Weights, check_match, load_match, load_state_dict
@@ -76,7 +77,7 @@ def from_timm(name: str, weights: Weights | None, arguments: Mapping[str, Any]) 
             raise XkdError(
                 f"model: timm/{name} has no pretrained classifier to download; {_weights_behind(f'timm/{name}')}"
             )
-        module = _download(f"timm/{name}", lambda: timm.create_model(name, pretrained=True, **arguments))
+        module = _download(f"timm/{name}", partial(_published_by_timm, name, config.hf_hub_id, arguments))
     else:
         create = partial(build_architecture, f"timm/{name}", source="model: the architecture")
         module, notes = _with_weights(create, weights, arguments)
@@ -241,6 +242,17 @@ def _whole_numbers(value: Any) -> Iterator[int]:
     elif isinstance(value, Mapping | list | tuple):
         for item in value.values() if isinstance(value, Mapping) else value:
             yield from _whole_numbers(item)
+
+
+def _published_by_timm(name: str, repository: str | None, arguments: Mapping[str, Any]) -> nn.Module:
+    """With the weights that are kept here, or else those of the hub, of which is asked first whether it answers."""
+    import timm
+
+    kept = kept_weights(repository) if repository else None
+    if repository and kept is None and (why := why_unreachable()):
+        raise ConnectionError(why)
+    overlay = None if kept is None else {"file": str(kept)}
+    return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **arguments)
 
 
 def _download(model: str, create: Callable[[], nn.Module]) -> nn.Module:
