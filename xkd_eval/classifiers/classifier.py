@@ -36,6 +36,8 @@ class CamHead:
         map_size: (h, w) at the classifier's input size.
         proof_error: largest difference between the logits and those re-derived from the maps, relative to the largest
             logit.
+        tolerance: what `proof_error` was allowed to be. 1e-4, but for graphs that round: what their rounding alone may
+            make of it.
     """
 
     features: str
@@ -45,6 +47,7 @@ class CamHead:
     norm: str | None
     map_size: tuple[int, int]
     proof_error: float
+    tolerance: float = 1e-4
 
     def __str__(self) -> str:
         height, width = self.map_size
@@ -239,7 +242,7 @@ class Classifier(nn.Module):
         """(K, C) float32; the identity where the map's channels are the classes."""
         head = self._require_head()
         if head.linear is None:
-            return torch.eye(self.num_classes, device=next(self.model.parameters()).device, dtype=torch.float32)
+            return torch.eye(self.num_classes, device=self._device, dtype=torch.float32)
         weight = self.model.get_submodule(head.linear).weight
         assert isinstance(weight, Tensor)
         return weight.flatten(1).float()
@@ -251,7 +254,12 @@ class Classifier(nn.Module):
         bias = self.model.get_submodule(head.linear).bias if head.linear is not None else None
         if isinstance(bias, Tensor):
             return bias.float()
-        return torch.zeros(self.num_classes, device=next(self.model.parameters()).device, dtype=torch.float32)
+        return torch.zeros(self.num_classes, device=self._device, dtype=torch.float32)
+
+    @property
+    def _device(self) -> torch.device:
+        """Where the network is: on the CPU, where it has no parameters."""
+        return next(self.model.parameters(), torch.empty(0)).device
 
     def class_name(self, index: int) -> str:
         """The class's name, or its index where the classes have none."""

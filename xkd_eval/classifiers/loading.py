@@ -16,6 +16,10 @@ from xkd_eval.classifiers import sources
 from xkd_eval.classifiers.class_names import imagenet_classes
 from xkd_eval.classifiers.classifier import CamHead, Classifier
 from xkd_eval.classifiers.copies import copied, unwrapped
+from xkd_eval.classifiers.graphs.head import find_graph_head
+from xkd_eval.classifiers.graphs.network import GraphNetwork
+from xkd_eval.classifiers.graphs.open import SUFFIXES as GRAPH_SUFFIXES
+from xkd_eval.classifiers.graphs.open import from_graph, refuse_beside
 from xkd_eval.classifiers.head import find_cam_head
 from xkd_eval.classifiers.overrides import FIELDS, with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
@@ -50,7 +54,8 @@ def load_classifier(
     Args:
         model: "student.pt" (a checkpoint of this project), "timm/NAME", "torchvision/NAME", "xkd/NAME" (a CIFAR
             architecture), "py:package.module:function" (returns an nn.Module or a Classifier), "embedded/exp_kd" (a
-            classifier that ships; "embedded" is the teacher); or a module, of which a copy is taken. A Classifier comes
+            classifier that ships; "embedded" is the teacher), "student.onnx" or "student.xml" (a graph that ONNX Runtime
+            or OpenVINO runs on the CPU); or a module, of which a copy is taken. A Classifier comes
             back as it is, unless something below changes it or its head was never looked for.
         weights: a .pt, .pth, .th or .safetensors file to load into the architecture, whole or not at all. Its head says
             how many classes there are. Without it timm and torchvision download their pretrained weights.
@@ -111,6 +116,9 @@ def _find(model: str | Path | nn.Module, weights: Weights | None, arguments: Map
         return sources.from_function(str(model).removeprefix("py:"), weights, arguments)
     if library in _LIBRARIES and name and not exists:
         return _LIBRARIES[library](name, weights, arguments)
+    if Path(model).suffix in GRAPH_SUFFIXES and not is_there(model, Path.is_dir):
+        refuse_beside(str(model), weights, arguments)
+        return from_graph(Path(model))
     if exists or Path(model).suffix in SUFFIXES:
         sources.refuse_arguments(repr(str(model)), arguments)
         return sources.from_checkpoint(Path(model), weights)
@@ -155,7 +163,8 @@ def _classifier(network: Network, name: str, num_classes: int | None, overrides:
     preprocess = with_overrides(network.preprocess, dict(overrides))
     head, refusal = None, ""
     try:
-        head = find_cam_head(module, preprocess)
+        find = find_graph_head if isinstance(module, GraphNetwork) else find_cam_head
+        head = find(module, preprocess)
     except CamHeadError as error:
         refusal = str(error)
     counted = _count_classes(module, preprocess, head)
@@ -206,7 +215,7 @@ def _name(model: str | Path | nn.Module, weights: Weights | None) -> str:
     if isinstance(model, nn.Module):
         name = type(model).__name__
     else:
-        name = Path(model).stem if Path(model).suffix in SUFFIXES else str(model)
+        name = Path(model).stem if Path(model).suffix in (*SUFFIXES, *GRAPH_SUFFIXES) else str(model)
     return name if weights is None else f"{name} ({Path(weights.path).stem})"
 
 

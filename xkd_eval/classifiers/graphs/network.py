@@ -1,0 +1,138 @@
+"""GraphNetwork: a graph as a module, so that whatever looks into networks by hooks finds the last map in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xkd_eval.classifiers.classifier import frozen_layer_norm
+from xkd_eval.classifiers.graphs.affine import AffineHead
+from xkd_eval.classifiers.graphs.graph import Graph, Session
+from xkd_eval.classifiers.trace import Layout, as_nchw
+from xkd_eval.errors import XkdError
+
+
+class GraphNetwork(nn.Module):
+    """A graph that its own engine runs on the CPU, wherever the images are; nothing in it can be differentiated.
+
+    Copies share the engine's session, which threads may run at the same time. Logits and map are two outputs of it.
+
+    Args:
+        graph: as read from a file.
+
+    Attributes:
+        features: called with the last spatial map (B, C, h, w) float32 of every forward, once there is one. What a hook
+            puts in its place reaches the logits through `head`, where the CAM is proven.
+        head: the Linear that the class activation maps are computed with, of the graph's own numbers; an Identity where
+            the map's channels are the classes, or where there is no CAM.
+        norm: the LayerNorm between pool and head, or an Identity.
+        graph: as given.
+        is_proven: the logits follow from the map by `norm` and `head`.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.features = nn.Identity()
+        self.head: nn.Module = nn.Identity()
+        self.norm: nn.Module = nn.Identity()
+        self.graph = graph
+        self.is_proven = False
+        self._map: tuple[str, Layout] | None = None
+        self._session: Session = graph.session([graph.logits])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know about how the graph was read."""
+        return self.graph.notes
+
+    def show_map(self, name: str, layout: Layout) -> None:
+        """Let every forward give the tensor of this name to `features`, too."""
+        self._map = name, layout
+        self._session = self.graph.session([self.graph.logits, name])
+
+    def take_head(self, head: AffineHead | None) -> None:
+        """Make `head` and `norm` of the graph's own numbers; None, as those of a head without a weight, are Identities."""
+        self.head, self.norm = nn.Identity(), nn.Identity()
+        if head is None or head.weight is None:
+            return
+        classes, channels = head.weight.shape
+        # On no device: what fills a layer with random numbers moves the caller's generator.
+        linear = nn.Linear(channels, classes, device="meta")
+        self.head = _filled(linear, head.weight, np.broadcast_to(head.bias, (classes,)))
+        if head.norm is not None:
+            norm = nn.LayerNorm(channels, eps=head.norm.eps, device="meta")
+            self.norm = _filled(norm, head.norm.weight, head.norm.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Classify.
+
+        Args:
+            images: (B, 3, H, W) normalised, on any device.
+
+        Returns:
+            (B, K) float32 logits, there.
+
+        Raises:
+            XkdError: a size that the graph does not take, or what its engine says.
+        """
+        logits, given = self.logits_and_map(images)
+        if given is None:
+            return logits
+        seen = self.features(given)
+        return logits if seen is given or torch.equal(seen, given) else self._logits_of(seen)
+
+    def logits_and_map(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What `forward` gives, and what it calls `features` with: (B, C, h, w), or None before there is a map."""
+        self._check_size(images)
+        found = [_tensor(array, images) for array in self._session(images.detach().cpu().numpy())]
+        if self._map is None:
+            return self._logits(found[0]), None
+        return self._logits(found[0]), as_nchw(found[1], self._map[1]).contiguous()
+
+    def get_extra_state(self) -> dict[str, str]:
+        """What tells this graph from others: it is a part of every digest."""
+        return {"sha256": self.graph.digest, "logits": self.graph.logits}
+
+    def set_extra_state(self, state: Any) -> None:
+        """Raise XkdError unless the state is of this graph: weights of another cannot be put into it."""
+        if state != self.get_extra_state():
+            raise XkdError(f"weights: they are of another file than {self.graph.where.partition(': ')[2]}; load that")
+
+    def _logits_of(self, features: Tensor) -> Tensor:
+        if not self.is_proven:
+            raise XkdError(f"{self.graph.where} does not say how its logits follow from its last map; use occlusion")
+        if isinstance(self.norm, nn.LayerNorm):
+            features = frozen_layer_norm(features, self.norm)
+        return self.head(features.mean((2, 3)))
+
+    def _check_size(self, images: Tensor) -> None:
+        for found, taken in zip(images.shape[2:], self.graph.given.size, strict=True):
+            if taken not in (found, None):
+                height, width = ("any" if side is None else side for side in self.graph.given.size)
+                file = self.graph.where.partition(": ")[2]
+                raise XkdError(
+                    f"size: {images.shape[2]}x{images.shape[3]} found, and {file} takes {height}x{width} alone; "
+                    "leave it out, or export the network for that size"
+                )
+
+    def _logits(self, found: Tensor) -> Tensor:
+        if found.ndim < 2 or found[0].numel() != max(found.shape[1:]):
+            raise XkdError(
+                f"{self.graph.where}: its output {self.graph.logits!r} is {tuple(found.shape)}; a classifier puts out "
+                "logits (B, K): say by `output` which one does"
+            )
+        return found.flatten(1)
+
+
+def _filled(layer: nn.Linear | nn.LayerNorm, weight: np.ndarray, bias: np.ndarray) -> nn.Module:
+    for name, values in (("weight", weight), ("bias", bias)):
+        own = torch.from_numpy(np.array(values, dtype=np.float32))
+        setattr(layer, name, nn.Parameter(own, requires_grad=False))
+    return layer
+
+
+def _tensor(array: np.ndarray, images: Tensor) -> Tensor:
+    return torch.from_numpy(array.astype(np.float32, copy=False)).to(images.device)

@@ -1,0 +1,156 @@
+"""Whether a graph's logits follow from its class activation maps: in floats to rounding, in integers to their steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xkd_eval.classifiers.classifier import CamHead, Classifier
+from xkd_eval.classifiers.graphs.affine import AffineHead
+from xkd_eval.classifiers.graphs.graph import Graph, Operation
+from xkd_eval.classifiers.graphs.network import GraphNetwork
+from xkd_eval.classifiers.graphs.quantised import rounding
+from xkd_eval.classifiers.head import PROOF_TOLERANCE
+from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.trace import random_images
+
+_IMAGES = 3
+_SEED = 1
+# Fainter images, where stronger ones leave the ranges that integers were chosen for: what is cut there is not linear.
+_CONTRASTS = (1.0, 0.5, 0.25, 0.12, 0.06, 0.03)
+HALF = 2.0**-10
+"""What float16 leaves of a number undecided."""
+
+# A logit sums the roundings of hundreds of channels, each anywhere within half a step: a sum beyond so many standard
+# deviations is no rounding. The worst of all signs, ten times as far, would let wrong maps pass.
+_DEVIATIONS = 6
+
+
+class Proof(NamedTuple):
+    """What a candidate came to.
+
+    Attributes:
+        error: the largest difference between a logit and the one re-derived, relative to the largest logit.
+        tolerance: what rounding alone may make of it, in the same unit.
+        holds: no difference is larger than rounding may make that one.
+    """
+
+    error: float
+    tolerance: float
+    holds: bool
+
+
+def proof_images(preprocess: Preprocess, contrast: float = 1.0) -> list[Tensor]:
+    """Three batches (3, 3, H, W) normalised of different statistics: noise on blobs, noise alone, blobs alone.
+
+    Args:
+        preprocess: the input convention.
+        contrast: about grey.
+    """
+    generator = torch.Generator().manual_seed(_SEED)
+    noise = torch.rand(_IMAGES, 3, *preprocess.size, generator=generator)
+    blobs = nn.functional.interpolate(torch.rand(_IMAGES, 3, 3, 3, generator=generator), preprocess.size, mode="bicubic")
+    mixed = preprocess.denormalise(random_images(preprocess, _SEED, _IMAGES))
+    return [preprocess.normalise(0.5 + contrast * (batch.clamp(0, 1) - 0.5)) for batch in (mixed, noise, blobs)]
+
+
+def prove(
+    network: GraphNetwork, found: AffineHead, head: CamHead, preprocess: Preprocess, *, is_half: bool = False
+) -> Proof:
+    """Re-derive the logits of random images from the class activation maps, by the code that the evaluation runs.
+
+    Args:
+        network: which shows the map and has taken the head.
+        found: the head as it was read.
+        head: the same as the classifier is told of it.
+        preprocess: the input convention.
+        is_half: the graph keeps its map or its vector as float16.
+
+    Returns:
+        The worst of three batches. Of a graph that rounds to integers, images that leave their ranges are passed over
+        for fainter ones.
+    """
+    proofs = [_prove_on(network, found, head, preprocess, kind, is_half) for kind in range(3)]
+    return Proof(
+        max(proof.error for proof in proofs),
+        max(proof.tolerance for proof in proofs),
+        all(proof.holds for proof in proofs),
+    )
+
+
+def _prove_on(
+    network: GraphNetwork, found: AffineHead, head: CamHead, preprocess: Preprocess, kind: int, is_half: bool
+) -> Proof:
+    for contrast in _CONTRASTS:
+        images = proof_images(preprocess, contrast)[kind]
+        logits, features = network.logits_and_map(images)
+        assert features is not None
+        classifier = Classifier(network, preprocess, name="proof", num_classes=logits.shape[1], head=head)
+        maps = classifier.cams(classifier.cam_features(features))
+        derived, pooled = maps.mean((2, 3)).numpy(), features.mean((2, 3)).numpy()
+        expected = (logits - classifier.head_bias).numpy()
+        again = derived + classifier.head_bias.numpy()
+        allowed, within = _allowed(network.graph, found, pooled, again, HALF if is_half else 0.0)
+        if not within.any():
+            continue
+        scale = max(float(np.abs(expected).max()), float(np.finfo(np.float32).tiny))
+        allowed = allowed[within] + PROOF_TOLERANCE * scale
+        difference = np.abs(derived - expected)[within]
+        return Proof(float(difference.max()) / scale, float(allowed.max()) / scale, bool((difference <= allowed).all()))
+    return Proof(np.inf, 0.0, False)
+
+
+def _allowed(
+    graph: Graph, found: AffineHead, pooled: np.ndarray, logits: np.ndarray, unsure: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """(B, K) by how much rounding may move each logit; (B,) whether an image stays within all ranges.
+
+    Args:
+        graph: that rounds.
+        found: its head.
+        pooled: (B, C), unrounded.
+        logits: (B, K) of it.
+        unsure: the fraction of a number that its type leaves undecided.
+    """
+    within = np.ones(len(pooled), bool)
+    before = found.before_product if found.norm is None else found.before_norm
+    moved, within = rounded(graph, before, pooled, within)
+    moved = moved + unsure * np.abs(pooled)
+    if found.norm is not None:
+        deviation = np.sqrt(pooled.var(1, keepdims=True) + found.norm.eps)
+        normal = (pooled - pooled.mean(1, keepdims=True)) / deviation
+        also, within = rounded(graph, found.before_product, normal * found.norm.weight + found.norm.bias, within)
+        moved = np.hypot(np.abs(found.norm.weight) / deviation * moved, also)
+    through = moved if found.weight is None else _DEVIATIONS * np.sqrt(moved**2 / 3 @ found.weight.T**2)
+    for operation, factor in found.after:
+        rounds = rounding(graph, operation, logits)
+        if rounds is not None:
+            through = through + np.abs(factor) * rounds.half
+            if np.array_equal(factor, np.ones(1)):
+                within = within & _is_within(logits, rounds.low, rounds.high, rounds.half)
+    return through + unsure * np.abs(logits), within
+
+
+def rounded(
+    graph: Graph, operations: Iterable[Operation], values: np.ndarray, within: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """By how much operations round (B, C) values, and which images stay within their ranges, those of `within` at most.
+
+    Returns:
+        (B, C) and (B,).
+    """
+    moved = np.zeros_like(values)
+    for operation in operations:
+        rounds = rounding(graph, operation, values)
+        if rounds is not None:
+            moved = moved + rounds.half
+            within = within & _is_within(values, rounds.low, rounds.high, rounds.half)
+    return moved, within
+
+
+def _is_within(values: np.ndarray, low: float, high: float, half: np.ndarray) -> np.ndarray:
+    return ((values >= low - half) & (values <= high + half)).all(1)
