@@ -257,6 +257,12 @@ class Classifier(nn.Module):
         return torch.zeros(self.num_classes, device=self._device, dtype=torch.float32)
 
     @property
+    def n_parameters(self) -> int:
+        """How many numbers the network has learned."""
+        told = getattr(self.model, "n_parameters", None)  # of a graph, whose numbers are no parameters of torch
+        return told if isinstance(told, int) else sum(parameter.numel() for parameter in self.model.parameters())
+
+    @property
     def _device(self) -> torch.device:
         """Where the network is: on the CPU, where it has no parameters."""
         return next(self.model.parameters(), torch.empty(0)).device
@@ -289,12 +295,11 @@ class Classifier(nn.Module):
 
     def _facts(self) -> list[tuple[str, str]]:
         """What a reader must know about it, in four lines."""
-        parameters = sum(parameter.numel() for parameter in self.model.parameters())
         height, width = self.preprocess.size
         names = self.class_names or ()
         listed = ", ".join(names[:_SHOWN_NAMES]) + (", ..." if len(names) > _SHOWN_NAMES else "")
         return [
-            ("network", f"{type(self.model).__name__}, {parameters:,} parameters"),
+            ("network", f"{type(self.model).__name__}, {self.n_parameters:,} parameters"),
             ("input", f"{height}x{width} {self.preprocess.channel_order}, {self.preprocess.resize}"),
             ("classes", f"{self.num_classes}: {listed or 'without names'}"),
             ("CAM", f"none: {self.head_refusal}" if self.head is None else str(self.head)),

@@ -54,9 +54,9 @@ def load_classifier(
     Args:
         model: "student.pt" (a checkpoint of this project), "timm/NAME", "torchvision/NAME", "xkd/NAME" (a CIFAR
             architecture), "py:package.module:function" (returns an nn.Module or a Classifier), "embedded/exp_kd" (a
-            classifier that ships; "embedded" is the teacher), "student.onnx" or "student.xml" (a graph that ONNX Runtime
-            or OpenVINO runs on the CPU); or a module, of which a copy is taken. A Classifier comes
-            back as it is, unless something below changes it or its head was never looked for.
+            classifier that ships; "embedded" is the teacher), "student.onnx" or "student.xml" (a graph, which ONNX
+            Runtime or OpenVINO runs on the CPU); or a module, of which a copy is taken. A Classifier comes back as it
+            is, unless something below changes it or its head was never looked for.
         weights: a .pt, .pth, .th or .safetensors file to load into the architecture, whole or not at all. Its head says
             how many classes there are. Without it timm and torchvision download their pretrained weights.
         num_classes: checked against the head.
@@ -163,8 +163,10 @@ def _classifier(network: Network, name: str, num_classes: int | None, overrides:
     preprocess = with_overrides(network.preprocess, dict(overrides))
     head, refusal = None, ""
     try:
-        find = find_graph_head if isinstance(module, GraphNetwork) else find_cam_head
-        head = find(module, preprocess)
+        if isinstance(module, GraphNetwork):
+            head = find_graph_head(module, preprocess)
+        else:
+            head = find_cam_head(module, preprocess)
     except CamHeadError as error:
         refusal = str(error)
     counted = _count_classes(module, preprocess, head)

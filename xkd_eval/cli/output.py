@@ -232,6 +232,8 @@ def inspection_lines(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "parameters", f"{found.n_parameters:,}"
     yield "digest", found.digest[:12]
     yield from _head_lines(found)
+    for note in found.notes:
+        yield "note", note
     preprocess = found.preprocess
     height, width = preprocess.size
     yield "input", f"{height}x{width} {preprocess.channel_order}, white = {preprocess.value_range:g}"
@@ -256,7 +258,8 @@ def _head_lines(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "CAM head", head.linear or "the map's channels are the classes"
     if head.norm:
         yield "norm", f"{head.norm} between pool and head: the CAM holds with its statistics frozen per image"
-    yield "proof", f"logits re-derived from the maps to {head.proof_error:.1e} of the largest"
+    said = f"logits re-derived from the maps to {head.proof_error:.1e} of the largest"
+    yield "proof", f"{said}; {head.tolerance:.1e} is allowed"
 
 
 def _title(summary: dict[str, Any]) -> str:

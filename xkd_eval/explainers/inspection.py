@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.class_names import class_index_of_wordnet_ids
 from xkd_eval.classifiers.classifier import CamHead, Classifier
+from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import XkdError
 from xkd_eval.registry import described
@@ -30,6 +31,7 @@ class Inspection:
         has_wordnet_ids: whether the classes are WordNet synsets.
         explainers: names of those that hold.
         refused: name of every other explainer to the reason.
+        notes: what a reader must know about how the model was read.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Inspection:
     has_wordnet_ids: bool
     explainers: tuple[str, ...]
     refused: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 @plain_torch()
@@ -55,7 +58,7 @@ def inspect_classifier(classifier: Classifier) -> Inspection:
     return Inspection(
         name=classifier.name,
         digest=classifier.digest(),
-        n_parameters=sum(parameter.numel() for parameter in classifier.model.parameters()),
+        n_parameters=classifier.n_parameters,
         head=classifier.head,
         head_refusal=classifier.head_refusal,
         preprocess=classifier.preprocess,
@@ -64,6 +67,7 @@ def inspect_classifier(classifier: Classifier) -> Inspection:
         has_wordnet_ids=bool(class_index_of_wordnet_ids(classifier)),
         explainers=tuple(name for name, reason in refused.items() if not reason),
         refused={name: reason for name, reason in refused.items() if reason},
+        notes=classifier.model.notes if isinstance(classifier.model, GraphNetwork) else (),
     )
 
 

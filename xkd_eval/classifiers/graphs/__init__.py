@@ -1,1 +1,1 @@
-"""ONNX and OpenVINO files as classifiers: no module of torch, but a graph, in which the CAM head is found and proven."""
+"""ONNX and OpenVINO files as classifiers: graphs instead of modules of torch, with a CAM head found and proven."""

@@ -51,7 +51,7 @@ def read_head(graph: Graph) -> AffineHead:
     vector is what the walk ended at.
     """
     name, scale, shift = graph.logits, np.ones(1, np.float32), np.zeros(1, np.float32)
-    after = []
+    after: list[tuple[Operation, np.ndarray]] = []
     while (operation := graph.producer(name)) is not None:
         product = _product(graph, operation)
         if product is not None:

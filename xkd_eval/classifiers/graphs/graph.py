@@ -1,4 +1,4 @@
-"""A network as a file holds it: operations on named tensors, in ONNX's words, and sessions that compute some of them."""
+"""A network as a file holds it: operations on named tensors, in ONNX's words, and sessions that compute some."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ Arrays = list[np.ndarray]
 
 QUANTISING = frozenset(("QuantizeLinear", "DequantizeLinear", "FakeQuantize", "DynamicQuantizeLinear"))
 """What rounds its first input, or says again what was rounded."""
+
+RANGING = frozenset(("DynamicQuantizeLinear", "DynamicQuantizeMatMul"))
+"""What rounds by the range of all that it is given."""
 
 PASSING = QUANTISING | {"Identity", "Dropout", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"}
 """What gives the values of its first input, rounded or in another shape."""
@@ -136,7 +139,7 @@ class Graph(ABC):
         Raises:
             XkdError: the engine does not run the graph.
         """
-        alone = any(operation.kind in ("DynamicQuantizeLinear", "DynamicQuantizeMatMul") for operation in self.operations)
+        alone = any(operation.kind in RANGING for operation in self.operations)
         return Session(self.run(names), self.given, alone=alone)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -226,7 +229,9 @@ def image_input(name: str, shape: Sequence[int | None], kind: str, where: str) -
     """
     shown = ", ".join("?" if side is None else str(side) for side in shape)
     if kind not in ("float32", "float16", "float64"):
-        raise XkdError(f"{where} takes {kind} ({shown}); expected normalised images (N, 3, H, W) of floats: export it so")
+        raise XkdError(
+            f"{where} takes {kind} ({shown}); expected normalised images (N, 3, H, W) of floats: export it so"
+        )
     if len(shape) != 4 or (shape[1] not in (3, None) and shape[3] not in (3, None)):
         raise XkdError(f"{where} takes ({shown}); expected images (N, 3, H, W) or (N, H, W, 3)")
     if any(side is not None and side < 1 for side in shape):
@@ -257,4 +262,6 @@ def chosen_output(names: Sequence[str], wanted: str | int | None, where: str) ->
     place = int(wanted) if str(wanted).isdecimal() else -1
     if 0 <= place < len(names):
         return names[place]
-    raise XkdError(f"output: {wanted!r} found, and {where.partition(': ')[2]} has {listed}; give one of them, or its place")
+    raise XkdError(
+        f"output: {wanted!r} found, and {where.partition(': ')[2]} has {listed}; give one of them, or its place"
+    )

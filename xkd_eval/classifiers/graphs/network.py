@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from xkd_eval.classifiers.classifier import frozen_layer_norm
-from xkd_eval.classifiers.graphs.affine import AffineHead
+from xkd_eval.classifiers.graphs.affine import AffineHead, Norm
 from xkd_eval.classifiers.graphs.graph import Graph, Session
 from xkd_eval.classifiers.trace import Layout, as_nchw
 from xkd_eval.errors import XkdError
@@ -48,23 +48,24 @@ class GraphNetwork(nn.Module):
         """What a reader must know about how the graph was read."""
         return self.graph.notes
 
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers the graph's weights are."""
+        return self.graph.n_parameters
+
     def show_map(self, name: str, layout: Layout) -> None:
         """Let every forward give the tensor of this name to `features`, too."""
         self._map = name, layout
         self._session = self.graph.session([self.graph.logits, name])
 
     def take_head(self, head: AffineHead | None) -> None:
-        """Make `head` and `norm` of the graph's own numbers; None, as those of a head without a weight, are Identities."""
+        """Make `head` and `norm` of the graph's own numbers; Identities of None, and of a head without a weight."""
         self.head, self.norm = nn.Identity(), nn.Identity()
         if head is None or head.weight is None:
             return
-        classes, channels = head.weight.shape
-        # On no device: what fills a layer with random numbers moves the caller's generator.
-        linear = nn.Linear(channels, classes, device="meta")
-        self.head = _filled(linear, head.weight, np.broadcast_to(head.bias, (classes,)))
+        self.head = ReadLinear(head.weight, np.broadcast_to(head.bias, (len(head.weight),)))
         if head.norm is not None:
-            norm = nn.LayerNorm(channels, eps=head.norm.eps, device="meta")
-            self.norm = _filled(norm, head.norm.weight, head.norm.bias)
+            self.norm = ReadLayerNorm(head.norm)
 
     def forward(self, images: Tensor) -> Tensor:
         """Classify.
@@ -127,11 +128,30 @@ class GraphNetwork(nn.Module):
         return found.flatten(1)
 
 
-def _filled(layer: nn.Linear | nn.LayerNorm, weight: np.ndarray, bias: np.ndarray) -> nn.Module:
-    for name, values in (("weight", weight), ("bias", bias)):
-        own = torch.from_numpy(np.array(values, dtype=np.float32))
-        setattr(layer, name, nn.Parameter(own, requires_grad=False))
-    return layer
+class ReadLinear(nn.Linear):
+    """Numbers read from a graph: (K, C) weight and (K,) bias. They cannot be drawn anew, as the graph keeps its own."""
+
+    reset_parameters = None  # type: ignore[assignment]
+
+    def __init__(self, weight: np.ndarray, bias: np.ndarray) -> None:
+        nn.Module.__init__(self)
+        self.out_features, self.in_features = weight.shape
+        self.weight, self.bias = _parameter(weight), _parameter(bias)
+
+
+class ReadLayerNorm(nn.LayerNorm):
+    """The same of a LayerNorm over (B, C)."""
+
+    reset_parameters = None  # type: ignore[assignment]
+
+    def __init__(self, norm: Norm) -> None:
+        nn.Module.__init__(self)
+        self.normalized_shape, self.eps, self.elementwise_affine = norm.weight.shape, norm.eps, True
+        self.weight, self.bias = _parameter(norm.weight), _parameter(norm.bias)
+
+
+def _parameter(values: np.ndarray) -> nn.Parameter:
+    return nn.Parameter(torch.from_numpy(np.array(values, dtype=np.float32)), requires_grad=False)
 
 
 def _tensor(array: np.ndarray, images: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ def read_onnx(path: Path, output: str | int | None = None) -> Graph:
         output: name or place of the output that holds the logits, where there are several.
 
     Raises:
-        XkdError: a missing package; missing, cut, damaged, no ONNX file; weights that are missing or lie elsewhere; what
+        XkdError: a missing package; missing, cut, damaged, no ONNX file; weights that are missing or elsewhere; what
             ONNX Runtime does not run; an input or outputs that are not a classifier's.
     """
     where = f"model: {str(path)!r}"
@@ -172,15 +172,15 @@ def _with_external_data(model: Any, folder: Path, content: bytes, where: str) ->
         facts = {entry.key: entry.value for entry in tensor.external_data}
         location = facts.get("location", "")
         place = _inside(folder, location, where)
-        with reading(f"{where} keeps weights in {short(location)}, which cannot be read", "put it beside the model"):
-            with open_file(place) as file:
-                start = int(facts.get("offset", 0))
-                length = int(facts.get("length", max(place.stat().st_size - start, 0)))
-                total += length
-                if min(start, length) < 0 or start + length > place.stat().st_size or total > _LARGEST:
-                    raise ValueError(f"{length:,} bytes from {start:,} of {place.stat().st_size:,}")
-                file.seek(start)
-                tensor.raw_data = file.read(length)
+        unreadable = f"{where} keeps weights in {short(location)}, which cannot be read"
+        with reading(unreadable, "put it beside the model"), open_file(place) as file:
+            size, start = os.fstat(file.fileno()).st_size, int(facts.get("offset", 0))
+            length = int(facts.get("length", max(size - start, 0)))
+            total += length
+            if min(start, length) < 0 or start + length > size or total > _LARGEST:
+                raise ValueError(f"{length:,} bytes from {start:,} of {size:,}")
+            file.seek(start)
+            tensor.raw_data = file.read(length)
         sha.update(tensor.raw_data)
         tensor.data_location = 0
         del tensor.external_data[:]

@@ -53,7 +53,8 @@ def proof_images(preprocess: Preprocess, contrast: float = 1.0) -> list[Tensor]:
     """
     generator = torch.Generator().manual_seed(_SEED)
     noise = torch.rand(_IMAGES, 3, *preprocess.size, generator=generator)
-    blobs = nn.functional.interpolate(torch.rand(_IMAGES, 3, 3, 3, generator=generator), preprocess.size, mode="bicubic")
+    blobs = torch.rand(_IMAGES, 3, 3, 3, generator=generator)
+    blobs = nn.functional.interpolate(blobs, preprocess.size, mode="bicubic")
     mixed = preprocess.denormalise(random_images(preprocess, _SEED, _IMAGES))
     return [preprocess.normalise(0.5 + contrast * (batch.clamp(0, 1) - 0.5)) for batch in (mixed, noise, blobs)]
 
@@ -153,4 +154,4 @@ def rounded(
 
 
 def _is_within(values: np.ndarray, low: float, high: float, half: np.ndarray) -> np.ndarray:
-    return ((values >= low - half) & (values <= high + half)).all(1)
+    return np.all((values >= low - half) & (values <= high + half), axis=1)

@@ -24,7 +24,19 @@ _OUTPUT_SCALE = {
     "QLinearSigmoid": (3, 4),
     "QLinearConcat": (0, 1),
 }
-_KEEPING = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "MaxPool", "Slice", "Pad", "Relu", "Clip"}
+_KEEPING = {
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Transpose",
+    "Identity",
+    "MaxPool",
+    "Slice",
+    "Pad",
+    "Relu",
+    "Clip",
+}
 
 
 class Quantisation(NamedTuple):

@@ -14,12 +14,15 @@ from xkd_eval.classifiers.trace import Layout, map_layout
 
 # What works on places without mixing them up with channels; a map that comes out of anything else may be none.
 _SPATIAL = frozenset(
-    ("Conv", "QLinearConv", "ConvInteger", "FusedConv", "GroupConvolution", "ConvTranspose", "DepthToSpace")
-    + ("MaxPool", "AveragePool", "AvgPool", "QLinearAveragePool", "Pad", "Resize", "Slice")
-    + ("Relu", "PRelu", "LeakyRelu", "Clip", "Clamp", "HardSwish", "HSwish", "HardSigmoid", "Sigmoid", "Swish", "Elu")
-    + ("Gelu", "Mish", "Softplus", "Tanh", "Erf", "Add", "Sub", "Mul", "Div", "QLinearAdd", "QLinearMul", "Concat")
-    + ("QLinearConcat", "QLinearLeakyRelu", "QLinearSigmoid", "BatchNormalization", "InstanceNormalization", "LRN")
-    + ("LayerNormalization", "MVN", "QuantizeLinear", "DequantizeLinear", "FakeQuantize", "Cast", "Identity")
+    (
+        *("Conv", "QLinearConv", "ConvInteger", "FusedConv", "GroupConvolution", "ConvTranspose", "DepthToSpace"),
+        *("MaxPool", "AveragePool", "AvgPool", "QLinearAveragePool", "Pad", "Resize", "Slice"),
+        *("Relu", "PRelu", "LeakyRelu", "Clip", "Clamp", "HardSwish", "HSwish", "HardSigmoid", "Sigmoid", "Swish"),
+        *("Elu", "Gelu", "Mish", "Softplus", "Tanh", "Erf", "QLinearLeakyRelu", "QLinearSigmoid"),
+        *("Add", "Sub", "Mul", "Div", "QLinearAdd", "QLinearMul", "Concat", "QLinearConcat", "Cast", "Identity"),
+        *("BatchNormalization", "InstanceNormalization", "LayerNormalization", "LRN", "MVN"),
+        *("QuantizeLinear", "DequantizeLinear", "FakeQuantize"),
+    )
 )
 _PRODUCTS = frozenset(("Gemm", "MatMul", "QGemm", "QLinearMatMul", "MatMulInteger", "DynamicQuantizeMatMul", "Conv"))
 _ATTENTION = frozenset(("Attention", "MultiHeadAttention", "ScaledDotProductAttention"))
@@ -90,13 +93,15 @@ def _reason(network: GraphNetwork, found: AffineHead | None, last: LastMap, imag
     hidden = _hidden(network, found, last)
     if hidden:
         shown = ", ".join(hidden[:_SHOWN]) + (f" and {len(hidden) - _SHOWN} more" if len(hidden) > _SHOWN else "")
-        return f"hidden layers lie between its last map and its head ({shown}), so that no map of the head's inputs exists"
+        return (
+            f"hidden layers lie between its last map and its head ({shown}), so that no map of the head's inputs exists"
+        )
     return "the head does not read the average of the last map"
 
 
 def _hidden(network: GraphNetwork, found: AffineHead, last: LastMap) -> list[str]:
     """The products between the last map and the head, by what they put out."""
-    names = []
+    names: list[str] = []
     for operation in network.graph.ancestors(found.vector):
         if last.name in operation.outputs:
             return names
@@ -109,5 +114,3 @@ def _is_attention(network: GraphNetwork, operation: Operation) -> bool:
     if operation.kind in _ATTENTION:
         return True
     return operation.kind == "MatMul" and len(network.graph.moving_inputs(operation)) == 2
-
-
