@@ -38,13 +38,17 @@ def stderr_bar(*columns: ProgressColumn, shown: bool = True) -> Progress:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Any]:
-    """A bar on stderr for (what, done, total) callbacks, with the time left; nothing of it stays in a log file."""
+def progress_bar(of: str = "scored") -> Iterator[Any]:
+    """A bar on stderr for (what, done, total) callbacks, with the time left; nothing of it stays in a log file.
+
+    Args:
+        of: what is counted, said behind the numbers.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("scored"),
+        TextColumn(of),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

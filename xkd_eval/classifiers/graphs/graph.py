@@ -109,6 +109,7 @@ class Graph(ABC):
         where: the argument and the file, which begin messages.
         operations: in the order of computation.
         given: what it is fed with.
+        outputs: what its outputs are called -> the names of those tensors.
         logits: the name of the tensor that a classifier gives.
         digest: sha256, in hexadecimal, of the bytes of the file and of those that belong to it.
         texts: what the file says of itself, by name.
@@ -119,6 +120,7 @@ class Graph(ABC):
     where: str
     operations: tuple[Operation, ...]
     given: ImageInput
+    outputs: Mapping[str, str]
     logits: str
     digest: str
     texts: Mapping[str, str]

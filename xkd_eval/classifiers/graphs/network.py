@@ -30,6 +30,7 @@ class GraphNetwork(nn.Module):
             the map's channels are the classes, or where there is no CAM.
         norm: the LayerNorm between pool and head, or an Identity.
         graph: as given.
+        shown: name and layout of the tensor that is the map, or None.
         is_proven: the logits follow from the map by `norm` and `head`.
     """
 
@@ -40,7 +41,7 @@ class GraphNetwork(nn.Module):
         self.norm: nn.Module = nn.Identity()
         self.graph = graph
         self.is_proven = False
-        self._map: tuple[str, Layout] | None = None
+        self.shown: tuple[str, Layout] | None = None
         self._session: Session = graph.session([graph.logits])
 
     @property
@@ -55,7 +56,7 @@ class GraphNetwork(nn.Module):
 
     def show_map(self, name: str, layout: Layout) -> None:
         """Let every forward give the tensor of this name to `features`, too."""
-        self._map = name, layout
+        self.shown = name, layout
         self._session = self.graph.session([self.graph.logits, name])
 
     def take_head(self, head: AffineHead | None) -> None:
@@ -89,9 +90,9 @@ class GraphNetwork(nn.Module):
         """What `forward` gives, and what it calls `features` with: (B, C, h, w), or None before there is a map."""
         self._check_size(images)
         found = [_tensor(array, images) for array in self._session(images.detach().cpu().numpy())]
-        if self._map is None:
+        if self.shown is None:
             return self._logits(found[0]), None
-        return self._logits(found[0]), as_nchw(found[1], self._map[1]).contiguous()
+        return self._logits(found[0]), as_nchw(found[1], self.shown[1]).contiguous()
 
     def get_extra_state(self) -> dict[str, str]:
         """What tells this graph from others: it is a part of every digest."""

@@ -19,6 +19,7 @@ from xkd_eval.errors import XkdError
 from xkd_eval.foreign import bytes_of, open_file, reading, short
 
 _LARGEST = 2**31 - 1  # bytes, which is where protobuf ends
+_DAMAGED = "is no ONNX file, or a truncated or damaged one"
 _EXTERNAL = 1  # TensorProto.EXTERNAL
 _FLOATS = (1, 10, 11)  # float32, float16, float64
 _WEIGHT_TYPES = (*_FLOATS, 2, 3, 16, 21, 22)  # uint8, int8, bfloat16, uint4, int4
@@ -26,7 +27,7 @@ _PLAIN = (1, 2, 3, 6, 7, 8)  # a number, a text, several of one kind
 _GRAPHS = (5, 10)
 
 
-def read_onnx(path: Path, output: str | int | None = None) -> Graph:
+def read_onnx(path: Path, output: str | int | None = None) -> OnnxGraph:
     """An ONNX file as a graph.
 
     Args:
@@ -39,32 +40,52 @@ def read_onnx(path: Path, output: str | int | None = None) -> Graph:
     """
     where = f"model: {str(path)!r}"
     require(where, "onnx", "onnx", "onnxruntime")
-    with reading(f"{where} is no ONNX file, or a truncated or damaged one", "copy or export it again"):
+    with reading(f"{where} {_DAMAGED}", "copy or export it again"):
+        content = bytes_of(path, _LARGEST)
+    return onnx_graph(content, path.parent, where, output)
+
+
+def onnx_graph(content: bytes, folder: Path, where: str, output: str | int | None = None) -> OnnxGraph:
+    """The bytes of an ONNX file as a graph.
+
+    Args:
+        content: of the file.
+        folder: that it is in.
+        where: begins messages: the argument and the file.
+        output: see `read_onnx`.
+
+    Raises:
+        XkdError: as `read_onnx`.
+    """
+    with reading(f"{where} {_DAMAGED}", "copy or export it again"):
         import onnx
 
-        content = bytes_of(path, _LARGEST)
         if not content:
             raise ValueError("empty")
         model = onnx.load_model_from_string(content)
         if not model.graph.node:
             raise ValueError("it holds no graph")
-    digest = _with_external_data(model, path.parent, content, where)
+    digest = _with_external_data(model, folder, content, where)
     with reading(f"{where} is no valid ONNX model", "export it again"):
         from onnx.inliner import inline_local_functions
 
         model = inline_local_functions(model) if model.functions else model
-        return _OnnxGraph(model, where, digest, output)
+        return OnnxGraph(model, where, digest, output)
 
 
-class _OnnxGraph(Graph):
-    """See Graph."""
+class OnnxGraph(Graph):
+    """See Graph.
+
+    Attributes:
+        model: as onnx holds it; nobody writes to it.
+    """
 
     def __init__(self, model: Any, where: str, digest: str, output: str | int | None) -> None:
         from onnx.numpy_helper import to_array
 
         self.where, self.digest = where, digest
         self.texts = {entry.key: entry.value for entry in model.metadata_props}
-        self._model = model
+        self.model = model
         self._stored = {tensor.name: tensor for tensor in model.graph.initializer}
         self.n_parameters = sum(
             int(np.prod(tensor.dims)) for tensor in self._stored.values() if tensor.data_type in _WEIGHT_TYPES
@@ -75,6 +96,7 @@ class _OnnxGraph(Graph):
         self.given = _given([given for given in model.graph.input if given.name not in self._stored], where)
         self.index([_operation(node) for node in model.graph.node])
         names = [given.name for given in model.graph.output]
+        self.outputs = {name: name for name in names}
         self.logits = chosen_output(names, output if output is not None else named_logits(self.texts, names), where)
 
     def run(self, names: Sequence[str]) -> Callable[[np.ndarray], Arrays]:
@@ -110,8 +132,8 @@ class _OnnxGraph(Graph):
         """A copy of the model whose outputs are these tensors, as floats."""
         from onnx import helper
 
-        model = type(self._model)()
-        model.CopyFrom(self._model)
+        model = type(self.model)()
+        model.CopyFrom(self.model)
         del model.graph.output[:]
         for place, name in enumerate(names):
             scale = quantisation(self, name)

@@ -72,8 +72,8 @@ class _OpenvinoGraph(Graph):
         self.texts = _texts(model)
         self._model = model
         nodes = list(model.get_ordered_ops())
-        self._outputs = _named_outputs(nodes)
-        names = {value: name for name, value in self._outputs.items()}
+        self._values = _named_values(nodes)
+        names = {value: name for name, value in self._values.items()}
         self.n_parameters = 0
         operations = []
         for node in nodes:
@@ -86,10 +86,12 @@ class _OpenvinoGraph(Graph):
                 operations.append(Operation(_KINDS.get(kind, kind), inputs, outputs, node.get_attributes()))
         self.given = _given(model, names, where)
         self.index(operations)
-        shown = [_shown_name(result) for result in model.outputs]
+        self.outputs = {
+            _shown_name(result): names[result.get_node().input(0).get_source_output()] for result in model.outputs
+        }
+        shown = list(self.outputs)
         wanted = output if output is not None else named_logits(self.texts, shown)
-        place = shown.index(chosen_output(shown, wanted, where))
-        self.logits = names[model.outputs[place].get_node().input(0).get_source_output()]
+        self.logits = self.outputs[chosen_output(shown, wanted, where)]
 
     def run(self, names: Sequence[str]) -> Callable[[np.ndarray], Arrays]:
         """See Graph.run."""
@@ -124,7 +126,7 @@ class _OpenvinoGraph(Graph):
             "ENABLE_CPU_PINNING": False,
         }
         with reading(f"{self.where} is not run by OpenVINO", "export it again, for this release of openvino"):
-            return _core().compile_model(Model([self._outputs[name] for name in names], parameters), "CPU", settings)
+            return _core().compile_model(Model([self._values[name] for name in names], parameters), "CPU", settings)
 
     def _count(self, constant: Any, name: str) -> None:
         kind = constant.get_element_type().get_type_name()
@@ -149,7 +151,7 @@ def _texts(model: Any) -> Mapping[str, str]:
     return {}
 
 
-def _named_outputs(nodes: Sequence[Any]) -> dict[str, Any]:
+def _named_values(nodes: Sequence[Any]) -> dict[str, Any]:
     """Each tensor by a name of its own: that of its operation, which need not be one of its own."""
     often = Counter(node.get_friendly_name() for node in nodes)
     named = {}
