@@ -9,6 +9,7 @@ import numpy as np
 from torch import nn
 
 from xkd_eval.classifiers.classifier import CamHead
+from xkd_eval.classifiers.graphs.affine import read_head
 from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.graphs.onnx_file import OnnxGraph
 from xkd_eval.classifiers.graphs.quantised import quantisation
@@ -41,7 +42,7 @@ def with_cam(network: GraphNetwork, head: CamHead) -> Any:
     if isinstance(network.norm, nn.LayerNorm):
         maps = _frozen_norm(added, maps, network.norm)
     if isinstance(network.head, nn.Linear):
-        added.node("Conv", [maps, added.constant(network.head.weight.numpy()[:, :, None, None])], CAM)
+        added.node("Conv", [maps, _kernel(added, network.graph, network.head.weight.numpy())], CAM)
         classes = network.head.out_features
     else:
         added.node("Identity", [maps], CAM)
@@ -88,6 +89,20 @@ def _map(added: _Added, graph: OnnxGraph, name: str, layout: str) -> str:
     if stands_for is not None:
         name = added.node("DequantizeLinear", [name, *filter(None, stands_for)])
     return added.node("Transpose", [name], perm=[0, 3, 1, 2]) if layout == "NHWC" else name
+
+
+def _kernel(added: _Added, graph: OnnxGraph, weight: np.ndarray) -> str:
+    """The head's weight (K, C, 1, 1): the model's own, where it is that, since it may be the largest of all."""
+    product = read_head(graph).product
+    own = "" if product is None else product.input(1)
+    stored = graph.constants([own])[0] if graph.is_constant(own) else np.empty(0)
+    if (
+        stored.dtype == np.float32
+        and stored.squeeze().shape == weight.shape
+        and np.array_equal(stored.squeeze(), weight)
+    ):
+        return added.node("Reshape", [own, added.constant(np.array([*weight.shape, 1, 1], np.int64))])
+    return added.constant(weight[:, :, None, None])
 
 
 def _frozen_norm(added: _Added, maps: str, norm: nn.LayerNorm) -> str:

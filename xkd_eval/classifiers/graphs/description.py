@@ -15,6 +15,10 @@ from xkd_eval.errors import XkdError
 from xkd_eval.foreign import json_value, parsed, reading, short
 
 _READ = ("preprocess", "class_names", "wordnet_ids", "outputs")
+
+KEYS = ("format", "version", *_READ)
+"""What is read of a graph's own notes."""
+
 _DEFAULT_SIDE = 224
 
 _Names = Annotated[tuple[StrictStr, ...], Strict()]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from xkd_eval.classifiers.graphs.description import named_logits
+from xkd_eval.classifiers.graphs.description import KEYS, named_logits
 from xkd_eval.classifiers.graphs.graph import Arrays, Graph, ImageInput, Operation, chosen_output, image_input
 from xkd_eval.classifiers.graphs.packages import require
 from xkd_eval.errors import XkdError
@@ -147,7 +147,8 @@ def _core() -> Any:
 def _texts(model: Any) -> Mapping[str, str]:
     for section in (SECTION, _CONVERTED):
         if model.has_rt_info([section, "format"]):
-            return {name: model.get_rt_info([section, name]).astype(str) for name in model.get_rt_info()[section].value}
+            there = [name for name in KEYS if model.has_rt_info([section, name])]
+            return {name: model.get_rt_info([section, name]).astype(str) for name in there}
     return {}
 
 
