@@ -113,7 +113,7 @@ class Graph(ABC):
         logits: the name of the tensor that a classifier gives.
         digest: sha256, in hexadecimal, of the bytes of the file and of those that belong to it.
         texts: what the file says of itself, by name.
-        n_parameters: how many numbers its weights are.
+        sizes: of the weights that it stores, by name, how many numbers they are.
         notes: what a reader must know about how it was read.
     """
 
@@ -124,7 +124,7 @@ class Graph(ABC):
     logits: str
     digest: str
     texts: Mapping[str, str]
-    n_parameters: int
+    sizes: Mapping[str, int]
     notes: tuple[str, ...] = ()
 
     @abstractmethod
@@ -161,6 +161,15 @@ class Graph(ABC):
         for operation in self.operations:
             if not self._moving.isdisjoint(operation.inputs):
                 self._moving.update(operation.outputs)
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers the weights are that the logits depend on."""
+        reached = {self.logits}
+        for operation in reversed(self.operations):
+            if not reached.isdisjoint(operation.outputs):
+                reached.update(operation.inputs)
+        return sum(size for name, size in self.sizes.items() if name in reached)
 
     def producer(self, name: str) -> Operation | None:
         """The operation that computes a tensor; None for what is given or stored."""

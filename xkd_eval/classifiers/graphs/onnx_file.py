@@ -22,7 +22,7 @@ _LARGEST = 2**31 - 1  # bytes, which is where protobuf ends
 _DAMAGED = "is no ONNX file, or a truncated or damaged one"
 _EXTERNAL = 1  # TensorProto.EXTERNAL
 _FLOATS = (1, 10, 11)  # float32, float16, float64
-_WEIGHT_TYPES = (*_FLOATS, 2, 3, 16, 21, 22)  # uint8, int8, bfloat16, uint4, int4
+_WEIGHT_TYPES = (*_FLOATS, 2, 3, 6, 16, 21, 22)  # uint8, int8, int32, bfloat16, uint4, int4
 _PLAIN = (1, 2, 3, 6, 7, 8)  # a number, a text, several of one kind
 _GRAPHS = (5, 10)
 
@@ -87,9 +87,11 @@ class OnnxGraph(Graph):
         self.texts = {entry.key: entry.value for entry in model.metadata_props}
         self.model = model
         self._stored = {tensor.name: tensor for tensor in model.graph.initializer}
-        self.n_parameters = sum(
-            int(np.prod(tensor.dims)) for tensor in self._stored.values() if tensor.data_type in _WEIGHT_TYPES
-        )
+        self.sizes = {
+            name: int(np.prod(tensor.dims))
+            for name, tensor in self._stored.items()
+            if tensor.data_type in _WEIGHT_TYPES and tensor.dims
+        }
         for name, tensor in self._stored.items():
             if tensor.data_type in _FLOATS and np.isnan(to_array(tensor).astype(np.float64)).any():
                 raise XkdError(f"{where} has NaN in {name!r}; its training diverged, or the file is damaged")

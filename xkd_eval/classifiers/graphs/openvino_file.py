@@ -74,7 +74,7 @@ class _OpenvinoGraph(Graph):
         nodes = list(model.get_ordered_ops())
         self._values = _named_values(nodes)
         names = {value: name for name, value in self._values.items()}
-        self.n_parameters = 0
+        self.sizes: dict[str, int] = {}
         operations = []
         for node in nodes:
             kind = node.get_type_name()
@@ -130,9 +130,9 @@ class _OpenvinoGraph(Graph):
 
     def _count(self, constant: Any, name: str) -> None:
         kind = constant.get_element_type().get_type_name()
-        if kind in ("i64", "i32", "boolean", "string"):
+        if kind in ("i64", "i32", "boolean", "string") or not constant.get_output_shape(0):
             return
-        self.n_parameters += int(np.prod(constant.get_output_shape(0)))
+        self.sizes[name] = int(np.prod(constant.get_output_shape(0)))
         if kind in _TYPES and np.isnan(constant.data).any():
             raise XkdError(f"{self.where} has NaN in {name!r}; its training diverged, or the file is damaged")
 
