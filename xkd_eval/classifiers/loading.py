@@ -116,7 +116,7 @@ def _find(model: str | Path | nn.Module, weights: Weights | None, arguments: Map
         return sources.from_function(str(model).removeprefix("py:"), weights, arguments)
     if library in _LIBRARIES and name and not exists:
         return _LIBRARIES[library](name, weights, arguments)
-    if Path(model).suffix in GRAPH_SUFFIXES and not is_there(model, Path.is_dir):
+    if Path(model).suffix in GRAPH_SUFFIXES:
         refuse_beside(str(model), weights, arguments)
         return from_graph(Path(model))
     if exists or Path(model).suffix in SUFFIXES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,9 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from xkd_eval.errors import XkdError
+
+# Pixels of an image, and of all that a graph takes at once: a file must not say how much memory is taken.
+_MOST_PIXELS, _MOST_AT_ONCE = 2**24, 2**26
 
 Arrays = list[np.ndarray]
 
@@ -245,11 +249,12 @@ def image_input(name: str, shape: Sequence[int | None], kind: str, where: str) -
         )
     if len(shape) != 4 or (shape[1] not in (3, None) and shape[3] not in (3, None)):
         raise XkdError(f"{where} takes ({shown}); expected images (N, 3, H, W) or (N, H, W, 3)")
-    if any(side is not None and side < 1 for side in shape):
-        raise XkdError(f"{where} takes ({shown}), which holds nothing; export it again")
-    if shape[1] == 3 or shape[3] != 3:
-        return ImageInput(name, shape[0], (shape[2], shape[3]), "NCHW", np.dtype(kind))
-    return ImageInput(name, shape[0], (shape[1], shape[2]), "NHWC", np.dtype(kind))
+    is_first = shape[1] == 3 or shape[3] != 3
+    batch, height, width = (shape[place] for place in ((0, 2, 3) if is_first else (0, 1, 2)))
+    pixels = [1 if side is None else side for side in (batch, height, width)]
+    if min(pixels) < 1 or math.prod(pixels[1:]) > _MOST_PIXELS or math.prod(pixels) > _MOST_AT_ONCE:
+        raise XkdError(f"{where} takes ({shown}), which no batch of photographs is; export it for any number of them")
+    return ImageInput(name, batch, (height, width), "NCHW" if is_first else "NHWC", np.dtype(kind))
 
 
 def chosen_output(names: Sequence[str], wanted: str | int | None, where: str) -> str:
@@ -263,6 +268,8 @@ def chosen_output(names: Sequence[str], wanted: str | int | None, where: str) ->
     Raises:
         XkdError: no such output, or several and none named.
     """
+    if not names:
+        raise XkdError(f"{where} has no output; export it again")
     listed = ", ".join(repr(name) for name in names[:5]) + (", ..." if len(names) > 5 else "")
     if wanted is None:
         if len(names) == 1:

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 
 from xkd_eval.classifiers.graphs.description import named_logits
+from xkd_eval.classifiers.graphs.engine_words import in_plain_words
 from xkd_eval.classifiers.graphs.graph import Arrays, Graph, ImageInput, Operation, chosen_output, image_input
 from xkd_eval.classifiers.graphs.packages import require
 from xkd_eval.classifiers.graphs.quantised import quantisation
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import bytes_of, open_file, reading, short
+from xkd_eval.foreign import open_file, read_bytes, reading, short
 
 _LARGEST = 2**31 - 1  # bytes, which is where protobuf ends
 _DAMAGED = "is no ONNX file, or a truncated or damaged one"
@@ -40,8 +41,9 @@ def read_onnx(path: Path, output: str | int | None = None) -> OnnxGraph:
     """
     where = f"model: {str(path)!r}"
     require(where, "onnx", "onnx", "onnxruntime")
-    with reading(f"{where} {_DAMAGED}", "copy or export it again"):
-        content = bytes_of(path, _LARGEST)
+    content = read_bytes(path, "model", _LARGEST)
+    if content.startswith(b"version https://git-lfs"):
+        raise XkdError(f"{where} is a Git LFS pointer, not a model; fetch the file with `git lfs pull`")
     return onnx_graph(content, path.parent, where, output)
 
 
@@ -106,7 +108,8 @@ class OnnxGraph(Graph):
         session = self._opened(self._exposing(names))
 
         def run(images: np.ndarray) -> Arrays:
-            with reading(f"{self.where} does not run on {images.shape}", "expected a classifier of such images"):
+            unfit = f"{self.where} does not run on {images.shape}"
+            with reading(unfit, "expected a classifier of such images"), in_plain_words():
                 return list(session.run(None, {self.given.name: images}))
 
         return run
@@ -128,7 +131,8 @@ class OnnxGraph(Graph):
         for field, values in (("node", kept[::-1]), ("initializer", stored), ("input", [])):
             del getattr(model.graph, field)[:]
             getattr(model.graph, field).extend(values)
-        return list(self._opened(model).run(None, {}))
+        with reading(f"{self.where} has weights that cannot be computed", "export it again"), in_plain_words():
+            return list(self._opened(model).run(None, {}))
 
     def _exposing(self, names: Sequence[str]) -> Any:
         """A copy of the model whose outputs are these tensors, as floats."""
@@ -155,7 +159,8 @@ class OnnxGraph(Graph):
         options.log_severity_level = 4  # what it has to say is raised
         # Threads that wait busily take the cores from those of torch.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        with reading(f"{self.where} is not run by ONNX Runtime", "export it again, for this release of onnxruntime"):
+        remedy = "export it again, for this release of onnxruntime"
+        with reading(f"{self.where} is not run by ONNX Runtime", remedy), in_plain_words():
             return onnxruntime.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +14,11 @@ import numpy as np
 import torch
 
 from xkd_eval.classifiers.graphs.description import KEYS, named_logits
+from xkd_eval.classifiers.graphs.engine_words import in_plain_words
 from xkd_eval.classifiers.graphs.graph import Arrays, Graph, ImageInput, Operation, chosen_output, image_input
 from xkd_eval.classifiers.graphs.packages import require
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import LARGEST_LIST, bytes_of, is_there, reading
+from xkd_eval.foreign import LARGEST_LIST, is_there, read_bytes, reading
 
 SECTION = "xkd"
 """Of a model's own notes, under which exports of this project write theirs."""
@@ -51,16 +51,15 @@ def read_openvino(path: Path, output: str | int | None = None) -> Graph:
     where = f"model: {str(path)!r}"
     require(where, "openvino", "openvino")
     weights = path.with_suffix(".bin")
-    with reading(f"{where} cannot be read", "expected an OpenVINO model"):
-        content = bytes_of(path, LARGEST_LIST)
+    content = read_bytes(path, "model", LARGEST_LIST)
     if not is_there(weights):
         raise XkdError(f"{where} has no {weights.name!r} beside it, which holds its weights; put it there")
-    with reading(f"model: {str(weights)!r} cannot be read", "expected the weights of the .xml beside it"):
-        stored = bytes_of(weights, sys.maxsize)
+    stored = read_bytes(weights, "model")
     with reading(f"{where} is no OpenVINO model, or a truncated or damaged one", "copy or export it again"):
         if b"<net" not in content:
             raise ValueError("it has no <net>")
-        model = _core().read_model(content, stored)
+        with in_plain_words():
+            model = _core().read_model(content, stored)
         return _OpenvinoGraph(model, where, hashlib.sha256(content + stored).hexdigest(), output)
 
 
@@ -99,7 +98,8 @@ class _OpenvinoGraph(Graph):
         own = threading.local()  # a request serves one call at a time
 
         def run(images: np.ndarray) -> Arrays:
-            with reading(f"{self.where} does not run on {images.shape}", "expected a classifier of such images"):
+            unfit = f"{self.where} does not run on {images.shape}"
+            with reading(unfit, "expected a classifier of such images"), in_plain_words():
                 if not hasattr(own, "request"):
                     own.request = compiled.create_infer_request()
                 own.request.infer([images])
@@ -110,7 +110,7 @@ class _OpenvinoGraph(Graph):
     def constants(self, names: Sequence[str]) -> Arrays:
         """See Graph.constants."""
         request = self._compiled(names, []).create_infer_request()
-        with reading(f"{self.where} cannot be computed by OpenVINO", "export it again"):
+        with reading(f"{self.where} has weights that cannot be computed", "export it again"), in_plain_words():
             request.infer([])
             return [np.array(request.get_output_tensor(place).data) for place in range(len(names))]
 
@@ -125,7 +125,8 @@ class _OpenvinoGraph(Graph):
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "ENABLE_CPU_PINNING": False,
         }
-        with reading(f"{self.where} is not run by OpenVINO", "export it again, for this release of openvino"):
+        remedy = "export it again, for this release of openvino"
+        with reading(f"{self.where} is not run by OpenVINO", remedy), in_plain_words():
             return _core().compile_model(Model([self._values[name] for name in names], parameters), "CPU", settings)
 
     def _count(self, constant: Any, name: str) -> None:
