@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from xkd_eval.classifiers.classifier import CamHead
-from xkd_eval.classifiers.graphs.affine import read_head
+from xkd_eval.classifiers.graphs.affine import read_heads
 from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.graphs.onnx_file import OnnxGraph
 from xkd_eval.classifiers.graphs.quantised import quantisation
@@ -93,7 +93,7 @@ def _map(added: _Added, graph: OnnxGraph, name: str, layout: str) -> str:
 
 def _kernel(added: _Added, graph: OnnxGraph, weight: np.ndarray) -> str:
     """The head's weight (K, C, 1, 1): the model's own, where it is that, since it may be the largest of all."""
-    product = read_head(graph).product
+    product = read_heads(graph)[0].product
     own = "" if product is None else product.input(1)
     stored = graph.constants([own])[0] if graph.is_constant(own) else np.empty(0)
     if (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import torch
 
 from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.classifier import CamHead
-from xkd_eval.classifiers.graphs.affine import AffineHead, read_head
+from xkd_eval.classifiers.graphs.affine import AffineHead, read_heads
 from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.graphs.proof import HALF, proof_images, prove, rounded
 from xkd_eval.classifiers.graphs.refusal import last_map, why_refused
@@ -25,9 +25,13 @@ from xkd_eval.foreign import reading
 # How far back the map may lie, in operations, and how many of those are looked at in one forward.
 _FURTHEST, _AT_ONCE = 64, 8
 
+# A tolerance beyond this fraction of the largest logit is none: wrong maps would come within it.
+_COARSEST = 0.25
+
 
 @plain_torch()
 @torch.no_grad()
+@np.errstate(all="ignore")  # damaged scales overflow, and what is not finite does not hold
 def find_graph_head(network: GraphNetwork, preprocess: Preprocess) -> CamHead:
     """Find where a graph's class activation map comes from, and prove it.
 
@@ -51,18 +55,30 @@ def find_graph_head(network: GraphNetwork, preprocess: Preprocess) -> CamHead:
     logits = network(images)
     if not logits.isfinite().all():
         raise XkdError(f"{network.graph.where} gives logits that are not finite on noise; check its weights")
-    found = None
-    with suppress(CamHeadError), reading("model: its head cannot be read", "use occlusion", CamHeadError):
-        found = read_head(network.graph)
-        head = _proven(network, found, preprocess)
-        if head is not None:
-            network.is_proven = True
-            return head
+    found, last, coarse = None, None, ""
+    with _where_it_can():
+        for found in read_heads(network.graph):
+            head = _proven(network, found, preprocess)
+            if head is not None and head.tolerance <= _COARSEST:
+                network.is_proven = True
+                return head
+            if head is not None:
+                coarse = (
+                    f"rounding alone may move its logits by {head.tolerance:.0%} of the largest: that proves no map"
+                )
     network.take_head(None)
-    last = last_map(network, images)
+    with _where_it_can():
+        last = last_map(network, images)
     if last is not None:
         network.show_map(last.name, last.layout)
-    raise CamHeadError(why_refused(network, found, last, images))
+    raise CamHeadError(why_refused(network, found, last, images, coarse))
+
+
+@contextmanager
+def _where_it_can() -> Iterator[None]:
+    """Leave off where the graph, which runs, is none whose insides can be looked at."""
+    with suppress(XkdError), reading("model: its insides cannot be read", "use occlusion"):
+        yield
 
 
 class _Candidate(NamedTuple):

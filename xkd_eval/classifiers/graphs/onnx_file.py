@@ -28,6 +28,14 @@ _PLAIN = (1, 2, 3, 6, 7, 8)  # a number, a text, several of one kind
 _GRAPHS = (5, 10)
 
 
+_SETTINGS = {
+    # Threads that wait busily take the cores from those of torch.
+    "session.intra_op.allow_spinning": "0",
+    # Where weights alone are integers, what they are multiplied with stays as it is: left to itself it is rounded, too.
+    "session.qdq_matmulnbits_accuracy_level": "1",
+}
+
+
 def read_onnx(path: Path, output: str | int | None = None) -> OnnxGraph:
     """An ONNX file as a graph.
 
@@ -136,19 +144,23 @@ class OnnxGraph(Graph):
 
     def _exposing(self, names: Sequence[str]) -> Any:
         """A copy of the model whose outputs are these tensors, as floats."""
-        from onnx import helper
-
         model = type(self.model)()
         model.CopyFrom(self.model)
-        del model.graph.output[:]
+        with reading(f"{self.where} is no valid ONNX model", "export it again"):  # a name may be no text
+            self._expose(model.graph, names)
+        return model
+
+    def _expose(self, graph: Any, names: Sequence[str]) -> None:
+        from onnx import helper
+
+        del graph.output[:]
         for place, name in enumerate(names):
             scale = quantisation(self, name)
             shown = f"xkd_output_{place}"
             inputs = [name] if scale is None else [name, *(part for part in (scale.scale, scale.zero_point) if part)]
             kind = "Identity" if scale is None else "DequantizeLinear"
-            model.graph.node.append(helper.make_node(kind, inputs, [shown]))
-            model.graph.output.append(helper.make_empty_tensor_value_info(shown))
-        return model
+            graph.node.append(helper.make_node(kind, inputs, [shown]))
+            graph.output.append(helper.make_empty_tensor_value_info(shown))
 
     def _opened(self, model: Any) -> Any:
         import onnxruntime
@@ -157,8 +169,8 @@ class OnnxGraph(Graph):
         options.intra_op_num_threads = torch.get_num_threads()
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what it has to say is raised
-        # Threads that wait busily take the cores from those of torch.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        for name, value in _SETTINGS.items():
+            options.add_session_config_entry(name, value)
         remedy = "export it again, for this release of onnxruntime"
         with reading(f"{self.where} is not run by ONNX Runtime", remedy), in_plain_words():
             return onnxruntime.InferenceSession(

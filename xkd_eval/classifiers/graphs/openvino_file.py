@@ -109,6 +109,9 @@ class _OpenvinoGraph(Graph):
 
     def constants(self, names: Sequence[str]) -> Arrays:
         """See Graph.constants."""
+        nodes = [self._values[name].get_node() for name in names]
+        if all(node.get_type_name() == "Constant" for node in nodes):
+            return [np.array(node.data) for node in nodes]
         request = self._compiled(names, []).create_infer_request()
         with reading(f"{self.where} has weights that cannot be computed", "export it again"), in_plain_words():
             request.infer([])

@@ -62,7 +62,9 @@ def last_map(network: GraphNetwork, images: Tensor) -> LastMap | None:
     return None
 
 
-def why_refused(network: GraphNetwork, found: AffineHead | None, last: LastMap | None, images: Tensor) -> str:
+def why_refused(
+    network: GraphNetwork, found: AffineHead | None, last: LastMap | None, images: Tensor, known: str = ""
+) -> str:
     """One line: the reason, then the explainers that hold without gradients.
 
     Args:
@@ -70,6 +72,7 @@ def why_refused(network: GraphNetwork, found: AffineHead | None, last: LastMap |
         found: what its head was read as.
         last: its last map.
         images: (B, 3, H, W) normalised.
+        known: the reason, where it is known already.
     """
     plain = "occlusion, feature_ablation or rise"
     if last is None:
@@ -77,7 +80,7 @@ def why_refused(network: GraphNetwork, found: AffineHead | None, last: LastMap |
         return f"{reason}; use `explainer` {plain}"
     height, width = last.size
     on_map = f"or eigencam or scorecam on its last map ({last.name}, {height}x{width})"
-    return f"{_reason(network, found, last, images)}; use `explainer` {plain}, {on_map}"
+    return f"{known or _reason(network, found, last, images)}; use `explainer` {plain}, {on_map}"
 
 
 def _reason(network: GraphNetwork, found: AffineHead | None, last: LastMap, images: Tensor) -> str:
