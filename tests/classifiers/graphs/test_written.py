@@ -17,6 +17,7 @@ KERNEL, WEIGHT, BIAS = numbers(6, 3, 3, 3), numbers(4, 6, seed=1), numbers(4, se
 MAPS = [("Conv", ["x", "k"], ["c"], {}), ("Relu", ["c"], ["maps"], {})]
 POOL = [*MAPS, ("GlobalAveragePool", ["maps"], ["pooled"], {}), ("Flatten", ["pooled"], ["v"], {})]
 GEMM = ("Gemm", ["v", "w", "b"], ["y"], {"transB": 1})
+INNER = ("Gemm", ["v", "w", "b"], ["l"], {"transB": 1})
 ALL = {"k": KERNEL, "w": WEIGHT, "b": BIAS}
 
 CENTRE = [
@@ -275,10 +276,6 @@ def test_of_several_outputs_one_is_chosen(tmp_path):
     assert from_graph(path, "embedding").module(images).shape == (1, 6)
     with pytest.raises(XkdError, match=r"^output: 'z' found, and .*two\.onnx' has 'embedding', 'y'; give one of them"):
         from_graph(path, "z")
-    named = write_graph(
-        tmp_path / "named.onnx",
-        [*POOL, ("Identity", ["v"], ["v2"], {}), (*GEMM[:2], ["logits"], GEMM[3])],
-        ALL,
-        outputs=("v2", "logits"),
-    )
+    nodes = [*POOL, ("Gemm", ["v", "w", "b"], ["logits"], {"transB": 1}), ("Identity", ["v"], ["embedding"], {})]
+    named = write_graph(tmp_path / "named.onnx", nodes, ALL, outputs=("embedding", "logits"))
     assert load_classifier(named).num_classes == 4

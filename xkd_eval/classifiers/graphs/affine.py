@@ -108,7 +108,7 @@ def _affine_step(graph: Graph, operation: Operation) -> tuple[str, np.ndarray, n
 
 
 def _before_product(graph: Graph, head: AffineHead, passed: tuple[Operation, ...]) -> Iterator[AffineHead]:
-    """The head as a function of what comes before it: more and more of what is elementwise goes into weight and bias."""
+    """The head as a function of what comes before: more and more of what is elementwise is in weight and bias."""
     assert head.weight is not None
     before = [*passed]
     while (operation := graph.producer(head.vector)) is not None:
