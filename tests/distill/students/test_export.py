@@ -11,6 +11,7 @@ from distill.students.export import export
 from xkd_eval import load_classifier, open_dataset
 from xkd_eval.classifiers.trace import random_images
 from xkd_eval.datasets import limit
+from xkd_eval.datasets.samples import load_sample
 from xkd_eval.errors import XkdError
 
 
@@ -153,7 +154,7 @@ def test_eight_bit_integers_are_calibrated_and_their_cam_is_proven(tmp_path):
     graph, plain = load_classifier(tmp_path / "int8.onnx"), load_classifier("embedded/kd")
     assert graph.preprocess == plain.preprocess and graph.class_names == plain.class_names
     assert 1e-4 < graph.head.proof_error < graph.head.tolerance < 0.03
-    pixels = torch.stack([plain.preprocess.pixels(images.sample(place).image) for place in range(8)])
+    pixels = torch.stack([plain.preprocess.pixels(load_sample(images, place).image) for place in range(8)])
     batch = plain.preprocess.normalise(pixels)
     maps = outputs_of(tmp_path / "int8.onnx", batch)["cam"]
     torch.testing.assert_close(maps, graph.cams(graph.forward_with_features(batch).features), rtol=1e-4, atol=1e-4)
