@@ -72,10 +72,11 @@ def test_a_map_that_is_not_yet_rectified_misses_it(tmp_path):
     assert not missed.holds and missed.error > 5 * missed.tolerance
 
 
-def rounded_by_hand(folder, step=0.02):
-    """Steps of `step` for the pooled vector, of 0.5 for the logits, and nothing else rounded."""
+def rounded_by_hand(folder, step=0.02, lifted=0.0):
+    """Steps of `step` for the pooled vector, of 0.5 for the logits, and nothing else rounded; one channel is lifted."""
     stored = {
         "k": 0.3 * numbers(6, 3, 3, 3),
+        "o": np.array([lifted, 0, 0, 0, 0, 0], np.float32),
         "w": numbers(6, 4, seed=1),
         "s": np.float32(step),
         "z": np.uint8(0),
@@ -83,7 +84,7 @@ def rounded_by_hand(folder, step=0.02):
         "m": np.uint8(128),
     }
     nodes = [
-        ("Conv", ["x", "k"], ["c"], {}),
+        ("Conv", ["x", "k", "o"], ["c"], {}),
         ("Relu", ["c"], ["rectified"], {}),
         ("GlobalAveragePool", ["rectified"], ["p"], {}),
         ("Flatten", ["p"], ["v"], {}),
@@ -105,6 +106,17 @@ def test_the_tolerance_is_six_deviations_of_the_channels_roundings_and_half_a_st
     largest = float(classifier(batches).abs().max())
     expected = float((by_channels + 0.5 / 2).max()) / largest + 1e-4
     assert classifier.head.tolerance == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_channel_that_is_cut_at_the_end_of_its_range_costs_what_is_allowed_for_it(tmp_path, monkeypatch):
+    """The range ends at 5.1, and one channel of six is about 5.2 for all images: its logits lose 0.1 of a weight."""
+    path = rounded_by_hand(tmp_path, lifted=5.2)
+    head = load_classifier(path).head
+    assert 0.02 < head.proof_error < head.tolerance < 0.1
+    monkeypatch.setattr("xkd_eval.classifiers.graphs.proof._MOST_CUT", (0.0,))
+    assert load_classifier(path).head is None
+    monkeypatch.undo()
+    assert load_classifier(rounded_by_hand(tmp_path, lifted=9)).head is None  # most of what the channel says is lost
 
 
 def test_integers_so_coarse_that_they_prove_nothing(tmp_path):

@@ -120,8 +120,8 @@ def _candidates(network: GraphNetwork, found: AffineHead, images: np.ndarray) ->
                 features = as_nchw(torch.from_numpy(array.astype(np.float32)), layout)
                 if features.shape[2:].numel() > 1 and features.shape[1] == vector.shape[1]:
                     pooled = features.mean((2, 3)).numpy()
-                    moved, within = rounded(graph, before, pooled, np.ones(len(pooled), bool))
+                    moved, cut = rounded(graph, before, pooled)
                     is_half = np.float16 in (array.dtype, read.dtype)
-                    allowed = moved + (HALF if is_half else PROOF_TOLERANCE) * np.abs(vector).max()
-                    if (np.abs(pooled - vector) <= allowed)[within].all():
+                    allowed = moved + cut + (HALF if is_half else PROOF_TOLERANCE) * np.abs(vector).max()
+                    if (np.abs(pooled - vector) <= allowed).all():
                         yield _Candidate(name, layout, (features.shape[2], features.shape[3]), is_half)
