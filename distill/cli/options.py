@@ -44,7 +44,7 @@ Methods = Annotated[bool, typer.Option("--methods", help="The methods, their pap
 Sweep = Annotated[Path, typer.Argument(help="sweep.yaml, as below.")]
 Models = Annotated[
     list[str],
-    typer.Argument(help="student.pt, timm/NAME, torchvision/NAME, py:package.module:f; or NAME=any of these."),
+    typer.Argument(help="student.pt, .onnx, .xml, timm/NAME, torchvision/NAME, py:package.module:f; or NAME=any."),
 ]
 Exported = Annotated[str, typer.Argument(help="student.pt, timm/NAME, torchvision/NAME or py:package.module:f.")]
 Data = Annotated[str | None, typer.Option("--data", "-d", help="The data set's folder or file.", rich_help_panel=WHAT)]

@@ -21,8 +21,8 @@ RULES = "Rules (they change the protocol's hash)"
 HOW = "How it runs"
 
 MODEL_HELP = (
-    "student.pt, [b]timm/NAME[/b], [b]torchvision/NAME[/b], [b]xkd/NAME[/b], [b]embedded/NAME[/b] or "
-    "[b]py:package.module:function[/b]; by default the embedded teacher."
+    "student.pt, model.onnx, model.xml (OpenVINO), [b]timm/NAME[/b], [b]torchvision/NAME[/b], [b]xkd/NAME[/b], "
+    "[b]embedded/NAME[/b] or [b]py:package.module:function[/b]; by default the embedded teacher."
 )
 
 Model = Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP, rich_help_panel=WHAT)]

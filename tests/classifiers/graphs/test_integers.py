@@ -109,7 +109,7 @@ def test_the_tolerance_is_six_deviations_of_the_channels_roundings_and_half_a_st
 
 
 def test_a_channel_that_is_cut_at_the_end_of_its_range_costs_what_is_allowed_for_it(tmp_path, monkeypatch):
-    """The range ends at 5.1, and one channel of six is above it for all images: its logits lose 0.1 of a weight, or 0.2."""
+    """The range ends at 5.1, and one channel of six is above it for all images: logits lose some of it."""
     path = rounded_by_hand(tmp_path, lifted=5.5)
     head = load_classifier(path).head
     assert 0.02 < head.proof_error < head.tolerance < 0.1
