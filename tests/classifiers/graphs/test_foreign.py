@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,20 +14,24 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.classifiers.graphs.files import numbers, write_graph
+from tests.classifiers.graphs.files import numbers, write_graph, write_openvino
 from tests.classifiers.graphs.test_written import ALL, GEMM, POOL
 from xkd_eval import Preprocess, load_classifier
 from xkd_eval.errors import XkdError
 
 
-@pytest.fixture
-def folder(tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
     """net.onnx, and net.xml with net.bin, of one small network."""
-    import openvino
+    folder = tmp_path_factory.mktemp("whole")
+    write_openvino(write_graph(folder / "net.onnx", [*POOL, GEMM], ALL), folder / "net.xml")
+    return folder
 
-    write_graph(tmp_path / "net.onnx", [*POOL, GEMM], ALL)
-    openvino.save_model(openvino.convert_model(tmp_path / "net.onnx"), tmp_path / "net.xml", compress_to_fp16=False)
-    return tmp_path
+
+@pytest.fixture
+def folder(whole, tmp_path) -> Path:
+    """The same, to be damaged."""
+    return shutil.copytree(whole, tmp_path / "folder")
 
 
 def cut(path: Path) -> None:

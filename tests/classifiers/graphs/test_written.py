@@ -240,6 +240,16 @@ def test_graphs_of_a_fixed_batch_are_run_in_pieces_of_it(batch, tmp_path):
     assert fixed.head is not None and len(fixed(images[:1])) == 1
 
 
+def test_a_free_batch_that_is_none(tmp_path):
+    """Exported for one image, and said to take any number: three images' logits come out as those of one."""
+    nodes = [*POOL, ("Gemm", ["v", "w", "b"], ["l"], {"transB": 1}), ("Reshape", ["l", "one"], ["y"], {})]
+    path = write_graph(tmp_path / "net.onnx", nodes, ALL | {"one": np.array([1, -1])})
+    with pytest.raises(
+        XkdError, match=r"answers 3 images with \(1, 12\); export it for any number of images, or for one"
+    ):
+        load_classifier(path)
+
+
 def test_images_of_the_last_axis_and_of_half_precision(tmp_path):
     nodes = [("Transpose", ["x"], ["t"], {"perm": [0, 3, 1, 2]}), ("Conv", ["t", "k"], ["c"], {}), *POOL[1:], GEMM]
     last = load_classifier(write_graph(tmp_path / "last.onnx", nodes, ALL, given=("n", 8, 9, 3)))

@@ -199,8 +199,8 @@ class Graph(ABC):
         """The graph whose logits are what goes into a last Softmax or Sigmoid, with a note of it; else itself."""
         operation = self.producer(self.logits)
         while operation is not None and operation.kind in PASSING:
-            operation = self.producer(operation.inputs[0])
-        if operation is None or operation.kind not in ("Softmax", "LogSoftmax", "Sigmoid"):
+            operation = self.producer(operation.input(0))
+        if operation is None or operation.kind not in ("Softmax", "LogSoftmax", "Sigmoid") or not operation.inputs:
             return self
         before = copy(self)
         before.logits = operation.inputs[0]

@@ -15,7 +15,7 @@ from xkd_eval.classifiers.classifier import CamHead
 from xkd_eval.classifiers.graphs.affine import AffineHead, read_heads
 from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.graphs.proof import HALF, proof_images, prove, rounded
-from xkd_eval.classifiers.graphs.refusal import last_map, why_refused
+from xkd_eval.classifiers.graphs.refusal import WITHOUT_MAPS, last_map, why_refused
 from xkd_eval.classifiers.head import PROOF_TOLERANCE
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.trace import Layout, as_nchw
@@ -67,11 +67,15 @@ def find_graph_head(network: GraphNetwork, preprocess: Preprocess) -> CamHead:
                     f"rounding alone may move its logits by {head.tolerance:.0%} of the largest: that proves no map"
                 )
     network.take_head(None)
+    refusal = f"its insides cannot be looked at; use `explainer` {WITHOUT_MAPS}"
     with _where_it_can():
         last = last_map(network, images)
-    if last is not None:
-        network.show_map(last.name, last.layout)
-    raise CamHeadError(why_refused(network, found, last, images, coarse))
+        refusal = why_refused(network, found, last, images, coarse)
+    network.hide_map()
+    with _where_it_can():
+        if last is not None:
+            network.show_map(last.name, last.layout)
+    raise CamHeadError(refusal)
 
 
 @contextmanager

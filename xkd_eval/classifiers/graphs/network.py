@@ -56,8 +56,13 @@ class GraphNetwork(nn.Module):
 
     def show_map(self, name: str, layout: Layout) -> None:
         """Let every forward give the tensor of this name to `features`, too."""
-        self.shown = name, layout
         self._session = self.graph.session([self.graph.logits, name])
+        self.shown = name, layout
+
+    def hide_map(self) -> None:
+        """Compute the logits alone."""
+        self._session = self.graph.session([self.graph.logits])
+        self.shown = None
 
     def take_head(self, head: AffineHead | None) -> None:
         """Make `head` and `norm` of the graph's own numbers; Identities of None, and of a head without a weight."""
@@ -91,8 +96,8 @@ class GraphNetwork(nn.Module):
         self._check_size(images)
         found = [_tensor(array, images) for array in self._session(images.detach().cpu().numpy())]
         if self.shown is None:
-            return self._logits(found[0]), None
-        return self._logits(found[0]), as_nchw(found[1], self.shown[1]).contiguous()
+            return self._logits(found[0], images), None
+        return self._logits(found[0], images), as_nchw(found[1], self.shown[1]).contiguous()
 
     def get_extra_state(self) -> dict[str, str]:
         """What tells this graph from others: it is a part of every digest."""
@@ -120,7 +125,12 @@ class GraphNetwork(nn.Module):
                     "leave it out, or export the network for that size"
                 )
 
-    def _logits(self, found: Tensor) -> Tensor:
+    def _logits(self, found: Tensor, images: Tensor) -> Tensor:
+        if found.ndim > 1 and len(found) != len(images):
+            raise XkdError(
+                f"{self.graph.where} answers {len(images)} images with {tuple(found.shape)}; export it for any number "
+                "of images, or for one at a time"
+            )
         if found.ndim < 2 or found[0].numel() != max(found.shape[1:]):
             raise XkdError(
                 f"{self.graph.where}: its output {self.graph.logits!r} is {tuple(found.shape)}; a classifier puts out "

@@ -30,6 +30,10 @@ _FURTHEST, _AT_ONCE = 96, 8
 _SHOWN = 3
 
 
+WITHOUT_MAPS = "occlusion, feature_ablation or rise"
+"""The explainers that hold for whatever answers."""
+
+
 class LastMap(NamedTuple):
     """The last tensor of places in a graph."""
 
@@ -74,13 +78,12 @@ def why_refused(
         images: (B, 3, H, W) normalised.
         known: the reason, where it is known already.
     """
-    plain = "occlusion, feature_ablation or rise"
     if last is None:
         reason = "a token model, or one without any spatial map"
-        return f"{reason}; use `explainer` {plain}"
+        return f"{reason}; use `explainer` {WITHOUT_MAPS}"
     height, width = last.size
     on_map = f"or eigencam or scorecam on its last map ({last.name}, {height}x{width})"
-    return f"{known or _reason(network, found, last, images)}; use `explainer` {plain}, {on_map}"
+    return f"{known or _reason(network, found, last, images)}; use `explainer` {WITHOUT_MAPS}, {on_map}"
 
 
 def _reason(network: GraphNetwork, found: AffineHead | None, last: LastMap, images: Tensor) -> str:
