@@ -92,7 +92,8 @@ def export(
             rounded; then nothing is left behind.
     """
     _check_arguments(output, cam, quantise, calibration)
-    check_output(output, [model])
+    for written in [output, *([output.with_suffix(".bin")] if output.suffix == ".xml" else [])]:
+        check_output(written, [model])
     classifier = load_classifier(model).eval()
     if isinstance(classifier.model, GraphNetwork):
         raise XkdError(f"model: {str(model)!r} is a graph already; export what it was made of")
