@@ -17,6 +17,7 @@ from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.graphs.onnx_file import read_onnx
 from xkd_eval.classifiers.graphs.proof import proof_images, prove
 from xkd_eval.classifiers.trace import random_images
+from xkd_eval.engines.eager import prepare
 
 ROUNDED = ("kd.QDQ.onnx", "kd.QOperator.onnx", "kd.dynamic.onnx", "kd.QDQ.xml", "convnext.QDQ.onnx")
 
@@ -134,6 +135,15 @@ def test_an_answer_depends_on_its_image_alone(name, written):
     for first, second in zip(graph.forward_with_features(images), graph.forward_with_features(beside), strict=True):
         assert torch.equal(first[0], second[0])
         assert not torch.equal(first[1], second[1])
+
+
+def test_ranges_in_several_operations_are_those_of_one_image_too(written):
+    """As OpenVINO converts them; its head is not read, but it is a classifier."""
+    graph = load_classifier(written("kd.dynamic.xml"))
+    images = random_images(graph.preprocess, seed=5, count=3)
+    assert torch.equal(graph(images)[0], graph(torch.cat([images[:1], 4 * images[1:]]))[0])
+    assert prepare(graph, torch.device("cpu")).head is None
+    assert "use `explainer` occlusion" in graph.head_refusal
 
 
 def openvino_graph(tmp_path, make):

@@ -25,6 +25,9 @@ QUANTISING = frozenset(("QuantizeLinear", "DequantizeLinear", "FakeQuantize", "D
 RANGING = frozenset(("DynamicQuantizeLinear", "DynamicQuantizeMatMul"))
 """What rounds by the range of all that it is given."""
 
+WRITTEN_OUT = frozenset(("ReduceMin", "ReduceMax", "Round"))
+"""The same in several operations, as OpenVINO converts it."""
+
 PASSING = QUANTISING | {"Identity", "Dropout", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"}
 """What gives the values of its first input, rounded or in another shape."""
 
@@ -145,7 +148,8 @@ class Graph(ABC):
         Raises:
             XkdError: the engine does not run the graph.
         """
-        alone = any(operation.kind in RANGING for operation in self.operations)
+        kinds = {operation.kind for operation in self.operations}
+        alone = not kinds.isdisjoint(RANGING) or kinds >= WRITTEN_OUT
         return Session(self.run(names), self.given, alone=alone)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

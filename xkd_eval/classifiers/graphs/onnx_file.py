@@ -103,7 +103,7 @@ class OnnxGraph(Graph):
             if tensor.data_type in _WEIGHT_TYPES and tensor.dims
         }
         for name, tensor in self._stored.items():
-            if tensor.data_type in _FLOATS and np.isnan(to_array(tensor).astype(np.float64)).any():
+            if tensor.data_type in _FLOATS and np.isnan(to_array(tensor)).any():
                 raise XkdError(f"{where} has NaN in {name!r}; its training diverged, or the file is damaged")
         self.given = _given([given for given in model.graph.input if given.name not in self._stored], where)
         self.index([_operation(node) for node in model.graph.node])
