@@ -32,6 +32,12 @@ class SplitChoice(StrEnum):
     train = "train"
 
 
+class QuantiseChoice(StrEnum):
+    """--quantise."""
+
+    int8 = "int8"
+
+
 Recipes = Annotated[list[str], typer.Argument(help="Recipes, or files of recipes for all of their variants.")]
 Recipe = Annotated[str | None, typer.Argument(help="Print this recipe as it resolves.", show_default=False)]
 Methods = Annotated[bool, typer.Option("--methods", help="The methods, their papers and options instead.")]
@@ -39,11 +45,16 @@ Sweep = Annotated[Path, typer.Argument(help="sweep.yaml, as below.")]
 Models = Annotated[
     list[str],
     typer.Argument(
-        help="student.pt, timm/NAME, torchvision/NAME, xkd/NAME, py:package.module:f, or NAME=any of these; with "
-        "options behind it: timm/NAME,weights=FILE,size=64,mean=0.5,std=0.5."
+        help="student.pt, .onnx, .xml, timm/NAME, torchvision/NAME, xkd/NAME, py:package.module:f, or NAME=any; "
+        "with options behind it: timm/NAME,weights=FILE,size=64,mean=0.5,std=0.5."
     ),
 ]
-Student = Annotated[str, typer.Argument(help="student.pt, or student.pt,size=64 for another input.")]
+Exported = Annotated[
+    str,
+    typer.Argument(
+        help="student.pt, timm/NAME, torchvision/NAME or py:package.module:f; student.pt,size=64 writes that."
+    ),
+]
 Data = Annotated[str | None, typer.Option("--data", "-d", help="The data set's folder or file.", rich_help_panel=WHAT)]
 TestData = Annotated[str, typer.Option("--data", "-d", help="The data set's folder or file.")]
 Split = Annotated[SplitChoice, typer.Option(help="The part of it that is evaluated.")]
@@ -97,7 +108,7 @@ SweepOutput = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Its directory; by default runs/ and the file's name.", rich_help_panel=HOW),
 ]
-ExportOutput = Annotated[Path, typer.Option("--output", "-o", help="A file: .onnx or .safetensors.")]
+ExportOutput = Annotated[Path, typer.Option("--output", "-o", help="A file: .onnx, .xml or .safetensors.")]
 Runs = Annotated[Path, typer.Option(help="Where runs lie, the teachers of other recipes too.", rich_help_panel=HOW)]
 SweepRuns = Annotated[Path, typer.Option(help="Where teachers lie that the sweep does not train.", rich_help_panel=HOW)]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an unfinished run.", rich_help_panel=HOW)]

@@ -13,12 +13,14 @@ from rich.table import Table
 
 from distill.runs.launch import is_first_process
 from xkd_eval.cli.console import console, errors
+from xkd_eval.wording import counted
 
 if TYPE_CHECKING:
     from distill.recipe.files import RecipeFile
     from distill.recipe.schema import Recipe
     from distill.runs.sweep import SweepResult
     from distill.runs.tables import Outcome
+    from distill.students.export import Exported
 
 _WIDEST = 10_000  # characters of a table's line in a log file
 
@@ -76,10 +78,25 @@ def print_sweep(result: SweepResult, directory: Path) -> None:
         errors.print(f"[red]failed[/red] {escape(str(place))}: {escape(reason)}", highlight=False, soft_wrap=True)
 
 
-def print_export(output: Path, difference: float) -> None:
-    """Where it lies, and how far the logits differ."""
-    said = f"{output}: logits equal to {difference:.1e} of the largest"
-    console.print(said, highlight=False, markup=False, soft_wrap=True)
+def print_export(output: Path, made: Exported) -> None:
+    """Where it lies, how far its logits differ, and whether its CAM is proven."""
+    if made.quantised is None:
+        said = [f"{output}: logits equal to {made.difference:.1e} of the largest"]
+    else:
+        found = made.quantised
+        images = counted(found.images, "calibration image")
+        said = [
+            f"{output}: {found.bytes_before:,} bytes in float32, {found.bytes_after:,} in 8-bit integers",
+            f"on {images}: the same class of {100 * found.agreement:.1f} %, logits equal to {found.difference:.1e} of "
+            "the largest",
+        ]
+    if made.cam is not None:
+        proof = f"logits re-derived from the maps to {made.cam.proof_error:.1e}, {made.cam.tolerance:.1e} is allowed"
+        said.append(f"CAM: proven in the file, {proof}")
+    elif made.cam_refusal:
+        said.append(f"CAM: none: {made.cam_refusal}")
+    for line in said:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_table(outcomes: Sequence[Outcome]) -> None:

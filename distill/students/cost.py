@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.graphs.network import GraphNetwork
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ def cost_of(classifier: Classifier) -> Cost:
     Args:
         classifier: left as it is.
     """
-    parameters = sum(parameter.numel() for parameter in classifier.parameters())
+    parameters = classifier.n_parameters
+    if isinstance(classifier.model, GraphNetwork):  # of whose work torch sees nothing
+        return Cost(parameters, None)
     with torch.inference_mode(False), torch.enable_grad():
         return Cost(parameters, _macs(classifier.private()))
 

@@ -199,9 +199,15 @@ def measured(subject: Subject, answers: Answers, latency: Latency | None) -> Mea
         answers=answers,
         scores=scores_of(answers),
         cost=cost_of(subject.classifier),
-        file_bytes=None if subject.file is None else subject.file.stat().st_size,
+        file_bytes=None if subject.file is None else _bytes_of(subject.file),
         latency=latency,
     )
+
+
+def _bytes_of(file: Path) -> int:
+    """Of a file of weights; OpenVINO's lie beside it."""
+    beside = file.with_suffix(".bin")
+    return file.stat().st_size + (beside.stat().st_size if file.suffix == ".xml" and beside.is_file() else 0)
 
 
 def _class_names(subject: Subject) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ def _parts(model: Model) -> tuple[str, ...]:
     if isinstance(model, nn.Module):
         return (_encodable(model.name if isinstance(model, Classifier) else type(model).__name__),)
     path = PurePath(model)
-    is_file = is_there(model, Path.is_file) or path.suffix in (".pt", ".pth", ".safetensors")
+    is_file = is_there(model, Path.is_file) or path.suffix in (".pt", ".pth", ".safetensors", ".onnx", ".xml")
     if not is_file or not path.name:
         return (_encodable(str(model)),)
     parts = (*path.parts[:-1], path.stem)

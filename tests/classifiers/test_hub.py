@@ -206,8 +206,6 @@ def test_published_weights_that_cannot_be_had_are_said_in_seconds(tmp_path, monk
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     before = time.monotonic()
-    with pytest.raises(
-        XkdError, match=r"^model: the pretrained weights of timm/resnet10t\S+ cannot be downloaded"
-    ):
+    with pytest.raises(XkdError, match=r"^model: the pretrained weights of timm/resnet10t\S+ cannot be downloaded"):
         load_classifier("timm/resnet10t.c3_in1k")
     assert time.monotonic() - before < 15

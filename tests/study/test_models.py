@@ -27,6 +27,11 @@ def test_what_names_no_models_is_refused_in_one_sentence(models, reason):
         name_models(models)
 
 
+def test_files_are_called_after_themselves_or_their_run():
+    files = ["runs/kd/student.pt", "runs/at/student.onnx", "small.xml", "embedded/kd", "timm/resnet18"]
+    assert [named.name for named in name_models(files)] == ["kd", "at", "small", "kd #2", "timm resnet18"]
+
+
 def test_any_text_may_name_a_model():
     names = ["x" * 300, "..", ".", "a/b", "\x1b[31m", "=1+1", "é"]
     assert [named.name for named in name_models(dict.fromkeys(names, "kd"))] == names

@@ -44,7 +44,8 @@ class CamHead:
         map_size: (h, w) at the classifier's input size.
         proof_error: largest difference between the logits and those re-derived from the maps, relative to the largest
             logit.
-        tolerance: what the error was allowed to be: more for a network in whole numbers.
+        tolerance: what `proof_error` was allowed to be. 1e-4, but for networks and graphs in whole numbers: what their
+            rounding may make of it.
         prefix: of tokens, those before the image's, which stand for no place.
         cosine: how the matrix makes logits of directions (CLIP); None for a layer.
     """
@@ -285,6 +286,12 @@ class Classifier(nn.Module):
         """Where its parameters are; the CPU where it has none."""
         return next(chain(self.model.parameters(), self.model.buffers()), torch.empty(0)).device
 
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers the network has learned."""
+        told = getattr(self.model, "n_parameters", None)  # of a graph, whose numbers are no parameters of torch
+        return told if isinstance(told, int) else sum(parameter.numel() for parameter in self.model.parameters())
+
     def class_name(self, index: int) -> str:
         """The class's name, or its index where the classes have none."""
         return self.class_names[index] if self.class_names else str(index)
@@ -313,11 +320,10 @@ class Classifier(nn.Module):
 
     def _facts(self) -> list[tuple[str, str]]:
         """What a reader must know about it, in four lines."""
-        parameters = sum(parameter.numel() for parameter in self.model.parameters())
         names = self.class_names or ()
         listed = ", ".join(names[:_SHOWN_NAMES]) + (", ..." if len(names) > _SHOWN_NAMES else "")
         return [
-            ("network", f"{type(self.model).__name__}, {parameters:,} parameters"),
+            ("network", f"{type(self.model).__name__}, {self.n_parameters:,} parameters"),
             ("input", input_line(self.preprocess, self.input_from)),
             ("classes", f"{self.num_classes}: {listed or 'without names'}"),
             ("CAM", f"none: {self.head_refusal}" if self.head is None else str(self.head)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,12 +16,16 @@ from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import Within, check_known, public
 from xkd_eval.classifiers import hub, sources
 from xkd_eval.classifiers.class_names import imagenet_classes
-from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.classifier import CamHead, Classifier
 from xkd_eval.classifiers.conventions import corrected, timm_preprocess, timm_source
 from xkd_eval.classifiers.copies import copied, unwrapped
+from xkd_eval.classifiers.graphs.head import find_graph_head
+from xkd_eval.classifiers.graphs.network import GraphNetwork
+from xkd_eval.classifiers.graphs.open import SUFFIXES as GRAPH_SUFFIXES
+from xkd_eval.classifiers.graphs.open import from_graph, refuse_beside
 from xkd_eval.classifiers.head import find_cam_head
 from xkd_eval.classifiers.input_source import ToldInput
-from xkd_eval.classifiers.outputs import classifying, input_channels
+from xkd_eval.classifiers.outputs import Classifying, classifying, input_channels
 from xkd_eval.classifiers.overrides import FIELDS, with_channels, with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.sources import Network
@@ -56,9 +61,11 @@ def load_classifier(
     Args:
         model: "student.pt" (a checkpoint of this project), "timm/NAME", "torchvision/NAME", "xkd/NAME" (a CIFAR
             architecture), "py:package.module:function" (returns an nn.Module or a Classifier), "embedded/exp_kd" (a
-            classifier that ships; "embedded" is the teacher); or a module, of which a copy is taken. A Classifier comes
-            back as it is, unless something below changes it or its head was never looked for. Behind a name may stand
-            options of its own, which win over the arguments here: "timm/resnet18,weights=mine.pth,size=64,mean=0.5".
+            classifier that ships; "embedded" is the teacher), "student.onnx" or "student.xml" (a graph, which ONNX
+            Runtime or OpenVINO runs on the CPU), "hf-hub:ORG/MODEL" or "hf:ORG/MODEL" (timm's and transformers' of the
+            hub); or a module, of which a copy is taken. A Classifier comes back as it is, unless something below
+            changes it or its head was never looked for. Behind a name may stand options of its own, which win over the
+            arguments here: "timm/resnet18,weights=mine.pth,size=64,mean=0.5".
         weights: a .pt, .pth, .th or .safetensors file to load into the architecture, whole or not at all, or a part of
             one: "w.pth#student". Its head says how many classes there are. Without it timm and torchvision download
             their pretrained weights.
@@ -134,7 +141,9 @@ def _opened(
         model = unwrapped(model)
     given = None if weights is None else read_weights(weights)
     overrides = {name: value for name, value in overrides.items() if value is not None}
-    found = _find(model, given, arguments or {})
+    found = _find(model, given, arguments or {}, output)
+    if isinstance(found, Network) and isinstance(found.module, GraphNetwork):
+        output = None  # it was chosen where the graph was read
     _check_there(found if isinstance(found, Classifier) else found.module)
     if isinstance(found, Classifier):
         if not overrides and given is None and output is None and (found.head is not None or found.head_refusal):
@@ -152,7 +161,9 @@ def _check_arguments(model: Any, overrides: Mapping[str, Any]) -> None:
     with_overrides(Preprocess(), overrides)  # before anything is read
 
 
-def _find(model: str | Path | nn.Module, weights: Weights | None, arguments: Mapping[str, Any]) -> Network | Classifier:
+def _find(
+    model: str | Path | nn.Module, weights: Weights | None, arguments: Mapping[str, Any], output: str | int | None
+) -> Network | Classifier:
     if isinstance(model, nn.Module):
         sources.refuse_arguments("a module", arguments)
         return _from_module(model, weights)
@@ -167,6 +178,9 @@ def _find(model: str | Path | nn.Module, weights: Weights | None, arguments: Map
         return sources.from_function(str(model).removeprefix("py:"), weights, arguments)
     if library in _LIBRARIES and name and not exists:
         return _LIBRARIES[library](name, weights, arguments)
+    if Path(model).suffix in GRAPH_SUFFIXES:
+        refuse_beside(str(model), weights, arguments)
+        return from_graph(Path(model), output)
     if exists or Path(model).suffix in SUFFIXES:
         sources.refuse_arguments(repr(str(model)), arguments)
         return sources.from_checkpoint(Path(model), weights)
@@ -227,7 +241,7 @@ def _classifier(
     module, counted = classifying(module, preprocess, output)
     head, refusal = None, ""
     try:
-        head = find_cam_head(module, preprocess)
+        head = _head_of(module, preprocess)
     except CamHeadError as error:
         refusal = str(error)
     names, ids = network.class_names, network.wordnet_ids
@@ -250,6 +264,19 @@ def _classifier(
     return _checked(classifier.eval(), num_classes)
 
 
+def _head_of(module: nn.Module, preprocess: Preprocess) -> CamHead:
+    """See `find_cam_head`, and of a graph, whose layers are no modules, `find_graph_head`."""
+    inner = module.network if isinstance(module, Classifying) else module
+    if not isinstance(inner, GraphNetwork):
+        return find_cam_head(module, preprocess)
+    head = find_graph_head(inner, preprocess)
+    if inner is module:
+        return head
+    linear = head.linear and f"network.{head.linear}"
+    steps = tuple(step._replace(path=f"network.{step.path}") for step in head.steps)
+    return replace(head, features=f"network.{head.features}", linear=linear, steps=steps)
+
+
 def _checked(classifier: Classifier, num_classes: int | None) -> Classifier:
     for kind, listed in (("class names", classifier.class_names), ("WordNet ids", classifier.wordnet_ids)):
         if listed is not None and len(listed) != classifier.num_classes:
@@ -269,7 +296,7 @@ def _name(model: str | Path | nn.Module, weights: Weights | None) -> str:
     if isinstance(model, nn.Module):
         name = type(model).__name__
     else:
-        name = Path(model).stem if Path(model).suffix in SUFFIXES else str(model)
+        name = Path(model).stem if Path(model).suffix in (*SUFFIXES, *GRAPH_SUFFIXES) else str(model)
     if weights is None:
         return name
     file, part = parted(weights.path)

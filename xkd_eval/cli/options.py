@@ -21,9 +21,9 @@ RULES = "Rules (they change the protocol's hash)"
 HOW = "How it runs"
 
 MODEL_HELP = (
-    "student.pt, [b]timm/NAME[/b], [b]torchvision/NAME[/b], [b]xkd/NAME[/b], [b]embedded/NAME[/b] or "
-    "[b]py:package.module:function[/b]; by default the embedded teacher. With options behind it: "
-    "NAME,weights=FILE,size=64,mean=0.5,std=0.5."
+    "student.pt, model.onnx, model.xml (OpenVINO), [b]timm/NAME[/b], [b]torchvision/NAME[/b], [b]hf:ORG/MODEL[/b], "
+    "[b]xkd/NAME[/b], [b]embedded/NAME[/b] or [b]py:package.module:function[/b]; by default the embedded teacher. With "
+    "options behind it: NAME,weights=FILE,size=64,mean=0.5,std=0.5."
 )
 
 Model = Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP, rich_help_panel=WHAT)]

@@ -38,13 +38,17 @@ def stderr_bar(*columns: ProgressColumn, shown: bool = True) -> Progress:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Any]:
-    """A bar on stderr for (what, done, total) callbacks, with the time left; nothing of it stays in a log file."""
+def progress_bar(of: str = "scored") -> Iterator[Any]:
+    """A bar on stderr for (what, done, total) callbacks, with the time left; nothing of it stays in a log file.
+
+    Args:
+        of: what is counted, said behind the numbers.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("scored"),
+        TextColumn(of),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -236,6 +240,8 @@ def inspection_lines(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "parameters", f"{found.n_parameters:,}"
     yield "digest", found.digest[:12]
     yield from _head_lines(found)
+    for note in found.notes:
+        yield "note", note
     preprocess = found.preprocess
     height, width = preprocess.size
     yield "input", f"{height}x{width} {preprocess.channel_order}, white = {preprocess.value_range:g}"
@@ -264,8 +270,8 @@ def _head_lines(found: Inspection) -> Iterator[tuple[str, str]]:
         yield step.kind, f"{step.path or 'a function'} between pool and head: {how}"
     if head.cosine is not None:
         yield "cosine", f"logits are {head.cosine.scale:.4g} times the products with the pooled vector's direction"
-    allowed = f"; up to {head.tolerance:g} is allowed" if head.tolerance > 1e-4 else ""
-    yield "proof", f"logits re-derived from the maps to {head.proof_error:.1e} of the largest{allowed}"
+    said = f"logits re-derived from the maps to {head.proof_error:.1e} of the largest"
+    yield "proof", f"{said}; {head.tolerance:.1e} is allowed"
 
 
 def _title(summary: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.classifier import Classifier, ForwardOutput
 from xkd_eval.classifiers.copies import copied
+from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.probes import random_images
 from xkd_eval.engines.folding import fold_batch_norms, logits_and_features
 from xkd_eval.errors import XkdError
@@ -38,8 +39,14 @@ def prepare(
         size: (H, W) of the images to come; the classifier's own by default.
 
     Raises:
-        XkdError: the network gives logits that are not finite, or not of an image alone, or does not run in bfloat16.
+        XkdError: the network gives logits that are not finite, or not of an image alone, or does not run in bfloat16,
+            as a graph of a file does not.
     """
+    if precision != "fp32" and isinstance(classifier.model, GraphNetwork):
+        raise XkdError(
+            f"precision: {precision} found, and {classifier.name} is run by its own engine, in the precision that its "
+            "file says; use fp32"
+        )
     prepared = _Prepared(copied(classifier).cpu().float().eval())
     probe = random_images(replace(classifier.preprocess, size=size or classifier.preprocess.size), _PROBE_SEED)
     check_finite(logits_and_features(prepared, probe)[0], classifier.name, "noise")

@@ -58,7 +58,7 @@ def inspect_classifier(classifier: Classifier) -> Inspection:
     return Inspection(
         name=classifier.name,
         digest=classifier.digest(),
-        n_parameters=sum(parameter.numel() for parameter in classifier.model.parameters()),
+        n_parameters=classifier.n_parameters,
         head=classifier.head,
         head_refusal=classifier.head_refusal,
         preprocess=classifier.preprocess,

@@ -145,7 +145,7 @@ def split_name(given: Model) -> tuple[str | None, Model]:
 def _short(model: str) -> str:
     """ "runs/kd/student.pt", "kd.pt" and "embedded/kd" -> "kd"; names of a library as they are, without slashes."""
     path = Path(model)
-    if path.suffix in (".pt", ".pth"):
+    if path.suffix in (".pt", ".pth", ".onnx", ".xml"):
         generic = path.stem in ("student", "best", "last") and path.parent.name
         return path.parent.name if generic else path.stem
     return path.name if is_there(path, Path.is_dir) else model.removeprefix("embedded/").replace("/", " ")

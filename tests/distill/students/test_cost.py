@@ -7,7 +7,7 @@ from torch import nn
 
 from distill.students.cost import Cost, cost_of
 from distill.students.latency import latency_of
-from xkd_eval import Classifier, Preprocess
+from xkd_eval import Classifier, Preprocess, load_classifier
 
 
 def classifier_of(module, size, num_classes=10):
@@ -78,3 +78,19 @@ def test_a_larger_network_takes_longer():
     assert slow.images_per_second < quick.images_per_second / 2
     assert (quick.batch_size, quick.device, quick.threads) == (8, "cpu", torch.get_num_threads())
     assert "1 thread, float32" in str(quick)
+
+
+def test_a_graph_is_counted_in_its_file_and_its_work_is_not_known(tmp_path):
+    pytest.importorskip("onnxruntime")
+    from distill.students.evaluate import evaluate
+    from distill.students.export import export
+
+    for suffix in (".onnx", ".xml"):
+        export("embedded/kd", tmp_path / f"kd{suffix}")
+    found = evaluate([tmp_path / "kd.onnx", tmp_path / "kd.xml", "embedded/kd"], limit=20)
+    onnx, openvino, torch_ = found.models
+    norms = sum(len(part.weight) for part in load_classifier("embedded/kd").modules() if hasattr(part, "running_mean"))
+    assert onnx.cost == openvino.cost == Cost(torch_.cost.parameters - norms, None)  # folded: a bias is left of each
+    assert onnx.file_bytes == (tmp_path / "kd.onnx").stat().st_size
+    assert openvino.file_bytes == sum((tmp_path / f"kd{suffix}").stat().st_size for suffix in (".xml", ".bin"))
+    assert onnx.scores.top1 == openvino.scores.top1 == torch_.scores.top1

@@ -16,6 +16,7 @@ from xkd_eval.errors import XkdError
             ["kd/seed-0", "kd/seed-1", "at/seed-0"],
         ),
         (["a/kd.pt", "b/kd.pt", "x.pt"], ["a/kd", "b/kd", "x"]),
+        (["a/kd.pt", "a/small.onnx", "b/student.xml"], ["kd", "small", "b"]),
         (["kd.pt", "./kd.pt", "kd.pt"], ["kd", "kd #2", "kd #3"]),
         (["timm/resnet18", "embedded/kd"], ["timm/resnet18", "embedded/kd"]),
         (["xkd/resnet20", "xkd/resnet20"], ["xkd/resnet20", "xkd/resnet20 #2"]),
