@@ -24,7 +24,7 @@ from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.graphs.onnx_file import onnx_graph
 from xkd_eval.classifiers.graphs.open import SUFFIXES as GRAPHS
 from xkd_eval.classifiers.graphs.packages import require
-from xkd_eval.classifiers.loading import load_classifier
+from xkd_eval.classifiers.loading import load_classifier, open_classifier
 from xkd_eval.classifiers.sealed import sealed, unsealed
 from xkd_eval.classifiers.weight_files import SUFFIXES as WEIGHTS
 from xkd_eval.classifiers.weight_files import read_weight_file
@@ -196,7 +196,7 @@ def _checked(
     with TemporaryDirectory() as folder:
         for suffix, content in files.items():
             Path(folder, f"model{suffix}").write_bytes(content)
-        again = load_classifier(Path(folder, f"model{output.suffix}"))
+        again = open_classifier(Path(folder, f"model{output.suffix}"))
     difference = _check_logits(classifier, again, output) if quantised is None else quantised.difference
     if cam:
         _check_maps(classifier if quantised is None else again, again, output)
@@ -226,7 +226,10 @@ def _check_maps(expected: Classifier, again: Classifier, output: Path) -> None:
 
 def _images(classifier: Classifier) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return [torch.randn(count, 3, *classifier.preprocess.size, generator=generator) for count in _BATCHES]
+    return [
+        torch.randn(count, classifier.preprocess.channels, *classifier.preprocess.size, generator=generator)
+        for count in _BATCHES
+    ]
 
 
 def _difference(ours: Tensor, theirs: Tensor) -> float:

@@ -39,7 +39,7 @@ def onnx_model(classifier: Classifier, texts: Mapping[str, str]) -> Any:
     with reading("export: torch cannot write this network as ONNX", "export it as .safetensors"):
         program = torch.onnx.export(
             plain,
-            (torch.zeros(2, 3, *classifier.preprocess.size),),
+            (torch.zeros(2, classifier.preprocess.channels, *classifier.preprocess.size),),
             input_names=["images"],
             output_names=["logits"],
             dynamic_shapes=({0: batch},),

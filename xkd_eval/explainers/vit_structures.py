@@ -23,8 +23,8 @@ def take_apart(name: str, classifier: Classifier) -> VisionTransformer:
     """
     try:
         for path, module in classifier.model.named_modules():  # it may be within a wrapper
-            for (home, name), taken in _KNOWN.items():
-                if _is_a(module, home, name):
+            for (home, kind), taken in _KNOWN.items():
+                if _is_a(module, home, kind):
                     structure = taken(module)
                     first = f"{path}.{structure.first_block}" if path else structure.first_block
                     return replace(structure, first_block=first)

@@ -12,6 +12,7 @@ from xkd_eval import load_classifier
 from xkd_eval.classifiers.graphs.open import from_graph
 from xkd_eval.classifiers.probes import random_images
 from xkd_eval.errors import XkdError
+from xkd_eval.explainers.holding import alternatives
 
 KERNEL, WEIGHT, BIAS = numbers(6, 3, 3, 3), numbers(4, 6, seed=1), numbers(4, seed=2)
 MAPS = [("Conv", ["x", "k"], ["c"], {}), ("Relu", ["c"], ["maps"], {})]
@@ -207,7 +208,8 @@ def test_heads_without_a_map_are_refused_with_the_reason(what, tmp_path):
     assert classifier.head is None
     with pytest.raises(XkdError, match=reason):
         classifier.forward_with_features(torch.zeros(1, 3, 8, 8))
-    assert "eigencam or scorecam on its last map (maps, 6x6)" in classifier.head_refusal
+    assert alternatives(classifier) == "eigencam, occlusion or rise"
+    assert classifier.model.shown == ("maps", "NCHW")
 
 
 def test_a_transformer_has_no_last_map(tmp_path):
@@ -225,9 +227,8 @@ def test_a_transformer_has_no_last_map(tmp_path):
     ]
     stored = {"patch": numbers(6, 3, 2, 2), "heads": np.array([0, 2, 3, 16]), "flat": np.array([0, 6, 16])}
     classifier = load_classifier(write_graph(tmp_path / "net.onnx", nodes, ALL | stored))
-    assert classifier.head_refusal == (
-        "a token model, or one without any spatial map; use `explainer` occlusion, feature_ablation or rise"
-    )
+    assert classifier.head_refusal == "a token model, or one without any spatial map"
+    assert alternatives(classifier) == "occlusion or rise"
 
 
 @pytest.mark.parametrize("batch", [1, 4])
@@ -241,11 +242,11 @@ def test_graphs_of_a_fixed_batch_are_run_in_pieces_of_it(batch, tmp_path):
 
 
 def test_a_free_batch_that_is_none(tmp_path):
-    """Exported for one image, and said to take any number: three images' logits come out as those of one."""
+    """Exported for one image, and said to take any number: two images' logits come out as those of one."""
     nodes = [*POOL, ("Gemm", ["v", "w", "b"], ["l"], {"transB": 1}), ("Reshape", ["l", "one"], ["y"], {})]
     path = write_graph(tmp_path / "net.onnx", nodes, ALL | {"one": np.array([1, -1])})
     with pytest.raises(
-        XkdError, match=r"answers 3 images with \(1, 12\); export it for any number of images, or for one"
+        XkdError, match=r"answers 2 images with \(1, 8\); export it for any number of images, or for one"
     ):
         load_classifier(path)
 
@@ -269,16 +270,31 @@ def test_a_free_size_is_224_or_as_the_user_says(tmp_path):
     assert load_classifier(path, size=(10, 12)).head.map_size == (8, 10)
 
 
-def test_one_logit_stays_one(tmp_path):
+@pytest.mark.parametrize("channels", [1, 4])
+def test_images_of_other_channels(channels, tmp_path):
+    stored = ALL | {"k": numbers(6, channels, 3, 3)}
+    path = write_graph(tmp_path / "net.onnx", [*POOL, GEMM], stored, given=("n", channels, 8, 8))
+    classifier = load_classifier(path)
+    assert classifier.preprocess.channels == channels and classifier.head is not None
+    assert classifier(torch.zeros(2, channels, 8, 8)).shape == (2, 4)
+
+
+def test_one_logit_makes_two_classes(tmp_path):
     stored = ALL | {"w": WEIGHT[:1], "b": BIAS[:1]}
     classifier = load_classifier(write_graph(tmp_path / "one.onnx", [*POOL, GEMM], stored))
-    assert classifier.num_classes == 1 and classifier.head.linear == "head"
+    assert classifier.num_classes == 2 and classifier.head.linear == "network.head"
+    logits, features = classifier.forward_with_features(random_images(classifier.preprocess, seed=3))
+    torch.testing.assert_close(logits[:, 0], -logits[:, 1])
+    torch.testing.assert_close(classifier.cams(features).mean((2, 3)) + classifier.head_bias, logits)
 
 
 def test_of_several_outputs_one_is_chosen(tmp_path):
     nodes = [*POOL, GEMM, ("Identity", ["v"], ["embedding"], {})]
     path = write_graph(tmp_path / "two.onnx", nodes, ALL, outputs=("embedding", "y"))
-    with pytest.raises(XkdError, match=r"has 2 outputs \('embedding', 'y'\); say by `output` which holds the logits"):
+    with pytest.raises(
+        XkdError,
+        match=r"has 2 outputs \('embedding', 'y'\); say which holds the logits, as MODEL,output=embedding does",
+    ):
         load_classifier(path)
     images = torch.zeros(1, 3, 8, 8)
     for wanted in ("y", 1, "1"):

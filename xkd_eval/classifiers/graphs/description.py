@@ -10,6 +10,7 @@ from pydantic import Strict, StrictStr
 
 from xkd_eval.classifiers.checkpoint import FORMAT, VERSION
 from xkd_eval.classifiers.graphs.graph import ImageInput
+from xkd_eval.classifiers.overrides import with_channels
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import json_value, parsed, reading, short
@@ -58,7 +59,7 @@ def read_description(texts: Mapping[str, str], given: ImageInput, where: str) ->
     size = tuple(_DEFAULT_SIDE if side is None else side for side in given.size)
     if not _is_ours(texts):
         assumed = Preprocess.from_dict({**Preprocess().to_dict(), "size": size}, where)
-        return Description(assumed, is_told=False)
+        return Description(with_channels(assumed, given.channels), is_told=False)
     with reading(f"{where} has metadata that is no JSON", "export it again"):
         values = {name: json_value(texts[name]) for name in _READ if name in texts}
         version = json_value(texts.get("version", "null"))

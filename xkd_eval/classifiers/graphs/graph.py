@@ -15,6 +15,7 @@ import numpy as np
 from xkd_eval.errors import XkdError
 
 # Pixels of an image, and of all that a graph takes at once: a file must not say how much memory is taken.
+_MOST_CHANNELS = 32  # of an input that is no photograph
 _MOST_PIXELS, _MOST_AT_ONCE = 2**24, 2**26
 
 Arrays = list[np.ndarray]
@@ -63,6 +64,7 @@ class ImageInput:
         size: (H, W), of which each may be None for any.
         layout: the order of its axes.
         kind: of its numbers.
+        channels: C.
     """
 
     name: str
@@ -70,6 +72,7 @@ class ImageInput:
     size: tuple[int | None, int | None]
     layout: Literal["NCHW", "NHWC"]
     kind: np.dtype[Any]
+    channels: int = 3
 
 
 class Session:
@@ -244,21 +247,32 @@ def image_input(name: str, shape: Sequence[int | None], kind: str, where: str) -
         where: begins messages.
 
     Raises:
-        XkdError: no floats, no images of three channels.
+        XkdError: no floats, or no images.
     """
     shown = ", ".join("?" if side is None else str(side) for side in shape)
     if kind not in ("float32", "float16", "float64"):
         raise XkdError(
             f"{where} takes {kind} ({shown}); expected normalised images (N, 3, H, W) of floats: export it so"
         )
-    if len(shape) != 4 or (shape[1] not in (3, None) and shape[3] not in (3, None)):
+    axis = _channel_axis(shape) if len(shape) == 4 else None
+    if axis is None:
         raise XkdError(f"{where} takes ({shown}); expected images (N, 3, H, W) or (N, H, W, 3)")
-    is_first = shape[1] == 3 or shape[3] != 3
+    is_first, channels = axis == 1, shape[axis] or 3
     batch, height, width = (shape[place] for place in ((0, 2, 3) if is_first else (0, 1, 2)))
     pixels = [1 if side is None else side for side in (batch, height, width)]
     if min(pixels) < 1 or math.prod(pixels[1:]) > _MOST_PIXELS or math.prod(pixels) > _MOST_AT_ONCE:
         raise XkdError(f"{where} takes ({shown}), which no batch of photographs is; export it for any number of them")
-    return ImageInput(name, batch, (height, width), "NCHW" if is_first else "NHWC", np.dtype(kind))
+    return ImageInput(name, batch, (height, width), "NCHW" if is_first else "NHWC", np.dtype(kind), channels)
+
+
+def _channel_axis(shape: Sequence[int | None]) -> int | None:
+    """Which of four axes are the channels: one of three, or else of few."""
+    for channels in (3, None):
+        for axis in (1, 3):
+            if shape[axis] == channels:
+                return axis
+    few = [axis for axis in (1, 3) if 1 <= (shape[axis] or 0) <= _MOST_CHANNELS]
+    return min(few, key=lambda axis: shape[axis] or 0, default=None)
 
 
 def chosen_output(names: Sequence[str], wanted: str | int | None, where: str) -> str:
@@ -278,7 +292,9 @@ def chosen_output(names: Sequence[str], wanted: str | int | None, where: str) ->
     if wanted is None:
         if len(names) == 1:
             return names[0]
-        raise XkdError(f"{where} has {len(names)} outputs ({listed}); say by `output` which holds the logits")
+        raise XkdError(
+            f"{where} has {len(names)} outputs ({listed}); say which holds the logits, as MODEL,output={names[0]} does"
+        )
     if isinstance(wanted, str) and wanted in names:
         return wanted
     place = int(wanted) if str(wanted).isdecimal() else -1

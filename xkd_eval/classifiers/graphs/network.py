@@ -137,7 +137,7 @@ class GraphNetwork(nn.Module):
         if found.ndim < 2 or found[0].numel() != max(found.shape[1:]):
             raise XkdError(
                 f"{self.graph.where}: its output {self.graph.logits!r} is {tuple(found.shape)}; a classifier puts out "
-                "logits (B, K): say by `output` which one does"
+                "logits (B, K): say which one does, as MODEL,output=NAME does"
             )
         return found.flatten(1)
 

@@ -48,12 +48,14 @@ class Proof(NamedTuple):
 
 
 def proof_images(preprocess: Preprocess, contrast: float = 1.0) -> list[Tensor]:
-    """Three batches (3, 3, H, W) normalised of different statistics: noise on blobs, noise alone, blobs alone.
+    """Three batches (3, C, H, W) normalised of different statistics: noise on blobs, noise alone, blobs alone.
 
     Args:
         preprocess: the input convention.
         contrast: about grey.
     """
+    if preprocess.channels not in (1, 3):
+        return [contrast * random_images(preprocess, seed, _IMAGES) for seed in (_SEED, _SEED + 1, _SEED + 2)]
     generator = torch.Generator().manual_seed(_SEED)
     noise = torch.rand(_IMAGES, 3, *preprocess.size, generator=generator)
     blobs = torch.rand(_IMAGES, 3, 3, 3, generator=generator)
