@@ -13,6 +13,7 @@ from torch import nn
 
 from tests.evaluations.randomisation.networks import attending
 from xkd_eval import Explainer, evaluate, load_classifier
+from xkd_eval.classifiers.classifier import CamHead, Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.errors import XkdError
@@ -220,7 +221,9 @@ def test_options_that_are_none(classifier, images, options, message):
 
 
 def test_a_single_class_has_no_other(images):
-    single = load_classifier(nn.Sequential(nn.Conv2d(3, 1, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), size=(20, 20))
+    model = nn.Sequential(nn.Conv2d(3, 1, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    head = CamHead("0", None, "NCHW", relu=False, steps=(), map_size=(18, 18), proof_error=0.0)
+    single = Classifier(model, Preprocess(size=(20, 20)), name="single", num_classes=1, head=head)
     with pytest.raises(XkdError, match=r"^random_logit: the network has a single class"):
         run(single, images)
     assert "random_logit" not in run(single, images, "randomisation:random_logit=off").summary
