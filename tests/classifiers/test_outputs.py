@@ -14,6 +14,7 @@ from torch import nn
 from xkd_eval.classifiers import Classifier, load_classifier
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import create_explainer
+from xkd_eval.explainers.inspection import inspect_classifier
 from xkd_eval.testing import SmallNetwork
 
 
@@ -186,3 +187,45 @@ def test_a_network_in_integers_shows_its_map():
     logits, features = other.forward_with_features(image())
     derived = other.cams(features).mean((2, 3)) + other.head_bias
     assert float((derived - logits).abs().max()) > 0.3 * float(logits.abs().max())
+
+
+def test_a_program_of_torch_export_is_explained_once_it_is_unflattened(tmp_path):
+    """Its layers are of no class that anybody knows, and have the weights that layers have."""
+    model = SmallNetwork().eval()
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.export.export(model, (image(),), dynamic_shapes=({0: batch},))
+    classifier = load_classifier(torch.export.unflatten(program), size=32)
+    assert (classifier.head.features, classifier.head.linear) == ("features", "head")
+    torch.testing.assert_close(classifier(image(3)), model(image(3)))
+    torch.export.save(program, tmp_path / "net.pt2")
+    with pytest.raises(XkdError, match=r"net.pt2' is a program of torch.export, .* torch.export.unflatten\(") as error:
+        load_classifier(tmp_path / "net.pt2")
+    assert "\n" not in str(error.value)
+
+
+def test_a_module_that_holds_a_session_of_another_engine():
+    """It cannot be copied, so it is shared; what needs answers alone holds."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = SmallNetwork().eval()
+    names = {"input_names": ["images"], "output_names": ["logits"]}
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.onnx.export(model, (image(),), dynamic_shapes=({0: batch},), dynamo=True, verbose=False, **names)
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    class Session(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.session = session
+
+        def forward(self, images):
+            return torch.from_numpy(self.session.run(None, {"images": images.detach().numpy()})[0])
+
+    classifier = load_classifier(Session(), size=32)
+    torch.testing.assert_close(classifier(image(3)), model(image(3)))
+    assert classifier.private().model.session is session
+    found = inspect_classifier(classifier)
+    assert {"occlusion", "feature_ablation", "rise"} <= set(found.explainers)
+    assert found.refused["saliency"].endswith("; use occlusion or rise")
+    occlusion, classes = create_explainer("occlusion"), torch.tensor([0, 1])
+    theirs, ours = (occlusion(one, image(), classes) for one in (classifier, load_classifier(model, size=32)))
+    torch.testing.assert_close(theirs, ours, rtol=1e-3, atol=1e-4)

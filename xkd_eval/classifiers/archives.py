@@ -60,7 +60,13 @@ def _check_kind(parts: set[str], where: str) -> None:
     if "constants.pkl" in parts or any(part.startswith("code/") for part in parts):
         raise XkdError(
             f"{where} is a TorchScript archive, which runs code when it is loaded; "
-            "save its tensors instead: torch.save(torch.jit.load(FILE).state_dict(), 'weights.pt')"
+            "save its tensors instead: torch.save(torch.jit.load(FILE).state_dict(), 'weights.pt'); or where you trust "
+            "it name a function that returns torch.jit.load(FILE): py:mine:make"
+        )
+    if "archive_format" in parts and "data.pkl" not in parts:
+        raise XkdError(
+            f"{where} is a program of torch.export, which may run code when it is loaded; where you trust it name a "
+            "function that returns torch.export.unflatten(torch.export.load(FILE)): py:mine:make; or export it as ONNX"
         )
     if "data.pkl" not in parts:
         raise XkdError(f"{where} is a zip archive without weights in it; expected a file that torch.save wrote")

@@ -14,6 +14,7 @@ from xkd_eval.foreign import reason
 
 M = TypeVar("M", bound=nn.Module)
 
+_PARTS = ("_modules", "_parameters", "_buffers")  # of a module, each of which is copied
 _CHECKPOINTING = ("grad_checkpointing", "gradient_checkpointing", "use_checkpoint", "with_cp", "memory_efficient")
 
 
@@ -105,14 +106,14 @@ def _copied(module: M, shared: dict[int, nn.Parameter]) -> M:
 
 
 def _copied_but_for_some(module: M, shared: dict[int, nn.Parameter]) -> M:
-    """A copy that shares what cannot be copied, such as the session of another engine."""
+    """A copy that shares what cannot be copied, such as the session of another engine or the graph of a program."""
     known = _known(module, shared)
     for part in module.modules():
-        for value in vars(part).values():
-            try:
-                deepcopy(value, dict(known))
-            except Exception:
-                if not isinstance(value, dict | list):  # which hold the module's parts as well
+        for name, value in vars(part).items():
+            if name not in _PARTS:
+                try:
+                    deepcopy(value, dict(known))
+                except Exception:
                     known[id(value)] = value
     try:
         return deepcopy(module, known)

@@ -214,10 +214,10 @@ def _check_there(module: nn.Module) -> None:
 
 
 def _made_ready(name: str) -> AbstractContextManager[None]:
-    """Lazy modules before their first forward, and scripted ones, refuse what is asked of every other."""
+    """Lazy modules before their first forward refuse what is asked of every other."""
     return reading(
         f"model: {name} cannot be evaluated as it is",
-        "expected an nn.Module that has its weights: run a lazy one once, and pass what a scripted one was made of",
+        "expected an nn.Module that has its weights: run a lazy one once",
     )
 
 

@@ -70,7 +70,7 @@ def classifying(network: nn.Module, preprocess: Preprocess, output: str | int | 
     images = random_images(preprocess, _SEED, _IMAGES).to(device)
     height, width = preprocess.size
     fails = reading(
-        f"size: the model rejects images of {height}x{width}", "give the `size` and the channels that it was made for"
+        f"size: the model rejects images of {height}x{width}", "expected the size and channels that it was made for"
     )
     with torch.no_grad(), fails:
         answer = network(images)

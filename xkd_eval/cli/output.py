@@ -235,8 +235,6 @@ def print_inspection(found: Inspection) -> None:
 
 def inspection_lines(found: Inspection) -> Iterator[tuple[str, str]]:
     """Label and text of every line."""
-    for note in found.notes:
-        yield "note", note
     yield "parameters", f"{found.n_parameters:,}"
     yield "digest", found.digest[:12]
     yield from _head_lines(found)
@@ -244,8 +242,10 @@ def inspection_lines(found: Inspection) -> Iterator[tuple[str, str]]:
         yield "note", note
     preprocess = found.preprocess
     height, width = preprocess.size
-    yield "input", f"{height}x{width} {preprocess.channel_order}, white = {preprocess.value_range:g}"
-    crop = f", keeps {preprocess.crop_fraction:g} of the short side" if preprocess.resize == "crop" else ""
+    colours = preprocess.channel_order if preprocess.channels == 3 else counted(preprocess.channels, "channel")
+    yield "input", f"{height}x{width} {colours}, white = {preprocess.value_range:g}"
+    kept = {"crop": "the short side", "squash_crop": "both sides"}.get(preprocess.resize)
+    crop = f", keeps {preprocess.crop_fraction:g} of {kept}" if kept else ""
     yield "resize", f"{preprocess.resize}, {preprocess.interpolation}{crop}"
     yield "mean", ", ".join(f"{value:.4g}" for value in preprocess.mean)
     yield "std", ", ".join(f"{value:.4g}" for value in preprocess.std)

@@ -117,7 +117,7 @@ def outputs_of(path, images):
 
 def test_the_maps_of_a_network_with_a_norm_before_its_head(tmp_path, monkeypatch):
     """ConvNeXt's LayerNorm is frozen per image, in the file's own operations."""
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "normed.py").write_text(
         "import timm, torch\n"
         "def convnext():\n"
         "    torch.manual_seed(0)\n"
@@ -127,8 +127,8 @@ def test_the_maps_of_a_network_with_a_norm_before_its_head(tmp_path, monkeypatch
         "    return model\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    export("py:mine:convnext", tmp_path / "net.onnx", cam=True)
-    student = load_classifier("py:mine:convnext")
+    export("py:normed:convnext", tmp_path / "net.onnx", cam=True)
+    student = load_classifier("py:normed:convnext")
     images = random_images(student.preprocess, seed=3)
     found = outputs_of(tmp_path / "net.onnx", images)
     expected = student.cams(student.forward_with_features(images).features)

@@ -74,7 +74,7 @@ def test_a_process_without_an_image_to_score_is_refused(recipe_of):
         ({"losses": [{"method": "ce", "wieght": 1}]}, r"^ce: unknown option 'wieght'; nearest: .*weight"),
         (
             {"losses": KD, "teacher": {"model": f"py:{__name__}:Fails"}},
-            r"^teacher: the model rejects images of 224x224: one",
+            r"^teacher: the model rejects images of 224x224 \(one\)",
         ),
         ({"losses": [{"method": "ce", "smoothing": 1}]}, "smoothing"),
     ],
