@@ -156,6 +156,11 @@ def test_a_linear_layer_in_integers_is_proven_up_to_its_steps():
     classifier = load_classifier(model, size=32)
     assert classifier.head.linear == "head" and 1e-4 < classifier.head.proof_error < classifier.head.tolerance == 0.1
     assert torch.equal(classifier.head_weight, model.head.weight().dequantize())
+    again = load_classifier(classifier, size=64)
+    assert type(again.model.head.layer) is type(model.head)
+    # The layer takes its range over what it is given: here over one image, whatever lies beside it.
+    assert torch.equal(classifier(image())[0], classifier(torch.cat([image()[:1], 9 * image()[1:]]))[0])
+    assert not torch.equal(model(image())[0], model(torch.cat([image()[:1], 9 * image()[1:]]))[0])
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")

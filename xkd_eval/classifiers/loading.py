@@ -19,6 +19,7 @@ from xkd_eval.classifiers.class_names import imagenet_classes
 from xkd_eval.classifiers.classifier import CamHead, Classifier
 from xkd_eval.classifiers.conventions import corrected, timm_preprocess, timm_source
 from xkd_eval.classifiers.copies import copied, unwrapped
+from xkd_eval.classifiers.dynamic import image_by_image
 from xkd_eval.classifiers.graphs.head import find_graph_head
 from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.graphs.open import SUFFIXES as GRAPH_SUFFIXES
@@ -225,7 +226,7 @@ def _classifier(
     network: Network, name: str, num_classes: int | None, output: str | int | None, overrides: Mapping[str, Any]
 ) -> Classifier:
     with _made_ready(name):
-        module = network.module.float().eval()
+        module = image_by_image(network.module.float().eval())
         for parameter in module.parameters():
             parameter.requires_grad_(False)
     for parameter_name, parameter in module.state_dict().items():
