@@ -51,7 +51,7 @@ class UnreadableImageError(XkdError):
 
 
 class CamHeadError(XkdError):
-    """A model without a class activation map in closed form; the message says why and which explainers hold."""
+    """A model without a class activation map in closed form; the message says why."""
 
 
 class ExplainerError(XkdError):

@@ -225,8 +225,7 @@ def _check_head(classifier: Classifier, whose: str, needs: frozenset[Requirement
     """Refuse a network without what the methods need of its head; remember where its embedding is."""
     name = classifier.name
     if "features" in needs and classifier.head is None:
-        why = classifier.head_refusal.partition("; use `explainer`")[0]  # no training has explainers
-        raise XkdError(f"{whose}: {name} has no CAM head, which a method needs: {why}")
+        raise XkdError(f"{whose}: {name} has no CAM head, which a method needs: {classifier.head_refusal}")
     if "embedding" in needs and classifier.head is None:
         path = find_embedding(classifier.model, classifier.preprocess)
         if path is None:

@@ -100,7 +100,7 @@ class Classifier(nn.Module):
         wordnet_ids: K WordNet ids (n01440764) in the order of the logits, "" for a class that is no synset; None where
             the classes have none.
         head: where the CAM comes from; None where there is none in closed form.
-        head_refusal: why `head` is None, with the alternatives.
+        head_refusal: why `head` is None.
         notes: what a user must know about how it was read, a sentence each: "weights: 2 keys beside the network's were
             left out (criterion.weight, criterion.bias)".
         input_from: who says `preprocess`: a checkpoint, a library, the user; str() of it is a few words.

@@ -12,7 +12,7 @@ from xkd_eval.foreign import reading
 
 DEFAULT = InputSource("default", is_assumed=True)
 
-_RESIZES = {"center": "crop", "squash": "squash_crop", "whole": "squash"}
+_RESIZES = {"center": "crop", "squash": "squash_crop"}
 _CIFAR_SIZE = (32, 32)
 # Mean and std over all pixels of the training images, to the digits that most training scripts have; this project's
 # recipes of CIFAR train with the same. (The std of 0.2023 that others have is the mean of the single images' std.)
@@ -34,11 +34,10 @@ def timm_preprocess(module: Any) -> Preprocess:
     where = "model: its pretrained_cfg"
     with reading(f"{where} is not as timm writes it", "correct it, or delete the attribute and give `size` and `mean`"):
         mode, share = config.get("crop_mode") or "center", config.get("crop_pct") or 1.0
-        if mode == "squash" and share == 1:
-            mode = "whole"
+        is_whole = mode == "squash" and share == 1
         values = {
             "size": tuple(config["input_size"][1:]),
-            "resize": _RESIZES.get(mode, mode),
+            "resize": "squash" if is_whole else _RESIZES.get(mode, mode),
             "interpolation": config["interpolation"],
             "mean": tuple(config["mean"]),
             "std": tuple(config["std"]),

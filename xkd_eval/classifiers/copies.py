@@ -113,7 +113,7 @@ def _copied_but_for_some(module: M, shared: dict[int, nn.Parameter]) -> M:
             if name not in _PARTS:
                 try:
                     deepcopy(value, dict(known))
-                except Exception:
+                except Exception:  # whatever it raises, it is the value's own to say that it cannot be copied
                     known[id(value)] = value
     try:
         return deepcopy(module, known)

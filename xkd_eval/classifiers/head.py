@@ -19,7 +19,7 @@ from xkd_eval.classifiers.places import as_map, readings
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.probes import random_images
 from xkd_eval.classifiers.refusal import why_refused
-from xkd_eval.classifiers.steps import Step, kind_of
+from xkd_eval.classifiers.steps import Step, kind_of, relative_error
 from xkd_eval.classifiers.target import is_aligned
 from xkd_eval.classifiers.trace import Trace, trace, working_copy
 from xkd_eval.errors import CamHeadError
@@ -162,7 +162,7 @@ def _proof_error(model: nn.Module, preprocess: Preprocess, head: CamHead, num_cl
     logits, features = classifier.forward_with_features(random_images(preprocess, _PROOF_SEED))
     derived = classifier.cams(features).mean((2, 3)) + classifier.head_bias
     # The bias is in both: left in, a large one would hide an error of the maps.
-    return _relative_error(derived - classifier.head_bias, logits - classifier.head_bias)
+    return relative_error(derived - classifier.head_bias, logits - classifier.head_bias)
 
 
 def _fitted(model: nn.Module, preprocess: Preprocess, head: CamHead) -> CamHead:
@@ -178,9 +178,4 @@ def _fitted(model: nn.Module, preprocess: Preprocess, head: CamHead) -> CamHead:
 
 
 def _is_same(got: Tensor, expected: Tensor, tolerance: float) -> bool:
-    return got.shape == expected.shape and _relative_error(got, expected) <= tolerance
-
-
-def _relative_error(got: Tensor, expected: Tensor) -> float:
-    scale = expected.abs().max().clamp_min(torch.finfo(expected.dtype).tiny)
-    return float((got - expected).abs().max() / scale)
+    return got.shape == expected.shape and relative_error(got, expected) <= tolerance

@@ -12,7 +12,7 @@ from torch import nn
 from xkd_eval.classifiers.conventions import timm_preprocess
 from xkd_eval.classifiers.input_source import InputSource
 from xkd_eval.classifiers.processors import preprocess_of
-from xkd_eval.classifiers.reach import why_unreachable
+from xkd_eval.classifiers.reach import WEIGHTS, why_unreachable
 from xkd_eval.classifiers.sources import Network, build_architecture, refuse_arguments
 from xkd_eval.classifiers.weights import Weights, load_state_dict, read_weights
 from xkd_eval.errors import XkdError
@@ -79,17 +79,17 @@ def from_transformers(name: str, weights: Weights | None, arguments: Mapping[str
     notes: tuple[str, ...] = ()
     if weights is not None:
         notes = (*weights.notes, *load_state_dict(module, weights.state_dict, weights.path))
-    names, ids = _names(*_labels(module))
+    names, ids = _names(_labels(module), None)
     source = InputSource(f"the image processor of hf:{name}", is_assumed=weights is not None)
     return Network(module, preprocess_of(folder, where), names, ids, notes, source)
 
 
-def _labels(module: nn.Module) -> tuple[list[str] | None, None]:
+def _labels(module: nn.Module) -> list[str] | None:
     labels: Mapping[int, str] = getattr(module.config, "id2label", None) or {}
     listed = [labels.get(index) for index in range(len(labels))]
     if not all(isinstance(label, str) for label in listed) or all(_UNNAMED.fullmatch(str(label)) for label in listed):
-        return None, None
-    return [str(label) for label in listed], None
+        return None
+    return [str(label) for label in listed]
 
 
 def _names(
@@ -128,10 +128,10 @@ def _config(folder: Path, where: str) -> dict[str, Any]:
 
 
 def _weight_file(folder: Path, where: str) -> Path:
-    for name in ("model.safetensors", "pytorch_model.bin"):
+    for name in WEIGHTS:
         if (folder / name).is_file():
             return folder / name
-    raise XkdError(f"{where} has neither model.safetensors nor pytorch_model.bin; expected one of them")
+    raise XkdError(f"{where} has neither {' nor '.join(WEIGHTS)}; expected one of them")
 
 
 def _folder(name: str, where: str) -> Path:

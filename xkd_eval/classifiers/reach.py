@@ -7,7 +7,8 @@ from pathlib import Path
 from xkd_eval.foreign import reason
 
 _SECONDS = 3.0  # for the hub to answer; its own library tries for a minute or two
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""What timm calls a repository's weights, in the order in which they are taken."""
 
 
 def why_unreachable() -> str:
@@ -30,5 +31,5 @@ def kept_weights(repository: str) -> Path | None:
     """The weights of a repository that the hub's library keeps; None where it has none."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = (try_to_load_from_cache(repository, name) for name in _WEIGHTS)
+    found = (try_to_load_from_cache(repository, name) for name in WEIGHTS)
     return next((Path(path) for path in found if isinstance(path, str)), None)

@@ -63,7 +63,7 @@ def kind_of(module: nn.Module, given: Tensor, output: Tensor) -> Kind | None:
     for kind, applies in _APPLIES.items():
         if applies(module):
             made = _KINDS[kind](given[:, :, None, None], module).flatten(1)
-            if made.shape == output.shape and _alike(made, output):
+            if made.shape == output.shape and relative_error(made, output) <= _TOLERANCE:
                 return kind
     return None
 
@@ -149,6 +149,7 @@ _APPLIES: dict[Kind, Callable[[nn.Module], bool]] = {
 }
 
 
-def _alike(got: Tensor, expected: Tensor) -> bool:
+def relative_error(got: Tensor, expected: Tensor) -> float:
+    """The largest difference, as a fraction of the largest value that is expected."""
     scale = expected.abs().max().clamp_min(torch.finfo(expected.dtype).tiny)
-    return bool((got - expected).abs().max() <= _TOLERANCE * scale)
+    return float((got - expected).abs().max() / scale)

@@ -76,7 +76,7 @@ class Explainer(ABC):
                 setattr(cls, name, guard(method))
 
     def check(self, classifier: Classifier) -> None:  # noqa: B027 - most methods hold for every model
-        """Raise ExplainerError, with the reason and the alternatives, where the method does not hold for the model."""
+        """Raise ExplainerError, with the reason, where the method does not hold for the model."""
 
     def parameters(self) -> dict[str, Any]:
         """The options that change a map, as plain values: they are recorded beside the results."""

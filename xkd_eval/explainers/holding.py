@@ -17,8 +17,14 @@ _KNOWN, _NAMED = "explainers that hold", 3
 
 def check_holds(explainer: Explainer, classifier: Classifier) -> None:
     """Raise ExplainerError, with the reason and explainers that do hold, where one does not hold for a classifier."""
-    if why := why_not(explainer, classifier):
-        raise ExplainerError(f"{why}; use {alternatives(classifier)}")
+    if refused := refusal(explainer, classifier):
+        raise ExplainerError(refused)
+
+
+def refusal(explainer: Explainer, classifier: Classifier) -> str:
+    """Why an explainer does not hold for a classifier, and which do; empty where it does."""
+    why = why_not(explainer, classifier)
+    return f"{why}; use {alternatives(classifier)}" if why else ""
 
 
 def why_not(explainer: Explainer, classifier: Classifier) -> str:

@@ -8,7 +8,7 @@ from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.class_names import class_index_of_wordnet_ids
 from xkd_eval.classifiers.classifier import CamHead, Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.explainers.holding import alternatives, why_not
+from xkd_eval.explainers.holding import refusal
 
 _SHOWN_NAMES = 5
 
@@ -76,8 +76,4 @@ def _refused_explainers(classifier: Classifier) -> dict[str, str]:
     """Every explainer's name to the reason why it does not hold, empty where it does."""
     from xkd_eval.explainers import create_explainer, list_explainers
 
-    reasons = {}
-    for info in list_explainers():
-        why = why_not(create_explainer(info.name), classifier)
-        reasons[info.name] = f"{why}; use {alternatives(classifier)}" if why else ""
-    return reasons
+    return {info.name: refusal(create_explainer(info.name), classifier) for info in list_explainers()}
