@@ -193,7 +193,7 @@ def test_a_reader_that_forgets_to_check_is_found(tmp_path, monkeypatch):
         return [outcome.kind for _, _, outcome in outcomes({"checkpoints": group}, tasks, 0, 1, folder)]
 
     assert "silent" not in kinds()
-    monkeypatch.setattr("xkd_eval.classifiers.weight_files.check_archive", lambda file, where: None)
+    monkeypatch.setattr("xkd_eval.classifiers.weights.files.check_archive", lambda file, where: None)
     assert "silent" in kinds()
 
 

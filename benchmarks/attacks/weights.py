@@ -24,7 +24,7 @@ from xkd_eval.classifiers.architectures import build
 from xkd_eval.classifiers.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.weights import load_weights
+from xkd_eval.classifiers.weights.loading import load_weights
 
 _ARCHITECTURE = "resnet8"
 _ARGUMENTS = {"num_classes": 4, "widths": [2, 2, 3, 4]}

@@ -13,7 +13,7 @@ from distill.recipe.networks import PRETRAINED, Student, Teacher
 from distill.recipe.optimisation import Constant
 from distill.recipe.schema import Recipe
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.unwrapping import PART, parted
+from xkd_eval.classifiers.weights.unwrapping import PART, parted
 from xkd_eval.digests import digest_of
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import file_digest, reading

@@ -14,7 +14,7 @@ from torch import Tensor
 from distill.recipe.fields import CountOrZero, Strict
 from distill.runs.epochs import EpochMetrics
 from distill.runs.origin import Origin
-from xkd_eval.classifiers.weight_files import read_weight_file
+from xkd_eval.classifiers.weights.files import read_weight_file
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import parsed, reading, short
 

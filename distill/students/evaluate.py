@@ -23,7 +23,7 @@ from xkd_eval.arguments import Within, Workers, check_known, public
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import open_classifier, told_of
 from xkd_eval.classifiers.overrides import FIELDS
-from xkd_eval.classifiers.unwrapping import parted
+from xkd_eval.classifiers.weights.unwrapping import parted
 from xkd_eval.classifiers.words import weights_in, without_words
 from xkd_eval.datasets import ImageDataset, open_dataset
 from xkd_eval.datasets import limit as stratified_sample

@@ -23,16 +23,16 @@ from xkd_eval.classifiers.graphs.head import find_graph_head
 from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.graphs.onnx_file import onnx_graph
 from xkd_eval.classifiers.graphs.open import SUFFIXES as GRAPHS
-from xkd_eval.classifiers.graphs.packages import require
 from xkd_eval.classifiers.loading import load_classifier, open_classifier
-from xkd_eval.classifiers.sealed import sealed, unsealed
-from xkd_eval.classifiers.weight_files import SUFFIXES as WEIGHTS
-from xkd_eval.classifiers.weight_files import read_weight_file
+from xkd_eval.classifiers.weights.files import SUFFIXES as WEIGHTS
+from xkd_eval.classifiers.weights.files import read_weight_file
+from xkd_eval.classifiers.weights.sealed import sealed, unsealed
 from xkd_eval.classifiers.words import files_of, without_words
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.errors import CamHeadError, XkdError
 from xkd_eval.files import check_output, replacing, writing
 from xkd_eval.foreign import short
+from xkd_eval.packages import require
 
 SUFFIXES = (".safetensors", *GRAPHS)
 

@@ -24,10 +24,10 @@ from distill.training.trunk import Tap, Trunk, keep_activations
 from xkd_eval.classifiers.arguments import described_values
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.copies import is_float32
-from xkd_eval.classifiers.head import find_cam_head, find_embedding
 from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.probes import random_images
+from xkd_eval.classifiers.proof.head import find_cam_head, find_embedding
+from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.classifiers.sources import build_architecture
 from xkd_eval.engines.eager import check_alone, check_finite
 from xkd_eval.errors import CamHeadError, XkdError, renamed

@@ -16,8 +16,8 @@ from distill.training.trunk import Tap, Trunk, keep_activations
 from xkd_eval.arguments import public
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.copies import is_float32, unwrapped
-from xkd_eval.classifiers.head import find_embedding
 from xkd_eval.classifiers.loading import load_classifier, open_classifier
+from xkd_eval.classifiers.proof.head import find_embedding
 from xkd_eval.errors import XkdError
 
 

@@ -14,9 +14,9 @@ from distill.methods.base import Requirement
 from distill.training.trunk import Tap
 from xkd_eval.classifiers.classifier import CamHead, Classifier
 from xkd_eval.classifiers.hooks import ForwardHooks
-from xkd_eval.classifiers.places import as_map
 from xkd_eval.classifiers.preprocess import Preprocess, luminance
-from xkd_eval.classifiers.steps import moved
+from xkd_eval.classifiers.proof.places import as_map
+from xkd_eval.classifiers.proof.steps import moved
 
 EMBEDDING = "embedding"
 """Key of `Classifier.known`: the path of the layer whose input is the embedding, where there is no CAM head."""

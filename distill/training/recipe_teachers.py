@@ -25,7 +25,7 @@ from distill.training.teachers import FrozenTeacher, StoredTeacher, Teachers
 from distill.training.trunk import Tap
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.probes import random_images
+from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.engines.folding import fold_batch_norms
 from xkd_eval.errors import XkdError
 

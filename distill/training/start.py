@@ -11,14 +11,14 @@ from distill.data.classes import Classes
 from distill.recipe.networks import PRETRAINED, Student
 from xkd_eval.classifiers.architectures import ARCHITECTURES, arguments_for_state_dict, layouts
 from xkd_eval.classifiers.checkpoint import is_checkpoint, parsed_checkpoint
-from xkd_eval.classifiers.head import find_embedding
-from xkd_eval.classifiers.matching import matched
-from xkd_eval.classifiers.positions import resized_positions
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.proof.head import find_embedding
 from xkd_eval.classifiers.sources import pretrained
-from xkd_eval.classifiers.unwrapping import parted
-from xkd_eval.classifiers.weight_files import read_weight_file
-from xkd_eval.classifiers.weights import load_match, weights_in
+from xkd_eval.classifiers.weights.files import read_weight_file
+from xkd_eval.classifiers.weights.loading import load_match, weights_in
+from xkd_eval.classifiers.weights.matching import matched
+from xkd_eval.classifiers.weights.positions import resized_positions
+from xkd_eval.classifiers.weights.unwrapping import parted
 from xkd_eval.datasets.labels import places_by_name
 from xkd_eval.errors import XkdError, renamed
 from xkd_eval.foreign import short

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from xkd_eval.classifiers.arguments import described_values
 from xkd_eval.classifiers.hooks import ForwardHooks
-from xkd_eval.classifiers.places import MOST_PREFIX_TOKENS, Layout, grid_of, map_layout
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.probes import random_images
-from xkd_eval.classifiers.trace import working_copy
+from xkd_eval.classifiers.proof.places import MOST_PREFIX_TOKENS, Layout, grid_of, map_layout
+from xkd_eval.classifiers.proof.probes import random_images
+from xkd_eval.classifiers.proof.trace import working_copy
 from xkd_eval.foreign import reading
 
 _SEED, _IMAGES = 5, 2

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from xkd_eval.classifiers import CamHead, Classifier, Preprocess, load_classifier
-from xkd_eval.classifiers.steps import Step
+from xkd_eval.classifiers.proof.steps import Step
 from xkd_eval.errors import XkdError
 from xkd_eval.testing import SmallNetwork, small_classifier
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from xkd_eval import load_classifier
-from xkd_eval.classifiers.head import find_cam_head
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.steps import Step
+from xkd_eval.classifiers.proof.head import find_cam_head
+from xkd_eval.classifiers.proof.steps import Step
 from xkd_eval.engines.replay import Replay
 
 

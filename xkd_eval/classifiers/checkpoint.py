@@ -12,8 +12,8 @@ from pydantic import Strict, StrictStr
 from torch import Tensor
 
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.tensors import plain_tensors
-from xkd_eval.classifiers.weight_files import read_weight_file
+from xkd_eval.classifiers.weights.files import read_weight_file
+from xkd_eval.classifiers.weights.tensors import plain_tensors
 from xkd_eval.errors import XkdError
 from xkd_eval.files import replacing, writing
 from xkd_eval.foreign import parsed, short

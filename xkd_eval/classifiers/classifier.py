@@ -15,14 +15,14 @@ from xkd_eval.ambient import plain_torch
 from xkd_eval.cam import class_activation_maps
 from xkd_eval.classifiers.arguments import check_arguments, check_classes, check_images, described_values
 from xkd_eval.classifiers.copies import is_float32, is_quiet, quiet_copy, unwrapped
-from xkd_eval.classifiers.cosine import Cosine, tensor_at
 from xkd_eval.classifiers.hooks import Outputs
 from xkd_eval.classifiers.input_source import CALLER, InputSource, input_line
-from xkd_eval.classifiers.linear import LinearWeights, linear_weights
 from xkd_eval.classifiers.outputs import is_binary
-from xkd_eval.classifiers.places import Layout, Reading, as_map
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.steps import Step, moved
+from xkd_eval.classifiers.proof.cosine import Cosine, tensor_at
+from xkd_eval.classifiers.proof.linear import LinearWeights, linear_weights
+from xkd_eval.classifiers.proof.places import Layout, Reading, as_map
+from xkd_eval.classifiers.proof.steps import Step, moved
 from xkd_eval.errors import CamHeadError, XkdError
 from xkd_eval.notebook import table
 

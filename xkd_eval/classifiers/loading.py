@@ -14,7 +14,7 @@ from torch import nn
 
 from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import Within, check_known, public
-from xkd_eval.classifiers import hub, sources
+from xkd_eval.classifiers import sources
 from xkd_eval.classifiers.class_names import imagenet_classes
 from xkd_eval.classifiers.classifier import CamHead, Classifier
 from xkd_eval.classifiers.conventions import corrected, timm_preprocess, timm_source
@@ -24,15 +24,16 @@ from xkd_eval.classifiers.graphs.head import find_graph_head
 from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.graphs.open import SUFFIXES as GRAPH_SUFFIXES
 from xkd_eval.classifiers.graphs.open import from_graph, refuse_beside
-from xkd_eval.classifiers.head import find_cam_head
+from xkd_eval.classifiers.hub.repositories import from_timm_repository, from_transformers
 from xkd_eval.classifiers.input_source import ToldInput
 from xkd_eval.classifiers.outputs import Classifying, classifying, input_channels
 from xkd_eval.classifiers.overrides import FIELDS, with_channels, with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.proof.head import find_cam_head
 from xkd_eval.classifiers.sources import Network
-from xkd_eval.classifiers.unwrapping import PART, parted
-from xkd_eval.classifiers.weight_files import SUFFIXES
-from xkd_eval.classifiers.weights import Weights, load_state_dict, read_weights
+from xkd_eval.classifiers.weights.files import SUFFIXES
+from xkd_eval.classifiers.weights.loading import Weights, load_state_dict, read_weights
+from xkd_eval.classifiers.weights.unwrapping import PART, parted
 from xkd_eval.classifiers.words import read_words
 from xkd_eval.errors import CamHeadError, NoteWarning, XkdError
 from xkd_eval.foreign import is_there, reading
@@ -44,7 +45,7 @@ _LIBRARIES = {
     "xkd": sources.from_project,
     "embedded": sources.from_embedded,
 }
-_REPOSITORIES = {"hf-hub:": hub.from_timm_repository, "hf:": hub.from_transformers}
+_REPOSITORIES = {"hf-hub:": from_timm_repository, "hf:": from_transformers}
 
 
 @public()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from xkd_eval.classifiers.arguments import described_values
 from xkd_eval.classifiers.hooks import takes_hooks
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.probes import random_images
+from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reading
 

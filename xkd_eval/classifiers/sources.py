@@ -22,15 +22,15 @@ from xkd_eval.classifiers.conventions import (
     torchvision_preprocess,
 )
 from xkd_eval.classifiers.copies import unwrapped
+from xkd_eval.classifiers.hub.reach import kept_weights, why_unreachable
 from xkd_eval.classifiers.input_source import InputSource
-from xkd_eval.classifiers.matching import Layout, matched
 from xkd_eval.classifiers.overrides import with_overrides
-from xkd_eval.classifiers.positions import resized_positions
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.reach import kept_weights, why_unreachable
-from xkd_eval.classifiers.tensors import loadable_tensors
-from xkd_eval.classifiers.weight_files import check_weight_file, read_weight_file
-from xkd_eval.classifiers.weights import Weights, check_match, load_match, load_state_dict
+from xkd_eval.classifiers.weights.files import check_weight_file, read_weight_file
+from xkd_eval.classifiers.weights.loading import Weights, check_match, load_match, load_state_dict
+from xkd_eval.classifiers.weights.matching import Layout, matched
+from xkd_eval.classifiers.weights.positions import resized_positions
+from xkd_eval.classifiers.weights.tensors import loadable_tensors
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reading, short
 from xkd_eval.registry import check_taken, described, imported, missing_arguments, near

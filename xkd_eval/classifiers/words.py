@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from xkd_eval.classifiers.overrides import FIELDS, with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.unwrapping import parted
+from xkd_eval.classifiers.weights.unwrapping import parted
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import is_there, short
 from xkd_eval.registry import near

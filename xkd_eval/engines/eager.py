@@ -14,7 +14,7 @@ from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.classifier import Classifier, ForwardOutput
 from xkd_eval.classifiers.copies import copied
 from xkd_eval.classifiers.graphs.network import GraphNetwork
-from xkd_eval.classifiers.probes import random_images
+from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.engines.folding import fold_batch_norms, logits_and_features
 from xkd_eval.errors import XkdError
 

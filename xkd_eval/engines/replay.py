@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.hooks import ForwardHooks
-from xkd_eval.classifiers.probes import random_images
+from xkd_eval.classifiers.proof.probes import random_images
 
 _PROBE_SEED = 6
 _TOLERANCE = 1e-5

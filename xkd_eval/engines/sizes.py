@@ -9,8 +9,8 @@ import torch
 from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.probes import random_images
-from xkd_eval.classifiers.trace import trace, working_copy
+from xkd_eval.classifiers.proof.probes import random_images
+from xkd_eval.classifiers.proof.trace import trace, working_copy
 from xkd_eval.engines.folding import logits_and_features
 from xkd_eval.errors import XkdError
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.copies import quiet_copy
 from xkd_eval.classifiers.hooks import Outputs
-from xkd_eval.classifiers.probes import random_images
+from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.errors import ExplainerError
 from xkd_eval.explainers.base import Context, Explainer, register_explainer
 from xkd_eval.explainers.gradients import check_gradients

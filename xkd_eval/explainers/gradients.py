@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.probes import random_images
+from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.errors import ExplainerError
 from xkd_eval.foreign import reason
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.hooks import Outputs
-from xkd_eval.classifiers.places import Reading, as_map
+from xkd_eval.classifiers.proof.places import Reading, as_map
 from xkd_eval.errors import ExplainerError
 
 _KNOWN = "target layer"
@@ -49,7 +49,7 @@ def target_layer(classifier: Classifier) -> TargetLayer:
     if head is not None:
         return TargetLayer(head.features, head.reading, relu=head.relu)
     if _KNOWN not in classifier.known:
-        from xkd_eval.classifiers.target import last_spatial_layer
+        from xkd_eval.classifiers.proof.target import last_spatial_layer
 
         found = last_spatial_layer(classifier.model, classifier.preprocess)
         classifier.known[_KNOWN] = None if found is None else TargetLayer(*found)

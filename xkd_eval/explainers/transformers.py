@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.places import grid_of
+from xkd_eval.classifiers.proof.places import grid_of
 from xkd_eval.errors import ExplainerError
 from xkd_eval.explainers.base import Context, Explainer, register_explainer
 from xkd_eval.explainers.layers import tracked

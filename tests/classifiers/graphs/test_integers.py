@@ -16,7 +16,7 @@ from xkd_eval.classifiers.graphs.affine import read_heads
 from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.graphs.onnx_file import read_onnx
 from xkd_eval.classifiers.graphs.proof import proof_images, prove
-from xkd_eval.classifiers.probes import random_images
+from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.engines.eager import prepare
 
 ROUNDED = ("kd.QDQ.onnx", "kd.QOperator.onnx", "kd.dynamic.onnx", "kd.QDQ.xml", "convnext.QDQ.onnx")

@@ -8,7 +8,7 @@ from tests.classifiers.graphs.conftest import SIZES, K
 from tests.classifiers.graphs.files import write_openvino
 from xkd_eval import create_explainer, load_classifier
 from xkd_eval.classifiers import Preprocess
-from xkd_eval.classifiers.probes import random_images
+from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.errors import CamHeadError, XkdError
 
 FORMATS = ("onnx", "xml")
@@ -118,7 +118,7 @@ def test_bf16_is_refused(written):
 @pytest.mark.parametrize(("suffix", "package"), [("onnx", "onnxruntime"), ("xml", "openvino")])
 def test_a_missing_package_is_named_with_its_command(suffix, package, written, monkeypatch):
     path = written(f"kd.{suffix}")
-    monkeypatch.setattr("xkd_eval.classifiers.graphs.packages.find_spec", lambda name: None if name == package else 1)
+    monkeypatch.setattr("xkd_eval.packages.find_spec", lambda name: None if name == package else 1)
     extra = {"onnx": "onnx", "xml": "openvino"}[suffix]
     with pytest.raises(XkdError, match=rf"needs {package}; install with `pip install 'xkd\[{extra}\]'`$"):
         load_classifier(path)

@@ -10,7 +10,7 @@ from onnx import TensorProto
 from tests.classifiers.graphs.files import numbers, write_graph
 from xkd_eval import load_classifier
 from xkd_eval.classifiers.graphs.open import from_graph
-from xkd_eval.classifiers.probes import random_images
+from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers.holding import alternatives
 

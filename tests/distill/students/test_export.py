@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from distill.students.export import export
 from xkd_eval import load_classifier, open_dataset
-from xkd_eval.classifiers.probes import random_images
+from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.datasets import limit
 from xkd_eval.datasets.samples import load_sample
 from xkd_eval.errors import XkdError

@@ -16,8 +16,8 @@ from distill.training.observed import Observed
 from distill.training.stage_maps import stages_of
 from distill.training.trunk import Trunk
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.places import grid_of
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.proof.places import grid_of
 from xkd_eval.errors import XkdError
 
 CLASSES = 5

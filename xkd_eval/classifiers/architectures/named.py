@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from xkd_eval.arguments import Within, public
 from xkd_eval.classifiers.architectures import resnet
 from xkd_eval.classifiers.architectures.spellings import layouts
-from xkd_eval.classifiers.matching import Layout
+from xkd_eval.classifiers.weights.matching import Layout
 from xkd_eval.errors import XkdError
 from xkd_eval.registry import Registry, check_taken, described, imported, parameters
 

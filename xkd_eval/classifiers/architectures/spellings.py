@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from xkd_eval.classifiers.architectures.mobilenet_v2 import STAGES
-from xkd_eval.classifiers.matching import COUNTS, Layout
-from xkd_eval.classifiers.unwrapping import listed
+from xkd_eval.classifiers.weights.matching import COUNTS, Layout
+from xkd_eval.classifiers.weights.unwrapping import listed
 from xkd_eval.errors import XkdError
 
 

@@ -16,9 +16,9 @@ from xkd_eval.classifiers.graphs.affine import AffineHead, read_heads
 from xkd_eval.classifiers.graphs.network import NORM, GraphNetwork
 from xkd_eval.classifiers.graphs.proof import HALF, proof_images, prove, rounded
 from xkd_eval.classifiers.graphs.refusal import last_map, why_refused
-from xkd_eval.classifiers.head import PROOF_TOLERANCE
-from xkd_eval.classifiers.places import Layout, Reading, as_map
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.proof.head import PROOF_TOLERANCE
+from xkd_eval.classifiers.proof.places import Layout, Reading, as_map
 from xkd_eval.errors import CamHeadError, XkdError
 from xkd_eval.foreign import reading
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from xkd_eval.classifiers.graphs.affine import AffineHead, Norm
 from xkd_eval.classifiers.graphs.graph import Graph, Session
-from xkd_eval.classifiers.places import Layout, Reading, as_map
-from xkd_eval.classifiers.steps import Step, moved
+from xkd_eval.classifiers.proof.places import Layout, Reading, as_map
+from xkd_eval.classifiers.proof.steps import Step, moved
 from xkd_eval.errors import XkdError
 
 NORM = Step("layer norm", "norm")

@@ -14,10 +14,10 @@ import torch
 from xkd_eval.classifiers.graphs.description import named_logits
 from xkd_eval.classifiers.graphs.engine_words import in_plain_words
 from xkd_eval.classifiers.graphs.graph import Arrays, Graph, ImageInput, Operation, chosen_output, image_input
-from xkd_eval.classifiers.graphs.packages import require
 from xkd_eval.classifiers.graphs.quantised import quantisation
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import open_file, read_bytes, reading, short
+from xkd_eval.packages import require
 
 _LARGEST = 2**31 - 1  # bytes, which is where protobuf ends
 _DAMAGED = "is no ONNX file, or a truncated or damaged one"

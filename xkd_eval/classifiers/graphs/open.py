@@ -12,7 +12,7 @@ from xkd_eval.classifiers.graphs.onnx_file import read_onnx
 from xkd_eval.classifiers.graphs.openvino_file import read_openvino
 from xkd_eval.classifiers.input_source import InputSource
 from xkd_eval.classifiers.sources import Network, refuse_arguments
-from xkd_eval.classifiers.weights import Weights
+from xkd_eval.classifiers.weights.loading import Weights
 from xkd_eval.errors import XkdError
 
 SUFFIXES = (".onnx", ".xml")

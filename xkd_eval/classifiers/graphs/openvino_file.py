@@ -16,9 +16,9 @@ import torch
 from xkd_eval.classifiers.graphs.description import KEYS, named_logits
 from xkd_eval.classifiers.graphs.engine_words import in_plain_words
 from xkd_eval.classifiers.graphs.graph import Arrays, Graph, ImageInput, Operation, chosen_output, image_input
-from xkd_eval.classifiers.graphs.packages import require
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import LARGEST_LIST, is_there, read_bytes, reading
+from xkd_eval.packages import require
 
 SECTION = "xkd"
 """Of a model's own notes, under which exports of this project write theirs."""

@@ -15,9 +15,9 @@ from xkd_eval.classifiers.graphs.affine import AffineHead
 from xkd_eval.classifiers.graphs.graph import Graph, Operation
 from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.graphs.quantised import Rounding, rounding
-from xkd_eval.classifiers.head import PROOF_TOLERANCE
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.probes import random_images
+from xkd_eval.classifiers.proof.head import PROOF_TOLERANCE
+from xkd_eval.classifiers.proof.probes import random_images
 
 _IMAGES = 3
 _SEED = 1

@@ -10,7 +10,7 @@ from torch import Tensor
 from xkd_eval.classifiers.graphs.affine import AffineHead
 from xkd_eval.classifiers.graphs.graph import Operation
 from xkd_eval.classifiers.graphs.network import GraphNetwork
-from xkd_eval.classifiers.places import Layout, map_layout
+from xkd_eval.classifiers.proof.places import Layout, map_layout
 
 # What works on places without mixing them up with channels; a map that comes out of anything else may be none.
 _SPATIAL = frozenset(

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.hooks import Outputs
-from xkd_eval.classifiers.ordinary import of_ordinary_size
-from xkd_eval.classifiers.places import Reading, as_map, readings
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.probes import random_images
-from xkd_eval.classifiers.trace import Trace, trace, working_copy
+from xkd_eval.classifiers.proof.ordinary import of_ordinary_size
+from xkd_eval.classifiers.proof.places import Reading, as_map, readings
+from xkd_eval.classifiers.proof.probes import random_images
+from xkd_eval.classifiers.proof.trace import Trace, trace, working_copy
 
 _SEARCH_SEED, _OTHER_SEED, _NOISE_SEED, _IMAGES = 0, 6, 2, 6
 _FEWEST_READ = 0.25  # of the places; a class token reads none of what comes after its last attention

@@ -10,13 +10,14 @@ from typing import Any
 from torch import nn
 
 from xkd_eval.classifiers.conventions import timm_preprocess
+from xkd_eval.classifiers.hub.processors import preprocess_of
+from xkd_eval.classifiers.hub.reach import WEIGHTS, why_unreachable
 from xkd_eval.classifiers.input_source import InputSource
-from xkd_eval.classifiers.processors import preprocess_of
-from xkd_eval.classifiers.reach import WEIGHTS, why_unreachable
 from xkd_eval.classifiers.sources import Network, build_architecture, refuse_arguments
-from xkd_eval.classifiers.weights import Weights, load_state_dict, read_weights
+from xkd_eval.classifiers.weights.loading import Weights, load_state_dict, read_weights
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import is_there, json_value, reading, reason, short
+from xkd_eval.packages import require
 
 _WORDNET = re.compile(r"n\d{8}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -56,13 +57,10 @@ def from_transformers(name: str, weights: Weights | None, arguments: Mapping[str
     """
     where = f"model: hf:{name}"
     refuse_arguments(f"hf:{name}", arguments)
-    try:
-        from transformers import AutoModelForImageClassification
-        from transformers.utils import logging
-    except ImportError as error:
-        raise XkdError(
-            f"{where} needs transformers ({reason(error)}); install it by `pip install 'xkd[transformers]'`"
-        ) from None
+    require(where, "transformers", "transformers")
+    from transformers import AutoModelForImageClassification
+    from transformers.utils import logging
+
     folder = _folder(name, where)
     _config(folder, where)
     logging.set_verbosity_error()

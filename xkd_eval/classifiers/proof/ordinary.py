@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from xkd_eval.classifiers.trace import working_copy
+from xkd_eval.classifiers.proof.trace import working_copy
 
 _SHARES = (1.0, 0.3, 0.1)  # of the noise, tried in turn where the answers are not finite
 _VECTOR_NOISE = 0.3

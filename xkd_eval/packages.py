@@ -1,4 +1,4 @@
-"""The packages that the engines are, which nobody needs who has no such files."""
+"""Packages that not everybody needs, asked for where they are."""
 
 from __future__ import annotations
 

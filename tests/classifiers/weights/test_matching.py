@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from xkd_eval.classifiers import load_classifier
 from xkd_eval.classifiers.architectures import build
-from xkd_eval.classifiers.weights import load_weights
+from xkd_eval.classifiers.weights.loading import load_weights
 from xkd_eval.errors import NoteWarning, XkdError
 
 pytestmark = pytest.mark.filterwarnings("ignore::xkd_eval.errors.NoteWarning")

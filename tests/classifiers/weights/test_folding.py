@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
-from xkd_eval.classifiers.folding import folded
-from xkd_eval.classifiers.weights import load_weights
+from xkd_eval.classifiers.weights.folding import folded
+from xkd_eval.classifiers.weights.loading import load_weights
 from xkd_eval.errors import XkdError
 
 IMAGES = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -12,16 +12,16 @@ from torch.nn import functional as F
 
 from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.classifier import CamHead, Classifier
-from xkd_eval.classifiers.cosine import Cosine, cosines
-from xkd_eval.classifiers.linear import is_quantised, linear_weights
-from xkd_eval.classifiers.ordinary import of_ordinary_size
-from xkd_eval.classifiers.places import as_map, readings
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.probes import random_images
-from xkd_eval.classifiers.refusal import why_refused
-from xkd_eval.classifiers.steps import Step, kind_of, relative_error
-from xkd_eval.classifiers.target import is_aligned
-from xkd_eval.classifiers.trace import Trace, trace, working_copy
+from xkd_eval.classifiers.proof.cosine import Cosine, cosines
+from xkd_eval.classifiers.proof.linear import is_quantised, linear_weights
+from xkd_eval.classifiers.proof.ordinary import of_ordinary_size
+from xkd_eval.classifiers.proof.places import as_map, readings
+from xkd_eval.classifiers.proof.probes import random_images
+from xkd_eval.classifiers.proof.refusal import why_refused
+from xkd_eval.classifiers.proof.steps import Step, kind_of, relative_error
+from xkd_eval.classifiers.proof.target import is_aligned
+from xkd_eval.classifiers.proof.trace import Trace, trace, working_copy
 from xkd_eval.errors import CamHeadError
 
 PROOF_TOLERANCE = 1e-4

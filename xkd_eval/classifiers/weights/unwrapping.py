@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from xkd_eval.classifiers.checkpoint import is_checkpoint
-from xkd_eval.classifiers.weight_files import SUFFIXES
+from xkd_eval.classifiers.weights.files import SUFFIXES
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import is_there, short
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from xkd_eval.classifiers.matching import COUNTS, Layout, Match, matched
-from xkd_eval.classifiers.tensors import check_finite, kind_of, plain_tensors, single_precision
-from xkd_eval.classifiers.unwrapping import listed, parted, unwrapped_tensors
-from xkd_eval.classifiers.weight_files import read_weight_file
+from xkd_eval.classifiers.weights.files import read_weight_file
+from xkd_eval.classifiers.weights.matching import COUNTS, Layout, Match, matched
+from xkd_eval.classifiers.weights.tensors import check_finite, kind_of, plain_tensors, single_precision
+from xkd_eval.classifiers.weights.unwrapping import listed, parted, unwrapped_tensors
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reading
 

@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from xkd_eval.classifiers.sealed import sealed, unsealed
+from xkd_eval.classifiers.weights.sealed import sealed, unsealed
 from xkd_eval.errors import XkdError
 
 WEIGHTS = {"fc.weight": torch.arange(6.0).reshape(3, 2), "steps": torch.tensor(3), "half": torch.ones(2).half()}

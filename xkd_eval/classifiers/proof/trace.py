@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from xkd_eval.classifiers.copies import copied, without_checkpointing
-from xkd_eval.classifiers.cosine import matrices
 from xkd_eval.classifiers.hooks import ForwardHooks, takes_hooks
-from xkd_eval.classifiers.linear import linear_weights
 from xkd_eval.classifiers.outputs import is_binary
+from xkd_eval.classifiers.proof.cosine import matrices
+from xkd_eval.classifiers.proof.linear import linear_weights
 from xkd_eval.errors import XkdError
 
 # Later outputs are tried first, and earlier ones of a large network would fill the memory.

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xkd_eval.classifiers.folding import Folded, folded
-from xkd_eval.classifiers.unwrapping import AVERAGES, PART, listed
+from xkd_eval.classifiers.weights.folding import Folded, folded
+from xkd_eval.classifiers.weights.unwrapping import AVERAGES, PART, listed
 from xkd_eval.errors import XkdError
 from xkd_eval.wording import counted
 

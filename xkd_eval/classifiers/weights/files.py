@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy._core.multiarray import _reconstruct, scalar
 
-from xkd_eval.classifiers.archives import AGAIN, DAMAGED, check_archive, is_archive
-from xkd_eval.classifiers.sealed import unsealed
+from xkd_eval.classifiers.weights.archives import AGAIN, DAMAGED, check_archive, is_archive
+from xkd_eval.classifiers.weights.sealed import unsealed
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import json_value, open_file, printable, reading, reason
 

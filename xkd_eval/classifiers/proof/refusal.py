@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from xkd_eval.classifiers.classifier import CamHead
 from xkd_eval.classifiers.hooks import takes_hooks
-from xkd_eval.classifiers.places import Reading, as_map, readings
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.probes import random_images
-from xkd_eval.classifiers.trace import Trace, trace
+from xkd_eval.classifiers.proof.places import Reading, as_map, readings
+from xkd_eval.classifiers.proof.probes import random_images
+from xkd_eval.classifiers.proof.trace import Trace, trace
 from xkd_eval.errors import XkdError
 
 # A map of this many places or fewer may have become a single one by the next stride.

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from xkd_eval.classifiers.weights import load_weights, read_state_dict
+from xkd_eval.classifiers.weights.loading import load_weights, read_state_dict
 from xkd_eval.errors import XkdError
 
 

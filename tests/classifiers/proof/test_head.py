@@ -9,11 +9,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.head import find_cam_head
-from xkd_eval.classifiers.places import Reading
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.steps import Step
-from xkd_eval.classifiers.target import last_spatial_layer
+from xkd_eval.classifiers.proof.head import find_cam_head
+from xkd_eval.classifiers.proof.places import Reading
+from xkd_eval.classifiers.proof.steps import Step
+from xkd_eval.classifiers.proof.target import last_spatial_layer
 from xkd_eval.errors import CamHeadError, XkdError
 
 K = 7

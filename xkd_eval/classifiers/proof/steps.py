@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xkd_eval.classifiers.linear import linear_weights
+from xkd_eval.classifiers.proof.linear import linear_weights
 
 Kind = Literal["layer norm", "RMS norm", "variance norm", "batch norm", "linear", "unit length"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from xkd_eval.classifiers.weight_files import read_weight_file
+from xkd_eval.classifiers.weights.files import read_weight_file
 from xkd_eval.errors import XkdError
 
 WEIGHTS = {"fc.weight": torch.arange(24.0).reshape(3, 8), "fc.bias": torch.tensor([1.0, 2.0, 3.0])}
