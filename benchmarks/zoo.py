@@ -6,7 +6,8 @@
 Of each family the network with the fewest parameters is built with random weights, none of which is downloaded. It is
 inspected at its own input size; each explainer that holds makes a map of an image of the embedded set (with few masks
 or steps where a map takes many forwards), which has to be finite, of more than one place in both directions and of the
-image's proportions; each that is refused has to name explainers that hold. A line a network is written to
+image's proportions; each that is refused has to name explainers that hold. What is proven of the network at birth has
+to be proven at the same place once all its weights are of ordinary size, drawn anew. A line a network is written to
 OUTPUT/zoo.jsonl, and the tables of docs/models.md to OUTPUT/zoo.md.
 """
 
@@ -25,6 +26,7 @@ from torch import nn
 
 from xkd_eval import XkdError, create_explainer, load_classifier, open_dataset
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.copies import copied
 from xkd_eval.explainers import Context
 from xkd_eval.explainers.inspection import Inspection, inspect_classifier
 
@@ -38,6 +40,7 @@ _FEWER = {
 }
 _CHANNEL_BY_CHANNEL = ("scorecam", "ablationcam")
 _MOST_CHANNELS = 512  # a forward each; above it the method is left out of the run, and counted
+_SMALL = 0.1  # of a gain or a bias, which hides what it scales
 _MODEL_FREE = ("random", "centre", "edges", "fake_cam", "oracle")
 
 
@@ -79,14 +82,51 @@ def _build(library: str, name: str) -> nn.Module:
     return models.get_model(name, weights=None)
 
 
+@torch.no_grad()
+def _with_answers(module: nn.Module, size: tuple[int, int]) -> nn.Module:
+    """The module in eval mode, made to answer differently to different images, as no network at birth has to.
+
+    Matrices of zeros are drawn, and batch norms measure random images: deep networks lose the image on the way where
+    their norms neither have seen one nor divide by what comes.
+    """
+    for parameter in module.parameters():
+        if parameter.ndim > 1 and not bool(parameter.any()):
+            parameter.normal_(0.0, _usual_size(parameter))
+    norms = [one for one in module.eval().modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.train().momentum = None
+    if norms:
+        module(torch.randn(4, 3, *size))
+    return module.eval()
+
+
+@torch.no_grad()
+def _grown(module: nn.Module) -> nn.Module:
+    """A copy in which every layer counts: matrices as usually initialised, gains about one, all that is small drawn."""
+    copy = copied(module)
+    for parameter in copy.parameters():
+        if parameter.ndim > 1 and _usual_size(parameter) < 1:
+            parameter.normal_(0.0, _usual_size(parameter))
+        else:
+            small = parameter.abs() < _SMALL
+            parameter.mul_(torch.empty_like(parameter).uniform_(0.5, 1.5))
+            parameter[small] = torch.empty_like(parameter).normal_(0.0, 0.3)[small]
+    return copy
+
+
+def _usual_size(parameter: torch.Tensor) -> float:
+    return float(parameter.shape[1:].numel() ** -0.5)
+
+
 def visit(model: str) -> dict[str, Any]:
     """What became of one network, as plain values."""
     library, _, name = model.partition("/")
     torch.manual_seed(0)
-    module = _build(library, name).eval()
+    module = _build(library, name)
     found: dict[str, Any] = {"model": model, "parameters": sum(one.numel() for one in module.parameters())}
     try:
-        classifier = load_classifier(module)
+        size = load_classifier(module).preprocess.size
+        classifier = load_classifier(_with_answers(module, size))
     except XkdError as error:
         return {**found, "refused": str(error)}
     seen = inspect_classifier(classifier)
@@ -96,7 +136,7 @@ def visit(model: str) -> dict[str, Any]:
     found["why"] = seen.head_refusal
     found["holds"] = [name for name in seen.explainers if name not in _MODEL_FREE]
     found["refusals"] = seen.refused
-    found["faults"] = [*_wrong_maps(classifier, seen, found), *_wrong_alternatives(seen)]
+    found["faults"] = [*_wrong_maps(classifier, seen, found), *_wrong_alternatives(seen), *_moved(module, found)]
     return found
 
 
@@ -140,6 +180,13 @@ def _wrong_alternatives(seen: Inspection) -> Iterator[str]:
         named = re.split(r", | or ", reason.rpartition("; use ")[2])
         if not named or any(other not in seen.explainers for other in named):
             yield f"{name} is refused with {named}, of which one does not hold"
+
+
+def _moved(module: nn.Module, found: dict[str, Any]) -> Iterator[str]:
+    grown = load_classifier(_grown(module)).head
+    found["grown"] = str(grown) if grown else None
+    if found["grown"] != found["cam"]:
+        yield f"proven at birth: {found['cam']}; once its weights are of ordinary size: {found['grown']}"
 
 
 def tables(rows: list[dict[str, Any]]) -> str:

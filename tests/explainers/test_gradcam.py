@@ -150,6 +150,38 @@ def test_fullgrad_pairs_each_bias_with_its_own_gradient(images):
     torch.testing.assert_close(maps[0], maps[1])
 
 
+class Windows(nn.Module):
+    """A convolution with a bias on the four quarters of each image, and a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6, 4)
+
+    def forward(self, images):
+        quarters = torch.cat([half for row in images.chunk(2, 2) for half in row.chunk(2, 3)])
+        return self.head(self.conv(quarters).relu().mean((2, 3)).unflatten(0, (4, -1)).mean(0))
+
+
+class ActivatedNorm(nn.BatchNorm2d):
+    def forward(self, images):
+        return super().forward(images).relu()
+
+
+@pytest.mark.parametrize(
+    ("model", "where"),
+    [
+        (Windows(), "(conv)"),
+        (nn.Sequential(nn.Conv2d(3, 4, 1), ActivatedNorm(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()), "(1)"),
+        (nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten()), "no biases"),
+    ],
+    ids=["windows", "a norm with its activation", "no biases"],
+)
+def test_fullgrad_is_refused_where_it_would_leave_biases_out(model, where):
+    with pytest.raises(ExplainerError, match="fullgrad") as refused:
+        create_explainer("fullgrad").check(wrap(model, 32, 4).private())
+    assert where in str(refused.value)
+
+
 def test_a_headless_network_is_explained_at_its_last_map(images, classes):
     class MaxPooled(SmallNetwork):
         def forward(self, images):

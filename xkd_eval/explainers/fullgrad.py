@@ -11,10 +11,14 @@ from torch.nn import functional as F
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.hooks import Outputs
+from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.errors import ExplainerError
 from xkd_eval.explainers.base import Context, Explainer, register_explainer
 from xkd_eval.explainers.gradients import check_gradients
 from xkd_eval.explainers.layers import tracked
+
+_SUMMED = (nn.Conv2d, nn.BatchNorm2d)  # by grad-cam, which knows none of their subclasses
+_KNOWN, _SEED = "why its biases are not summed", 7
 
 
 @register_explainer
@@ -22,7 +26,8 @@ from xkd_eval.explainers.layers import tracked
 class FullGrad(Explainer):
     """Input times gradient plus bias times gradient of every convolution and batch norm, each min-maxed; input size.
 
-    For networks whose biases, up to the classifier, are in these two kinds of layer: no transformer, no ConvNeXt.
+    For networks whose biases, but for those of vectors behind the pool, are in these two kinds of layer: no
+    transformer, no ConvNeXt, no norm that applies its activation as well.
     """
 
     name: ClassVar[str] = "fullgrad"
@@ -32,13 +37,10 @@ class FullGrad(Explainer):
     def check(self, classifier: Classifier) -> None:
         """Raise ExplainerError for a model with biases elsewhere, or without any."""
         check_gradients(self.name, classifier)
-        modules = list(classifier.model.modules())
-        biased = any(type(module) in (nn.Conv2d, nn.BatchNorm2d) and module.bias is not None for module in modules)
-        if not biased or any(isinstance(module, nn.LayerNorm) for module in modules):
-            raise ExplainerError(
-                f"explainer 'fullgrad': {classifier.name} has biases outside of convolutions and batch norms (or none "
-                "at all), and the method sums over all of them"
-            )
+        if _KNOWN not in classifier.known:
+            classifier.known[_KNOWN] = _why_not(classifier)
+        if classifier.known[_KNOWN]:
+            raise ExplainerError(f"explainer 'fullgrad': {classifier.name} {classifier.known[_KNOWN]}")
 
     def __call__(
         self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
@@ -62,6 +64,28 @@ class FullGrad(Explainer):
         for bias, gradient in zip(biases, gradients, strict=True):
             maps += _summed(bias * gradient, size)
         return maps
+
+
+@torch.no_grad()
+def _why_not(classifier: Classifier) -> str:
+    """Why not all of its biases are on a map of the whole image, on vectors, or both; empty where they are."""
+    images = random_images(classifier.preprocess, _SEED).to(classifier.device)
+    biased = {
+        path: module
+        for path, module in classifier.model.named_modules()
+        if isinstance(getattr(module, "bias", None), Tensor)
+    }
+    with Outputs(biased) as outputs:
+        classifier.model(images)
+    on_maps = 0
+    for path, module in biased.items():
+        shape: torch.Size = getattr(outputs[path], "shape", torch.Size()) if path in outputs else torch.Size()
+        # Some attention puts windows of the image into the batch, whose convolutions see no map of it.
+        if type(module) in _SUMMED and len(shape) == 4 and shape[0] == len(images):
+            on_maps += 1
+        elif len(shape) > 2:
+            return f"has biases outside of convolutions and batch norms of the image ({path}); the method sums over all"
+    return "" if on_maps else "has no biases in convolutions and batch norms, which the method sums over"
 
 
 def _summed(values: Tensor, size: tuple[int, int]) -> Tensor:
