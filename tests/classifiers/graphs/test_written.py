@@ -212,6 +212,13 @@ def test_heads_without_a_map_are_refused_with_the_reason(what, tmp_path):
     assert classifier.model.shown == ("maps", "NCHW")
 
 
+def test_logits_that_hardly_depend_on_the_image_prove_no_map(tmp_path):
+    faint = ("Mul", ["maps", "share"], ["faint"], {})
+    nodes = [*MAPS, faint, ("GlobalAveragePool", ["faint"], ["pooled"], {}), POOL[-1], GEMM]
+    classifier = load_classifier(write_graph(tmp_path / "net.onnx", nodes, ALL | {"share": np.float32(1e-9)}))
+    assert classifier.head_refusal.startswith("its logits hardly depend on the image (was it trained?)")
+
+
 def test_a_transformer_has_no_last_map(tmp_path):
     """Attention's (B, heads, N, N) has four axes, and none of them is a place."""
     nodes = [

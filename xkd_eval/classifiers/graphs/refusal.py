@@ -28,6 +28,7 @@ _PRODUCTS = frozenset(("Gemm", "MatMul", "QGemm", "QLinearMatMul", "MatMulIntege
 _ATTENTION = frozenset(("Attention", "MultiHeadAttention", "ScaledDotProductAttention"))
 _FURTHEST, _AT_ONCE = 96, 8
 _SHOWN = 3
+_MOVES = 1e-5  # of the largest logit, by another image
 
 
 class LastMap(NamedTuple):
@@ -76,7 +77,15 @@ def why_refused(
     """
     if last is None:
         return "a token model, or one without any spatial map"
-    return known or _reason(network, found, last, images)
+    return known or _too_alike(network, images) or _reason(network, found, last, images)
+
+
+def _too_alike(network: GraphNetwork, images: Tensor) -> str:
+    logits = network(images)
+    moved = float((logits - logits[:1]).abs().max())
+    if moved > _MOVES * float(logits.abs().max()):
+        return ""
+    return "its logits hardly depend on the image (was it trained?), which proves no map"
 
 
 def _reason(network: GraphNetwork, found: AffineHead | None, last: LastMap, images: Tensor) -> str:
