@@ -39,7 +39,7 @@ _FEWER = {
     "rise": "rise:masks=16",
 }
 _CHANNEL_BY_CHANNEL = ("scorecam", "ablationcam")
-_MOST_CHANNELS = 512  # a forward each; above it the method is left out of the run, and counted
+_MOST_CHANNELS = 256  # a forward each; above it the method is left out of the run, and counted
 _SMALL = 0.1  # of a gain or a bias, which hides what it scales
 _MODEL_FREE = ("random", "centre", "edges", "fake_cam", "oracle")
 

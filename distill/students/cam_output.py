@@ -13,11 +13,13 @@ from xkd_eval.classifiers.graphs.affine import read_heads
 from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.graphs.onnx_file import OnnxGraph
 from xkd_eval.classifiers.graphs.quantised import quantisation
+from xkd_eval.classifiers.proof.places import Reading
 
 CAM = "cam"
 """The output's name."""
 
 _OWN = "xkd_cam"  # begins the names of what is added
+_END = np.iinfo(np.int64).max  # ONNX's word for the last one
 
 
 def with_cam(network: GraphNetwork, head: CamHead) -> Any:
@@ -38,7 +40,7 @@ def with_cam(network: GraphNetwork, head: CamHead) -> Any:
     model = type(network.graph.model)()
     model.CopyFrom(network.graph.model)
     added = _Added(model)
-    maps = _map(added, network.graph, *network.shown)
+    maps = _map(added, network.graph, *network.shown, head.map_size)
     if isinstance(network.norm, nn.LayerNorm):
         maps = _frozen_norm(added, maps, network.norm)
     if isinstance(network.head, nn.Linear):
@@ -83,12 +85,18 @@ class _Added:
         return f"{_OWN}_{self._count}"
 
 
-def _map(added: _Added, graph: OnnxGraph, name: str, layout: str) -> str:
+def _map(added: _Added, graph: OnnxGraph, name: str, reading: Reading, size: tuple[int, int]) -> str:
     """The last map as (N, C, h, w) float32."""
     stands_for = quantisation(graph, name)
     if stands_for is not None:
         name = added.node("DequantizeLinear", [name, *filter(None, stands_for)])
-    return added.node("Transpose", [name], perm=[0, 3, 1, 2]) if layout == "NHWC" else name
+    if reading.layout == "NHWC":
+        return added.node("Transpose", [name], perm=[0, 3, 1, 2])
+    if reading.layout == "tokens":
+        behind, end, axis = (added.constant(np.array([at], np.int64)) for at in (reading.prefix, _END, 1))
+        tokens = added.node("Transpose", [added.node("Slice", [name, behind, end, axis])], perm=[0, 2, 1])
+        return added.node("Reshape", [tokens, added.constant(np.array([0, 0, *size], np.int64))])
+    return name
 
 
 def _kernel(added: _Added, graph: OnnxGraph, weight: np.ndarray) -> str:

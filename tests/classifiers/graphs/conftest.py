@@ -15,7 +15,7 @@ from tests.classifiers.graphs.files import write_integers, write_onnx, write_ope
 from xkd_eval import load_classifier
 
 K = 10
-SIZES = {"resnet18": 64, "convnext": 64, "mobilenet": 64, "squeezenet": 64, "kd": 40}
+SIZES = {"resnet18": 64, "convnext": 64, "mobilenet": 64, "squeezenet": 64, "kd": 40, "vit": 160}
 
 
 def build(name: str) -> nn.Module:
@@ -30,6 +30,8 @@ def build(name: str) -> nn.Module:
             return torchvision.models.squeezenet1_1(num_classes=K).eval()
         case "convnext":
             return timm.create_model("convnext_atto", num_classes=K).eval()
+        case "vit":
+            return timm.create_model("test_vit", num_classes=K, global_pool="avg").eval()
     return load_classifier("embedded/kd").model
 
 

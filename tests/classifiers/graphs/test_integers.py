@@ -16,6 +16,7 @@ from xkd_eval.classifiers.graphs.affine import read_heads
 from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.graphs.onnx_file import read_onnx
 from xkd_eval.classifiers.graphs.proof import proof_images, prove
+from xkd_eval.classifiers.proof.places import Reading
 from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.engines.eager import prepare
 
@@ -66,9 +67,9 @@ def test_a_map_that_is_not_yet_rectified_misses_it(tmp_path):
     found = read_heads(network.graph)[0]
     head = load_classifier(path).head
     network.take_head(found)
-    network.show_map("rectified", "NCHW")
+    network.show_map("rectified", Reading("NCHW"))
     assert prove(network, found, head, preprocess).holds
-    network.show_map("c", "NCHW")
+    network.show_map("c", Reading("NCHW"))
     missed = prove(network, found, head, preprocess)
     assert not missed.holds and missed.error > 5 * missed.tolerance
 

@@ -19,7 +19,7 @@ def close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-@pytest.mark.parametrize("name", ["kd", "resnet18", "convnext", "squeezenet"])
+@pytest.mark.parametrize("name", ["kd", "resnet18", "convnext", "squeezenet", "vit"])
 def test_logits_and_maps_are_those_of_torch(name, suffix, network, written):
     graph = load_classifier(written(f"{name}.{suffix}"))
     theirs = load_classifier(network(name), size=SIZES[name])
@@ -33,7 +33,8 @@ def test_logits_and_maps_are_those_of_torch(name, suffix, network, written):
     assert (graph.num_classes, graph.head.map_size) == (K, theirs.head.map_size)
     assert graph.head.proof_error < 1e-5 and graph.head.tolerance == pytest.approx(1e-4)
     assert (graph.head.linear is None) == (name == "squeezenet")
-    assert (not graph.head.steps) == (name != "convnext")
+    assert bool(graph.head.steps) == (name in ("convnext", "vit"))
+    assert (graph.model.shown[1].layout == "tokens") == (name == "vit")
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

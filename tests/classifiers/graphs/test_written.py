@@ -209,7 +209,7 @@ def test_heads_without_a_map_are_refused_with_the_reason(what, tmp_path):
     with pytest.raises(XkdError, match=reason):
         classifier.forward_with_features(torch.zeros(1, 3, 8, 8))
     assert alternatives(classifier) == "eigencam, occlusion or rise"
-    assert classifier.model.shown == ("maps", "NCHW")
+    assert classifier.model.shown == ("maps", ("NCHW", 0))
 
 
 def test_logits_that_hardly_depend_on_the_image_prove_no_map(tmp_path):

@@ -115,20 +115,25 @@ def outputs_of(path, images):
     return dict(zip(names, map(torch.from_numpy, session.run(None, {"images": images.numpy()})), strict=True))
 
 
-def test_the_maps_of_a_network_with_a_norm_before_its_head(tmp_path, monkeypatch):
-    """ConvNeXt's LayerNorm is frozen per image, in the file's own operations."""
+@pytest.mark.parametrize("name", ["convnext", "tokens"])
+def test_the_maps_of_a_network_with_a_norm_before_its_head(name, tmp_path, monkeypatch):
+    """A LayerNorm is frozen per image, and averaged tokens are laid out as a map, in the file's own operations."""
     (tmp_path / "normed.py").write_text(
         "import timm, torch\n"
         "def convnext():\n"
+        "    return drawn('convnext_atto', 'head.norm')\n"
+        "def tokens():\n"
+        "    return drawn('test_vit', 'fc_norm', global_pool='avg')\n"
+        "def drawn(name, norm, **options):\n"
         "    torch.manual_seed(0)\n"
-        "    model = timm.create_model('convnext_atto', num_classes=5)\n"
-        "    for parameter in model.head.norm.parameters():\n"
+        "    model = timm.create_model(name, num_classes=5, **options)\n"
+        "    for parameter in model.get_submodule(norm).parameters():\n"
         "        torch.nn.init.normal_(parameter)\n"
         "    return model\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    export("py:normed:convnext", tmp_path / "net.onnx", cam=True)
-    student = load_classifier("py:normed:convnext")
+    export(f"py:normed:{name}", tmp_path / "net.onnx", cam=True)
+    student = load_classifier(f"py:normed:{name}")
     images = random_images(student.preprocess, seed=3)
     found = outputs_of(tmp_path / "net.onnx", images)
     expected = student.cams(student.forward_with_features(images).features)

@@ -18,7 +18,8 @@ from xkd_eval.classifiers.graphs.proof import HALF, proof_images, prove, rounded
 from xkd_eval.classifiers.graphs.refusal import last_map, why_refused
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.proof.head import PROOF_TOLERANCE
-from xkd_eval.classifiers.proof.places import Layout, Reading, as_map
+from xkd_eval.classifiers.proof.places import Reading, as_map, readings
+from xkd_eval.classifiers.proof.target import is_aligned
 from xkd_eval.errors import CamHeadError, XkdError
 from xkd_eval.foreign import reading
 
@@ -36,9 +37,9 @@ def find_graph_head(network: GraphNetwork, preprocess: Preprocess) -> CamHead:
     """Find where a graph's class activation map comes from, and prove it.
 
     The head's numbers are read on the way back from the logits. Whatever tensor on the way from the images has the
-    vector that the head reads as its mean over the places is a candidate for the map, the last one first. One is
-    believed when the logits of three batches of random images are re-derived from its class activation maps, as
-    precisely as the graph's numbers are kept.
+    vector that the head reads as its mean over the places is a candidate for the map, the last one first; of tokens the
+    places have to answer to those of the image. One is believed when the logits of three batches of random images are
+    re-derived from its class activation maps, as precisely as the graph's numbers are kept.
 
     Args:
         network: shows the map afterwards; where there is no CAM, the last spatial map, if there is any.
@@ -74,7 +75,7 @@ def find_graph_head(network: GraphNetwork, preprocess: Preprocess) -> CamHead:
     network.hide_map()
     with _where_it_can():
         if last is not None:
-            network.show_map(last.name, last.layout)
+            network.show_map(last.name, last.reading)
     raise CamHeadError(refusal)
 
 
@@ -89,15 +90,17 @@ class _Candidate(NamedTuple):
     """A tensor whose mean over the places is what the head reads."""
 
     name: str
-    layout: Layout
+    reading: Reading
     size: tuple[int, int]
     is_half: bool
 
 
 def _proven(network: GraphNetwork, found: AffineHead, preprocess: Preprocess) -> CamHead | None:
     images = proof_images(preprocess)[0].numpy()
-    for name, layout, size, is_half in _candidates(network, found, images):
-        network.show_map(name, layout)
+    for name, kind, size, is_half in _candidates(network, found, images):
+        network.show_map(name, kind)
+        if kind.layout == "tokens" and not is_aligned(network, preprocess, "features", Reading("NCHW")):
+            continue
         network.take_head(found)
         linear = None if found.weight is None else "head"
         steps = () if found.norm is None else (NORM,)
@@ -110,7 +113,7 @@ def _proven(network: GraphNetwork, found: AffineHead, preprocess: Preprocess) ->
 
 def _candidates(network: GraphNetwork, found: AffineHead, images: np.ndarray) -> Iterator[_Candidate]:
     """The last one first."""
-    graph = network.graph
+    graph, size = network.graph, (images.shape[2], images.shape[3])
     before = found.before_product if found.norm is None else found.before_norm
     before_it = (name for operation in graph.ancestors(found.vector) for name in operation.outputs if name)
     names = list(islice(before_it, _FURTHEST))
@@ -118,15 +121,22 @@ def _candidates(network: GraphNetwork, found: AffineHead, images: np.ndarray) ->
         read, *arrays = graph.session([found.vector, *some])(images)
         vector = read.reshape(len(read), -1).astype(np.float32)
         for name, array in zip(some, arrays, strict=True):
-            if array.ndim != 4 or len(array) != len(images) or array.dtype.kind != "f":
+            if len(array) != len(images) or array.dtype.kind != "f":
                 continue
-            layouts: tuple[Layout, ...] = ("NCHW", "NHWC")
-            for layout in layouts:
-                features = as_map(torch.from_numpy(array.astype(np.float32)), Reading(layout), (1, 1))
+            values = torch.from_numpy(array.astype(np.float32))
+            for kind in _readings(values, size):
+                features = as_map(values, kind, size)
                 if features.shape[2:].numel() > 1 and features.shape[1] == vector.shape[1]:
                     pooled = features.mean((2, 3)).numpy()
                     moved, cut = rounded(graph, before, pooled)
                     is_half = np.float16 in (array.dtype, read.dtype)
                     allowed = moved + cut + (HALF if is_half else PROOF_TOLERANCE) * np.abs(vector).max()
                     if (np.abs(pooled - vector) <= allowed).all():
-                        yield _Candidate(name, layout, (features.shape[2], features.shape[3]), is_half)
+                        yield _Candidate(name, kind, (features.shape[2], features.shape[3]), is_half)
+
+
+def _readings(values: torch.Tensor, size: tuple[int, int]) -> Iterator[Reading]:
+    if values.ndim == 4:
+        yield from (Reading("NCHW"), Reading("NHWC"))
+    elif values.ndim == 3:
+        yield from readings(values, size)

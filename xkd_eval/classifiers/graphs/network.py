@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from xkd_eval.classifiers.graphs.affine import AffineHead, Norm
 from xkd_eval.classifiers.graphs.graph import Graph, Session
-from xkd_eval.classifiers.proof.places import Layout, Reading, as_map
+from xkd_eval.classifiers.proof.places import Reading, as_map
 from xkd_eval.classifiers.proof.steps import Step, moved
 from xkd_eval.errors import XkdError
 
@@ -33,7 +33,7 @@ class GraphNetwork(nn.Module):
             the map's channels are the classes, or where there is no CAM.
         norm: the LayerNorm between pool and head, or an Identity.
         graph: as given.
-        shown: name and layout of the tensor that is the map, or None.
+        shown: the name of the tensor that is the map, and how it is read; None where there is none.
         is_proven: the logits follow from the map by `norm` and `head`.
     """
 
@@ -44,7 +44,7 @@ class GraphNetwork(nn.Module):
         self.norm: nn.Module = nn.Identity()
         self.graph = graph
         self.is_proven = False
-        self.shown: tuple[str, Layout] | None = None
+        self.shown: tuple[str, Reading] | None = None
         self._session: Session = graph.session([graph.logits])
 
     @property
@@ -57,10 +57,10 @@ class GraphNetwork(nn.Module):
         """How many numbers the graph's weights are."""
         return self.graph.n_parameters
 
-    def show_map(self, name: str, layout: Layout) -> None:
+    def show_map(self, name: str, reading: Reading) -> None:
         """Let every forward give the tensor of this name to `features`, too."""
         self._session = self.graph.session([self.graph.logits, name])
-        self.shown = name, layout
+        self.shown = name, reading
 
     def hide_map(self) -> None:
         """Compute the logits alone."""
@@ -98,9 +98,10 @@ class GraphNetwork(nn.Module):
         """What `forward` gives, and what it calls `features` with: (B, C, h, w), or None before there is a map."""
         self._check_size(images)
         found = [_tensor(array, images) for array in self._session(images.detach().cpu().numpy())]
+        logits = self._logits(found[0], images)
         if self.shown is None:
-            return self._logits(found[0], images), None
-        return self._logits(found[0], images), as_map(found[1], Reading(self.shown[1]), (1, 1)).contiguous()
+            return logits, None
+        return logits, as_map(found[1], self.shown[1], (images.shape[2], images.shape[3])).contiguous()
 
     def get_extra_state(self) -> dict[str, str]:
         """What tells this graph from others: it is a part of every digest."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from xkd_eval.classifiers.graphs.affine import AffineHead
 from xkd_eval.classifiers.graphs.graph import Operation
 from xkd_eval.classifiers.graphs.network import GraphNetwork
-from xkd_eval.classifiers.proof.places import Layout, map_layout
+from xkd_eval.classifiers.proof.places import Reading, map_layout
 
 # What works on places without mixing them up with channels; a map that comes out of anything else may be none.
 _SPATIAL = frozenset(
@@ -35,7 +35,7 @@ class LastMap(NamedTuple):
     """The last tensor of places in a graph."""
 
     name: str
-    layout: Layout
+    reading: Reading
     size: tuple[int, int]
 
 
@@ -59,7 +59,7 @@ def last_map(network: GraphNetwork, images: Tensor) -> LastMap | None:
                 layout = map_layout(Tensor(array.astype(np.float32)), (images.shape[2], images.shape[3]))
                 size = array.shape[2:] if layout == "NCHW" else array.shape[1:3]
                 if size[0] * size[1] > 1:
-                    return LastMap(name, layout, (size[0], size[1]))
+                    return LastMap(name, Reading(layout), (size[0], size[1]))
     return None
 
 
@@ -93,7 +93,7 @@ def _reason(network: GraphNetwork, found: AffineHead | None, last: LastMap, imag
         return "no product with a constant weight puts out its logits"
     read, features = network.graph.session([found.vector, last.name])(images.numpy())
     vector = read.reshape(len(read), -1)
-    places = (2, 3) if last.layout == "NCHW" else (1, 2)
+    places = (2, 3) if last.reading.layout == "NCHW" else (1, 2)
     if vector.shape == features.max(places).shape and np.allclose(vector, features.max(places), rtol=1e-3, atol=1e-5):
         return "it pools the maximum, not the average, of its last map"
     if vector.shape[1] == features[0].size:
