@@ -26,6 +26,7 @@ from torch import nn
 
 from xkd_eval import XkdError, create_explainer, load_classifier, open_dataset
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.conventions import timm_preprocess
 from xkd_eval.classifiers.copies import copied
 from xkd_eval.explainers import Context
 from xkd_eval.explainers.inspection import Inspection, inspect_classifier
@@ -125,8 +126,7 @@ def visit(model: str) -> dict[str, Any]:
     module = _build(library, name)
     found: dict[str, Any] = {"model": model, "parameters": sum(one.numel() for one in module.parameters())}
     try:
-        size = load_classifier(module).preprocess.size
-        classifier = load_classifier(_with_answers(module, size))
+        classifier = load_classifier(_with_answers(module, timm_preprocess(module).size))
     except XkdError as error:
         return {**found, "refused": str(error)}
     seen = inspect_classifier(classifier)

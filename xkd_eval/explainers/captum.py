@@ -165,6 +165,8 @@ class DeepLift(GradientAttribution):
         scale = difference.clamp(
             min=max(1e-12, 1e-3 * float(logits.abs().max()))
         )  # below it float32 is all that differs
+        if not maps.isfinite().all():
+            raise ExplainerError(f"explainer 'deeplift': {classifier.name}: its contributions are not finite")
         error = float((maps.sum() - expected).abs() / scale)
         if not error < 0.02:
             raise ExplainerError(
