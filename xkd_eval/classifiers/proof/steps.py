@@ -105,9 +105,9 @@ def _unit_length(features: Tensor, _: nn.Module) -> Tensor:
 
 
 def _affine(values: Tensor, norm: nn.Module) -> Tensor:
-    if isinstance(norm.weight, Tensor):
-        values = values * norm.weight[:, None, None]
-    bias = getattr(norm, "bias", None)
+    weight, bias = getattr(norm, "weight", None), getattr(norm, "bias", None)
+    if isinstance(weight, Tensor):
+        values = values * weight[:, None, None]
     return values + bias[:, None, None] if isinstance(bias, Tensor) else values
 
 
