@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from xkd_eval.bands import Bands
 from xkd_eval.datasets.base import ImageDataset, Sample
 from xkd_eval.errors import UnreadableImageError, XkdError
 from xkd_eval.foreign import reading, short
@@ -17,14 +18,15 @@ def load_sample(dataset: ImageDataset, position: int) -> Sample:
 
     Raises:
         UnreadableImageError: as the data set says.
-        XkdError: it raises something else, or gives no RGB image with pixels, or a mask or boxes of another kind, size
-            or range.
+        XkdError: it raises something else, or gives neither an RGB image with pixels nor Bands, or a mask or boxes of
+            another kind, size or range.
     """
     where = f"data: {dataset.name}: {dataset.ids[position]}"
     with reading(f"{where}: loading fails", "expected a Sample, or UnreadableImageError"):
         sample = dataset.load(position)
-    found = getattr(getattr(sample, "image", None), "mode", None)
-    if not isinstance(sample, Sample) or found != "RGB":
+    image = getattr(sample, "image", None)
+    found = getattr(image, "mode", None)
+    if not isinstance(sample, Sample) or not (found == "RGB" or isinstance(image, Bands)):
         what = f"{found} image" if isinstance(sample, Sample) else type(sample).__name__
         raise XkdError(f"{where}: a {what} found; expected a Sample of an RGB image")
     if 0 in sample.image.size:
