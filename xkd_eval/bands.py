@@ -112,7 +112,7 @@ def depth_of(picture: Picture) -> int:
     return picture.channels if isinstance(picture, Bands) else 3
 
 
-def shown(picture: Picture) -> np.ndarray:
+def displayed(picture: Picture) -> np.ndarray:
     """An image for the eye, as the ground of an overlay.
 
     Returns:

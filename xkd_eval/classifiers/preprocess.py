@@ -220,7 +220,7 @@ class Preprocess:
         raise self._other_channels("", depth)
 
     def _other_channels(self, where: str, found: int, more: str = "") -> XkdError:
-        expected = "expected photographs for networks of one or three, and images of as many for others"
+        expected = "expected photographs for networks of one or three, and for others images of as many (.npy, .tif)"
         return XkdError(
             f"{where}{counted(found, 'channel')} found, and the network takes {self.channels}; {expected}{more}"
         )
@@ -265,7 +265,7 @@ def in_unit_range(pixels: Tensor) -> Tensor:
 
 
 def stacked(views: Sequence[Tensor]) -> Tensor:
-    """(C, H, W) pixels of some images -> (B, C, H, W): bytes, or where one of them has finer values floats in 0 to 1."""
+    """(C, H, W) pixels of some images -> (B, C, H, W): bytes, or floats in 0 to 1 where one has finer values."""
     if len({view.dtype for view in views}) > 1:
         views = [in_unit_range(view) for view in views]
     return torch.stack(list(views))

@@ -64,7 +64,7 @@ def decode_tiff(content: bytes, identifier: str) -> Picture:
         As `decode_npy`.
 
     Raises:
-        UnreadableImageError: truncated, compressed in a way that is not known, of another type, of values beyond 0 to 1.
+        UnreadableImageError: truncated, compressed in an unknown way, of another type, of values beyond 0 to 1.
     """
     remedy = "expected a whole TIFF, plain or deflated; other compression needs the package imagecodecs"
     with reading(f"{identifier}: channels that cannot be read", remedy, UnreadableImageError):

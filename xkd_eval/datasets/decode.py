@@ -20,6 +20,7 @@ from xkd_eval.foreign import bytes_of, reading
 _ORIENTATION_TAG = 0x0112
 _SAMPLES_TAG = 277
 _BITS_TAG = 258
+_MOST_SAMPLES = 6  # that PIL takes apart
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -171,9 +172,9 @@ def _decode(source: bytes | Path, identifier: str, size: tuple[int, int] | None 
 
 
 def _decode_tiff(content: bytes, identifier: str) -> Picture:
-    """A photograph by PIL; with more than three samples a pixel all of them as well, which a network may take instead."""
+    """A photograph by PIL; where its pixels have more than three samples, all of them as well."""
     n_pages, n_samples = tiff_form(content)
-    if n_pages > 1:
+    if n_pages > 1 or n_samples > _MOST_SAMPLES:
         return decode_tiff(content, identifier)
     try:
         image = _decode(content, identifier)

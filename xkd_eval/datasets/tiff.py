@@ -1,4 +1,4 @@
-"""TIFF files of more channels than a photograph has, by tifffile, held to their own account of where each pixel lies."""
+"""TIFF files of more channels than a photograph has, by tifffile; every value must stand in the file."""
 
 from __future__ import annotations
 

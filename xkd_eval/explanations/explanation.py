@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xkd_eval.arguments import public
-from xkd_eval.bands import Picture, shown
+from xkd_eval.bands import Picture, displayed
 from xkd_eval.escapes import visible
 from xkd_eval.notebook import table
 from xkd_eval.wording import counted
@@ -87,7 +87,7 @@ class Explanation:
 
         return [
             OverlayPanel(
-                image=shown(photo),
+                image=displayed(photo),
                 map=self.maps[place],
                 title=self._class_name(self.classes[place]),
                 probability=float(self.probabilities[place]),

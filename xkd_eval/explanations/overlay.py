@@ -79,7 +79,7 @@ def overlay(
 ) -> Figure:
     """Photo, map and overlay side by side: a row an image, a column a model.
 
-    An image that is no photograph is shown by its first three channels, see `xkd_eval.bands.shown`.
+    An image that is no photograph is shown by its first three channels, see `xkd_eval.bands.displayed`.
 
     Args:
         models: one or several classifiers (see `load_classifier`).

@@ -25,8 +25,8 @@ def check_dataset(dataset: str | ImageDataset, samples: int = 8) -> None:
     """Check what every evaluation relies on in a data set.
 
     It has a name, unique ids and one label an id, of its `label_kind` and within its `classes`. Its samples are RGB
-    images or Bands, with masks of the same size and boxes within them where it says so, and come out the same a second time and
-    in another process, as do their content hashes and stored sizes where it tells them.
+    images, or Bands, with masks of the same size and boxes within them where it says so, and come out the same a second
+    time and in another process, as do their content hashes and stored sizes where it tells them.
 
     Args:
         dataset: what `open_dataset` takes, or an ImageDataset.
