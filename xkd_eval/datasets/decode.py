@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -179,10 +179,10 @@ def _decode_tiff(content: bytes, identifier: str) -> Picture:
     try:
         image = _decode(content, identifier)
         photograph = upright_rgb(image, identifier)
-    except UnreadableImageError:
-        if n_samples == 1:
-            raise
-        return decode_tiff(content, identifier)
+    except UnreadableImageError as error:
+        with suppress(UnreadableImageError):
+            return decode_tiff(content, identifier)
+        raise error
     if n_samples <= 3 or image.mode == "CMYK":
         return photograph
     if len(image.getbands()) == n_samples and set(image.tag_v2[_BITS_TAG]) == {8}:  # type: ignore[attr-defined]
