@@ -10,10 +10,11 @@ from contextlib import suppress
 import numpy as np
 
 from xkd_eval.bands import Picture, picture_of
-from xkd_eval.datasets.tiff import channels_of, form_of
+from xkd_eval.datasets.tiff import channels_of, form_of, has_few_samples
 from xkd_eval.errors import UnreadableImageError, XkdError
-from xkd_eval.foreign import reading
+from xkd_eval.foreign import reading, short
 
+_EXPECTED = "expected one array of numbers, as numpy.save writes it"
 _NPY = b"\x93NUMPY"
 # As many as PIL takes for a photograph, in its three channels.
 _MOST_VALUES = 2**29
@@ -37,17 +38,17 @@ def decode_npy(content: bytes, identifier: str) -> Picture:
     Raises:
         UnreadableImageError: truncated, of another shape or type, of values beyond 0 to 1.
     """
-    with reading(
-        f"{identifier}: truncated or damaged", "expected one array, as numpy.save writes it", UnreadableImageError
-    ):
-        array = _array(content)
+    with reading(f"{identifier}: truncated or damaged", _EXPECTED, UnreadableImageError):
+        array = _array(content, identifier)
     if array.ndim == 2:
         array = array[:, :, None]
     return _picture(array, identifier)
 
 
 def tiff_form(content: bytes) -> tuple[int, int]:
-    """Pages and samples of a pixel, see `tiff.form_of`; of what cannot be looked at, one of each."""
+    """Pages and samples of a pixel, see `tiff.form_of`; one of each where that cannot be told."""
+    if has_few_samples(content):
+        return 1, 1
     with suppress(UnreadableImageError), reading("", "", UnreadableImageError):
         return form_of(content)
     return 1, 1
@@ -72,7 +73,7 @@ def decode_tiff(content: bytes, identifier: str) -> Picture:
     return _picture(array, identifier)
 
 
-def _array(content: bytes) -> np.ndarray:
+def _array(content: bytes, identifier: str) -> np.ndarray:
     file = io.BytesIO(content)
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
@@ -82,7 +83,8 @@ def _array(content: bytes) -> np.ndarray:
         warnings.simplefilter("ignore")  # of a header by Python 2
         shape, by_columns, kind = read(file)
     if kind.hasobject or kind.names:
-        raise ValueError(f"{kind} and no numbers")
+        found = "pickled objects" if kind.hasobject else f"records {short(kind)}"
+        raise UnreadableImageError(f"{identifier}: {found} found; {_EXPECTED}")
     offset = file.tell()
     n_bytes, found = math.prod(shape) * kind.itemsize, len(content) - offset
     if n_bytes != found:

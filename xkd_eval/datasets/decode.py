@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -180,9 +180,12 @@ def _decode_tiff(content: bytes, identifier: str) -> Picture:
         image = _decode(content, identifier)
         photograph = upright_rgb(image, identifier)
     except UnreadableImageError as error:
-        with suppress(UnreadableImageError):
+        try:
             return decode_tiff(content, identifier)
-        raise error
+        except UnreadableImageError:
+            if n_samples > 1:
+                raise
+            raise error from None
     if n_samples <= 3 or image.mode == "CMYK":
         return photograph
     if len(image.getbands()) == n_samples and set(image.tag_v2[_BITS_TAG]) == {8}:  # type: ignore[attr-defined]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import logging
 import math
+import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,9 @@ _PALETTE = 3
 # White at 0, a palette, a mask, and inks.
 _NO_BRIGHTNESS = (0, _PALETTE, 4, 5)
 _WHOLE_VALUES = (8, 16, 32, 64)
-_ORIENTATION_TAG = 274
+_ORIENTATION_TAG, _SAMPLES_TAG = 274, 277
+_CLASSIC, _TAG_BYTES = 42, 12
+_COLOURS = (1, 3)
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda values: values[:, ::-1],
     3: lambda values: values[::-1, ::-1],
@@ -40,6 +43,18 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 def is_tiff(content: bytes) -> bool:
     """Whether bytes begin as TIFF does."""
     return content[:4] in _MAGIC
+
+
+def has_few_samples(content: bytes) -> bool:
+    """Whether a file holds one page of one or three samples a pixel, as photographs have, by a look at that alone."""
+    order = "<" if content[:1] == b"I" else ">"
+    with suppress(struct.error):
+        number, start = struct.unpack_from(f"{order}HI", content, 2)
+        (count,) = struct.unpack_from(f"{order}H", content, start)
+        (following,) = struct.unpack_from(f"{order}I", content, start + 2 + _TAG_BYTES * count)
+        tags = [struct.unpack_from(f"{order}H6xH", content, start + 2 + _TAG_BYTES * tag) for tag in range(count)]
+        return number == _CLASSIC and following == 0 and dict(tags).get(_SAMPLES_TAG, 1) in _COLOURS
+    return False
 
 
 def form_of(content: bytes) -> tuple[int, int]:
