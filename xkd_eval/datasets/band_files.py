@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from contextlib import suppress
 
 import numpy as np
 
 from xkd_eval.bands import Picture, picture_of
-from xkd_eval.datasets.tiff import channels_of, form_of, has_few_samples
+from xkd_eval.datasets.tiff import channels_of, first_page, form_of
 from xkd_eval.errors import UnreadableImageError, XkdError
 from xkd_eval.foreign import reading, short
 
@@ -45,13 +44,22 @@ def decode_npy(content: bytes, identifier: str) -> Picture:
     return _picture(array, identifier)
 
 
-def tiff_form(content: bytes) -> tuple[int, int]:
-    """Pages and samples of a pixel, see `tiff.form_of`; one of each where that cannot be told."""
-    if has_few_samples(content):
-        return 1, 1
-    with suppress(UnreadableImageError), reading("", "", UnreadableImageError):
-        return form_of(content)
-    return 1, 1
+def tiff_form(content: bytes, identifier: str) -> tuple[int, int]:
+    """Pages and samples of a pixel, see `tiff.form_of`: of most photographs by a look at their first page alone.
+
+    Raises:
+        UnreadableImageError: that cannot be told, and the first page is not in colour.
+    """
+    samples, more = first_page(content) or (0, True)
+    if samples in (1, 3) and not more:
+        return 1, samples
+    try:
+        with reading(f"{identifier}: truncated or damaged", "expected a whole TIFF", UnreadableImageError):
+            return form_of(content)
+    except UnreadableImageError:
+        if samples != 3:
+            raise
+        return 1, samples
 
 
 def decode_tiff(content: bytes, identifier: str) -> Picture:

@@ -173,7 +173,7 @@ def _decode(source: bytes | Path, identifier: str, size: tuple[int, int] | None 
 
 def _decode_tiff(content: bytes, identifier: str) -> Picture:
     """A photograph by PIL; where its pixels have more than three samples, all of them as well."""
-    n_pages, n_samples = tiff_form(content)
+    n_pages, n_samples = tiff_form(content, identifier)
     if n_pages > 1 or n_samples > _MOST_SAMPLES:
         return decode_tiff(content, identifier)
     try:
@@ -183,9 +183,9 @@ def _decode_tiff(content: bytes, identifier: str) -> Picture:
         try:
             return decode_tiff(content, identifier)
         except UnreadableImageError:
-            if n_samples > 1:
-                raise
-            raise error from None
+            if n_samples in (1, 3):
+                raise error from None
+            raise
     if n_samples <= 3 or image.mode == "CMYK":
         return photograph
     if len(image.getbands()) == n_samples and set(image.tag_v2[_BITS_TAG]) == {8}:  # type: ignore[attr-defined]

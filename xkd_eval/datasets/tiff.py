@@ -28,7 +28,6 @@ _NO_BRIGHTNESS = (0, _PALETTE, 4, 5)
 _WHOLE_VALUES = (8, 16, 32, 64)
 _ORIENTATION_TAG, _SAMPLES_TAG = 274, 277
 _CLASSIC, _TAG_BYTES = 42, 12
-_COLOURS = (1, 3)
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda values: values[:, ::-1],
     3: lambda values: values[::-1, ::-1],
@@ -45,16 +44,16 @@ def is_tiff(content: bytes) -> bool:
     return content[:4] in _MAGIC
 
 
-def has_few_samples(content: bytes) -> bool:
-    """Whether a file holds one page of one or three samples a pixel, as photographs have, by a look at that alone."""
+def first_page(content: bytes) -> tuple[int, bool] | None:
+    """Samples of a pixel of the first page, and whether another page follows; None where a look does not tell."""
     order = "<" if content[:1] == b"I" else ">"
     with suppress(struct.error):
         number, start = struct.unpack_from(f"{order}HI", content, 2)
         (count,) = struct.unpack_from(f"{order}H", content, start)
         (following,) = struct.unpack_from(f"{order}I", content, start + 2 + _TAG_BYTES * count)
         tags = [struct.unpack_from(f"{order}H6xH", content, start + 2 + _TAG_BYTES * tag) for tag in range(count)]
-        return number == _CLASSIC and following == 0 and dict(tags).get(_SAMPLES_TAG, 1) in _COLOURS
-    return False
+        return (dict(tags).get(_SAMPLES_TAG, 1), following != 0) if number == _CLASSIC else None
+    return None
 
 
 def form_of(content: bytes) -> tuple[int, int]:
