@@ -2,13 +2,17 @@
 
 import io
 import struct
+import tarfile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tifffile
 from PIL import Image
 
 from tests.datasets.files import encoded, noise
+from xkd_eval import open_dataset
 from xkd_eval.bands import Bands
 from xkd_eval.datasets.decode import decode_image
 from xkd_eval.errors import UnreadableImageError
@@ -177,3 +181,43 @@ def test_a_strip_that_holds_less_than_it_should_is_refused():
         struct.pack_into("<I" if struct.unpack_from("<H", content, place + 2)[0] == 4 else "<H", content, place + 8, 25)
     with pytest.raises(UnreadableImageError, match=r"^x: channels that cannot be read \(.*\(3840,\)"):
         decode_image(bytes(content), "x")
+
+
+def write_flat(folder):
+    (folder / "a.npy").write_bytes(npy(DEEP))
+
+
+def write_listed(folder):
+    (folder / "images").mkdir()
+    (folder / "images" / "a.npy").write_bytes(npy(DEEP))
+    (folder / "list.csv").write_text("path,label\nimages/a.npy,0\n")
+    return folder / "list.csv"
+
+
+def write_shard(folder):
+    """A photograph's features beside it are no image of their own."""
+    with tarfile.open(folder / "a.tar", "w") as shard:
+        for name, content in [
+            ("a.npy", npy(DEEP)),
+            ("a.cls", b"0"),
+            ("b.jpg", encoded(Image.fromarray(noise()), "JPEG")),
+            ("b.npy", npy(DEEP[0])),
+            ("b.cls", b"1"),
+        ]:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            shard.addfile(member, io.BytesIO(content))
+
+
+def write_parquet(folder):
+    images = pa.array([{"bytes": tif(FIRST), "path": "a.tif"}])
+    pq.write_table(pa.table({"image": images, "label": [0]}), folder / "a.parquet")
+
+
+@pytest.mark.parametrize("write", [write_flat, write_listed, write_shard, write_parquet])
+def test_every_layout_holds_such_images(tmp_path, write):
+    dataset = open_dataset(write(tmp_path) or tmp_path)
+    assert len(dataset) == (2 if write is write_shard else 1)
+    np.testing.assert_array_equal(dataset.load(0).image.array, DEEP)
+    if write is write_shard:
+        assert isinstance(dataset.load(1).image, Image.Image)

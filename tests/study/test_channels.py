@@ -1,7 +1,5 @@
 """Networks of other channels than photographs have, evaluated on files of as many."""
 
-import shutil
-
 import numpy as np
 import pytest
 import tifffile
@@ -110,23 +108,25 @@ def test_the_evidence_in_the_fifth_channel_is_removed_first(written, write, kind
         assert found.rows["negative_hit"][row].as_py() == [True] * 9
 
 
-def test_an_npy_of_three_channels_is_the_same_as_the_png(written):
-    model = load_classifier("embedded/kd")
-    tests = ["perturbation", "insertion_deletion", "irof", "sic"]
-    png, npy = (
-        evaluate(model, str(written(write, channels=3)), tests=tests, labels=None, class_map={"0": 0, "1": 1})
-        for write in (write_png, write_npy)
-    )
-    for name in tests:
-        assert png.scores.drop(columns=[c for c in png.scores if "data" in c]).equals(npy.scores), name
+def test_an_npy_of_three_channels_is_the_same_as_the_png_to_the_last_bit(written):
+    tests = ["perturbation:fill=blur", "insertion_deletion", "irof:segments=8"]  # which draw nothing by an id
+    options = {"tests": tests, "explainers": ["cam", "feature_ablation", "edges"], "size": 24}
+    png, npy = (evaluate("embedded/kd", written(write, channels=3), **options) for write in (write_png, write_npy))
+    assert len(png.results) == len(npy.results) == 9
+    for ours, theirs in zip(npy.results, png.results, strict=True):
+        assert same_answers(ours.rows, theirs.rows), (ours.maps, ours.test_name)
+
+
+def same_answers(ours, theirs) -> bool:
+    """Whether rows of two files' images are the same but for the files' names and bytes."""
+    unlike = ["id", "content_hash"]
+    return ours.drop_columns(unlike).equals(theirs.drop_columns(unlike))
 
 
 def test_a_luminance_network_takes_the_same_of_both(written):
     grey = load_classifier(Reads(1), size=SIDE, mean=0.0, std=1.0)
     png, npy = (perturbation_test(grey, written(write, channels=3)).rows for write in (write_png, write_npy))
-    unlike = {"id", "content_hash"}
-    for column in set(png.column_names) - unlike:
-        assert png[column].equals(npy[column]), column
+    assert same_answers(png, npy)
 
 
 def test_masks_beside_channels(tmp_path):
@@ -136,8 +136,8 @@ def test_masks_beside_channels(tmp_path):
         Image.fromarray(mask * 255).save(tmp_path / f"{row}.png")
     found = segmentation_test(reads(), tmp_path)
     assert found.rows["id"].to_pylist() == ["0.npy", "1.npy", "2.npy"]
-    assert found.summary["scores"]["pointing_game"]["value"] == 1
-    assert found.summary["scores"]["pixel_accuracy"]["value"] > 0.9
+    assert found.summary["pointing_game"]["value"] == 1
+    assert found.summary["pixel_accuracy"]["value"] > 0.9
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -167,10 +167,9 @@ def test_bytes_and_finer_values_make_one_set(written):
     expected = perturbation_test(reads(), folder).rows
     write_npy(folder / "1" / "1", with_evidence(1) / 255)
     found = perturbation_test(reads(), folder).rows
-    for name in ("clean_logit", "positive_hit", "negative_hit"):
-        assert found[name].to_pylist() == pytest.approx(expected[name].to_pylist(), abs=1e-5) or found[name].equals(
-            expected[name]
-        )
+    assert found["clean_logit"].to_pylist() == pytest.approx(expected["clean_logit"].to_pylist(), abs=1e-5)
+    for name in ("positive_hit", "negative_hit"):
+        assert found[name].equals(expected[name])
 
 
 def test_damaged_files_are_skipped(written):
@@ -187,11 +186,13 @@ def test_the_set_keeps_the_contract(written, write):
     check_dataset(open_dataset(written(write)))
 
 
-@pytest.mark.parametrize("explainer", ["rise:masks=40", "feature_ablation", "occlusion:windows=4", "gradcam", "edges"])
+@pytest.mark.parametrize(
+    "explainer", ["rise:masks=2000", "feature_ablation", "occlusion:windows=4", "gradcam", "edges"]
+)
 def test_explainers_find_or_mask_every_channel(written, explainer):
     """Whatever hides pixels hides all channels, so that the last one's evidence counts."""
     folder = written(write_npy)
-    found = explain(reads(), folder / "1" / "3.npy" if False else folder / "1" / "2.npy", 1, explainer=explainer)
+    found = explain(reads(), folder / "1" / "2.npy", 1, explainer=explainer)
     assert isinstance(found.photos[0], Bands) and found.maps.shape[0] == 1
     assert np.isfinite(found.maps).all()
     if explainer != "edges":
@@ -252,9 +253,9 @@ def test_trainings_take_photographs_alone(written):
     assert load_photograph(flat, 1) == load_sample(flat, 1).image
 
 
-def test_a_runs_directory_is_not_continued_on_other_values(written, tmp_path):
+def test_a_run_is_not_continued_on_other_values(written, tmp_path):
     folder = written(write_npy)
-    perturbation_test(reads(), folder, output=tmp_path / "run", limit=None)
-    shutil.copy(folder / "1" / "0.npy", folder / "1" / "1.npy")
-    rows = perturbation_test(reads(), folder, output=tmp_path / "other").rows
-    assert rows["content_hash"][1].as_py() == rows["content_hash"][2].as_py()
+    perturbation_test(reads(), folder, output=tmp_path / "run")
+    write_npy(folder / "1" / "1", with_evidence(2))
+    with pytest.raises(XkdError, match=r"^data: the image '1/1\.npy' is not the one that"):
+        perturbation_test(reads(), folder, output=tmp_path / "run")
