@@ -64,7 +64,10 @@ def _pixels(dataset: ImageDataset, position: int, preprocess: Preprocess) -> np.
         image = load_photograph(dataset, position)
     except UnreadableImageError as error:
         raise XkdError(f"data: {dataset.name} has an image that cannot be read; mend or remove it: {error}") from None
-    return preprocess.pixels(image).permute(1, 2, 0).numpy()
+    try:
+        return preprocess.pixels(image).permute(1, 2, 0).numpy()
+    except XkdError as error:
+        raise XkdError(f"data: {dataset.name}: {dataset.ids[position]}: {error}") from None
 
 
 def _written(images: np.ndarray, folder: Path, key: str) -> Path:

@@ -94,9 +94,9 @@ def _array(content: bytes, identifier: str) -> np.ndarray:
         found = "pickled objects" if kind.hasobject else f"records {short(kind)}"
         raise UnreadableImageError(f"{identifier}: {found} found; {_EXPECTED}")
     offset = file.tell()
-    n_bytes, found = math.prod(shape) * kind.itemsize, len(content) - offset
-    if n_bytes != found:
-        raise ValueError(f"{found:,} bytes of values for {kind} of shape {shape}, which has {n_bytes:,}")
+    expected, there = math.prod(shape) * kind.itemsize, len(content) - offset
+    if expected != there:
+        raise ValueError(f"{there:,} bytes of values for {kind} of shape {short(shape)}, which has {expected:,}")
     return np.frombuffer(content, kind, offset=offset).reshape(shape, order="F" if by_columns else "C")
 
 

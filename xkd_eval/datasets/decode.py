@@ -188,7 +188,7 @@ def _decode_tiff(content: bytes, identifier: str) -> Picture:
             raise
     if n_samples <= 3 or image.mode == "CMYK":
         return photograph
-    if len(image.getbands()) == n_samples and set(image.tag_v2[_BITS_TAG]) == {8}:  # type: ignore[attr-defined]
+    if len(image.getbands()) == n_samples and set(getattr(image, "tag_v2", {}).get(_BITS_TAG, ())) == {8}:
         return Bands(np.asarray(image), photograph)
     try:
         return Bands(np.asarray(decode_tiff(content, identifier)), photograph)
