@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from PIL import Image
 from torch import nn
 
@@ -35,15 +36,15 @@ def classifier_of(classes: Sequence[str] = CLASSES, ids: Sequence[str] | None = 
     )
 
 
-def found_in(dataset: ImageDataset, classifier: Classifier, *, decode: bool = True) -> Found:
+def found_in(dataset: ImageDataset, classifier: Classifier, *, decode: bool = True, view: Preprocess = VIEW) -> Found:
     """All that an evaluation takes from a data set: ids, labels, pixels, masks; and what it keeps of them."""
     resolved = resolve_labels(dataset, classifier)
     values: dict[str, Any] = {"ids": dataset.ids, "labels": dataset.labels, "classes": dataset.classes}
     values["class indices"] = resolved
     identity: dict[str, Any] = {"": (dataset.digest(), resolved)}
     if decode:
-        size = VIEW.size if dataset.has_masks else None
-        for item in stream(dataset, range(len(dataset)), VIEW, mask_size=size):
+        size = view.size if dataset.has_masks else None
+        for item in stream(dataset, range(len(dataset)), view, mask_size=size):
             name = f"image[{item.position}]"
             if isinstance(item, Skipped):
                 values[name] = Refused(item.reason)
@@ -123,6 +124,49 @@ class Images(_Pictures):
 
     def found(self, case: str, folder: Path) -> Found:
         return found_in(open_dataset(folder), classifier_of())
+
+
+@group
+class Channels(BytesGroup):
+    """One image of five channels in a class folder."""
+
+    name, about = (
+        "channels",
+        "images of five channels: .npy of bytes and floats, .tif by samples, pages and tiles, deflated",
+    )
+    remarks = frozenset({"pages", "samples", "tiles", "deflated"})  # libtiff's
+
+    def cases(self, folder: Path) -> dict[str, Files]:
+        y, x = np.mgrid[:12, :16]
+        planes = [128 + 100 * np.sin(0.3 * x + 0.2 * (k + 1) * y) for k in range(5)]
+        last = np.stack(planes, 2).astype(np.uint8)
+        first = np.ascontiguousarray(np.moveaxis(last, 2, 0))
+        forms = {
+            "bytes": _npy(last),
+            "floats": _npy((last / 255).astype(np.float16)),
+            "samples": _tif(last, planarconfig="contig"),
+            "pages": _tif(first),
+            "tiles": _tif(last, planarconfig="contig", tile=(16, 16)),
+            "deflated": _tif(first, planarconfig="separate", compression="zlib", predictor=True),
+        }
+        suffix = {"bytes": "npy", "floats": "npy"}
+        return {name: {f"cat/image.{suffix.get(name, 'tif')}": content} for name, content in forms.items()}
+
+    def found(self, case: str, folder: Path) -> Found:
+        view = Preprocess(size=VIEW.size, mean=(0.0,) * 5, std=(1.0,) * 5)
+        return found_in(open_dataset(folder), classifier_of(), view=view)
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def _tif(array: np.ndarray, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, array, photometric="minisblack", metadata=None, **options)
+    return buffer.getvalue()
 
 
 @group

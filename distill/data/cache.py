@@ -13,7 +13,7 @@ import numpy as np
 from xkd_eval import __version__
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets.base import ImageDataset
-from xkd_eval.datasets.samples import hash_of_stored, load_sample
+from xkd_eval.datasets.samples import hash_of_stored, load_photograph
 from xkd_eval.errors import UnreadableImageError, XkdError
 from xkd_eval.files import replacing
 from xkd_eval.foreign import file_digest
@@ -61,10 +61,13 @@ def _key(dataset: ImageDataset, preprocess: Preprocess) -> str:
 
 def _pixels(dataset: ImageDataset, position: int, preprocess: Preprocess) -> np.ndarray:
     try:
-        image = load_sample(dataset, position).image
+        image = load_photograph(dataset, position)
     except UnreadableImageError as error:
         raise XkdError(f"data: {dataset.name} has an image that cannot be read; mend or remove it: {error}") from None
-    return preprocess.pixels(image).permute(1, 2, 0).numpy()
+    try:
+        return preprocess.pixels(image).permute(1, 2, 0).numpy()
+    except XkdError as error:
+        raise XkdError(f"data: {dataset.name}: {dataset.ids[position]}: {error}") from None
 
 
 def _written(images: np.ndarray, folder: Path, key: str) -> Path:

@@ -20,9 +20,9 @@ from distill.data.transforms import ImageTransforms
 from distill.data.views import Views
 from distill.recipe.data import WorkerData
 from distill.recipe.schema import Recipe
-from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.preprocess import Preprocess, stacked
 from xkd_eval.datasets.loader import Item, leave_signals_to_parent, starting_workers, stream
-from xkd_eval.datasets.samples import load_sample
+from xkd_eval.datasets.samples import load_photograph
 from xkd_eval.errors import XkdError
 
 _Loaded = tuple[int, int, int, list[Tensor]]
@@ -121,7 +121,7 @@ class HeldOutPhotographs:
         while part := [item for item in islice(items, batch_size) if isinstance(item, Item)]:
             positions = torch.tensor([item.position for item in part])
             labels = torch.tensor([self._labelled.labels[item.position] for item in part])
-            pixels = torch.stack([item.pixels for item in part])
+            pixels = stacked([item.pixels for item in part])
             yield LabelledBatch(pixels.to(self._device), labels.to(self._device), positions.to(self._device))
 
 
@@ -171,7 +171,7 @@ class _Crops(Dataset[Any]):
     def __getitem__(self, key: tuple[int, int]) -> _Loaded | str:
         draw, position = key
         try:
-            image = load_sample(self._labelled.dataset, position).image
+            image = load_photograph(self._labelled.dataset, position)
         except XkdError as error:  # as a value: a worker would send its traceback
             return str(error)
         # The transforms would draw from torch's own generator.

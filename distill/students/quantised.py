@@ -17,6 +17,7 @@ from torch import Tensor
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.graphs.onnx_file import onnx_graph
+from xkd_eval.classifiers.preprocess import stacked
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.datasets.loader import Item, stream
 from xkd_eval.errors import XkdError
@@ -79,7 +80,7 @@ def _calibration_images(classifier: Classifier, dataset: ImageDataset) -> list[T
     pixels = [item.pixels for item in found if isinstance(item, Item)]
     if not pixels:
         raise XkdError(f"data: no image of {dataset.name} can be decoded; give others")
-    return [classifier.preprocess.normalise(torch.stack(part)) for part in _batches(pixels)]
+    return [classifier.preprocess.normalise(stacked(part)) for part in _batches(pixels)]
 
 
 def _rounded(model: Any, content: bytes, batches: list[Tensor], progress: Progress) -> Any:

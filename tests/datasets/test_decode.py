@@ -147,12 +147,11 @@ def test_an_opened_image_whose_file_is_cut_is_a_one_line_error():
         upright_rgb(opened, "x")
 
 
-def test_a_second_channel_that_is_no_alpha_is_refused():
+def test_a_second_channel_that_is_no_alpha_makes_an_image_of_two_channels():
     content = bytearray(encoded(Image.fromarray(noise()[:, :, :2].copy(), "LA"), "TIFF"))
     extra_samples = content.find(struct.pack("<HH", 338, 3))
     content[extra_samples + 8] = 0  # of no stated meaning
-    with pytest.raises(UnreadableImageError, match="2 channels without a meaning"):
-        decode_image(bytes(content), "x")
+    np.testing.assert_array_equal(decode_image(bytes(content), "x").array, noise()[:, :, :2])
 
 
 @pytest.mark.parametrize("raised", [RuntimeError, NotImplementedError, KeyError, MemoryError, RecursionError])

@@ -1,16 +1,17 @@
-"""How a photograph becomes a network's input: geometry in PIL on uint8, arithmetic in torch on the device."""
+"""How a photograph becomes a network's input: geometry in PIL, arithmetic in torch on the device."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from xkd_eval.bands import Bands, Picture, depth_of
 from xkd_eval.classifiers.preprocess_values import checked
 from xkd_eval.errors import UnreadableImageError, XkdError
 from xkd_eval.foreign import short
@@ -31,6 +32,8 @@ _PIL_FILTER: dict[str, Image.Resampling] = {
 }
 # Of a photo scaled for its crop, which a strip of one pixel's width brings to gigabytes; PIL decodes no more either.
 _MOST_PIXELS = 2**27
+_COLOURS = (1, 3)
+"""Channels of the networks that are fed with photographs."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,10 @@ class Preprocess:
             centre out; "squash_crop" ignores the aspect ratio on the way to size / crop_fraction, and cuts it out.
         interpolation: the PIL filter.
         mean, std: per channel, in the network's own channel order and value range. One of each makes a network of one
-            channel, which is given the luminance (ITU-R BT.601).
+            channel, which is given the luminance (ITU-R BT.601); others than one or three, a network that takes images
+            of as many channels (see `bands.Bands`).
         channel_order: what the network was trained on.
-        value_range: the value of white before normalising, 1 or 255.
+        value_range: the value of white before normalising, 1 or 255; 65535 of uint16 are the numbers as stored.
         crop_fraction: share of the short side that the centre crop keeps, in (0, 1]; not read by resize="squash".
 
     Example:
@@ -91,10 +95,17 @@ class Preprocess:
         """C, of the network's input."""
         return len(self.mean)
 
-    def pixels(self, image: Image.Image) -> Tensor:
-        """An RGB image of any size -> (3, H, W) uint8, always RGB, at the network's input size."""
-        resized = self._resized(image)
-        return torch.from_numpy(np.array(resized, dtype=np.uint8)).permute(2, 0, 1).contiguous()
+    def pixels(self, image: Picture) -> Tensor:
+        """An RGB image of any size -> (3, H, W) uint8, always RGB, at the network's input size.
+
+        Bands -> (C, H, W), uint8 or float32 in 0 to 1 as they are; C is the network's, or three for one of one channel.
+
+        Raises:
+            UnreadableImageError: a strip that the crop would blow up.
+            XkdError: an image of other channels than the network takes.
+        """
+        resized = self._resized(self._taken(image))
+        return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
 
     def mask(self, mask: np.ndarray) -> Tensor:
         """The mask of a photo in the geometry of the network's input.
@@ -115,14 +126,11 @@ class Preprocess:
 
         A network of neither one nor three channels is fed with images of as many, (B, C, H, W).
         """
-        values = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
+        values = in_unit_range(pixels)
         if self.channels == 1 and values.shape[1] == 3:
             values = luminance(values)
         if values.shape[1] != self.channels:
-            raise XkdError(
-                f"images: {counted(values.shape[1], 'channel')} found, and the network takes {self.channels}; "
-                "expected photographs for networks of one or three, and images of as many for others"
-            )
+            raise self._other_channels("images: ", values.shape[1])
         if self.channel_order == "BGR":
             values = values.flip(1)
         if self.value_range != 1.0:
@@ -198,12 +206,35 @@ class Preprocess:
         except XkdError as error:
             raise XkdError(f"{where}: {error}") from None
 
-    def _resized(self, image: Image.Image) -> Image.Image:
+    def _taken(self, image: Picture) -> Picture:
+        """What a network of so many channels takes of an image."""
+        depth = depth_of(image)
+        if depth == self.channels or (depth == 3 and self.channels == 1):
+            return image
+        if isinstance(image, Bands):
+            if image.photograph is not None and self.channels in _COLOURS:
+                return image.photograph
+            if self.channels == image.height:
+                shape = f"its shape is {image.array.shape}, and channels come last"
+                raise self._other_channels("", depth, f"; {shape}")
+        raise self._other_channels("", depth)
+
+    def _other_channels(self, where: str, found: int, more: str = "") -> XkdError:
+        expected = "expected photographs for networks of one or three, and for others images of as many (.npy, .tif)"
+        return XkdError(
+            f"{where}{counted(found, 'channel')} found, and the network takes {self.channels}; {expected}{more}"
+        )
+
+    @overload
+    def _resized(self, image: Image.Image) -> Image.Image: ...
+    @overload
+    def _resized(self, image: Picture) -> Picture: ...
+    def _resized(self, image: Picture) -> Picture:
         height, width = self.size
         if self.resize == "squash":
             return image.resize((width, height), _PIL_FILTER[self.interpolation])
         scaled, (left, top) = self._geometry(image.width, image.height)
-        if scaled[0] * scaled[1] > _MOST_PIXELS:
+        if scaled[0] * scaled[1] * depth_of(image) > 3 * _MOST_PIXELS:
             found = f"{image.width}x{image.height} pixels would be scaled to {scaled[0]}x{scaled[1]}"
             raise UnreadableImageError(f"{found} before the crop; expected a photo")
         resized = image.resize(scaled, _PIL_FILTER[self.interpolation])
@@ -226,6 +257,18 @@ class Preprocess:
     @staticmethod
     def _per_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
         return torch.tensor(values, dtype=like.dtype, device=like.device).reshape(1, -1, 1, 1)
+
+
+def in_unit_range(pixels: Tensor) -> Tensor:
+    """Pixels as floats of which white is 1: bytes are scaled, floats are so already."""
+    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
+
+
+def stacked(views: Sequence[Tensor]) -> Tensor:
+    """(C, H, W) pixels of some images -> (B, C, H, W): bytes, or floats in 0 to 1 where one has finer values."""
+    if len({view.dtype for view in views}) > 1:
+        views = [in_unit_range(view) for view in views]
+    return torch.stack(list(views))
 
 
 def luminance(values: Tensor) -> Tensor:

@@ -29,7 +29,13 @@ MODEL_HELP = (
 Model = Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP, rich_help_panel=WHAT)]
 Data = Annotated[
     str,
-    typer.Option("--data", "-d", help="A folder, archive or file; recognised by what is in it.", rich_help_panel=WHAT),
+    typer.Option(
+        "--data",
+        "-d",
+        help="A folder, archive or file; recognised by what is in it: photographs, or .npy and .tif files of as many "
+        "channels as the model takes.",
+        rich_help_panel=WHAT,
+    ),
 ]
 Masks = Annotated[
     str | None,

@@ -11,9 +11,9 @@ from numbers import Integral
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-from PIL import Image
 
 from xkd_eval.arguments import public
+from xkd_eval.bands import Picture
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reading, short
 from xkd_eval.registry import Registry
@@ -27,7 +27,7 @@ class Sample:
     """One decoded image.
 
     Attributes:
-        image: RGB, upright (EXIF applied), 8 bits a channel, at its own size.
+        image: RGB, upright (EXIF applied), 8 bits a channel, at its own size; or Bands, of any number of channels.
         mask: (H, W) int8 at the image's size: 1 object, 0 background, -1 ignored; None where the set has no masks.
         content_hash: see `content_hash`, of what the image was decoded from; None leaves it to the set.
         boxes: (n, 4) int64, x0, y0, x1, y1 in the image's pixels, ends inclusive, of each object of the image's class;
@@ -40,7 +40,7 @@ class Sample:
         ((64, 64), (64, 64), dtype('int8'), (1, 4))
     """
 
-    image: Image.Image
+    image: Picture
     mask: np.ndarray | None = None
     content_hash: str | None = None
     boxes: np.ndarray | None = None

@@ -1,4 +1,4 @@
-"""Image files of every kind -> upright 8-bit RGB, and mask files -> object, background, ignored."""
+"""Image files of every kind -> upright 8-bit RGB, or all their channels; mask files -> object, background, ignored."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from xkd_eval.bands import Bands, Picture
+from xkd_eval.datasets.band_files import decode_npy, decode_tiff, is_npy, tiff_form
+from xkd_eval.datasets.tiff import is_tiff
 from xkd_eval.errors import UnreadableImageError
 from xkd_eval.foreign import bytes_of, reading
 
 _ORIENTATION_TAG = 0x0112
 _SAMPLES_TAG = 277
+_BITS_TAG = 258
+_MOST_SAMPLES = 6  # that PIL takes apart
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -44,20 +49,27 @@ def stored_bytes(path: Path, identifier: str) -> bytes:
         return bytes_of(path, _LARGEST_FILE)
 
 
-def decode_image(source: bytes | Path, identifier: str) -> Image.Image:
-    """Decode one image as published pipelines do, see `upright_rgb`.
+def decode_image(source: bytes | Path, identifier: str) -> Picture:
+    """Decode one image: a photograph as published pipelines do, see `upright_rgb`; .npy and .tif by their channels.
+
+    What a file is, its first bytes say, whatever it is called.
 
     Args:
         source: the file's bytes, or its path.
         identifier: names the image in errors.
 
     Returns:
-        RGB, 8 bits a channel.
+        RGB, 8 bits a channel; of an .npy, or a .tif that is no photograph, what `bands.picture_of` makes of it.
 
     Raises:
         UnreadableImageError: missing, empty, truncated, too large (decompression bomb), or no image.
     """
-    return upright_rgb(_decode(source, identifier), identifier)
+    content = source if isinstance(source, bytes) else stored_bytes(source, identifier)
+    if is_npy(content):
+        return decode_npy(content, identifier)
+    if is_tiff(content):
+        return _decode_tiff(content, identifier)
+    return upright_rgb(_decode(content, identifier), identifier)
 
 
 def upright_rgb(image: Image.Image, identifier: str) -> Image.Image:
@@ -157,6 +169,31 @@ def _decode(source: bytes | Path, identifier: str, size: tuple[int, int] | None 
         except Image.DecompressionBombError as error:
             raise UnreadableImageError(f"{identifier}: too many pixels ({error})") from None
     return image
+
+
+def _decode_tiff(content: bytes, identifier: str) -> Picture:
+    """A photograph by PIL; where its pixels have more than three samples, all of them as well."""
+    n_pages, n_samples = tiff_form(content, identifier)
+    if n_pages > 1 or n_samples > _MOST_SAMPLES:
+        return decode_tiff(content, identifier)
+    try:
+        image = _decode(content, identifier)
+        photograph = upright_rgb(image, identifier)
+    except UnreadableImageError as error:
+        try:
+            return decode_tiff(content, identifier)
+        except UnreadableImageError:
+            if n_samples in (1, 3):
+                raise error from None
+            raise
+    if n_samples <= 3 or image.mode == "CMYK":
+        return photograph
+    if len(image.getbands()) == n_samples and set(getattr(image, "tag_v2", {}).get(_BITS_TAG, ())) == {8}:
+        return Bands(np.asarray(image), photograph)
+    try:
+        return Bands(np.asarray(decode_tiff(content, identifier)), photograph)
+    except UnreadableImageError:
+        return photograph
 
 
 @contextmanager

@@ -13,7 +13,9 @@ from xkd_eval.datasets.identifiers import identifier_of, name_of
 from xkd_eval.errors import UnreadableImageError, XkdError
 from xkd_eval.foreign import reason
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"})
+ARRAY_SUFFIX = ".npy"
+_PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
+IMAGE_SUFFIXES = frozenset({*_PHOTOGRAPHS, ARRAY_SUFFIX})
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})
 
 

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.bands import Bands, Picture, depth_of, picture_of
+from xkd_eval.classifiers.preprocess import Preprocess, in_unit_range
 from xkd_eval.datasets.base import ImageDataset, Sample, content_hash, hash_of
 
 _JOINED = "+"
@@ -39,9 +40,7 @@ class Grids(ImageDataset):
     def load(self, position: int) -> Sample:
         """The photographs of a grid side by side, each squashed to the size of the first."""
         samples = [self.dataset.load(place) for place in self.tiles[position]]
-        alike = Preprocess(size=(samples[0].image.height, samples[0].image.width))
-        pixels = tiled([alike.pixels(sample.image) for sample in samples], self.side)
-        image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+        image = _joined([sample.image for sample in samples], self.side)
         return Sample(image, None, hash_of_tiles([hash_of(sample) for sample in samples]))
 
     def content_hash(self, position: int) -> str:
@@ -64,9 +63,23 @@ def side_of(dataset: ImageDataset) -> int:
 
 
 def tiled(views: Sequence[Tensor], side: int) -> Tensor:
-    """side * side views (3, H, W), row by row -> (3, side H, side W)."""
+    """side * side views (C, H, W), row by row -> (C, side H, side W)."""
+    if len({view.dtype for view in views}) > 1:
+        views = [in_unit_range(view) for view in views]
     rows = [torch.cat(list(views[start : start + side]), 2) for start in range(0, len(views), side)]
     return torch.cat(rows, 1)
+
+
+def _joined(images: Sequence[Picture], side: int) -> Picture:
+    """Images side by side, each squashed to the size of the first, and as deep."""
+    depth = depth_of(images[0])
+    alike = Preprocess(size=(images[0].height, images[0].width), mean=(0.0,) * depth, std=(1.0,) * depth)
+    array = tiled([alike.pixels(image) for image in images], side).permute(1, 2, 0).contiguous().numpy()
+    photographs = [image.photograph for image in images if isinstance(image, Bands) and image.photograph is not None]
+    if len(photographs) < len(images):
+        return picture_of(array)
+    joined = _joined(photographs, side)
+    return Bands(array, joined if isinstance(joined, Image.Image) else None)
 
 
 def hash_of_tiles(hashes: Sequence[str]) -> str:

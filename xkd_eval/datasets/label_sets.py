@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image
-
+from xkd_eval.bands import Picture
 from xkd_eval.datasets.base import ImageDataset, Label, LabelKind, LabelSets, Sample, content_hash
 from xkd_eval.datasets.outlines import Outlined
 from xkd_eval.errors import XkdError
@@ -138,7 +137,7 @@ class PerLabel(ImageDataset):
         objects = self._objects[position]
         return photograph if objects is None else content_hash(photograph.encode(), *objects.stored())
 
-    def _check_size(self, image: Image.Image, photograph: int, objects: Outlined) -> None:
+    def _check_size(self, image: Picture, photograph: int, objects: Outlined) -> None:
         if image.size != objects.size[::-1]:
             height, width = objects.size
             raise XkdError(

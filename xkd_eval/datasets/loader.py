@@ -40,7 +40,8 @@ class Item:
     Attributes:
         position: in the data set.
         id: the image's.
-        views: one a Preprocess that was asked for, (3, H, W) uint8 RGB at its input size; of Grids side by side.
+        views: one a Preprocess that was asked for, (3, H, W) uint8 RGB at its input size; of Grids side by
+            side. Of images of other channels see `Preprocess.pixels`.
         mask: (h, w) int8 at the asked size: 1 object, 0 background, -1 ignored; None where the set has none.
         size: (height, width) of the decoded image, of Grids the first.
         content_hash: see `datasets.base.content_hash`.
@@ -60,7 +61,7 @@ class Item:
 
     @property
     def pixels(self) -> Tensor:
-        """(3, H, W) uint8: the view of the first Preprocess that was asked for."""
+        """(C, H, W): the view of the first Preprocess that was asked for."""
         return self.views[0]
 
 
@@ -103,7 +104,8 @@ def stream(
 
     Raises:
         UnreadableImageError: with `strict`.
-        XkdError: a worker died, or the data set fails in another way than by UnreadableImageError.
+        XkdError: a worker died, the data set fails in another way than by UnreadableImageError, or an image has other
+            channels than a network takes.
     """
     decoded = _Decoded(dataset, positions, preprocess, mask_size)
     for entry in decoded if workers == 0 or not len(decoded) else _from_workers(decoded, workers, prefetch):
@@ -182,10 +184,7 @@ class _Decoded(TorchDataset[Any]):
 
     def _arrays(self, position: int, identifier: str) -> _Arrays:
         samples = self._samples(position)
-        with reading(
-            f"{identifier}: {_sizes(samples)} pixels that cannot be resized", "expected a photo", UnreadableImageError
-        ):
-            views = tuple(self._view(samples, preprocess).numpy() for preprocess in self.preprocess)
+        views = self._views(samples, identifier)
         hashes = [hash_of(sample) for sample in samples]
         found = hash_of_tiles(hashes) if isinstance(self.dataset, Grids) else hashes[0]
         first = samples[0]
@@ -200,6 +199,16 @@ class _Decoded(TorchDataset[Any]):
         if isinstance(self.dataset, Grids):
             return [load_sample(self.dataset.dataset, place) for place in self.dataset.tiles[position]]
         return [load_sample(self.dataset, position)]
+
+    def _views(self, samples: Sequence[Sample], identifier: str) -> tuple[np.ndarray, ...]:
+        what = f"{identifier}: {_sizes(samples)} pixels that cannot be resized"
+        try:
+            with reading(what, "expected a photo", UnreadableImageError):
+                return tuple(self._view(samples, preprocess).numpy() for preprocess in self.preprocess)
+        except UnreadableImageError:
+            raise
+        except XkdError as error:  # the set is not for the network: no image to be skipped
+            raise XkdError(f"data: {identifier}: {error}") from None
 
     def _view(self, samples: Sequence[Sample], preprocess: Preprocess) -> Tensor:
         views = [preprocess.pixels(sample.image) for sample in samples]

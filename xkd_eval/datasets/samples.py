@@ -6,10 +6,13 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from xkd_eval.bands import Bands, depth_of
 from xkd_eval.datasets.base import ImageDataset, Sample
 from xkd_eval.errors import UnreadableImageError, XkdError
 from xkd_eval.foreign import reading, short
+from xkd_eval.wording import counted
 
 
 def load_sample(dataset: ImageDataset, position: int) -> Sample:
@@ -17,14 +20,15 @@ def load_sample(dataset: ImageDataset, position: int) -> Sample:
 
     Raises:
         UnreadableImageError: as the data set says.
-        XkdError: it raises something else, or gives no RGB image with pixels, or a mask or boxes of another kind, size
-            or range.
+        XkdError: it raises something else, or gives neither an RGB image with pixels nor Bands, or a mask or boxes of
+            another kind, size or range.
     """
     where = f"data: {dataset.name}: {dataset.ids[position]}"
     with reading(f"{where}: loading fails", "expected a Sample, or UnreadableImageError"):
         sample = dataset.load(position)
-    found = getattr(getattr(sample, "image", None), "mode", None)
-    if not isinstance(sample, Sample) or found != "RGB":
+    image = getattr(sample, "image", None)
+    found = getattr(image, "mode", None)
+    if not isinstance(sample, Sample) or not (found == "RGB" or isinstance(image, Bands)):
         what = f"{found} image" if isinstance(sample, Sample) else type(sample).__name__
         raise XkdError(f"{where}: a {what} found; expected a Sample of an RGB image")
     if 0 in sample.image.size:
@@ -33,6 +37,22 @@ def load_sample(dataset: ImageDataset, position: int) -> Sample:
     _check_mask(where, dataset, sample)
     _check_boxes(where, dataset, sample)
     return sample
+
+
+def load_photograph(dataset: ImageDataset, position: int) -> Image.Image:
+    """The image of a data set that anybody wrote, for a training, which takes photographs alone.
+
+    Raises:
+        UnreadableImageError: as the data set says.
+        XkdError: as `load_sample`; or other channels than a photograph has.
+    """
+    image = load_sample(dataset, position).image
+    photograph = image.photograph if isinstance(image, Bands) else image
+    if photograph is None:
+        where = f"data: {dataset.name}: {dataset.ids[position]}"
+        found = f"{counted(depth_of(image), 'channel')} of {np.asarray(image).dtype}"
+        raise XkdError(f"{where}: {found} found; expected RGB of 8 bits, which trainings take alone")
+    return photograph
 
 
 def hash_of_stored(dataset: ImageDataset, position: int) -> str | None:

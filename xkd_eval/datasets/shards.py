@@ -12,7 +12,7 @@ from typing import BinaryIO
 from xkd_eval.datasets.archive import members
 from xkd_eval.datasets.base import ImageDataset, Sample, content_hash
 from xkd_eval.datasets.decode import decode_image
-from xkd_eval.datasets.folder import is_image_name
+from xkd_eval.datasets.folder import ARRAY_SUFFIX, is_image_name
 from xkd_eval.datasets.handles import SameFile
 from xkd_eval.datasets.identifiers import identifier_of
 from xkd_eval.datasets.label_texts import typed_labels
@@ -131,8 +131,9 @@ def _not_a_file(member: tarfile.TarInfo, stored: dict[str, _Member]) -> _Member:
 
 
 def _image(path: Path, key: str, entry: _Entry) -> _Member | None:
-    """KEY.jpg; else KEY.anything.jpg."""
+    """KEY.jpg; else KEY.anything.jpg; arrays beside images are of something else, such as features."""
     suffixes = [suffix for suffix in entry.found if suffix != _CLASS]
+    suffixes = [suffix for suffix in suffixes if not f".{suffix}".endswith(ARRAY_SUFFIX)] or suffixes
     chosen = [suffix for suffix in suffixes if "." not in suffix] or suffixes
     if len(chosen) > 1:
         named = " and ".join(short(f"{key}.{suffix}") for suffix in chosen[:2])

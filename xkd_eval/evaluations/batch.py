@@ -56,7 +56,8 @@ class Batch:
 
     Attributes:
         ids: B image ids.
-        pixels: (B, 3, H, W) uint8 RGB at the model's input size.
+        pixels: (B, 3, H, W) uint8 RGB at the model's input size; of images of other channels, or of finer values than
+            bytes, (B, C, H, W) uint8 or float32 in 0 to 1.
         images: (B, 3, H, W) normalised.
         logits: (B, K) float32 of the clean images.
         target: (B,) int64, the class that `maps` explain.

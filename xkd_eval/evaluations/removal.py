@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.preprocess import Preprocess, in_unit_range
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.batch import Network
 from xkd_eval.evaluations.blurs import reflecting_blur, rise_blur
@@ -20,13 +20,15 @@ def _black(pixels: Tensor, preprocess: Preprocess) -> Tensor:
 
 
 def _mean(pixels: Tensor, preprocess: Preprocess) -> Tensor:
+    if preprocess.channels not in (1, 3):  # no colour is the mean of each channel
+        return torch.zeros(1, preprocess.channels, 1, 1, device=pixels.device)
     return preprocess.colour(preprocess.mean_colour, like=pixels)[None]
 
 
 def _blur(pixels: Tensor, preprocess: Preprocess) -> Tensor:
     from torchvision.transforms.functional import gaussian_blur
 
-    return preprocess.normalise(gaussian_blur(pixels.float() / 255, [_BLUR_KERNEL] * 2, [_BLUR_SIGMA] * 2))
+    return preprocess.normalise(gaussian_blur(in_unit_range(pixels), [_BLUR_KERNEL] * 2, [_BLUR_SIGMA] * 2))
 
 
 def _rise_blur(pixels: Tensor, preprocess: Preprocess) -> Tensor:
@@ -53,7 +55,7 @@ def fill_image(pixels: Tensor, preprocess: Preprocess, fill: str) -> Tensor:
     """What removed pixels are replaced by, normalised: (1, 3, 1, 1) for a colour, (B, 3, H, W) for the blur.
 
     Args:
-        pixels: (B, 3, H, W) uint8.
+        pixels: (B, 3, H, W) uint8, see `Batch.pixels`.
         preprocess: normalises the fill as it does the image.
         fill: of FILLS.
     """

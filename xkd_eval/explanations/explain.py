@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import listed, public
+from xkd_eval.bands import Picture
 from xkd_eval.classifiers.class_names import class_index
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier, open_classifier
@@ -48,7 +48,8 @@ def explain(
 
     Args:
         model: what `load_classifier` takes, or a Classifier.
-        images: one photo or n: paths, PIL images, (H, W, 3) uint8 arrays, or tensors (3, H, W) or (n, 3, H, W) before
+        images: one photo or n: paths, PIL images, Bands of the channels that the network takes (see `xkd_eval.bands`),
+            (H, W, 3) uint8 arrays, or tensors (3, H, W) or (n, 3, H, W) before
             normalisation: RGB as uint8 in 0 to 255, or as floats in 0 to 1, which are rounded to 8 bits. Of any size:
             they are resized as the model's Preprocess says.
         classes: of each image, or one for all: an index, a name or a WordNet id; None explains the predicted class.
@@ -136,7 +137,7 @@ def _class_indices(classes: Classes, count: int, classifier: Classifier) -> Tens
     return torch.tensor([class_index(classifier, name) for name in wanted], dtype=torch.int64)
 
 
-def _masks(masks: Iterable[Any], photos: Sequence[Image.Image]) -> list[np.ndarray]:
+def _masks(masks: Iterable[Any], photos: Sequence[Picture]) -> list[np.ndarray]:
     """(H, W) int8 of each photo: 1 object, 0 background, -1 ignored."""
     given = listed(masks)
     if given is None:
@@ -145,7 +146,7 @@ def _masks(masks: Iterable[Any], photos: Sequence[Image.Image]) -> list[np.ndarr
     return [_mask(mask, photo, place) for place, (mask, photo) in enumerate(zip(given, photos, strict=True))]
 
 
-def _mask(mask: Any, photo: Image.Image, place: int) -> np.ndarray:
+def _mask(mask: Any, photo: Picture, place: int) -> np.ndarray:
     values = mask
     if isinstance(mask, Tensor) and mask.layout == torch.strided and mask.device.type != "meta":
         values = (mask.double() if mask.is_floating_point() else mask).detach().cpu().numpy()

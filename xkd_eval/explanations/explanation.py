@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from xkd_eval.arguments import public
+from xkd_eval.bands import Picture, displayed
 from xkd_eval.escapes import visible
 from xkd_eval.notebook import table
 from xkd_eval.wording import counted
@@ -35,7 +35,7 @@ class Explanation:
         classes: (n,) int64, the explained class.
         probabilities: (n,) float32, of that class, 0 to 1.
         predicted: (n,) int64.
-        photos: n RGB images at their own size.
+        photos: n RGB images at their own size, or Bands.
         names: of the photos' files; empty for a photo that was no file.
         regions: (left, top, right, bottom) in pixels of each photo, the part that its map covers; None is all of it.
         class_names: K names, or None where the model's classes have none.
@@ -53,7 +53,7 @@ class Explanation:
     classes: np.ndarray
     probabilities: np.ndarray
     predicted: np.ndarray
-    photos: tuple[Image.Image, ...]
+    photos: tuple[Picture, ...]
     names: tuple[str, ...]
     regions: tuple[Region | None, ...]
     class_names: tuple[str, ...] | None
@@ -87,7 +87,7 @@ class Explanation:
 
         return [
             OverlayPanel(
-                image=np.asarray(photo),
+                image=displayed(photo),
                 map=self.maps[place],
                 title=self._class_name(self.classes[place]),
                 probability=float(self.probabilities[place]),

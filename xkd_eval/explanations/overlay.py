@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
 
 from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import Within, Workers, listed, public
+from xkd_eval.bands import Picture
 from xkd_eval.classifiers.class_names import class_index
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import open_classifier, told_of
@@ -78,6 +78,8 @@ def overlay(
     seed: Annotated[int, Within(0, 2**63 - 1)] = 0,
 ) -> Figure:
     """Photo, map and overlay side by side: a row an image, a column a model.
+
+    An image that is no photograph is shown by its first three channels, see `xkd_eval.bands.displayed`.
 
     Args:
         models: one or several classifiers (see `load_classifier`).
@@ -311,7 +313,7 @@ def _repeated(values: Sequence[_V], times: int) -> list[_V]:
 
 
 @torch.no_grad()
-def _wanted(model: Classifier, images: Sequence[Image.Image], classes: str | int) -> list[list[int]]:
+def _wanted(model: Classifier, images: Sequence[Picture], classes: str | int) -> list[list[int]]:
     """The classes to explain of each image, most probable first; of all images equally many."""
     count = _top_count(classes)
     if count is None:

@@ -1,4 +1,4 @@
-"""Photographs as a caller has them, one or several, as upright 8-bit RGB images."""
+"""Photographs as a caller has them, one or several, as upright 8-bit RGB images, or as Bands."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from PIL import Image
 from torch import Tensor
 
 from xkd_eval.arguments import listed
-from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.bands import Bands, Picture
+from xkd_eval.classifiers.preprocess import Preprocess, stacked
 from xkd_eval.datasets.decode import decode_image, upright_rgb
 from xkd_eval.errors import UnreadableImageError, XkdError
 from xkd_eval.foreign import is_there
 
-Photo = str | Path | Image.Image | np.ndarray | Tensor
-"""A file, a PIL image, an (H, W, 3) uint8 array, or a (3, H, W) tensor, see `as_photo`."""
+Photo = str | Path | Picture | np.ndarray | Tensor
+"""A file, a PIL image, Bands, an (H, W, 3) uint8 array, or a (3, H, W) tensor, see `as_photo`."""
 
 _EXPECTED = (
     "expected a path, a PIL image, an (H, W, 3) uint8 array, or a (3, H, W) tensor of uint8 or of floats in 0 to 1"
@@ -34,7 +35,9 @@ def as_photos(photos: Photo | Iterable[Photo], argument: str = "images") -> list
     Raises:
         XkdError: none at all, or no photos.
     """
-    if isinstance(photos, str | Path | Image.Image) or (isinstance(photos, np.ndarray | Tensor) and photos.ndim <= 3):
+    if isinstance(photos, str | Path | Image.Image | Bands) or (
+        isinstance(photos, np.ndarray | Tensor) and photos.ndim <= 3
+    ):
         return [photos]
     found = listed(photos)
     if found is None:
@@ -44,8 +47,8 @@ def as_photos(photos: Photo | Iterable[Photo], argument: str = "images") -> list
     return found
 
 
-def as_photo(photo: Photo, argument: str = "images") -> Image.Image:
-    """A photo as RGB, 8 bits a channel, upright.
+def as_photo(photo: Photo, argument: str = "images") -> Picture:
+    """A photo as RGB, 8 bits a channel, upright; Bands, and files that hold such, as they are.
 
     Args:
         photo: the path of an image file; a PIL image; an (H, W, 3) uint8 array; or a (3, H, W) tensor, RGB as it is
@@ -58,6 +61,8 @@ def as_photo(photo: Photo, argument: str = "images") -> Image.Image:
     match photo:
         case Image.Image():
             return _as_decoded(lambda: upright_rgb(photo, f"a {photo.mode} image"), argument)
+        case Bands():
+            return photo
         case np.ndarray():
             return _from_array(photo, argument)
         case Tensor():
@@ -67,16 +72,16 @@ def as_photo(photo: Photo, argument: str = "images") -> Image.Image:
     raise _no_photo(photo, argument)
 
 
-def as_pixels(photos: Sequence[Image.Image], convention: Preprocess, argument: str = "images") -> Tensor:
-    """Photos at a network's input size, (n, 3, H, W) uint8.
+def as_pixels(photos: Sequence[Picture], convention: Preprocess, argument: str = "images") -> Tensor:
+    """Photos at a network's input size, (n, 3, H, W) uint8; of others see `Preprocess.pixels`.
 
     Raises:
-        XkdError: a strip that the convention's crop would blow up.
+        XkdError: a strip that the convention's crop would blow up, or a photo of other channels than the network takes.
     """
     try:
-        return torch.stack([convention.pixels(photo) for photo in photos])
-    except UnreadableImageError as error:
-        raise UnreadableImageError(f"{argument}: {error}") from None
+        return stacked([convention.pixels(photo) for photo in photos])
+    except XkdError as error:
+        raise type(error)(f"{argument}: {error}") from None
 
 
 def file_name(photo: Photo) -> str:
@@ -88,7 +93,7 @@ def _no_photo(found: object, argument: str, more: str = "") -> XkdError:
     return XkdError(f"{argument}: got a {type(found).__name__}; {_EXPECTED}{more}")
 
 
-def _from_file(given: str | Path, argument: str) -> Image.Image:
+def _from_file(given: str | Path, argument: str) -> Picture:
     if given == "":  # which Path takes for "."
         raise XkdError(f"{argument}: '' found; {_EXPECTED}")
     path = Path(given)
@@ -98,7 +103,7 @@ def _from_file(given: str | Path, argument: str) -> Image.Image:
     return _as_decoded(lambda: decode_image(path, str(path)), argument)
 
 
-def _as_decoded(decode: Callable[[], Image.Image], argument: str) -> Image.Image:
+def _as_decoded(decode: Callable[[], Picture], argument: str) -> Picture:
     """A PIL image and its path give the same pixels: both are turned into RGB by the data sets' decoder."""
     try:
         return decode()

@@ -13,6 +13,7 @@ import pandas as pd
 from PIL import Image
 from skimage.segmentation import find_boundaries
 
+from xkd_eval.bands import displayed
 from xkd_eval.comparison.result import Comparison, Pictured
 from xkd_eval.errors import UnreadableImageError
 from xkd_eval.explainers.stored import StoredMaps
@@ -112,7 +113,7 @@ def pictures(comparison: Comparison, source: Pictured, count: int) -> list[Pictu
             sample = dataset.load(place_of[identifier])
         except UnreadableImageError:  # moved or damaged since it was scored
             continue
-        photo = np.asarray(sample.image)
+        photo = displayed(sample.image)
         small = shown_size(photo, _LARGEST, _SMALLEST)
         found.append(
             Picture(

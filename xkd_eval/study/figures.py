@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from xkd_eval.bands import displayed
 from xkd_eval.devices import resolve_device
 from xkd_eval.engines.eager import on_device
 from xkd_eval.errors import UnreadableImageError, XkdError
@@ -80,7 +81,7 @@ def _extreme(cell: Cell, maps: MapSource, inputs: StudyInputs, rows: pa.Table, p
         device=options.device,
     )
     return Extreme(
-        image=np.asarray(sample.image),
+        image=displayed(sample.image),
         map=made.maps[0],
         caption=_caption(inputs.classifiers[cell.model].class_name, row, _shown(cell, float(made.probabilities[0]))),
         mask=sample.mask,

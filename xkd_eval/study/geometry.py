@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from PIL import Image
+import numpy as np
 from torch import Tensor
 
+from xkd_eval.bands import picture_of
 from xkd_eval.classifiers.preprocess import Preprocess
 
 
 def geometry(preprocess: Preprocess) -> Preprocess:
-    """What decides the pixels alone: the same for every mean, deviation, channel order and range."""
-    neutral = Preprocess()
+    """What decides the pixels alone: the same for every mean, deviation and range, and for colours in any order."""
+    count = preprocess.channels
+    neutral = Preprocess() if count in (1, 3) else Preprocess(mean=(0.0,) * count, std=(1.0,) * count)
     return replace(
         preprocess,
         mean=neutral.mean,
@@ -26,5 +28,5 @@ def at_size(view: Tensor, preprocess: Preprocess) -> Tensor:
     """A view at the network's input size, which a grid has not where the network takes images of one size only."""
     if view.shape[1:] == preprocess.size:
         return view
-    grid = Image.fromarray(view.permute(1, 2, 0).numpy())
+    grid = picture_of(np.ascontiguousarray(view.permute(1, 2, 0).numpy()))
     return replace(preprocess, resize="squash").pixels(grid)

@@ -43,7 +43,8 @@ class RunOptions:
         size: input size: 224 or 224x320 (height x width).
         resize: squash: ignore the aspect ratio (default); crop: short side + centre; squash_crop: squash, then centre.
         interpolation: PIL's filter.
-        channels: of the network's input, by default its first convolution's; one is the luminance.
+        channels: of the network's input, by default its first convolution's; one is the luminance, others than one and
+            three take .npy or .tif images of as many.
         mean: such as 0.485,0.456,0.406, or one value.
         std: such as 0.229,0.224,0.225, or one value.
         channel_order: what the network was trained on.

@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.preprocess import Preprocess, stacked
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.datasets.grids import Grids, side_of
 from xkd_eval.datasets.loader import Item, Skipped
@@ -166,7 +166,7 @@ class Photographs:
         sitting, network = self._sitting, self._sitting.networks[model]
         items = self._items(places)
         view = sitting.geometries.index(geometry(sitting.inputs.preprocess(model)))
-        pixels = torch.stack([at_size(item.views[view], network.preprocess) for item in items]).to(sitting.device)
+        pixels = stacked([at_size(item.views[view], network.preprocess) for item in items]).to(sitting.device)
         known = [sitting.label_of(model, item.position, required=False) for item in items]
         labels = torch.tensor([-1 if label is None else label for label in known]).to(sitting.device)
         images = network.preprocess.normalise(pixels)

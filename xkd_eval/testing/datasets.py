@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from xkd_eval.arguments import public
+from xkd_eval.bands import Bands
 from xkd_eval.datasets import ImageDataset, Sample, open_dataset
 from xkd_eval.datasets.base import hash_of
 from xkd_eval.datasets.samples import boxes_fit
@@ -24,8 +25,8 @@ def check_dataset(dataset: str | ImageDataset, samples: int = 8) -> None:
     """Check what every evaluation relies on in a data set.
 
     It has a name, unique ids and one label an id, of its `label_kind` and within its `classes`. Its samples are RGB
-    images, with masks of the same size and boxes within them where it says so, and come out the same a second time and
-    in another process, as do their content hashes and stored sizes where it tells them.
+    images, or Bands, with masks of the same size and boxes within them where it says so, and come out the same a second
+    time and in another process, as do their content hashes and stored sizes where it tells them.
 
     Args:
         dataset: what `open_dataset` takes, or an ImageDataset.
@@ -126,8 +127,8 @@ def _check_sample(dataset: ImageDataset, position: int, sample: Any) -> None:
     if not isinstance(sample, Sample):
         _fail(dataset, f"{what} is a {type(sample).__name__}; expected a Sample")
     mode = getattr(sample.image, "mode", type(sample.image).__name__)
-    if mode != "RGB":
-        _fail(dataset, f"{what} is {mode}; expected a PIL image in RGB")
+    if mode != "RGB" and not isinstance(sample.image, Bands):
+        _fail(dataset, f"{what} is {mode}; expected a PIL image in RGB, or Bands")
     if (sample.mask is not None) != dataset.has_masks:
         has = "no" if sample.mask is None else "a"
         _fail(dataset, f"has_masks is {dataset.has_masks} and {what} has {has} mask")

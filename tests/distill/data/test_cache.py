@@ -7,6 +7,7 @@ from PIL import Image
 from distill.data.cache import decoded
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets import open_dataset
+from xkd_eval.errors import XkdError
 
 SMALL = Preprocess(size=(8, 8))
 
@@ -33,7 +34,7 @@ def red(folder) -> list[int]:
 
 def test_images_are_decoded_once(kept, pictures, monkeypatch):
     assert red(pictures) == list(range(12))
-    monkeypatch.setattr("distill.data.cache.load_sample", None)
+    monkeypatch.setattr("distill.data.cache.load_photograph", None)
     assert red(pictures) == list(range(12))
     assert len(list(kept.iterdir())) == 1
 
@@ -61,3 +62,12 @@ def test_a_place_that_cannot_be_written_costs_nothing_but_time(tmp_path, picture
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert red(pictures) == list(range(12))
     assert isinstance(decoded(open_dataset(str(pictures)), SMALL), np.ndarray)
+
+
+def test_an_image_of_other_channels_is_refused_by_its_name(kept, pictures):
+    np.save(pictures / "class" / "99.npy", np.zeros((8, 8, 5), np.uint8))
+    with pytest.raises(XkdError, match=r"^data: pictures: class/99\.npy: 5 channels of uint8 found; expected RGB"):
+        red(pictures)
+    five = Preprocess(size=(8, 8), mean=(0.5,) * 5, std=(0.5,) * 5)
+    with pytest.raises(XkdError, match=r"^data: pictures: class/00\.bmp: 3 channels found, and the network takes 5;"):
+        decoded(open_dataset(str(pictures)), five)

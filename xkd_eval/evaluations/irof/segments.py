@@ -14,7 +14,7 @@ def superpixels(pixels: Tensor, segments: int, compactness: float) -> np.ndarray
     """SLIC superpixels (Achanta et al., TPAMI 2012), by scikit-image.
 
     Args:
-        pixels: (3, H, W) uint8 RGB.
+        pixels: (C, H, W) as in a batch; of three channels colours are compared, of others their values.
         segments: about how many; SLIC makes fewer where colours run together.
         compactness: weight of distance against colour.
 

@@ -39,11 +39,11 @@ def interpolated(image: np.ndarray, known: np.ndarray) -> np.ndarray:
     One triangulation serves all channels, and triangles look for their pixels, not pixels for their triangle.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: (H, W, C) uint8 or float32.
         known: (H, W) booleans.
 
     Returns:
-        (H, W, 3) uint8.
+        (H, W, C) of the same type.
 
     Raises:
         XkdError: the image is a line of pixels, on which there are no triangles.
@@ -60,9 +60,8 @@ def interpolated(image: np.ndarray, known: np.ndarray) -> np.ndarray:
     pixels, weights, corners = _pixels_of(points[Delaunay(points).simplices], known)
     values = (weights[:, :, None] * image[corners[..., 0], corners[..., 1]]).sum(1) / weights.sum(1, keepdims=True)
     made = image.copy()
-    made[pixels[:, 0], pixels[:, 1]] = np.round(
-        values.astype(np.float32)
-    )  # as the reference: in float32, halves to even
+    values = values.astype(np.float32)  # as the reference: in float32, halves to even
+    made[pixels[:, 0], pixels[:, 1]] = np.round(values) if image.dtype == np.uint8 else values
     return made
 
 
@@ -104,7 +103,14 @@ def _twice_area(first: np.ndarray, second: np.ndarray, third: np.ndarray) -> np.
 
 
 def information(image: np.ndarray) -> int:
-    """The bytes of (H, W, 3) uint8 as a lossless WebP file."""
+    """The bytes of (H, W, 3) uint8 as a lossless WebP file; of other channels as one file each, of 8 bits a value."""
+    if image.dtype != np.uint8:
+        image = np.rint(255 * image).astype(np.uint8)
+    layers = [image] if image.shape[2] == 3 else list(np.moveaxis(image, 2, 0))
+    return sum(_webp_bytes(Image.fromarray(np.ascontiguousarray(layer)).convert("RGB")) for layer in layers)
+
+
+def _webp_bytes(image: Image.Image) -> int:
     file = io.BytesIO()
-    Image.fromarray(image).save(file, format="webp", lossless=True, quality=100)
+    image.save(file, format="webp", lossless=True, quality=100)
     return file.tell()

@@ -124,7 +124,7 @@ class SicTest(Evaluation):
         return {} if figure is None else {"information_curves": figure}
 
     def _revealed(self, identifier: str, clean: np.ndarray, ranks: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 and (H, W) ranks -> (1 + shares, H, W, 3), from the first image on."""
+        """(H, W, C) and (H, W) ranks -> (1 + shares, H, W, C), from the first image on."""
         start = starting_pixels(identifier, ranks.shape, self.protocol.start, self.protocol.seed)
         counts = [0, *revealed_pixels(self.protocol.shares, ranks.size)]
         return np.stack([interpolated(clean, start | (ranks < count)) for count in counts])
@@ -138,7 +138,7 @@ class SicTest(Evaluation):
 
 
 def _classified(images: list[np.ndarray], batch: Batch) -> Tensor:
-    """B stacks of n images (n, H, W, 3) uint8 -> (B, n, K) logits; normalised a chunk at a time."""
+    """B stacks of n images (n, H, W, C) -> (B, n, K) logits; normalised a chunk at a time."""
     flat = torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2)
     parts = [batch.preprocess.normalise(part.to(batch.images.device)) for part in flat.split(batch.network.chunk)]
     return torch.cat([batch.network.classify(part) for part in parts]).unflatten(0, (len(images), -1))
