@@ -17,7 +17,8 @@ from distill.students.scores import Scores, answers_of, score, scores_of
 from distill.training.setup import SplitName, TrainingSetup
 from distill.training.teachers import FrozenTeacher, StoredTeacher
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.input_source import ToldInput, input_line
+from xkd_eval.classifiers.input_source import input_line
+from xkd_eval.classifiers.told import ToldInput
 from xkd_eval.engines.eager import prepare
 from xkd_eval.errors import XkdError
 from xkd_eval.statistics.chance import best_guess, is_guessing

@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from xkd_eval.cli.console import console, errors, inputs
+from xkd_eval.cli.console import console, errors, told
 from xkd_eval.escapes import visible
 from xkd_eval.study.floors import FLAG, better_floors, floors_beside
 from xkd_eval.wording import counted
@@ -58,7 +58,7 @@ def progress_bar(of: str = "scored") -> Iterator[Any]:
 
     def report(what: str, done: int, total: int) -> None:
         if done:
-            inputs.say()
+            told.say_inputs()
         progress.start()  # not before: bad input is one line, and no bar beside it
         progress.update(task, description=escape(visible(what)), completed=done, total=total)
 
