@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import Within, check_known, public
@@ -32,6 +32,7 @@ from xkd_eval.classifiers.sources import Network
 from xkd_eval.classifiers.told import ToldInput, tell_note
 from xkd_eval.classifiers.weights.files import SUFFIXES
 from xkd_eval.classifiers.weights.loading import Weights, load_state_dict, read_weights
+from xkd_eval.classifiers.weights.tensors import check_finite
 from xkd_eval.classifiers.weights.unwrapping import PART, parted
 from xkd_eval.classifiers.words import read_words
 from xkd_eval.errors import CamHeadError, XkdError
@@ -233,13 +234,9 @@ def _classifier(
         module = image_by_image(network.module.float().eval())
         for parameter in module.parameters():
             parameter.requires_grad_(False)
-    for parameter_name, parameter in module.state_dict().items():
-        if (
-            isinstance(parameter, torch.Tensor)
-            and parameter.is_floating_point()
-            and not bool(torch.isfinite(parameter).all())
-        ):
-            raise XkdError(f"model: {name} has NaN or infinite values in {parameter_name!r}; its training diverged")
+    check_finite(
+        {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}, f"model: {name}"
+    )
     preprocess, source = corrected(network.preprocess, network.input_from, overrides)
     if "channels" not in overrides:
         preprocess = with_channels(preprocess, input_channels(module, preprocess))

@@ -68,6 +68,12 @@ def kind_of(module: nn.Module, given: Tensor, output: Tensor) -> Kind | None:
     return None
 
 
+def running_statistics(module: nn.Module) -> tuple[Tensor, Tensor] | None:
+    """The means (C,) and variances (C,) that a norm has collected, of whatever class it is; None where it has none."""
+    mean, variance = getattr(module, "running_mean", None), getattr(module, "running_var", None)
+    return (mean, variance) if isinstance(mean, Tensor) and isinstance(variance, Tensor) else None
+
+
 def _layer_norm(features: Tensor, norm: nn.Module) -> Tensor:
     pooled = features.mean((2, 3))
     centre = pooled.mean(1)[:, None, None, None]
@@ -88,8 +94,9 @@ def _variance_norm(features: Tensor, norm: nn.Module) -> Tensor:
 
 
 def _batch_norm(features: Tensor, norm: nn.Module) -> Tensor:
-    mean, variance = norm.running_mean, norm.running_var
-    assert isinstance(mean, Tensor) and isinstance(variance, Tensor)
+    statistics = running_statistics(norm)
+    assert statistics is not None
+    mean, variance = statistics
     scale = (variance + _eps(norm)).rsqrt()[:, None, None]
     return _affine((features - mean[:, None, None]) * scale, norm)
 
@@ -126,12 +133,6 @@ def _is_norm(module: nn.Module) -> bool:
     )
 
 
-def _has_statistics(module: nn.Module) -> bool:
-    return isinstance(getattr(module, "running_mean", None), Tensor) and isinstance(
-        getattr(module, "running_var", None), Tensor
-    )
-
-
 _KINDS: dict[Kind, Callable[[Tensor, nn.Module], Tensor]] = {
     "layer norm": _layer_norm,
     "RMS norm": _rms_norm,
@@ -141,10 +142,10 @@ _KINDS: dict[Kind, Callable[[Tensor, nn.Module], Tensor]] = {
     "unit length": _unit_length,
 }
 _APPLIES: dict[Kind, Callable[[nn.Module], bool]] = {
-    "layer norm": lambda module: _is_norm(module) and not _has_statistics(module),
-    "RMS norm": lambda module: _is_norm(module) and not _has_statistics(module),
-    "variance norm": lambda module: _is_norm(module) and not _has_statistics(module),
-    "batch norm": _has_statistics,
+    "layer norm": lambda module: _is_norm(module) and running_statistics(module) is None,
+    "RMS norm": lambda module: _is_norm(module) and running_statistics(module) is None,
+    "variance norm": lambda module: _is_norm(module) and running_statistics(module) is None,
+    "batch norm": lambda module: running_statistics(module) is not None,
     "linear": lambda module: linear_weights(module) is not None,
 }
 
