@@ -59,7 +59,7 @@ CALLER = InputSource("its maker")
 """Of a Classifier that somebody made with a Preprocess of his own."""
 
 
-def input_line(preprocess: Preprocess, source: InputSource) -> str:
+def input_line(preprocess: Preprocess, source: InputSource | str) -> str:
     """What a network is fed with, and who says so: "64x64 RGB, squash, bilinear, mean 0.5 0.5 0.5, ... (default)"."""
     height, width = preprocess.size
     order = preprocess.channel_order if preprocess.channels == 3 else counted(preprocess.channels, "channel")

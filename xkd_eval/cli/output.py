@@ -235,21 +235,14 @@ def print_inspection(found: Inspection) -> None:
 
 def inspection_lines(found: Inspection) -> Iterator[tuple[str, str]]:
     """Label and text of every line."""
+    from xkd_eval.classifiers.input_source import input_line
+
     yield "parameters", f"{found.n_parameters:,}"
     yield "digest", found.digest[:12]
     yield from _head_lines(found)
     for note in found.notes:
         yield "note", note
-    preprocess = found.preprocess
-    height, width = preprocess.size
-    colours = preprocess.channel_order if preprocess.channels == 3 else counted(preprocess.channels, "channel")
-    yield "input", f"{height}x{width} {colours}, white = {preprocess.value_range:g}"
-    kept = {"crop": "the short side", "squash_crop": "both sides"}.get(preprocess.resize)
-    crop = f", keeps {preprocess.crop_fraction:g} of {kept}" if kept else ""
-    yield "resize", f"{preprocess.resize}, {preprocess.interpolation}{crop}"
-    yield "mean", ", ".join(f"{value:.4g}" for value in preprocess.mean)
-    yield "std", ", ".join(f"{value:.4g}" for value in preprocess.std)
-    yield "input from", found.input_from
+    yield "input", input_line(found.preprocess, found.input_from)
     yield "classes", f"{found.num_classes}: {', '.join(found.first_class_names) or 'no names'}"
     yield "WordNet ids", "yes" if found.has_wordnet_ids else "no"
     yield "explainers", ", ".join(found.explainers)
