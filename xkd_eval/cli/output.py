@@ -257,10 +257,11 @@ def _head_lines(found: Inspection) -> Iterator[tuple[str, str]]:
         return
     height, width = head.map_size
     yield "CAM map", f"{head.features} ({head.layout}{', then ReLU' if head.relu else ''}), {height}x{width}"
-    yield "CAM head", head.linear or "the map's channels are the classes"
+    averaged = f" and {head.averaged}, whose average the logits are" if head.averaged else ""
+    yield "CAM head", (head.linear or "the map's channels are the classes") + averaged
     for step in head.steps:
         how = "the CAM holds with its statistics frozen per image" if step.measures else "applied to each place"
-        yield step.kind, f"{step.path or 'a function'} between pool and head: {how}"
+        yield step.kind, f"{' and '.join(step.paths) or 'a function'} between pool and head: {how}"
     if head.cosine is not None:
         yield "cosine", f"logits are {head.cosine.scale:.4g} times the products with the pooled vector's direction"
     said = f"logits re-derived from the maps to {head.proof_error:.1e} of the largest"

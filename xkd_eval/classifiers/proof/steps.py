@@ -23,15 +23,23 @@ class Step(NamedTuple):
         kind: how it acts on a vector. "variance norm" divides by the standard deviation and takes no mean off; "unit
             length" by the Euclidean norm.
         path: of the module; "" for a function.
+        beside: of another module of the kind, whose result stands beside the first's: each of two heads that are
+            averaged has a norm of its own; "" for none.
     """
 
     kind: Kind
     path: str
+    beside: str = ""
 
     @property
     def measures(self) -> bool:
         """Whether it takes statistics of the image, which the map holds frozen."""
         return self.kind not in ("batch norm", "linear")
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Of all its modules."""
+        return tuple(filter(None, (self.path, self.beside)))
 
 
 def moved(features: Tensor, step: Step, model: nn.Module) -> Tensor:
@@ -48,8 +56,8 @@ def moved(features: Tensor, step: Step, model: nn.Module) -> Tensor:
     Returns:
         (B, C', h, w).
     """
-    module = model.get_submodule(step.path) if step.path else nn.Identity()
-    return _KINDS[step.kind](features, module)
+    modules = [model.get_submodule(path) for path in step.paths] or [nn.Identity()]
+    return torch.cat([_KINDS[step.kind](features, module) for module in modules], 1)
 
 
 def kind_of(module: nn.Module, given: Tensor, output: Tensor) -> Kind | None:
@@ -112,9 +120,9 @@ def _unit_length(features: Tensor, _: nn.Module) -> Tensor:
 
 
 def _affine(values: Tensor, norm: nn.Module) -> Tensor:
-    if isinstance(norm.weight, Tensor):
-        values = values * norm.weight[:, None, None]
-    bias = getattr(norm, "bias", None)
+    weight, bias = getattr(norm, "weight", None), getattr(norm, "bias", None)
+    if isinstance(weight, Tensor):
+        values = values * weight[:, None, None]
     return values + bias[:, None, None] if isinstance(bias, Tensor) else values
 
 
