@@ -127,7 +127,7 @@ def told_of(
         weights: as they were given beside it.
         name: what it is called there; None is its own name.
     """
-    written = None if isinstance(model, nn.Module) else str(model)
+    written = None if isinstance(model, nn.Module) else _in_full(str(model))
     file = None if weights is None else str(weights)
     return ToldInput(name or classifier.name, written, file, classifier.preprocess, classifier.input_from)
 
@@ -173,8 +173,7 @@ def _find(
     if isinstance(model, nn.Module):
         sources.refuse_arguments("a module", arguments)
         return _from_module(model, weights)
-    if str(model) == "embedded":
-        model = "embedded/teacher"
+    model = _in_full(str(model))
     for prefix, read in _REPOSITORIES.items():
         if str(model).startswith(prefix):
             return read(str(model).removeprefix(prefix), weights, arguments)
@@ -191,6 +190,10 @@ def _find(
         sources.refuse_arguments(repr(str(model)), arguments)
         return sources.from_checkpoint(Path(model), weights)
     raise _unknown(str(model))
+
+
+def _in_full(model: str) -> str:
+    return "embedded/teacher" if model == "embedded" else model
 
 
 def _from_module(model: nn.Module, weights: Weights | None) -> Network | Classifier:

@@ -32,7 +32,7 @@ def demo(
     with keeping_what_is_done():
         for test in ("perturbation", "segmentation"):
             with progress_bar() as report:
-                result = evaluate_one(test, _MODELS[0], limit=limit, output=output / test, progress=report)
+                result = evaluate_one(test, "embedded", limit=limit, output=output / test, progress=report)
             print_result(result)
             console.print(f"in {result.directory}\n", highlight=False, markup=False, soft_wrap=True)
         (overlays,) = write_overlays(
