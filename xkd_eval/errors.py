@@ -28,10 +28,6 @@ class XkdError(ValueError):
         super().__init__(visible(message))  # it may quote a name from outside, which must not steer a terminal
 
 
-class NoteWarning(UserWarning):
-    """What a user must know about how a model was read, and that is no error; the command line prints it on stderr."""
-
-
 def renamed(message: str, names: Mapping[str, str], quote: str = "`") -> str:
     """An error's message with other names for the arguments that it speaks of.
 

@@ -40,7 +40,9 @@ _Teacher = Annotated[
     str | None,
     typer.Option("--teacher", "-t", help="Agreement with this model, KL to it, and a row of its own."),
 ]
-_TeacherWeights = Annotated[Path | None, typer.Option(help="Weights for the teacher's architecture.")]
+_TeacherWeights = Annotated[
+    Path | None, typer.Option(help="Weights for the teacher's architecture: FILE or FILE#PART.")
+]
 _PerClass = Annotated[
     bool, typer.Option("--per-class", help="Print every class, the worst first.", rich_help_panel=WRITTEN)
 ]

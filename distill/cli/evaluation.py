@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from xkd_eval.cli.console import console, errors, inputs
+from xkd_eval.cli.console import console, errors, told
 from xkd_eval.cli.output import stderr_bar
 from xkd_eval.escapes import visible
 
@@ -35,7 +35,7 @@ def evaluation_bar() -> Iterator[Any]:
 
     def report(what: str, done: int, total: int) -> None:
         if done:
-            inputs.say()
+            told.say_inputs()
         progress.start()  # not before: bad input is one line, and no bar beside it
         description = escape(visible(what))
         if not progress.tasks or progress.tasks[-1].description != description:

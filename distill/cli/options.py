@@ -68,9 +68,10 @@ Teacher = Annotated[
     ),
 ]
 TeacherWeights = Annotated[
-    Path | None, typer.Option(help="Weights for a timm, torchvision or xkd name.", rich_help_panel=WHAT)
+    Path | None,
+    typer.Option(help="Weights for a timm, torchvision or xkd name: FILE or FILE#PART.", rich_help_panel=WHAT),
 ]
-Weights = Annotated[list[Path] | None, typer.Option(help="Weights, one a model, in the same order.")]
+Weights = Annotated[list[Path] | None, typer.Option(help="Weights, FILE or FILE#PART, one a model, in the same order.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

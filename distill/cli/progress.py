@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from distill.runs.launch import is_first_process
-from xkd_eval.cli.console import errors, inputs
+from xkd_eval.cli.console import errors, told
 from xkd_eval.cli.output import stderr_bar
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def storing_progress() -> Iterator[Callable[[StoringPoint], None]]:
     progress = stderr_bar(*columns)
 
     def report(point: StoringPoint) -> None:
-        inputs.say()
+        told.say_inputs()
         if not progress.tasks:
             there = "" if point.bytes_due == point.bytes else f", of which {point.bytes - point.bytes_due:,} are there"
             said = (

@@ -42,6 +42,12 @@ _TopK = Annotated[
 _Maps = Annotated[
     bool, typer.Option("--maps", help="The last maps, too, which exp_kd and others compare.", rich_help_panel=STORED)
 ]
+_Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Store a teacher that is not surely better than guessing, too.", rich_help_panel=o.HOW
+    ),
+]
 
 
 def store(
@@ -60,6 +66,7 @@ def store(
     device: o.Device = "auto",
     precision: o.Precision = None,
     compile: o.Compile = False,
+    force: _Force = False,
 ) -> None:
     """Store a teacher's answers to all training images, for any number of students."""
     from distill.cli.progress import storing_progress
@@ -89,6 +96,7 @@ def store(
             maps=maps,
             device=device,
             runs=runs,
+            force=force,
             progress=progress,
         )
     said = f"{stored.path}: {stored.rounds} rounds of {stored.source.n_images:,} images, {stored.bytes:,} bytes"

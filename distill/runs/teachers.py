@@ -10,8 +10,8 @@ from distill.runs.layout import STUDENT, directory_name, students_in
 from distill.runs.outcome_file import read_result
 from distill.students.names import names_of
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.input_source import ToldInput
 from xkd_eval.classifiers.loading import open_classifier, told_of
+from xkd_eval.classifiers.told import ToldInput
 from xkd_eval.errors import XkdError, renamed
 
 ONLY = "teacher"
@@ -49,7 +49,7 @@ def told_of_teacher(name: str, teacher: Teacher, classifier: Classifier) -> Told
         teacher: names it.
         classifier: as `open_teacher` has returned it.
     """
-    return told_of(classifier, teacher.model or classifier.name, f"teacher {called(name, teacher)}")
+    return told_of(classifier, teacher.model or classifier.name, teacher.weights, f"teacher {called(name, teacher)}")
 
 
 def called(name: str, teacher: Teacher) -> str:

@@ -135,7 +135,7 @@ def evaluate(
 
 def _loaded(overrides: Mapping[str, Any], name: str, model: Model, weights: str | Path | None) -> Classifier:
     classifier = open_classifier(model, weights=weights, **overrides)
-    told_of(classifier, model, name).tell()
+    told_of(classifier, model, weights, name).tell()
     return classifier
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -17,14 +17,17 @@ from distill.students.scores import Scores, answers_of, score, scores_of
 from distill.training.setup import SplitName, TrainingSetup
 from distill.training.teachers import FrozenTeacher, StoredTeacher
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.input_source import ToldInput, input_line
+from xkd_eval.classifiers.input_source import input_line
+from xkd_eval.classifiers.told import ToldInput
 from xkd_eval.engines.eager import prepare
 from xkd_eval.errors import XkdError
 from xkd_eval.statistics.chance import best_guess, is_guessing
 from xkd_eval.wording import counted
 
 Weights = Literal["average", "trained"]
-_AT_ONCE = 250
+AT_ONCE = 250
+"""How many images a network answers to at once."""
+
 _WHICH = {"val": "validation", "test": "test"}
 
 
@@ -66,33 +69,21 @@ class Evaluation:
             XkdError: says what was measured, what the teacher was given, and what is probably wrong.
         """
         self._ask_teachers(split)
-        labels, classes = self._labels(split), self._setup.splits.classes.count
+        classes, named = self._setup.splits.classes.count, self._setup.recipe.named_teachers
         for name, scores in self._teachers.items():
-            if is_guessing(round(scores[f"{split}_top1"] * len(labels)), labels, classes):
-                raise self._refusal(name, split, best_guess(labels, classes))
+            told, teacher = self._told(name), called(name, named[name])
+            refuse_guessing(teacher, told, scores[f"{split}_top1"], self._labels(split), classes, split)
 
     def accuracy(self, name: str, split: SplitName) -> str:
         """ "teacher resnet56: right on 72.3 % of 1,000 test images"."""
-        return f"{self._told(name).name}: {self._right(name, split)}"
+        self._ask_teachers(split)
+        top1 = self._teachers[name][f"{split}_top1"]
+        return f"{self._told(name).name}: {_right(top1, len(self._labels(split)), split)}"
 
     def inputs(self) -> list[str]:
         """A line for each teacher: what it is given, and who says so."""
         every = [self._told(name) for name in self._teachers]
         return [told.warning(f"write it as {told.in_words()}") if told.source.assumed else told.line for told in every]
-
-    def _refusal(self, name: str, split: SplitName, chance: float) -> XkdError:
-        told, teacher = self._told(name), called(name, self._setup.recipe.named_teachers[name])
-        options = told.in_words() if told.source.assumed else "size, mean and std behind its name"
-        return XkdError(
-            f"teacher: {teacher} is {self._right(name, split)}, which guessing explains ({100 * chance:.1f} %); its "
-            f"input was {input_line(told.preprocess, told.source)}: give what it was trained with ({options}), or its "
-            "classes in the data's order; `force` trains all the same"
-        )
-
-    def _right(self, name: str, split: SplitName) -> str:
-        self._ask_teachers(split)
-        top1 = self._teachers[name][f"{split}_top1"]
-        return f"right on {100 * top1:.1f} % of {counted(len(self._labels(split)), f'{_WHICH[split]} image')}"
 
     def _told(self, name: str) -> ToldInput:
         setup = self._setup
@@ -124,7 +115,7 @@ class Evaluation:
         answers = self._answers.get(split)
         return score(
             self._forward(classifier),
-            images.batches(_AT_ONCE),
+            images.batches(AT_ONCE),
             None if answers is None else lambda batch: answers[batch.indices],
             self._gathered,
         )
@@ -163,7 +154,7 @@ class Evaluation:
             found.append(teacher.of_the_data(logits))
             return found[-1]
 
-        answers = answers_of(classify, images.batches(_AT_ONCE))
+        answers = answers_of(classify, images.batches(AT_ONCE))
         teacher.check_finite()
         scores = scores_of(answers.each(self._gathered))
         self._teachers[name] |= _named(split, scores)
@@ -179,10 +170,47 @@ class Evaluation:
             return held_out_images(setup.recipe, self._images(split), classifier.preprocess, accelerator.device, rank)
 
 
+def refuse_guessing(
+    teacher: str,
+    told: ToldInput,
+    top1: float,
+    labels: Sequence[int],
+    num_classes: int,
+    split: SplitName,
+    anyway: str = "trains",
+) -> None:
+    """Refuse a teacher that is not surely better than guessing.
+
+    Args:
+        teacher: what it is called.
+        told: of its input.
+        top1: the fraction of the images that it is right on.
+        labels: of the images.
+        num_classes: K.
+        split: which images they are.
+        anyway: what `force` does all the same.
+
+    Raises:
+        XkdError: says what was measured, what the teacher was given, and what is probably wrong.
+    """
+    if not is_guessing(round(top1 * len(labels)), labels, num_classes):
+        return
+    options = told.in_words() if told.source.assumed else "size, mean and std behind its name"
+    raise XkdError(
+        f"teacher: {teacher} is {_right(top1, len(labels), split)}, which guessing explains "
+        f"({100 * best_guess(labels, num_classes):.1f} %); its input was {input_line(told.preprocess, told.source)}: "
+        f"give what it was trained with ({options}), or its classes in the data's order; `force` {anyway} all the same"
+    )
+
+
 def better_weights(epoch: dict[str, Any], split: SplitName) -> Weights:
     """Which of an epoch's weights are the better ones on a split, at par the average, which is all where none is."""
     trained = epoch.get(f"{split}_top1{TRAINED}")
     return "trained" if trained is not None and trained > epoch[f"{split}_top1"] else "average"
+
+
+def _right(top1: float, n_images: int, split: SplitName) -> str:
+    return f"right on {100 * top1:.1f} % of {counted(n_images, f'{_WHICH[split]} image')}"
 
 
 def _named(split: SplitName, scores: Scores) -> dict[str, float]:

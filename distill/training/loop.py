@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -34,7 +33,8 @@ from distill.training.state import Position, restore, state_of
 from distill.training.step import OrdinaryStep, Step
 from distill.training.tensorboard import TensorBoard
 from xkd_eval.classifiers.checkpoint import read_checkpoint
-from xkd_eval.errors import NoteWarning, XkdError
+from xkd_eval.classifiers.told import tell_note
+from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reading
 
 _SECONDS_BETWEEN_SAVES = 600.0
@@ -198,7 +198,7 @@ class TrainingLoop:
         chosen = best if selected else last
         notes = proof_notes(setup.student, self._network(weights))
         for note in notes:
-            warnings.warn(note, NoteWarning, stacklevel=2)
+            tell_note(note)
         write_student(setup, self._network(weights), chosen, self.directory.path / STUDENT)
         average = {"saved": weights, "better": better_weights(chosen, setup.selection)}
         written = self.directory.write_result(

@@ -211,9 +211,10 @@ def proof_notes(classifier: Classifier, network: nn.Module) -> tuple[str, ...]:
     except CamHeadError as error:
         why = str(error)
     else:
-        if (found.features, found.linear, found.steps) == (
+        if (found.features, found.linear, found.averaged, found.steps) == (
             classifier.head.features,
             classifier.head.linear,
+            classifier.head.averaged,
             classifier.head.steps,
         ):
             return ()

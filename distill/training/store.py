@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,8 +19,8 @@ from distill.answers.stored import StoredAnswers
 from distill.data.batches import ImagesInOrder, LabelledBatch, ProcessRank
 from distill.data.draws import OwnDraws
 from distill.data.joining import class_places
-from distill.data.loaders import training_images
-from distill.data.splits import open_splits
+from distill.data.loaders import held_out_images, training_images
+from distill.data.splits import Splits, open_splits
 from distill.data.views import Views
 from distill.methods.base import Requirement
 from distill.recipe.files import as_recipe
@@ -27,16 +28,19 @@ from distill.recipe.imports import import_modules
 from distill.recipe.schema import Recipe
 from distill.runs.directory import hold
 from distill.runs.origin import teacher_digest
-from distill.runs.teachers import told_of_teacher
+from distill.runs.teachers import called, told_of_teacher
+from distill.students.scores import score
+from distill.training.evaluation import AT_ONCE, refuse_guessing
 from distill.training.memory_format import memory_format_of
 from distill.training.networks import load_teacher, student_preprocess
 from distill.training.precision import autocast, check_precision
 from distill.training.recipe_teachers import check_rounds, freeze, source_of
-from distill.training.setup import accelerator_of
+from distill.training.setup import SplitName, accelerator_of
 from distill.training.start import read_start
 from distill.training.teachers import FrozenTeacher
 from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import Within, public
+from xkd_eval.engines.eager import prepare
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import short
 from xkd_eval.registry import nearest
@@ -77,6 +81,7 @@ def store_answers(
     maps: bool = False,
     device: str = "auto",
     runs: str | Path = "runs",
+    force: bool = False,
     progress: Callable[[StoringPoint], None] | None = None,
 ) -> StoredAnswers:
     """Store what a recipe's teacher answers to each training image in each of `data.rounds` augmentations.
@@ -96,13 +101,16 @@ def store_answers(
         maps: store the last map, too, for losses that compare maps or embeddings.
         device: "auto" or "cpu".
         runs: where the trainings of other recipes lie, for a teacher that is named by its recipe.
+        force: store the answers of a teacher that is not surely better than guessing on images that are not trained
+            on, too; once a round is there, it is not asked again.
         progress: called with a StoringPoint before the first batch and after each.
 
     Returns:
         The folder, with all rounds.
 
     Raises:
-        XkdError: bad input; no room on the disk, before the work; a folder that holds other answers.
+        XkdError: bad input; no room on the disk, or a teacher that guesses, before the work; a folder that holds other
+            answers.
 
     Example:
         >>> import distill
@@ -127,6 +135,8 @@ def store_answers(
     with hold(Path(folder)), OwnDraws(resolved.seed):
         written = AnswerFolder(Path(folder), job.source, job.form, resolved.precision)
         written.check_room(rounds)
+        if not force and len(written.due(rounds)) == rounds:
+            job.check_teacher()
         _write(written, job, rounds, progress or (lambda point: None))
     return StoredAnswers(Path(folder), "output")
 
@@ -139,6 +149,7 @@ class _Job:
     form: AnswerForm
     images: ImagesInOrder
     ask: Callable[[LabelledBatch], np.ndarray]
+    check_teacher: Callable[[], None]
 
 
 def _chosen(recipe: Recipe, name: str | None) -> str:
@@ -179,7 +190,25 @@ def _job(recipe: Recipe, name: str, runs: Path, device: torch.device, top_k: int
             passed = frozen(batch.others[0])
         return form.encode(passed.logits, passed.features if maps else None)
 
-    return _Job(source, form, training_images(recipe, splits.train, views.only([place]), device, ProcessRank()), ask)
+    check = partial(_check_teacher, recipe, splits, name, frozen, device)
+    images = training_images(recipe, splits.train, views.only([place]), device, ProcessRank())
+    return _Job(source, form, images, ask, check)
+
+
+def _check_teacher(recipe: Recipe, splits: Splits, name: str, frozen: FrozenTeacher, device: torch.device) -> None:
+    """Refuse a teacher that is not surely better than guessing, as a training would."""
+    teacher, named = frozen.classifier, recipe.named_teachers[name]
+    split: SplitName = "test" if splits.val is None else "val"
+    labelled = splits.val or splits.test
+    prepared = prepare(teacher, device)
+
+    def classify(pixels: Tensor) -> Tensor:
+        return frozen.of_the_data(prepared(teacher.preprocess.normalise(pixels)))
+
+    images = held_out_images(recipe, labelled, teacher.preprocess, device, ProcessRank())
+    top1 = score(classify, images.batches(AT_ONCE)).top1
+    told = told_of_teacher(name, named, teacher)
+    refuse_guessing(called(name, named), told, top1, labelled.labels, splits.classes.count, split, "stores")
 
 
 def _map_shape(recipe: Recipe, teacher: FrozenTeacher, device: torch.device) -> tuple[int, int, int]:

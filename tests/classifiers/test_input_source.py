@@ -14,7 +14,8 @@ from torchvision import models
 
 from xkd_eval.classifiers import Classifier, Preprocess, architectures, load_classifier
 from xkd_eval.classifiers.conventions import cifar_input, corrected
-from xkd_eval.classifiers.input_source import CALLER, InputSource, ToldInput, input_line
+from xkd_eval.classifiers.input_source import CALLER, InputSource, input_line
+from xkd_eval.classifiers.told import ToldInput
 from xkd_eval.explainers.inspection import inspect_classifier
 
 IMAGENET = Preprocess()
@@ -97,7 +98,7 @@ def test_who_says_it(weights, caplog, model, source, assumed):
     assert f"({source})" in repr(classifier)
     assert inspect_classifier(classifier).input_from == source
     told = warned(caplog)
-    assert len(told) == (2 if model == "py:nets:loaded" else 1 if assumed else 0)  # once where it is loaded within
+    assert len(told) == (1 if assumed else 0)  # of a function's parts nothing
     for line in told:
         assert assumed in line and input_line(classifier.preprocess, classifier.input_from) in line
 
@@ -178,7 +179,7 @@ def test_several_who_say_it():
 
 def test_what_is_missing_is_named_as_it_would_be_written():
     source = InputSource(is_assumed=True).but("option", ["size"])
-    told = ToldInput("kd", "timm/a,weights=b.pth,size=64", IMAGENET, source)
+    told = ToldInput("kd", "timm/a,weights=b.pth,size=64", None, IMAGENET, source)
     assert told.in_words() == "timm/a,weights=b.pth,size=64,mean=...,std=..."
     assert "(size: option; the rest: default); mean and std are assumed, as nothing says " in told.warning("do")
 

@@ -16,8 +16,6 @@ from xkd_eval.classifiers.checkpoint import Checkpoint, save_checkpoint
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import XkdError
 
-pytestmark = pytest.mark.filterwarnings("ignore::xkd_eval.errors.NoteWarning")
-
 PAIRED = "weights: paired by the names that RepDistiller and mdistiller give to the same tensors"
 
 

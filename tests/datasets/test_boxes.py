@@ -252,7 +252,7 @@ def test_missing_and_endless_files(tmp_path, monkeypatch):
         read_boxes(tmp_path / "none")
     with pytest.raises(XkdError, match=r"^boxes: '.*' has no boxes"):
         read_boxes(tmp_path)
-    monkeypatch.setattr(formats, "LARGEST_LIST", 20)
+    monkeypatch.setattr(formats, "LARGEST", 20)
     with pytest.raises(XkdError, match=r"cannot be read \(more than 20 bytes\)"):
         read_boxes(written(tmp_path / "a.gz", gzip.compress(LINES.encode(), mtime=0)))
     monkeypatch.setattr(formats, "LARGEST_XML", 20)
@@ -263,6 +263,11 @@ def test_missing_and_endless_files(tmp_path, monkeypatch):
     monkeypatch.setattr(formats, "LARGEST_TAR", 20)
     with pytest.raises(XkdError, match=r"more than 20 bytes"):
         read_boxes(tmp_path / "a.tar")
+
+
+def test_a_file_of_objects_may_be_as_large_as_one_of_labels(tmp_path):
+    content = json.dumps(COCO).encode() + b" " * 2**26
+    assert len(read_boxes(written(tmp_path / "instances.json", content))) == 3
 
 
 def test_a_box_beyond_its_image(tmp_path):

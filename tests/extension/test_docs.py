@@ -67,7 +67,7 @@ def test_the_commands_run(command, mine, capsys):
     program, *arguments = shlex.split(command)
     assert program == "xkd-eval"
     app([*arguments, "--workers", "0", "--device", "cpu"], standalone_mode=False)
-    assert " images of " in capsys.readouterr().out.replace("\n", " ")
+    assert re.search(r" (images|photographs) of ", capsys.readouterr().out.replace("\n", " "))
 
 
 def test_the_cells_of_a_notebook_run_and_run_again(clean, monkeypatch):

@@ -17,7 +17,7 @@ def loaded(models, **options) -> StudyInputs:
 
 
 def told(caplog, models, **options) -> list[str]:
-    caplog.set_level(logging.INFO, "xkd_eval.inputs")
+    caplog.set_level(logging.INFO, "xkd_eval.models")
     loaded(models, **options)
     return [record.getMessage() for record in caplog.records]
 

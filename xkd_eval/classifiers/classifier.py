@@ -20,7 +20,7 @@ from xkd_eval.classifiers.input_source import CALLER, InputSource, input_line
 from xkd_eval.classifiers.outputs import is_binary
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.proof.cosine import Cosine, tensor_at
-from xkd_eval.classifiers.proof.linear import LinearWeights, linear_weights
+from xkd_eval.classifiers.proof.linear import LinearWeights, averaged, linear_weights
 from xkd_eval.classifiers.proof.places import Layout, Reading, as_map
 from xkd_eval.classifiers.proof.steps import Step, moved
 from xkd_eval.errors import CamHeadError, XkdError
@@ -48,6 +48,7 @@ class CamHead:
             rounding may make of it.
         prefix: of tokens, those before the image's, which stand for no place.
         cosine: how the matrix makes logits of directions (CLIP); None for a layer.
+        averaged: path of another such layer, where the logits are the average of its answers and of `linear`'s (LeViT).
     """
 
     features: str
@@ -60,6 +61,12 @@ class CamHead:
     tolerance: float = 1e-4
     prefix: int = 0
     cosine: Cosine | None = None
+    averaged: str | None = None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Paths of the layers that make the logits."""
+        return () if self.cosine is not None else tuple(filter(None, (self.linear, self.averaged)))
 
     @property
     def reading(self) -> Reading:
@@ -68,9 +75,9 @@ class CamHead:
 
     def __str__(self) -> str:
         height, width = self.map_size
-        weight = self.linear or "none: its channels are the classes"
+        weight = " and ".join(filter(None, (self.linear, self.averaged))) or "none: its channels are the classes"
         relu = ", then ReLU" if self.relu else ""
-        steps = "".join(f", {step.kind} {step.path}".rstrip() for step in self.steps)
+        steps = "".join(f", {step.kind} {' and '.join(step.paths)}".rstrip() for step in self.steps)
         return f"{self.features} ({self.layout}{relu}, {height}x{width}){steps}, head {weight}"
 
 
@@ -271,14 +278,14 @@ class Classifier(nn.Module):
         elif head.cosine is not None:
             rows = head.cosine.weight(tensor_at(self.model, head.linear))
         else:
-            rows = self._linear(head.linear).weight
+            rows = self._linear(head).weight
         return self._of_classes(rows)
 
     @property
     def head_bias(self) -> Tensor:
         """(K,) float32; zero where the head has none."""
         head = self._require_head()
-        bias = self._linear(head.linear).bias if head.linear is not None and head.cosine is None else None
+        bias = self._linear(head).bias if head.layers else None
         return torch.zeros(self.num_classes, device=self.device) if bias is None else self._of_classes(bias)
 
     @property
@@ -340,10 +347,12 @@ class Classifier(nn.Module):
         """A row a logit -> a row a class."""
         return torch.cat([-rows / 2, rows / 2]) if is_binary(self.model) else rows
 
-    def _linear(self, path: str) -> LinearWeights:
-        weights = linear_weights(self.model.get_submodule(path))
-        assert weights is not None
-        return weights
+    def _linear(self, head: CamHead) -> LinearWeights:
+        found = [linear_weights(self.model.get_submodule(path)) for path in head.layers]
+        weights = [layer for layer in found if layer is not None]
+        if len(weights) == 1:
+            return weights[0]
+        return averaged(*weights, apart=any(step.beside for step in head.steps))
 
     def _checked(self, logits: object, images: Tensor) -> Tensor:
         if isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == len(images):

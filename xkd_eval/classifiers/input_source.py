@@ -1,17 +1,12 @@
-"""Where a classifier's input convention comes from, said in one line wherever a model is evaluated."""
+"""Where a classifier's input convention comes from, and how it is said in one line."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.wording import counted, listed
-
-LOG = logging.getLogger("xkd_eval.inputs")
-"""Has a line for each model that is loaded to be evaluated, and a warning where its input is assumed."""
+from xkd_eval.wording import counted
 
 # What a network that was trained with another of these answers wrongly to, without failing.
 _DECISIVE = ("size", "mean", "std")
@@ -64,7 +59,7 @@ CALLER = InputSource("its maker")
 """Of a Classifier that somebody made with a Preprocess of his own."""
 
 
-def input_line(preprocess: Preprocess, source: InputSource) -> str:
+def input_line(preprocess: Preprocess, source: InputSource | str) -> str:
     """What a network is fed with, and who says so: "64x64 RGB, squash, bilinear, mean 0.5 0.5 0.5, ... (default)"."""
     height, width = preprocess.size
     order = preprocess.channel_order if preprocess.channels == 3 else counted(preprocess.channels, "channel")
@@ -75,46 +70,6 @@ def input_line(preprocess: Preprocess, source: InputSource) -> str:
         f"{height}x{width} {order}{white}, {preprocess.resize}{kept}, {preprocess.interpolation}, "
         f"mean {mean}, std {std} ({source})"
     )
-
-
-@dataclass(frozen=True)
-class ToldInput:
-    """What is told of a model that is loaded.
-
-    Attributes:
-        name: what it is called there.
-        model: as it was written; None for a module.
-        preprocess: under which it is evaluated.
-        source: of that.
-    """
-
-    name: str
-    model: str | None
-    preprocess: Preprocess
-    source: InputSource
-
-    @property
-    def line(self) -> str:
-        """Its input, whoever says it."""
-        return f"{self.name}: input: {input_line(self.preprocess, self.source)}"
-
-    def warning(self, options: str) -> str:
-        """The same where some of it is assumed; `options` are the words by which the user says it."""
-        missing = listed(self.source.assumed)
-        are = "is" if len(self.source.assumed) == 1 else "are"
-        return f"{self.line}; {missing} {are} assumed, as nothing says what its weights were trained with: {options}"
-
-    def in_words(self) -> str:
-        """The model as it would be written with what is assumed: "timm/resnet18,size=...,mean=...,std=..."."""
-        return ",".join([self.model or self.name, *(f"{field}=..." for field in self.source.assumed)])
-
-    def tell(self) -> None:
-        """Log it."""
-        told: dict[str, Any] = {"extra": {"told": self}}
-        if self.source.assumed:
-            LOG.warning(self.warning(f"give {listed(self.source.assumed)}"), **told)
-        else:
-            LOG.info(self.line, **told)
 
 
 def _by_whom(said: dict[str, list[str]]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import Within, check_known, public
@@ -25,17 +24,18 @@ from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.graphs.open import SUFFIXES as GRAPH_SUFFIXES
 from xkd_eval.classifiers.graphs.open import from_graph, refuse_beside
 from xkd_eval.classifiers.hub.repositories import from_timm_repository, from_transformers
-from xkd_eval.classifiers.input_source import ToldInput
 from xkd_eval.classifiers.outputs import Classifying, classifying, input_channels
 from xkd_eval.classifiers.overrides import FIELDS, with_channels, with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.proof.head import find_cam_head
 from xkd_eval.classifiers.sources import Network
+from xkd_eval.classifiers.told import ToldInput, tell_note
 from xkd_eval.classifiers.weights.files import SUFFIXES
 from xkd_eval.classifiers.weights.loading import Weights, load_state_dict, read_weights
+from xkd_eval.classifiers.weights.tensors import check_finite
 from xkd_eval.classifiers.weights.unwrapping import PART, parted
 from xkd_eval.classifiers.words import read_words
-from xkd_eval.errors import CamHeadError, NoteWarning, XkdError
+from xkd_eval.errors import CamHeadError, XkdError
 from xkd_eval.foreign import is_there, reading
 from xkd_eval.registry import near
 
@@ -84,9 +84,9 @@ def load_classifier(
         A Classifier in eval mode whose parameters are float32 and require no gradient, on the CPU, or where the given
         module is: half and bfloat16 are cast exactly, float64 is rounded. Where there is no CAM in closed form its
         `head` is None and `head_refusal` says why. What of `weights` was left out or computed first stands in its
-        `notes`, of each of which a NoteWarning is given. Neither autocast nor torch's defaults change what comes out.
-        Where nothing says what input the weights were trained with, the logger "xkd_eval.inputs" warns of what is
-        assumed; `input_from` says who says it.
+        `notes`. Neither autocast nor torch's defaults change what comes out. The logger "xkd_eval.models" warns of each
+        note and, where nothing says what input the weights were trained with, of what is assumed; `input_from` says who
+        says it.
 
     Raises:
         XkdError: unknown name, unreadable or unfitting weights, a wrong override, an input size that the model rejects.
@@ -102,7 +102,7 @@ def load_classifier(
     given = {"weights": weights, "num_classes": num_classes, "output": output, "arguments": arguments}
     found = open_classifier(model, **given, **overrides)
     if found is not model:
-        told_of(found, model).tell()
+        told_of(found, model, weights).tell()
     return found
 
 
@@ -116,16 +116,20 @@ def open_classifier(model: str | Path | nn.Module | Classifier, **options: Any) 
     return _opened(model, **options)
 
 
-def told_of(classifier: Classifier, model: Any, name: str | None = None) -> ToldInput:
+def told_of(
+    classifier: Classifier, model: Any, weights: str | Path | None = None, name: str | None = None
+) -> ToldInput:
     """What is told of the input of a classifier.
 
     Args:
         classifier: as it was opened.
         model: as it was given.
+        weights: as they were given beside it.
         name: what it is called there; None is its own name.
     """
-    written = None if isinstance(model, nn.Module) else str(model)
-    return ToldInput(name or classifier.name, written, classifier.preprocess, classifier.input_from)
+    written = None if isinstance(model, nn.Module) else _in_full(str(model))
+    file = None if weights is None else str(weights)
+    return ToldInput(name or classifier.name, written, file, classifier.preprocess, classifier.input_from)
 
 
 @public()
@@ -169,8 +173,7 @@ def _find(
     if isinstance(model, nn.Module):
         sources.refuse_arguments("a module", arguments)
         return _from_module(model, weights)
-    if str(model) == "embedded":
-        model = "embedded/teacher"
+    model = _in_full(str(model))
     for prefix, read in _REPOSITORIES.items():
         if str(model).startswith(prefix):
             return read(str(model).removeprefix(prefix), weights, arguments)
@@ -187,6 +190,10 @@ def _find(
         sources.refuse_arguments(repr(str(model)), arguments)
         return sources.from_checkpoint(Path(model), weights)
     raise _unknown(str(model))
+
+
+def _in_full(model: str) -> str:
+    return "embedded/teacher" if model == "embedded" else model
 
 
 def _from_module(model: nn.Module, weights: Weights | None) -> Network | Classifier:
@@ -230,13 +237,9 @@ def _classifier(
         module = image_by_image(network.module.float().eval())
         for parameter in module.parameters():
             parameter.requires_grad_(False)
-    for parameter_name, parameter in module.state_dict().items():
-        if (
-            isinstance(parameter, torch.Tensor)
-            and parameter.is_floating_point()
-            and not bool(torch.isfinite(parameter).all())
-        ):
-            raise XkdError(f"model: {name} has NaN or infinite values in {parameter_name!r}; its training diverged")
+    check_finite(
+        {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}, f"model: {name}"
+    )
     preprocess, source = corrected(network.preprocess, network.input_from, overrides)
     if "channels" not in overrides:
         preprocess = with_channels(preprocess, input_channels(module, preprocess))
@@ -262,7 +265,7 @@ def _classifier(
         input_from=source,
     )
     for note in classifier.notes:
-        warnings.warn(f"{name}: {note}", NoteWarning, stacklevel=2)
+        tell_note(f"{name}: {note}")
     return _checked(classifier.eval(), num_classes)
 
 

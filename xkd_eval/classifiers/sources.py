@@ -26,6 +26,7 @@ from xkd_eval.classifiers.hub.reach import kept_weights, why_unreachable
 from xkd_eval.classifiers.input_source import InputSource
 from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.told import parts_untold
 from xkd_eval.classifiers.weights.files import check_weight_file, read_weight_file
 from xkd_eval.classifiers.weights.loading import Weights, check_match, load_match, load_state_dict
 from xkd_eval.classifiers.weights.matching import Layout, matched
@@ -348,7 +349,8 @@ def _call(reference: str, arguments: Mapping[str, Any]) -> Any:
             f"model: py:{reference} needs {', '.join(missing)}; give it defaults, or name a function of no arguments"
         )
     try:
-        return function(**arguments)
+        with parts_untold():
+            return function(**arguments)
     except XkdError:
         raise
     except Exception as error:  # the user's own code: whatever it raises is theirs to read

@@ -20,8 +20,8 @@ from rich.markup import escape
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
-from xkd_eval.cli.inputs import InputLines
-from xkd_eval.errors import NoteWarning, XkdError, renamed
+from xkd_eval.cli.told import ToldLines
+from xkd_eval.errors import XkdError, renamed
 from xkd_eval.escapes import visible
 from xkd_eval.files import advice
 from xkd_eval.foreign import reason
@@ -41,7 +41,7 @@ class _Console(Console):
 
 console = _Console(emoji=False)
 errors = _Console(stderr=True, emoji=False)
-inputs = InputLines(errors)
+told = ToldLines(errors)
 
 BAD_INPUT = 2
 SIGNALLED = 128
@@ -59,7 +59,7 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an error of the library names the options instead of the arguments."""
         try:
-            with _notes_as_lines(), inputs.listening(self._flags()):
+            with told.listening(self._flags()):
                 return super().invoke(ctx)
         except XkdError as error:
             error.args = (renamed(str(error), self._flags(), quote=""),)
@@ -244,25 +244,6 @@ def warnings_as_lines() -> Iterator[None]:
         yield
     for warning in caught:
         errors.print(f"[yellow]warning:[/yellow] {escape(str(warning.message))}", highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _notes_as_lines() -> Iterator[None]:
-    """Say each note on a model when it is read, once, on one line of stderr; other warnings are shown as ever."""
-    said: set[str] = set()
-    with warnings.catch_warnings():
-        shown = warnings.showwarning
-        warnings.simplefilter("always", NoteWarning)
-
-        def show(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
-            if not issubclass(category, NoteWarning):
-                shown(message, category, *place, **options)
-            elif str(message) not in said:
-                said.add(str(message))
-                errors.print(f"[yellow]note:[/yellow] {escape(str(message))}", highlight=False, soft_wrap=True)
-
-        warnings.showwarning = show
-        yield
 
 
 def separated(given: Sequence[str]) -> list[str]:

@@ -19,7 +19,11 @@ def inspect(
     options: dict[str, Any],
     model: Annotated[str, typer.Argument(help=o.MODEL_HELP)] = "embedded",
     weights: Annotated[
-        Path | None, typer.Option(help="Weights for a timm, torchvision or xkd name: .pt .pth .th .safetensors.")
+        Path | None,
+        typer.Option(
+            help="Weights for a timm, torchvision or xkd name: .pt .pth .th .safetensors; FILE#PART where it holds "
+            "several networks."
+        ),
     ] = None,
 ) -> None:
     """The CAM head found and its proof, the input convention, the classes, and which explainers hold."""

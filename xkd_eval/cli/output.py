@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from xkd_eval.cli.console import console, errors, inputs
+from xkd_eval.cli.console import console, errors, told
 from xkd_eval.escapes import visible
 from xkd_eval.study.floors import FLAG, better_floors, floors_beside
 from xkd_eval.wording import counted
@@ -58,7 +58,7 @@ def progress_bar(of: str = "scored") -> Iterator[Any]:
 
     def report(what: str, done: int, total: int) -> None:
         if done:
-            inputs.say()
+            told.say_inputs()
         progress.start()  # not before: bad input is one line, and no bar beside it
         progress.update(task, description=escape(visible(what)), completed=done, total=total)
 
@@ -235,21 +235,14 @@ def print_inspection(found: Inspection) -> None:
 
 def inspection_lines(found: Inspection) -> Iterator[tuple[str, str]]:
     """Label and text of every line."""
+    from xkd_eval.classifiers.input_source import input_line
+
     yield "parameters", f"{found.n_parameters:,}"
     yield "digest", found.digest[:12]
     yield from _head_lines(found)
     for note in found.notes:
         yield "note", note
-    preprocess = found.preprocess
-    height, width = preprocess.size
-    colours = preprocess.channel_order if preprocess.channels == 3 else counted(preprocess.channels, "channel")
-    yield "input", f"{height}x{width} {colours}, white = {preprocess.value_range:g}"
-    kept = {"crop": "the short side", "squash_crop": "both sides"}.get(preprocess.resize)
-    crop = f", keeps {preprocess.crop_fraction:g} of {kept}" if kept else ""
-    yield "resize", f"{preprocess.resize}, {preprocess.interpolation}{crop}"
-    yield "mean", ", ".join(f"{value:.4g}" for value in preprocess.mean)
-    yield "std", ", ".join(f"{value:.4g}" for value in preprocess.std)
-    yield "input from", found.input_from
+    yield "input", input_line(found.preprocess, found.input_from)
     yield "classes", f"{found.num_classes}: {', '.join(found.first_class_names) or 'no names'}"
     yield "WordNet ids", "yes" if found.has_wordnet_ids else "no"
     yield "explainers", ", ".join(found.explainers)
@@ -264,10 +257,11 @@ def _head_lines(found: Inspection) -> Iterator[tuple[str, str]]:
         return
     height, width = head.map_size
     yield "CAM map", f"{head.features} ({head.layout}{', then ReLU' if head.relu else ''}), {height}x{width}"
-    yield "CAM head", head.linear or "the map's channels are the classes"
+    averaged = f" and {head.averaged}, whose average the logits are" if head.averaged else ""
+    yield "CAM head", (head.linear or "the map's channels are the classes") + averaged
     for step in head.steps:
         how = "the CAM holds with its statistics frozen per image" if step.measures else "applied to each place"
-        yield step.kind, f"{step.path or 'a function'} between pool and head: {how}"
+        yield step.kind, f"{' and '.join(step.paths) or 'a function'} between pool and head: {how}"
     if head.cosine is not None:
         yield "cosine", f"logits are {head.cosine.scale:.4g} times the products with the pooled vector's direction"
     said = f"logits re-derived from the maps to {head.proof_error:.1e} of the largest"

@@ -34,7 +34,9 @@ def overlay(
     model: Annotated[
         list[str] | None, typer.Option("--model", "-m", help=o.MODEL_HELP + " Repeat it for columns.")
     ] = None,
-    weights: Annotated[list[Path] | None, typer.Option(help="Weights, one a --model, in the same order.")] = None,
+    weights: Annotated[
+        list[Path] | None, typer.Option(help="Weights, FILE or FILE#PART, one a --model, in the same order.")
+    ] = None,
     classes: Annotated[str, typer.Option("--class", "-c", help="A name, an index, or top:K.")] = "top:1",
     explainer: Annotated[str, typer.Option("--explainer", "-e", help="See `xkd-eval explainers`.")] = "cam",
     data: Annotated[str | None, typer.Option("--data", "-d", help="Take the photos from a data set.")] = None,

@@ -14,12 +14,11 @@ from typing import IO, Any, NamedTuple, cast
 
 from xkd_eval.datasets.annotation_xml import objects_of
 from xkd_eval.datasets.archive import StrictHeader
-from xkd_eval.datasets.coco import coco_of, touched_pixels
+from xkd_eval.datasets.coco import LARGEST, coco_of, touched_pixels
 from xkd_eval.datasets.folder import files_below
 from xkd_eval.datasets.imagenet import is_wordnet_id
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import (
-    LARGEST_LIST,
     is_there,
     open_file,
     read_bytes,
@@ -109,9 +108,9 @@ def _unpacked(path: Path) -> Iterator[IO[bytes]]:
 
 def _content(path: Path) -> bytes:
     with _unpacked(path) as file:
-        content = file.read(LARGEST_LIST + 1)
-    if len(content) > LARGEST_LIST:
-        raise ValueError(f"more than {LARGEST_LIST:,} bytes")
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"more than {LARGEST:,} bytes")
     return content
 
 

@@ -11,6 +11,9 @@ from typing import Any
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import json_value, parsed, reading
 
+LARGEST = 2**29
+"""Bytes of a file of objects; those of COCO's training images have 450 MB."""
+
 _FARTHEST = 2**31
 
 

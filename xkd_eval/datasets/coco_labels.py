@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import cast
 
 from xkd_eval.datasets.base import Label, LabelKind
-from xkd_eval.datasets.coco import Coco, CocoImage, CocoObject, coco_of, touched_pixels
+from xkd_eval.datasets.coco import LARGEST, Coco, CocoImage, CocoObject, coco_of, touched_pixels
 from xkd_eval.datasets.identifiers import identifier_of, stem_of
 from xkd_eval.datasets.label_sets import LabelSet, LabelSetFile
 from xkd_eval.datasets.label_texts import typed_labels
 from xkd_eval.datasets.outlines import Outline, Outlined, boxes_within, outline_of
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import read_bytes, reading, short
-
-LARGEST = 2**29
-"""Bytes of a file of objects; those of COCO's training images have 450 MB."""
 
 _EXPECTED = 'expected COCO\'s JSON of objects, {"images": [...], "annotations": [...], "categories": [...]}'
 

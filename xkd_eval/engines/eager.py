@@ -149,8 +149,7 @@ class _Prepared(Classifier):
         The head stays float32: 8 bits of mantissa would tie the largest logits. So do convolutions that sum few terms,
         depthwise ones above all: their rounding does not average out, and they gain the least.
         """
-        head = self.head.linear if self.head is not None else None
-        linear = [self.model.get_submodule(head)] if head is not None else []
+        linear = [] if self.head is None else [self.model.get_submodule(path) for path in self.head.layers]
         convolutions = [part for part in self.model.modules() if part not in linear and _sums_few_terms(part)]
         kept = [(module, copy.deepcopy(module.state_dict())) for module in linear + convolutions]
         self._dtype = torch.bfloat16

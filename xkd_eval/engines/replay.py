@@ -73,7 +73,7 @@ class Replay:
         head = self.classifier.head
         assert head is not None
         # A step behind the features is applied to them by `cam_features`, wherever the network applies it.
-        first, moved = self._first_of(layers), {step.path for step in head.steps}
+        first, moved = self._first_of(layers), {path for step in head.steps for path in step.paths}
         return first is None or (moved.isdisjoint(layers) and self._calls[head.features].left < first)
 
     def cut_before(self, layers: Collection[str]) -> str | None:

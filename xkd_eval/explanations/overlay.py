@@ -195,7 +195,7 @@ def _column(model: str, weights: Path | None, preprocess: dict[str, Any]) -> Cla
     if classifier.preprocess.resize != "squash" and ("resize", "option") not in source.others:
         classifier.preprocess = replace(classifier.preprocess, resize="squash")
         classifier.input_from = source.but("overlay", ["resize"])
-    told_of(classifier, model).tell()
+    told_of(classifier, model, weights).tell()
     return classifier
 
 

@@ -68,11 +68,11 @@ class StudyInputs:
             entry.name: open_classifier(entry.model, weights=weights, **own)
             for entry, weights in zip(named, files, strict=True)
         }
-        for entry in named:
+        for entry, weights in zip(named, files, strict=True):
             classifier = classifiers[entry.name]
             check_words(entry.name, said[entry.name], classifier.preprocess, rules)
             if not isinstance(entry.model, Classifier):  # of one it was told when it was loaded
-                told_under(entry, classifier, rules).tell()
+                told_under(entry, classifier, weights, rules).tell()
         return cls(classifiers, rules, options)
 
     def suit(self, data: ImageDataset, masks: ImageDataset | None = None) -> None:

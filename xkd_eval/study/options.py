@@ -28,8 +28,8 @@ class RunOptions:
     """What every evaluation takes beside models, data, explainers and tests.
 
     What is evaluated:
-        weights: a file of weights for a timm, torchvision or xkd name (.pt .pth .th .safetensors), one a model in
-            order.
+        weights: a file of weights for a timm, torchvision or xkd name (.pt .pth .th .safetensors; FILE#PART
+            where it holds several networks), one a model in order.
         labels: labels of a flat folder of images: NAME,class lines; NAME,class;class lines, or COCO's JSON of objects,
             where a photograph may hold several classes.
         boxes: of the objects: LOC_val_solution.csv, annotation XML (a folder or tar), COCO JSON, or

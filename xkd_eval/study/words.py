@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.input_source import ToldInput
 from xkd_eval.classifiers.loading import told_of
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.told import ToldInput
 from xkd_eval.classifiers.words import read_words
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.protocol import Rules
@@ -63,9 +64,9 @@ def check_words(name: str, words: Mapping[str, Any], own: Preprocess, rules: Rul
             )
 
 
-def told_under(entry: NamedModel, classifier: Classifier, rules: Rules) -> ToldInput:
+def told_under(entry: NamedModel, classifier: Classifier, weights: str | Path | None, rules: Rules) -> ToldInput:
     """The input under which a model is evaluated, and who says it: the protocol where it is not the model's own."""
-    told = told_of(classifier, entry.model, entry.name)
+    told = told_of(classifier, entry.model, weights, entry.name)
     preprocess = rules.resolve(classifier.preprocess)
     fields = [name for name in rules.preprocess if getattr(preprocess, name) != getattr(told.preprocess, name)]
     if rules.name != "model":

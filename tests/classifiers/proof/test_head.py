@@ -124,6 +124,42 @@ def test_what_has_no_cam_is_refused_with_its_reason(name, size, reason):
     assert "\n" not in refusal
 
 
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        ("timm/efficientformer_l1", ()),
+        ("timm/efficientformerv2_s0", ()),
+        ("timm/levit_conv_128s", (Step("batch norm", "head.bn", "head_dist.bn"),)),
+        ("timm/levit_128s", (Step("batch norm", "head.bn", "head_dist.bn"),)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_average_of_two_heads_is_a_head(name, steps):
+    """By hand: both are asked at each place, and what they add at every place is taken off."""
+    torch.manual_seed(0)
+    model = build(name).eval()
+    for path, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.ndim == 1:
+            nn.init.uniform_(tensor, 0.5, 1.5)
+        elif "attention_biases" in path:
+            tensor.data[:, 0] = 8.0  # as trained ones, a place attends to itself: freshly built, to all alike
+    head = find_cam_head(model, square(224))
+    layers = [model.get_submodule(path) for path in (head.linear, head.averaged)]
+    assert head.steps == steps and {"head", "head_dist"} == {path.partition(".")[0] for path in head.layers}
+    classifier = Classifier(model, square(224), name=name, num_classes=K, head=head)
+    images = torch.randn(2, 3, 224, 224)
+    with torch.no_grad():
+        logits, features = classifier.forward_with_features(images)
+        last = model.forward_features(images)
+        places = last if last.ndim == 3 else last.flatten(2).transpose(1, 2)
+        both = sum(part(places.flatten(0, 1)) for part in (model.head, model.head_dist)) / 2
+        bias = (layers[0].bias + layers[1].bias) / 2
+        expected = (both - bias).unflatten(0, places.shape[:2]).transpose(1, 2).unflatten(2, head.map_size)
+        # Of what tells places apart, which is little beside what all share.
+        assert (classifier.cams(features) - expected).abs().max() < 0.02 * expected.std((2, 3)).min()
+        torch.testing.assert_close(expected.mean((2, 3)) + bias, logits, rtol=1e-4, atol=1e-4)
+
+
 def refusal_of(name: str, size: int) -> str:
     """The message; a network of half a gigabyte does not outlive the call, as it would in an error that is kept."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import OrderedDict
 from pathlib import Path
@@ -13,9 +14,7 @@ from torch import Tensor, nn
 from xkd_eval.classifiers import load_classifier
 from xkd_eval.classifiers.architectures import build
 from xkd_eval.classifiers.weights.loading import load_weights
-from xkd_eval.errors import NoteWarning, XkdError
-
-pytestmark = pytest.mark.filterwarnings("ignore::xkd_eval.errors.NoteWarning")
+from xkd_eval.errors import XkdError
 
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 SEEDS = range(12)
@@ -270,11 +269,11 @@ def test_a_distilled_transformer_is_no_plain_one(tmp_path):
         load_classifier("timm/deit_tiny_patch16_224", weights=tmp_path / "w.pth")
 
 
-def test_each_note_is_a_warning_and_stays_with_the_classifier(tmp_path):
+def test_each_note_is_logged_and_stays_with_the_classifier(tmp_path, caplog):
     torch.save({**build("resnet8", 3).state_dict(), "loss.weight": torch.ones(1)}, tmp_path / "w.pth")
     note = "weights: 1 key beside the network's was left out (loss.weight)"
-    with pytest.warns(NoteWarning, match=r"^xkd/resnet8 \(w\): weights: 1 key beside .* \(loss.weight\)$"):
-        classifier = load_classifier("xkd/resnet8", weights=tmp_path / "w.pth")
+    classifier = load_classifier("xkd/resnet8", weights=tmp_path / "w.pth", size=32, mean=0.5, std=0.5)
+    assert caplog.record_tuples == [("xkd_eval.models", logging.WARNING, f"xkd/resnet8 (w): {note}")]
     assert classifier.notes == classifier.private().notes == load_classifier(classifier, size=64).notes == (note,)
 
 

@@ -46,7 +46,6 @@ def test_measured_by_hand(teacher, cifar10):
     assert (student.table["file_bytes"] == teacher.stat().st_size).all()
 
 
-@pytest.mark.filterwarnings("ignore::xkd_eval.errors.NoteWarning")
 def test_two_parts_of_a_file_are_two_models(tmp_path):
     from xkd_eval.classifiers.architectures import build
 

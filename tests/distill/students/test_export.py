@@ -96,6 +96,8 @@ def test_the_maps_as_a_second_output(suffix, tmp_path):
     torch.testing.assert_close(found["cam"].mean((2, 3)) + student.head_bias, logits, rtol=1e-4, atol=1e-4)
     again = load_classifier(tmp_path / f"student{suffix}")
     assert again.head is not None and torch.equal(again(images), found["logits"])
+    searched = again.cams(again.forward_with_features(images).features)  # without a look at the second output
+    torch.testing.assert_close(searched, found["cam"], rtol=1e-5, atol=1e-5)
 
 
 def outputs_of(path, images):

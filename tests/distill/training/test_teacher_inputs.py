@@ -116,10 +116,15 @@ def test_a_training_that_goes_on_does_not_measure_it_again(assumed, recipe_of, t
 def test_stored_answers_are_held_to_the_same(assumed, right, values, tmp_path):
     for model, name in ((f"{assumed},size=32", "wrong"), (right, "good")):
         recipe = values | {"teacher": {"model": model, "stored": str(tmp_path / name)}}
-        store_answers(recipe, device="cpu")
         if name == "good":
+            store_answers(recipe, device="cpu")
             train(recipe, tmp_path / "run", device="cpu")
             continue
+        with pytest.raises(XkdError, match=rf"^teacher: {ARCHITECTURE} is right on .*; `force` stores all the same$"):
+            store_answers(recipe, device="cpu")
+        assert not list((tmp_path / name).glob("round-*"))
+        store_answers(recipe, device="cpu", force=True)
+        store_answers(recipe | {"data": {**recipe["data"], "rounds": 2}}, device="cpu")  # which goes on
         with pytest.raises(XkdError, match=rf"^teacher: {ARCHITECTURE} is right on .*, which guessing explains"):
             train(recipe, tmp_path / "run", device="cpu")
 
@@ -140,9 +145,11 @@ def test_the_commands_say_what_each_model_is_given(right, assumed, weights, reci
     assert code == 0 and told.startswith(f"{ARCHITECTURE}: input: 64x64 RGB, squash, ") and told.count("\n") == 1
     code, _, told = xkd_distill("evaluate", assumed, "--data", cifar10)
     assert told.startswith(f"warning: {ARCHITECTURE}: ") and told.endswith(": give --size, --mean and --std\n")
-    code, _, told = xkd_distill(
-        "store", file, "--teacher", f"{assumed},size=32", "--set", "data.rounds=1", "-o", "answers"
-    )
+    storing = ("store", file, "--teacher", f"{assumed},size=32", "--set", "data.rounds=1", "-o", "answers")
+    code, _, told = xkd_distill(*storing)
+    assert code == 2 and told.startswith(f"error: --teacher: {ARCHITECTURE} is right on ") and told.count("\n") == 1
+    assert told.endswith("; --force stores all the same\n")
+    code, _, told = xkd_distill(*storing, "--force")
     assert code == 0 and told.splitlines()[0].startswith(f"warning: teacher {ARCHITECTURE}: input: 32x32 ")
     assert told.splitlines()[0].endswith(f": write it as {assumed},size=32,mean=...,std=...")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import NamedTuple
 
 import torch
@@ -21,7 +22,7 @@ from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.classifiers.proof.refusal import why_refused
 from xkd_eval.classifiers.proof.steps import Step, kind_of, relative_error
 from xkd_eval.classifiers.proof.target import is_aligned
-from xkd_eval.classifiers.proof.trace import Trace, trace, working_copy
+from xkd_eval.classifiers.proof.trace import Call, Trace, trace, working_copy
 from xkd_eval.errors import CamHeadError
 
 PROOF_TOLERANCE = 1e-4
@@ -116,6 +117,7 @@ def _candidates(found: Trace, preprocess: Preprocess, tolerance: float = PROOF_T
                         proof_error=torch.inf,
                         prefix=reading.prefix,
                         cosine=way.cosine,
+                        averaged=way.averaged,
                     )
 
 
@@ -125,6 +127,7 @@ class _Way(NamedTuple):
     steps: tuple[Step, ...]
     linear: str | None
     cosine: Cosine | None = None
+    averaged: str | None = None
 
 
 def _ways(
@@ -141,6 +144,8 @@ def _ways(
                 yield _Way(steps, call.path)
             elif (kind := kind_of(call.module, call.input, call.output)) is not None:
                 yield from _ways(call.output, found, tolerance, index + 1, (*steps, Step(kind, call.path)))
+    for norms, first, second in _averages(vector, found.vector_calls[start:], found.logits, tolerance):
+        yield _Way((*steps, *norms), first, averaged=second)
     if not any(step.kind == "unit length" for step in steps):
         direction = (*steps, Step("unit length", ""))
         unit = F.normalize(vector)
@@ -150,6 +155,23 @@ def _ways(
                     yield _Way(direction, path, cosine)
         if any(_is_same(unit, call.input, tolerance) for call in found.vector_calls[start:]):
             yield from _ways(unit, found, tolerance, start, direction)
+
+
+def _averages(
+    vector: Tensor, calls: Sequence[Call], logits: Tensor, tolerance: float
+) -> Iterator[tuple[tuple[Step, ...], str, str]]:
+    """Two layers, each of the vector or of what a batch norm of its own makes of it, whose average the logits are."""
+    branches = [("", call) for call in calls if _is_same(vector, call.input, tolerance)]
+    for own in [call for _, call in branches if kind_of(call.module, call.input, call.output) == "batch norm"]:
+        branches += [(own.path, call) for call in calls if _is_same(own.output, call.input, tolerance)]
+    heads = [
+        (norm, call)
+        for norm, call in branches
+        if call.output.shape == logits.shape and linear_weights(call.module) is not None
+    ]
+    for (norm, first), (other, second) in combinations(heads, 2):
+        if bool(norm) == bool(other) and _is_same((first.output + second.output) / 2, logits, tolerance):
+            yield (Step("batch norm", norm, other),) if norm else (), first.path, second.path
 
 
 def _first_candidate(found: Trace, preprocess: Preprocess) -> CamHead | None:

@@ -34,6 +34,18 @@ def linear_weights(module: nn.Module) -> LinearWeights | None:
     return LinearWeights(_plain(weight.flatten(1)), None if bias is None or bias.ndim != 1 else _plain(bias))
 
 
+def averaged(first: LinearWeights, second: LinearWeights, *, apart: bool) -> LinearWeights:
+    """Of the average of two layers' outputs.
+
+    Args:
+        first, second: of the two.
+        apart: each multiplies a vector of its own, which stand side by side; otherwise both multiply the same.
+    """
+    joined = torch.cat([first.weight, second.weight], 1) if apart else first.weight + second.weight
+    biases = [layer.bias for layer in (first, second) if layer.bias is not None]
+    return LinearWeights(joined / 2, sum(biases[1:], biases[0]) / 2 if biases else None)
+
+
 def is_quantised(model: nn.Module) -> bool:
     """Whether some of a network's weights are whole numbers with a scale: its answers are rounded in steps."""
     for module in model.modules():

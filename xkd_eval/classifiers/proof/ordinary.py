@@ -6,11 +6,10 @@ blocks pass for the identity, and a wrong candidate for its map with them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
+from xkd_eval.classifiers.proof.steps import running_statistics
 from xkd_eval.classifiers.proof.trace import working_copy
 
 _SHARES = (1.0, 0.3, 0.1)  # of the noise, tried in turn where the answers are not finite
@@ -40,7 +39,7 @@ def of_ordinary_size(model: nn.Module, probe: Tensor, seed: int) -> nn.Module | 
         for parameter in copy.parameters():
             if parameter.is_floating_point():
                 parameter.add_(share * _noise(parameter, generator))
-        for mean, variance in _statistics(copy):
+        for mean, variance in filter(None, map(running_statistics, copy.modules())):
             mean += share * _VECTOR_NOISE * variance.sqrt() * torch.randn(mean.shape, generator=generator)
             variance *= 1 + share * _VECTOR_NOISE * (2 * torch.rand(variance.shape, generator=generator) - 1)
         for buffer in copy.buffers():
@@ -57,11 +56,3 @@ def _noise(parameter: Tensor, generator: torch.Generator) -> Tensor:
         return _VECTOR_NOISE * drawn
     usual, own = parameter.shape[1:].numel() ** -0.5, float(parameter.std())
     return drawn * (usual if own < _SMALL * usual else _MATRIX_NOISE * own)
-
-
-def _statistics(model: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
-    """The running means and variances of its norms."""
-    for module in model.modules():
-        mean, variance = getattr(module, "running_mean", None), getattr(module, "running_var", None)
-        if isinstance(mean, Tensor) and isinstance(variance, Tensor):
-            yield mean, variance

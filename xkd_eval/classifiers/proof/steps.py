@@ -23,15 +23,23 @@ class Step(NamedTuple):
         kind: how it acts on a vector. "variance norm" divides by the standard deviation and takes no mean off; "unit
             length" by the Euclidean norm.
         path: of the module; "" for a function.
+        beside: of another module of the kind, whose result stands beside the first's: each of two heads that are
+            averaged has a norm of its own; "" for none.
     """
 
     kind: Kind
     path: str
+    beside: str = ""
 
     @property
     def measures(self) -> bool:
         """Whether it takes statistics of the image, which the map holds frozen."""
         return self.kind not in ("batch norm", "linear")
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Of all its modules."""
+        return tuple(filter(None, (self.path, self.beside)))
 
 
 def moved(features: Tensor, step: Step, model: nn.Module) -> Tensor:
@@ -48,8 +56,8 @@ def moved(features: Tensor, step: Step, model: nn.Module) -> Tensor:
     Returns:
         (B, C', h, w).
     """
-    module = model.get_submodule(step.path) if step.path else nn.Identity()
-    return _KINDS[step.kind](features, module)
+    modules = [model.get_submodule(path) for path in step.paths] or [nn.Identity()]
+    return torch.cat([_KINDS[step.kind](features, module) for module in modules], 1)
 
 
 def kind_of(module: nn.Module, given: Tensor, output: Tensor) -> Kind | None:
@@ -66,6 +74,12 @@ def kind_of(module: nn.Module, given: Tensor, output: Tensor) -> Kind | None:
             if made.shape == output.shape and relative_error(made, output) <= _TOLERANCE:
                 return kind
     return None
+
+
+def running_statistics(module: nn.Module) -> tuple[Tensor, Tensor] | None:
+    """The means (C,) and variances (C,) that a norm has collected, of whatever class it is; None where it has none."""
+    mean, variance = getattr(module, "running_mean", None), getattr(module, "running_var", None)
+    return (mean, variance) if isinstance(mean, Tensor) and isinstance(variance, Tensor) else None
 
 
 def _layer_norm(features: Tensor, norm: nn.Module) -> Tensor:
@@ -88,8 +102,9 @@ def _variance_norm(features: Tensor, norm: nn.Module) -> Tensor:
 
 
 def _batch_norm(features: Tensor, norm: nn.Module) -> Tensor:
-    mean, variance = norm.running_mean, norm.running_var
-    assert isinstance(mean, Tensor) and isinstance(variance, Tensor)
+    statistics = running_statistics(norm)
+    assert statistics is not None
+    mean, variance = statistics
     scale = (variance + _eps(norm)).rsqrt()[:, None, None]
     return _affine((features - mean[:, None, None]) * scale, norm)
 
@@ -126,12 +141,6 @@ def _is_norm(module: nn.Module) -> bool:
     )
 
 
-def _has_statistics(module: nn.Module) -> bool:
-    return isinstance(getattr(module, "running_mean", None), Tensor) and isinstance(
-        getattr(module, "running_var", None), Tensor
-    )
-
-
 _KINDS: dict[Kind, Callable[[Tensor, nn.Module], Tensor]] = {
     "layer norm": _layer_norm,
     "RMS norm": _rms_norm,
@@ -141,10 +150,10 @@ _KINDS: dict[Kind, Callable[[Tensor, nn.Module], Tensor]] = {
     "unit length": _unit_length,
 }
 _APPLIES: dict[Kind, Callable[[nn.Module], bool]] = {
-    "layer norm": lambda module: _is_norm(module) and not _has_statistics(module),
-    "RMS norm": lambda module: _is_norm(module) and not _has_statistics(module),
-    "variance norm": lambda module: _is_norm(module) and not _has_statistics(module),
-    "batch norm": _has_statistics,
+    "layer norm": lambda module: _is_norm(module) and running_statistics(module) is None,
+    "RMS norm": lambda module: _is_norm(module) and running_statistics(module) is None,
+    "variance norm": lambda module: _is_norm(module) and running_statistics(module) is None,
+    "batch norm": lambda module: running_statistics(module) is not None,
     "linear": lambda module: linear_weights(module) is not None,
 }
 

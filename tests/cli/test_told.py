@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -84,3 +85,17 @@ def test_whoever_says_all_is_not_warned(told):
 
 def test_no_help_says_it(told):
     assert told("perturbation", "--help") == told("explainers") == []
+
+
+def test_a_model_is_told_once_whatever_it_is_called(told):
+    assert told("compare", "kd=embedded/kd", "again=embedded/kd", *LIMITED) == [KD]
+    twice = ("-m", "embedded", "-m", "embedded/teacher")
+    (line,) = told("overlay", "photo.png", *twice, "-o", "two.png", "--device", "cpu")
+    assert line == KD.replace("kd:", "embedded:")
+
+
+def test_of_two_files_of_weights_each_is_told(told):
+    weights = ("--weights", "w.pth", "--weights", "again.pth", "--size", "64", "--mean", "0.5", "--std", "0.5")
+    Path("again.pth").write_bytes(Path("w.pth").read_bytes())
+    model = "torchvision/squeezenet1_1"
+    assert len(told("compare", f"a={model}", f"b={model}", *weights, *LIMITED)) == 2
