@@ -17,14 +17,14 @@ import argparse
 import json
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from xkd_eval import XkdError, create_explainer, load_classifier, open_dataset
+from xkd_eval import Preprocess, XkdError, create_explainer, load_classifier, open_dataset
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.conventions import timm_preprocess
 from xkd_eval.classifiers.copies import copied
@@ -84,11 +84,11 @@ def _build(library: str, name: str) -> nn.Module:
 
 
 @torch.no_grad()
-def _with_answers(module: nn.Module, size: tuple[int, int]) -> nn.Module:
+def _with_answers(module: nn.Module, preprocess: Preprocess) -> nn.Module:
     """The module in eval mode, made to answer differently to different images, as no network at birth has to.
 
-    Matrices of zeros are drawn, and batch norms measure random images: deep networks lose the image on the way where
-    their norms neither have seen one nor divide by what comes.
+    Matrices of zeros are drawn, and batch norms measure images of the embedded set: deep networks lose the image on
+    the way where their norms have seen none.
     """
     for parameter in module.parameters():
         if parameter.ndim > 1 and not bool(parameter.any()):
@@ -97,8 +97,13 @@ def _with_answers(module: nn.Module, size: tuple[int, int]) -> nn.Module:
     for norm in norms:
         norm.train().momentum = None
     if norms:
-        module(torch.randn(4, 3, *size))
+        module(_images(preprocess, range(8)))
     return module.eval()
+
+
+def _images(preprocess: Preprocess, places: Iterable[int]) -> torch.Tensor:
+    embedded = open_dataset("embedded")
+    return preprocess.normalise(torch.stack([preprocess.pixels(embedded.load(place).image) for place in places]))
 
 
 @torch.no_grad()
@@ -126,7 +131,7 @@ def visit(model: str) -> dict[str, Any]:
     module = _build(library, name)
     found: dict[str, Any] = {"model": model, "parameters": sum(one.numel() for one in module.parameters())}
     try:
-        classifier = load_classifier(_with_answers(module, timm_preprocess(module).size))
+        classifier = load_classifier(_with_answers(module, timm_preprocess(module)))
     except XkdError as error:
         return {**found, "refused": str(error)}
     seen = inspect_classifier(classifier)
@@ -142,7 +147,7 @@ def visit(model: str) -> dict[str, Any]:
 
 def _wrong_maps(classifier: Classifier, seen: Inspection, found: dict[str, Any]) -> Iterator[str]:
     preprocess = classifier.preprocess
-    images = preprocess.normalise(preprocess.pixels(open_dataset("embedded").load(3).image)[None])
+    images = _images(preprocess, [3])
     with torch.no_grad():
         classes = classifier(images).argmax(1)
     height, width = preprocess.size

@@ -243,7 +243,8 @@ def inspection_lines(found: Inspection) -> Iterator[tuple[str, str]]:
     for note in found.notes:
         yield "note", note
     yield "input", input_line(found.preprocess, found.input_from)
-    yield "classes", f"{found.num_classes}: {', '.join(found.first_class_names) or 'no names'}"
+    two = " of one logit, whose sigmoid is the second one's probability" if found.is_of_one_logit else ""
+    yield "classes", f"{found.num_classes}{two}: {', '.join(found.first_class_names) or 'no names'}"
     yield "WordNet ids", "yes" if found.has_wordnet_ids else "no"
     yield "explainers", ", ".join(found.explainers)
     for name, reason in found.refused.items():

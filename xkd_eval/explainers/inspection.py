@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.class_names import class_index_of_wordnet_ids
 from xkd_eval.classifiers.classifier import CamHead, Classifier
+from xkd_eval.classifiers.outputs import is_binary
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.explainers.holding import refusal
 
@@ -26,6 +27,7 @@ class Inspection:
         preprocess: the input convention.
         input_from: who says it.
         num_classes: K.
+        is_of_one_logit: whether the two classes are of one number z an image, as -z/2 and z/2.
         first_class_names: of the first five classes; empty where they have no names.
         has_wordnet_ids: whether the classes are WordNet synsets.
         explainers: names of those that hold.
@@ -41,6 +43,7 @@ class Inspection:
     preprocess: Preprocess
     input_from: str
     num_classes: int
+    is_of_one_logit: bool
     first_class_names: tuple[str, ...]
     has_wordnet_ids: bool
     explainers: tuple[str, ...]
@@ -64,6 +67,7 @@ def inspect_classifier(classifier: Classifier) -> Inspection:
         preprocess=classifier.preprocess,
         input_from=str(classifier.input_from),
         num_classes=classifier.num_classes,
+        is_of_one_logit=is_binary(classifier.model),
         first_class_names=(classifier.class_names or ())[:_SHOWN_NAMES],
         has_wordnet_ids=bool(class_index_of_wordnet_ids(classifier)),
         explainers=tuple(name for name, reason in refused.items() if not reason),
