@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from distill.methods.base import Requirement
 from distill.methods.taps import TapMethod
 from distill.recipe.networks import Student, Teacher
 from distill.runs.teachers import open_teacher
+from distill.training.architecture import SIZE, at_size, pooled_otherwise, takes_size
 from distill.training.freezing import freeze
 from distill.training.observed import EMBEDDING
 from distill.training.stage_maps import stages_of
@@ -41,11 +43,13 @@ class BuiltStudent:
 
     Attributes:
         classifier: the network, its frozen parameters without gradient.
+        arguments: that its architecture was built with.
         frozen: paths of norms that stay in eval mode.
         notes: what is to be said of how it was made, a sentence each.
     """
 
     classifier: Classifier
+    arguments: dict[str, Any]
     frozen: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -54,13 +58,16 @@ def student_preprocess(recipe: Student, own: Preprocess | None = None) -> Prepro
     """The input convention that a recipe asks for.
 
     Args:
-        recipe: its fields override those of `own`.
+        recipe: its fields override those of `own`, and the `img_size` that a network of timm is built for its size.
         own: the convention of the weights that the student starts from; the defaults without.
 
     Raises:
         XkdError: a field that Preprocess has not, or a value out of its range.
     """
-    return with_overrides(own or Preprocess(), _known_fields("student", recipe.preprocess))
+    fields_of_recipe = _known_fields("student", recipe.preprocess)
+    if takes_size(recipe.architecture) and SIZE in recipe.arguments:
+        fields_of_recipe = {"size": recipe.arguments[SIZE], **fields_of_recipe}
+    return with_overrides(own or Preprocess(), fields_of_recipe)
 
 
 def build_student(recipe: Student, classes: Classes, needs: frozenset[Requirement]) -> BuiltStudent:
@@ -79,8 +86,11 @@ def build_student(recipe: Student, classes: Classes, needs: frozenset[Requiremen
     network = build_architecture(recipe.architecture, arguments, "student: the architecture")
     start = read_start(recipe)
     preprocess = student_preprocess(recipe, None if start is None else start.preprocess)
+    network, arguments, notes_of_size = at_size(network, recipe.architecture, arguments, preprocess)
     _check_answers(network, preprocess, recipe.architecture, classes.count)
-    notes = [] if start is None else start_from(network, recipe, start, preprocess, classes)
+    notes = [*notes_of_size]
+    if start is not None:
+        notes += start_from(network, recipe, start, preprocess, classes)
     if start is not None and start.preprocess is not None and preprocess != student_preprocess(recipe):
         notes.append(f"student.preprocess: as {start.source} has it, where the recipe says nothing: {preprocess}")
     frozen = freeze(network, recipe.freeze)
@@ -96,8 +106,9 @@ def build_student(recipe: Student, classes: Classes, needs: frozenset[Requiremen
     )
     if not needs.isdisjoint(("features", "embedding")):
         find_head(student)
-    _check_head(student, "student", needs)
-    return BuiltStudent(student, frozen, tuple(notes))
+    other_pool = partial(pooled_otherwise, recipe.architecture, arguments, preprocess)
+    _check_head(student, "student", needs, other_pool)
+    return BuiltStudent(student, arguments, frozen, tuple(notes))
 
 
 def load_teacher(recipe: Teacher, runs: Path, needs: frozenset[Requirement]) -> Classifier:
@@ -221,11 +232,16 @@ def proof_notes(classifier: Classifier, network: nn.Module) -> tuple[str, ...]:
     return (f"student: the map of its first weights, {classifier.head}, is not proven of its last: {why}",)
 
 
-def _check_head(classifier: Classifier, whose: str, needs: frozenset[Requirement]) -> None:
-    """Refuse a network without what the methods need of its head; remember where its embedding is."""
+def _check_head(
+    classifier: Classifier, whose: str, needs: frozenset[Requirement], remedy: Callable[[], str] = str
+) -> None:
+    """Refuse a network without what the methods need of its head; remember where its embedding is.
+
+    `remedy` ends the message, where it finds one.
+    """
     name = classifier.name
     if "features" in needs and classifier.head is None:
-        raise XkdError(f"{whose}: {name} has no CAM head, which a method needs: {classifier.head_refusal}")
+        raise XkdError(f"{whose}: {name} has no CAM head, which a method needs: {classifier.head_refusal}{remedy()}")
     if "embedding" in needs and classifier.head is None:
         path = find_embedding(classifier.model, classifier.preprocess)
         if path is None:
