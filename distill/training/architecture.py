@@ -1,4 +1,4 @@
-"""A student's network, built for images of its recipe's size; what to change where there is none.
+"""A student's network, built for images of its recipe's size, or refused before it is trained.
 
 Many of timm's networks, vision transformers above all, are built for images of one size, their argument `img_size`.
 """
@@ -11,14 +11,18 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from xkd_eval.classifiers.arguments import described_values
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.copies import is_float32
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.proof.head import find_cam_head
 from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.classifiers.sources import build_architecture
-from xkd_eval.errors import CamHeadError, XkdError
-from xkd_eval.foreign import reason
+from xkd_eval.engines.eager import check_alone, check_finite
+from xkd_eval.errors import CamHeadError, XkdError, renamed
+from xkd_eval.foreign import reading, reason, short
 
 SIZE = "img_size"
 """The argument by which timm's networks are built for images of a size."""
@@ -73,6 +77,55 @@ def at_size(network: Any, architecture: str, arguments: Mapping[str, Any], prepr
     return built
 
 
+def check_answers(network: object, preprocess: Preprocess, name: str, num_classes: int) -> None:
+    """Refuse a student that evaluation would refuse, before it is trained.
+
+    Args:
+        network: whatever the architecture made.
+        preprocess: its input convention.
+        name: of the architecture.
+        num_classes: K.
+
+    Raises:
+        XkdError: it is no nn.Module in float32 that gives finite logits (B, K) of each image by itself.
+    """
+    expected = f"expected an nn.Module in float32 that gives logits (B, {num_classes})"
+    if not isinstance(network, nn.Module):
+        raise XkdError(f"student: {name} made {short(network)}; {expected}")
+    try:
+        with reading(f"student: {name} cannot be evaluated", expected):
+            if not is_float32(network):
+                raise XkdError(f"student: {name} has weights of another precision; {expected}")
+            classifier = Classifier(network, preprocess, name=name, num_classes=num_classes).private()
+            check_alone(classifier)
+            logits = classifier(random_images(preprocess, seed=0))
+            if logits.shape[1] != num_classes or not logits.is_floating_point():
+                raise XkdError(f"student: {name} gives {described_values(logits)}; {expected}")
+            check_finite(logits, name, "noise")
+            check_no_softmax(logits, f"student: {name}")
+    except XkdError as error:
+        if (channels := _colours(network)) not in (None, 3):
+            raise XkdError(
+                f"student: {name} takes images of {channels} channels; expected 3, RGB: let it begin with "
+                "what it makes of them, such as images.mean(1, keepdim=True)"
+            ) from None
+        raise XkdError(renamed(str(error), {"model": "student"})) from None
+
+
+def check_no_softmax(logits: Tensor, who: str) -> None:
+    """Refuse probabilities, of which every loss would make others.
+
+    Args:
+        logits: (B, K).
+        who: begins the message.
+
+    Raises:
+        XkdError: each row sums to 1, and is nowhere negative.
+    """
+    if logits.shape[1] > 1 and bool((logits >= 0).all()) and torch.allclose(logits.sum(1), torch.ones(len(logits))):
+        raise XkdError(f"{who} gives probabilities, which sum to 1; expected logits: leave out its softmax")
+
+
 def pooled_otherwise(architecture: str, arguments: Mapping[str, Any], preprocess: Preprocess) -> str:
     """What to say of a network without a CAM: that it has one if it averages its tokens, where that is so."""
     if not takes_size(architecture) or "global_pool" in arguments:
@@ -82,6 +135,12 @@ def pooled_otherwise(architecture: str, arguments: Mapping[str, Any], preprocess
     except (XkdError, CamHeadError):
         return ""
     return "; with student.arguments.global_pool=avg it has one"
+
+
+def _colours(network: nn.Module) -> int | None:
+    """The channels that the first convolution takes, as a rule those of the images."""
+    first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+    return None if first is None else first.in_channels
 
 
 def _refuse_size(

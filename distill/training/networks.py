@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from distill.data.classes import Classes
 from distill.methods import Method
@@ -17,24 +17,31 @@ from distill.methods.base import Requirement
 from distill.methods.taps import TapMethod
 from distill.recipe.networks import Student, Teacher
 from distill.runs.teachers import open_teacher
-from distill.training.architecture import SIZE, at_size, pooled_otherwise, takes_size
+from distill.training.architecture import (
+    SIZE,
+    at_size,
+    check_answers,
+    check_no_softmax,
+    pooled_otherwise,
+    takes_size,
+)
 from distill.training.freezing import freeze
 from distill.training.observed import EMBEDDING
 from distill.training.stage_maps import stages_of
 from distill.training.start import read_start, start_from
 from distill.training.trunk import Tap, Trunk, keep_activations
-from xkd_eval.classifiers.arguments import described_values
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.copies import is_float32
+from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.proof.head import find_cam_head, find_embedding
 from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.classifiers.sources import build_architecture
-from xkd_eval.engines.eager import check_alone, check_finite
-from xkd_eval.errors import CamHeadError, XkdError, renamed
-from xkd_eval.foreign import reading, short
+from xkd_eval.errors import CamHeadError, XkdError
+from xkd_eval.explainers.gradients import why_no_gradient
 from xkd_eval.registry import nearest
+
+_CHANNELS = (1, 3)  # that are made of a photograph
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ def build_student(recipe: Student, classes: Classes, needs: frozenset[Requiremen
     start = read_start(recipe)
     preprocess = student_preprocess(recipe, None if start is None else start.preprocess)
     network, arguments, notes_of_size = at_size(network, recipe.architecture, arguments, preprocess)
-    _check_answers(network, preprocess, recipe.architecture, classes.count)
+    check_answers(network, preprocess, recipe.architecture, classes.count)
     notes = [*notes_of_size]
     if start is not None:
         notes += start_from(network, recipe, start, preprocess, classes)
@@ -120,17 +127,26 @@ def load_teacher(recipe: Teacher, runs: Path, needs: frozenset[Requirement]) -> 
         needs: of the methods that learn from it.
 
     Raises:
-        XkdError: no such file, or no CAM in closed form although a method needs it.
+        XkdError: no such file; channels that no photograph has; no CAM in closed form, or no gradient, although a
+            method needs it.
     """
     _known_fields("teacher", recipe.preprocess)
     teacher = open_teacher(recipe, runs)
-    if "taps" in needs:
+    if teacher.preprocess.channels not in _CHANNELS:
+        raise XkdError(
+            f"teacher: {teacher.name} takes images of {teacher.preprocess.channels} channels; expected 3, RGB, or 1, "
+            "their luminance"
+        )
+    # A graph computes nothing in place, and how its map is proven is another matter.
+    if "taps" in needs and not any(isinstance(module, GraphNetwork) for module in teacher.model.modules()):
         keep_activations(teacher.model)
         if teacher.head is not None:
             find_head(teacher)
     _check_head(teacher, "teacher", needs)
+    if "input gradients" in needs and (why := why_no_gradient(teacher)):
+        raise XkdError(f"teacher: a method needs the gradient of a logit, and {teacher.name} {why}")
     with torch.no_grad():
-        _check_no_softmax(teacher(random_images(teacher.preprocess, seed=0)), f"teacher: {teacher.name}")
+        check_no_softmax(teacher(random_images(teacher.preprocess, seed=0)), f"teacher: {teacher.name}")
     return teacher.eval().requires_grad_(False)
 
 
@@ -250,43 +266,6 @@ def _check_head(
                 "its logits from one vector an image"
             )
         classifier.known[EMBEDDING] = path
-
-
-def _check_answers(network: object, preprocess: Preprocess, name: str, num_classes: int) -> None:
-    """Refuse a student that evaluation would refuse, before it is trained."""
-    expected = f"expected an nn.Module in float32 that gives logits (B, {num_classes})"
-    if not isinstance(network, nn.Module):
-        raise XkdError(f"student: {name} made {short(network)}; {expected}")
-    try:
-        with reading(f"student: {name} cannot be evaluated", expected):
-            if not is_float32(network):
-                raise XkdError(f"student: {name} has weights of another precision; {expected}")
-            classifier = Classifier(network, preprocess, name=name, num_classes=num_classes).private()
-            check_alone(classifier)
-            logits = classifier(random_images(preprocess, seed=0))
-            if logits.shape[1] != num_classes or not logits.is_floating_point():
-                raise XkdError(f"student: {name} gives {described_values(logits)}; {expected}")
-            check_finite(logits, name, "noise")
-            _check_no_softmax(logits, f"student: {name}")
-    except XkdError as error:
-        if (channels := _colours(network)) not in (None, 3):
-            raise XkdError(
-                f"student: {name} takes images of {channels} channels; expected 3, RGB: let it begin with "
-                "what it makes of them, such as images.mean(1, keepdim=True)"
-            ) from None
-        raise XkdError(renamed(str(error), {"model": "student"})) from None
-
-
-def _colours(network: nn.Module) -> int | None:
-    """The channels that the first convolution takes, as a rule those of the images."""
-    first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
-    return None if first is None else first.in_channels
-
-
-def _check_no_softmax(logits: Tensor, who: str) -> None:
-    """Refuse probabilities, of which every loss would make others."""
-    if logits.shape[1] > 1 and bool((logits >= 0).all()) and torch.allclose(logits.sum(1), torch.ones(len(logits))):
-        raise XkdError(f"{who} gives probabilities, which sum to 1; expected logits: leave out its softmax")
 
 
 def _known_fields(whose: str, preprocess: dict[str, Any]) -> dict[str, Any]:

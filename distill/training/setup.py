@@ -179,8 +179,8 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     wrapped, optimiser = accelerator.prepare(objective, optimiser)
     scaler = gradient_scaler(recipe, accelerator.device)
     return TrainingSetup(
-        *(recipe, origin, built.arguments, accelerator, objective, wrapped, optimiser, scaler, average, normalise, teachers),
-        *(splits, train, val, test, draws, may_draw, (*built.notes, *tap_notes(methods))),
+        *(recipe, origin, built.arguments, accelerator, objective, wrapped, optimiser, scaler, average, normalise),
+        *(teachers, splits, train, val, test, draws, may_draw, (*built.notes, *tap_notes(methods))),
     )
 
 
