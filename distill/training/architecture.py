@@ -128,7 +128,7 @@ def check_no_softmax(logits: Tensor, who: str) -> None:
 
 def pooled_otherwise(architecture: str, arguments: Mapping[str, Any], preprocess: Preprocess) -> str:
     """What to say of a network without a CAM: that it has one if it averages its tokens, where that is so."""
-    if not takes_size(architecture) or "global_pool" in arguments:
+    if not takes_size(architecture) or arguments.get("global_pool") == "avg":
         return ""
     try:
         find_cam_head(build_architecture(architecture, {**arguments, "global_pool": "avg"}, _WHAT), preprocess)
