@@ -32,6 +32,7 @@ from distill.training.start import read_start, start_from
 from distill.training.trunk import Tap, Trunk, keep_activations
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.graphs.network import GraphNetwork
+from xkd_eval.classifiers.hooks import takes_hooks
 from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.proof.head import find_cam_head, find_embedding
@@ -164,12 +165,17 @@ def taps_of(methods: Iterable[Method], classifier: Classifier, whose: str) -> tu
         whose: "student" or "teacher".
 
     Raises:
-        XkdError: a path that is no module, or one whose output is no map; a network without stages.
+        XkdError: a path that is no module, or one whose output is no map; a network without stages, or of TorchScript.
     """
     methods = [method for method in methods if isinstance(method, TapMethod)]
     if not methods:
         return ()
-    network, trunk = classifier.model, Trunk(classifier.model, classifier.preprocess)
+    network = classifier.model
+    if not all(takes_hooks(module) for module in network.modules()):
+        raise XkdError(
+            f"{whose}: {classifier.name} is TorchScript, which shows no maps on the way; leave out the losses on them"
+        )
+    trunk = Trunk(network, classifier.preprocess)
     taps: list[Tap] = []
     for method in methods:
         listed = getattr(method, f"{whose}_taps")
