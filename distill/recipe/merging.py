@@ -72,7 +72,7 @@ def merged(base: Any, change: Any, place: str = "", given: Collection[str] = ())
     """
     if not isinstance(base, Mapping) or not isinstance(change, Mapping):
         return change
-    kept = {key: value for key, value in base.items() if not _goes(key, base, change, place, given)}
+    kept = _kept(base, change, place, given)
     return {**kept, **{key: merged(kept.get(key), value, _joined(place, key), given) for key, value in change.items()}}
 
 
@@ -103,7 +103,7 @@ def _with(values: Any, key: str, value: Any, source: str, place: str, given: Col
     if not isinstance(values, Mapping):
         values = {}
     if rest:
-        values = {key: kept for key, kept in values.items() if not _goes(key, values, {head: {}}, place, given)}
+        values = _kept(values, {head: {}}, place, given)
         return {**values, head: _with(values.get(head), rest, value, source, _joined(place, head), given)}
     return merged(values, {head: value}, place, given)
 
@@ -131,11 +131,28 @@ def _joined(place: str, key: str) -> str:
     return f"{place}.{key}" if place else key
 
 
+def _kept(base: Mapping[str, Any], change: Mapping[str, Any], place: str, given: Collection[str]) -> dict[str, Any]:
+    """What stays of former values beside a change: of a mapping that goes what overrides have given."""
+    kept = {}
+    for key, value in base.items():
+        if not _goes(key, base, change, place, given):
+            kept[key] = value
+        elif isinstance(value, Mapping):
+            inner = {name: one for name, one in value.items() if _is_given(_joined(_joined(place, key), name), given)}
+            kept |= {key: inner} if inner else {}
+    return kept
+
+
+def _is_given(key: str, given: Collection[str]) -> bool:
+    """Whether overrides have given a dotted key, or one within it."""
+    return any(f"{other}.".startswith(f"{key}.") for other in given)
+
+
 def _goes(key: str, base: Mapping[str, Any], change: Mapping[str, Any], place: str, given: Collection[str]) -> bool:
     """Whether a change takes a key of the former values back, instead of merging with it."""
-    is_given = any(f"{other}.".startswith(f"{_joined(place, key)}.") for other in given)
+    is_given = _is_given(_joined(place, key), given)
     if _is_of_another_network(key, base, change, place):
-        return not is_given
+        return not is_given or isinstance(base[key], Mapping)  # of which what was given stays
     if key in change:
         return False
     if not place and key in _TEACHERS and any(change.get(other) is not None for other in _TEACHERS):

@@ -38,7 +38,7 @@ def write_student(setup: TrainingSetup, network: nn.Module, metrics: Mapping[str
     recipe, student = setup.recipe, setup.student
     contents = Checkpoint(
         architecture=recipe.student.architecture,
-        arguments={"num_classes": student.num_classes, **recipe.student.arguments},
+        arguments=setup.arguments,
         state_dict={key: value.contiguous() for key, value in network.state_dict().items()},
         preprocess=student.preprocess,
         class_names=student.class_names,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from distill.data.classes import Classes
 from distill.methods import Method
@@ -16,23 +17,32 @@ from distill.methods.base import Requirement
 from distill.methods.taps import TapMethod
 from distill.recipe.networks import Student, Teacher
 from distill.runs.teachers import open_teacher
+from distill.training.architecture import (
+    SIZE,
+    at_size,
+    check_answers,
+    check_no_softmax,
+    pooled_otherwise,
+    takes_size,
+)
 from distill.training.freezing import freeze
 from distill.training.observed import EMBEDDING
 from distill.training.stage_maps import stages_of
 from distill.training.start import read_start, start_from
 from distill.training.trunk import Tap, Trunk, keep_activations
-from xkd_eval.classifiers.arguments import described_values
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.copies import is_float32
+from xkd_eval.classifiers.graphs.network import GraphNetwork
+from xkd_eval.classifiers.hooks import takes_hooks
 from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.proof.head import find_cam_head, find_embedding
 from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.classifiers.sources import build_architecture
-from xkd_eval.engines.eager import check_alone, check_finite
-from xkd_eval.errors import CamHeadError, XkdError, renamed
-from xkd_eval.foreign import reading, short
+from xkd_eval.errors import CamHeadError, XkdError
+from xkd_eval.explainers.gradients import why_no_gradient
 from xkd_eval.registry import nearest
+
+_CHANNELS = (1, 3)  # that are made of a photograph
 
 
 @dataclass(frozen=True)
@@ -41,11 +51,13 @@ class BuiltStudent:
 
     Attributes:
         classifier: the network, its frozen parameters without gradient.
+        arguments: that its architecture was built with.
         frozen: paths of norms that stay in eval mode.
         notes: what is to be said of how it was made, a sentence each.
     """
 
     classifier: Classifier
+    arguments: dict[str, Any]
     frozen: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -54,13 +66,16 @@ def student_preprocess(recipe: Student, own: Preprocess | None = None) -> Prepro
     """The input convention that a recipe asks for.
 
     Args:
-        recipe: its fields override those of `own`.
+        recipe: its fields override those of `own`, and the `img_size` that a network of timm is built for its size.
         own: the convention of the weights that the student starts from; the defaults without.
 
     Raises:
         XkdError: a field that Preprocess has not, or a value out of its range.
     """
-    return with_overrides(own or Preprocess(), _known_fields("student", recipe.preprocess))
+    fields_of_recipe = _known_fields("student", recipe.preprocess)
+    if takes_size(recipe.architecture) and SIZE in recipe.arguments:
+        fields_of_recipe = {"size": recipe.arguments[SIZE], **fields_of_recipe}
+    return with_overrides(own or Preprocess(), fields_of_recipe)
 
 
 def build_student(recipe: Student, classes: Classes, needs: frozenset[Requirement]) -> BuiltStudent:
@@ -79,8 +94,11 @@ def build_student(recipe: Student, classes: Classes, needs: frozenset[Requiremen
     network = build_architecture(recipe.architecture, arguments, "student: the architecture")
     start = read_start(recipe)
     preprocess = student_preprocess(recipe, None if start is None else start.preprocess)
-    _check_answers(network, preprocess, recipe.architecture, classes.count)
-    notes = [] if start is None else start_from(network, recipe, start, preprocess, classes)
+    network, arguments, notes_of_size = at_size(network, recipe.architecture, arguments, preprocess)
+    check_answers(network, preprocess, recipe.architecture, classes.count)
+    notes = [*notes_of_size]
+    if start is not None:
+        notes += start_from(network, recipe, start, preprocess, classes)
     if start is not None and start.preprocess is not None and preprocess != student_preprocess(recipe):
         notes.append(f"student.preprocess: as {start.source} has it, where the recipe says nothing: {preprocess}")
     frozen = freeze(network, recipe.freeze)
@@ -96,8 +114,9 @@ def build_student(recipe: Student, classes: Classes, needs: frozenset[Requiremen
     )
     if not needs.isdisjoint(("features", "embedding")):
         find_head(student)
-    _check_head(student, "student", needs)
-    return BuiltStudent(student, frozen, tuple(notes))
+    other_pool = partial(pooled_otherwise, recipe.architecture, arguments, preprocess)
+    _check_head(student, "student", needs, other_pool)
+    return BuiltStudent(student, arguments, frozen, tuple(notes))
 
 
 def load_teacher(recipe: Teacher, runs: Path, needs: frozenset[Requirement]) -> Classifier:
@@ -109,17 +128,26 @@ def load_teacher(recipe: Teacher, runs: Path, needs: frozenset[Requirement]) -> 
         needs: of the methods that learn from it.
 
     Raises:
-        XkdError: no such file, or no CAM in closed form although a method needs it.
+        XkdError: no such file; channels that no photograph has; no CAM in closed form, or no gradient, although a
+            method needs it.
     """
     _known_fields("teacher", recipe.preprocess)
     teacher = open_teacher(recipe, runs)
-    if "taps" in needs:
+    if teacher.preprocess.channels not in _CHANNELS:
+        raise XkdError(
+            f"teacher: {teacher.name} takes images of {teacher.preprocess.channels} channels; expected 3, RGB, or 1, "
+            "their luminance"
+        )
+    # A graph computes nothing in place, and how its map is proven is another matter.
+    if "taps" in needs and not any(isinstance(module, GraphNetwork) for module in teacher.model.modules()):
         keep_activations(teacher.model)
         if teacher.head is not None:
             find_head(teacher)
     _check_head(teacher, "teacher", needs)
+    if "input gradients" in needs and (why := why_no_gradient(teacher)):
+        raise XkdError(f"teacher: a method needs the gradient of a logit, and {teacher.name} {why}")
     with torch.no_grad():
-        _check_no_softmax(teacher(random_images(teacher.preprocess, seed=0)), f"teacher: {teacher.name}")
+        check_no_softmax(teacher(random_images(teacher.preprocess, seed=0)), f"teacher: {teacher.name}")
     return teacher.eval().requires_grad_(False)
 
 
@@ -137,12 +165,17 @@ def taps_of(methods: Iterable[Method], classifier: Classifier, whose: str) -> tu
         whose: "student" or "teacher".
 
     Raises:
-        XkdError: a path that is no module, or one whose output is no map; a network without stages.
+        XkdError: a path that is no module, or one whose output is no map; a network without stages, or of TorchScript.
     """
     methods = [method for method in methods if isinstance(method, TapMethod)]
     if not methods:
         return ()
-    network, trunk = classifier.model, Trunk(classifier.model, classifier.preprocess)
+    network = classifier.model
+    if not all(takes_hooks(module) for module in network.modules()):
+        raise XkdError(
+            f"{whose}: {classifier.name} is TorchScript, which shows no maps on the way; leave out the losses on them"
+        )
+    trunk = Trunk(network, classifier.preprocess)
     taps: list[Tap] = []
     for method in methods:
         listed = getattr(method, f"{whose}_taps")
@@ -222,11 +255,16 @@ def proof_notes(classifier: Classifier, network: nn.Module) -> tuple[str, ...]:
     return (f"student: the map of its first weights, {classifier.head}, is not proven of its last: {why}",)
 
 
-def _check_head(classifier: Classifier, whose: str, needs: frozenset[Requirement]) -> None:
-    """Refuse a network without what the methods need of its head; remember where its embedding is."""
+def _check_head(
+    classifier: Classifier, whose: str, needs: frozenset[Requirement], remedy: Callable[[], str] = str
+) -> None:
+    """Refuse a network without what the methods need of its head; remember where its embedding is.
+
+    `remedy` ends the message, where it finds one.
+    """
     name = classifier.name
     if "features" in needs and classifier.head is None:
-        raise XkdError(f"{whose}: {name} has no CAM head, which a method needs: {classifier.head_refusal}")
+        raise XkdError(f"{whose}: {name} has no CAM head, which a method needs: {classifier.head_refusal}{remedy()}")
     if "embedding" in needs and classifier.head is None:
         path = find_embedding(classifier.model, classifier.preprocess)
         if path is None:
@@ -235,43 +273,6 @@ def _check_head(classifier: Classifier, whose: str, needs: frozenset[Requirement
                 "its logits from one vector an image"
             )
         classifier.known[EMBEDDING] = path
-
-
-def _check_answers(network: object, preprocess: Preprocess, name: str, num_classes: int) -> None:
-    """Refuse a student that evaluation would refuse, before it is trained."""
-    expected = f"expected an nn.Module in float32 that gives logits (B, {num_classes})"
-    if not isinstance(network, nn.Module):
-        raise XkdError(f"student: {name} made {short(network)}; {expected}")
-    try:
-        with reading(f"student: {name} cannot be evaluated", expected):
-            if not is_float32(network):
-                raise XkdError(f"student: {name} has weights of another precision; {expected}")
-            classifier = Classifier(network, preprocess, name=name, num_classes=num_classes).private()
-            check_alone(classifier)
-            logits = classifier(random_images(preprocess, seed=0))
-            if logits.shape[1] != num_classes or not logits.is_floating_point():
-                raise XkdError(f"student: {name} gives {described_values(logits)}; {expected}")
-            check_finite(logits, name, "noise")
-            _check_no_softmax(logits, f"student: {name}")
-    except XkdError as error:
-        if (channels := _colours(network)) not in (None, 3):
-            raise XkdError(
-                f"student: {name} takes images of {channels} channels; expected 3, RGB: let it begin with "
-                "what it makes of them, such as images.mean(1, keepdim=True)"
-            ) from None
-        raise XkdError(renamed(str(error), {"model": "student"})) from None
-
-
-def _colours(network: nn.Module) -> int | None:
-    """The channels that the first convolution takes, as a rule those of the images."""
-    first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
-    return None if first is None else first.in_channels
-
-
-def _check_no_softmax(logits: Tensor, who: str) -> None:
-    """Refuse probabilities, of which every loss would make others."""
-    if logits.shape[1] > 1 and bool((logits >= 0).all()) and torch.allclose(logits.sum(1), torch.ones(len(logits))):
-        raise XkdError(f"{who} gives probabilities, which sum to 1; expected logits: leave out its softmax")
 
 
 def _known_fields(whose: str, preprocess: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -47,6 +47,7 @@ class TrainingSetup:
     Attributes:
         recipe: as resolved.
         origin: what the training comes from.
+        arguments: that the student's architecture was built with.
         accelerator: devices and processes.
         objective: student and methods, as one module.
         wrapped: the same as the engine wraps it for several processes.
@@ -64,6 +65,7 @@ class TrainingSetup:
 
     recipe: Recipe
     origin: Origin
+    arguments: dict[str, Any]
     accelerator: Accelerator
     objective: Objective
     wrapped: nn.Module
@@ -177,8 +179,8 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     wrapped, optimiser = accelerator.prepare(objective, optimiser)
     scaler = gradient_scaler(recipe, accelerator.device)
     return TrainingSetup(
-        *(recipe, origin, accelerator, objective, wrapped, optimiser, scaler, average, normalise, teachers),
-        *(splits, train, val, test, draws, may_draw, (*built.notes, *tap_notes(methods))),
+        *(recipe, origin, built.arguments, accelerator, objective, wrapped, optimiser, scaler, average, normalise),
+        *(teachers, splits, train, val, test, draws, may_draw, (*built.notes, *tap_notes(methods))),
     )
 
 

@@ -166,7 +166,7 @@ def test_names_that_lead_nowhere(model, reason):
 
 def test_weights_given_as_a_model(tmp_path):
     torch.save({"fc.weight": torch.zeros(2, 2)}, tmp_path / "w.pth")
-    with pytest.raises(XkdError, match=r"model: .* without their architecture; .*torchvision/NAME,weights=.*w.pth"):
+    with pytest.raises(XkdError, match=r"model: .* without their architecture; .*xkd/NAME .* NAME,weights=.*w.pth"):
         load_classifier(tmp_path / "w.pth")
 
 

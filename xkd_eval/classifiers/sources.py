@@ -151,7 +151,7 @@ def from_checkpoint(path: Path, weights: Weights | None) -> Network:
     if not is_checkpoint(content):
         raise XkdError(
             f"model: {str(path)!r} holds weights without their architecture; "
-            f"name that, and the file behind it: torchvision/NAME,weights={path}"
+            f"name that, timm/NAME, torchvision/NAME or xkd/NAME (CIFAR), and the file behind it: NAME,weights={path}"
         )
     checkpoint = parsed_checkpoint(content, path)
     _check_sizes(checkpoint, path)

@@ -20,7 +20,7 @@ def check_gradients(explainer: str, classifier: Classifier) -> None:
         classifier: a private one; what is found is kept for its original.
     """
     if _KNOWN not in classifier.known:
-        classifier.known[_KNOWN] = _why_none(classifier)
+        classifier.known[_KNOWN] = why_no_gradient(classifier)
     if classifier.known[_KNOWN]:
         raise ExplainerError(
             f"explainer '{explainer}': it needs the gradient of a logit at the image, and {classifier.name} "
@@ -28,7 +28,8 @@ def check_gradients(explainer: str, classifier: Classifier) -> None:
         )
 
 
-def _why_none(classifier: Classifier) -> str:
+def why_no_gradient(classifier: Classifier) -> str:
+    """What follows the classifier's name where no gradient passes; "" where one does."""
     images = random_images(classifier.preprocess, _SEED).to(classifier.device).requires_grad_()
     logits = classifier.model(images)
     if not logits.requires_grad:

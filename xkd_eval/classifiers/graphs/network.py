@@ -57,6 +57,11 @@ class GraphNetwork(nn.Module):
         """How many numbers the graph's weights are."""
         return self.graph.n_parameters
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The modules whose outputs are maps on the way, as a network may say it of itself: the last one, if any."""
+        return () if self.shown is None else ("features",)
+
     def show_map(self, name: str, reading: Reading) -> None:
         """Let every forward give the tensor of this name to `features`, too."""
         self._session = self.graph.session([self.graph.logits, name])
