@@ -205,3 +205,26 @@ def test_a_network_that_fails_on_one_image_says_so():
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head, nn.Linear(8, 10))
     with pytest.raises(XkdError, match=r"^model: Sequential fails on a single image \(Expected more than 1 value"):
         load_classifier(model, size=32)
+
+
+def test_a_program_of_torch_export_in_one_piece_is_refused_with_what_to_give(tmp_path, monkeypatch):
+    (tmp_path / "exported_net.py").write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "def make():\n"
+        "    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)).eval()\n"
+        "    return torch.export.export(net, (torch.zeros(2, 3, 8, 8),)).module()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(XkdError, match=r"torch\.export\.unflatten\(program\) has them"):
+        load_classifier("py:exported_net:make", size=8)
+
+
+class _OneByOne(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean((2, 3)).reshape(1, 3)
+
+
+def test_a_network_of_one_image_at_a_time_is_refused_as_such():
+    with pytest.raises(XkdError, match="_OneByOne answers one image and fails on 2 at once; trace or export it"):
+        load_classifier(_OneByOne(), size=8)

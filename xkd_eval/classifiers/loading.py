@@ -150,7 +150,7 @@ def _opened(
     found = _find(model, given, arguments or {}, output)
     if isinstance(found, Network) and isinstance(found.module, GraphNetwork):
         output = None  # it was chosen where the graph was read
-    _check_there(found if isinstance(found, Classifier) else found.module)
+    _check_usable(found if isinstance(found, Classifier) else found.module)
     if isinstance(found, Classifier):
         if not overrides and given is None and output is None and (found.head is not None or found.head_refusal):
             return _checked(found, num_classes)
@@ -213,7 +213,12 @@ def _from_module(model: nn.Module, weights: Weights | None) -> Network | Classif
     return Network(module, timm_preprocess(module), notes=notes, input_from=source)
 
 
-def _check_there(module: nn.Module) -> None:
+def _check_usable(module: nn.Module) -> None:
+    if isinstance(module, torch.fx.GraphModule) and "eval" in vars(module):  # torch.export puts a refusal there
+        raise XkdError(
+            f"model: {type(module).__name__} is a program of torch.export in one piece; expected modules: "
+            "torch.export.unflatten(program) has them, in place of program.module()"
+        )
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if tensor.device.type == "meta":
             raise XkdError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -68,12 +69,8 @@ def classifying(network: nn.Module, preprocess: Preprocess, output: str | int | 
     """
     device = next(network.parameters(), torch.empty(0)).device
     images = random_images(preprocess, _SEED, _IMAGES).to(device)
-    height, width = preprocess.size
-    fails = reading(
-        f"size: the model rejects images of {height}x{width}", "expected the size and channels that it was made for"
-    )
-    with torch.no_grad(), fails:
-        answer = network(images)
+    with torch.no_grad():
+        answer = _answer(network, images)
     alone = reading(f"model: {type(network).__name__} fails on a single image", "each is classified by itself")
     with torch.no_grad(), alone:
         network(images[:1])
@@ -88,6 +85,31 @@ def classifying(network: nn.Module, preprocess: Preprocess, output: str | int | 
     return network, 2 if is_one else rows.shape[1]
 
 
+def _answer(network: nn.Module, images: Tensor) -> Any:
+    height, width = images.shape[2:]
+    fails = reading(
+        f"size: the model rejects images of {height}x{width}", "expected the size and channels that it was made for"
+    )
+    try:
+        with fails:
+            return network(images)
+    except XkdError:
+        if not _answers(network, images[:1]):
+            raise
+    raise XkdError(
+        f"model: {type(network).__name__} answers one image and fails on {len(images)} at once; trace or export it for "
+        "any number of images"
+    )
+
+
+def _answers(network: nn.Module, images: Tensor) -> bool:
+    """Whether it answers, whatever it says of images that are not its own."""
+    with suppress(Exception), torch.no_grad():
+        network(images)
+        return True
+    return False
+
+
 def input_channels(network: nn.Module, preprocess: Preprocess) -> int:
     """How many channels a network takes: as many as its convention has, or else its first convolution's.
 
@@ -98,10 +120,7 @@ def input_channels(network: nn.Module, preprocess: Preprocess) -> int:
     first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
     if first is None or first.in_channels == preprocess.channels:
         return preprocess.channels
-    try:
-        with torch.no_grad():
-            network(random_images(preprocess, _SEED, _IMAGES).to(first.weight.device))
-    except Exception:  # whatever it says of images that are not its own
+    if not _answers(network, random_images(preprocess, _SEED, _IMAGES).to(first.weight.device)):
         return first.in_channels
     return preprocess.channels  # it rearranges its input in front of the convolution
 
