@@ -4,11 +4,12 @@
     python -m benchmarks.zoo -o runs/zoo resnet vit  # families whose names begin so
 
 Of each family the network with the fewest parameters is built with random weights, none of which is downloaded. It is
-inspected at its own input size; each explainer that holds makes a map of an image of the embedded set (with few masks
-or steps where a map takes many forwards), which has to be finite, of more than one place in both directions and of the
-image's proportions; each that is refused has to name explainers that hold. What is proven of the network at birth has
-to be proven at the same place once all its weights are of ordinary size, drawn anew. A line a network is written to
-OUTPUT/zoo.jsonl, and the tables of docs/models.md to OUTPUT/zoo.md.
+inspected at its own input size (224 pixels, where that is above 384 and any will do); each explainer that holds makes
+a map of an image of the embedded set (with few masks or steps where a map takes many forwards), which has to be
+finite, of more than one place in both directions and of the image's proportions; each that is refused has to name
+explainers that hold. What is proven of the network at birth has to be proven at the same place once all its weights
+are of ordinary size, drawn anew. A line a network is written to OUTPUT/zoo.jsonl, and the tables of docs/models.md to
+OUTPUT/zoo.md.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ _FEWER = {
 }
 _CHANNEL_BY_CHANNEL = ("scorecam", "ablationcam")
 _MOST_CHANNELS = 256  # a forward each; above it the method is left out of the run, and counted
+_MOST_SIDE, _SMALLER = 384, (224, 224)  # of the image, where the network takes any
 _SMALL = 0.1  # of a gain or a bias, which hides what it scales
 _MODEL_FREE = ("random", "centre", "edges", "fake_cam", "oracle")
 
@@ -131,7 +134,10 @@ def visit(model: str) -> dict[str, Any]:
     module = _build(library, name)
     found: dict[str, Any] = {"model": model, "parameters": sum(one.numel() for one in module.parameters())}
     try:
-        classifier = load_classifier(_with_answers(module, timm_preprocess(module)))
+        preprocess = timm_preprocess(module)
+        if preprocess.size[0] > _MOST_SIDE and not module.pretrained_cfg.get("fixed_input_size"):
+            preprocess = replace(preprocess, size=_SMALLER)
+        classifier = load_classifier(_with_answers(module, preprocess), size=preprocess.size)
     except XkdError as error:
         return {**found, "refused": str(error)}
     seen = inspect_classifier(classifier)
@@ -188,7 +194,7 @@ def _wrong_alternatives(seen: Inspection) -> Iterator[str]:
 
 
 def _moved(module: nn.Module, found: dict[str, Any]) -> Iterator[str]:
-    grown = load_classifier(_grown(module)).head
+    grown = load_classifier(_grown(module), size=tuple(found["size"])).head
     found["grown"] = str(grown) if grown else None
     if found["grown"] != found["cam"]:
         yield f"proven at birth: {found['cam']}; once its weights are of ordinary size: {found['grown']}"

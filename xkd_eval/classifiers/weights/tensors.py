@@ -54,10 +54,18 @@ def single_precision(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def check_finite(state_dict: Mapping[str, Tensor], where: str) -> None:
-    """Raise XkdError where values are NaN or infinite; `where` begins the message."""
+    """Raise XkdError where values are NaN or infinite; `where` begins the message.
+
+    Infinities among zeros alone may stand: they are bounds and masks of attention.
+    """
     for name, tensor in state_dict.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if tensor.is_floating_point() and _has_diverged(tensor):
             raise XkdError(f"{where} has NaN or infinite values in {name!r}; its training diverged")
+
+
+def _has_diverged(tensor: Tensor) -> bool:
+    finite = tensor.isfinite()
+    return not bool(finite.all()) and bool(tensor[finite].any() or tensor.isnan().any())
 
 
 def kind_of(tensor: Tensor) -> str:
