@@ -68,7 +68,9 @@ def find_cam_head(model: nn.Module, preprocess: Preprocess) -> CamHead:
     tolerance = QUANTISED_TOLERANCE if is_quantised(exact) else PROOF_TOLERANCE
     found = trace(first, images)
     for candidate in _candidates(found, preprocess, tolerance):
-        if candidate.layout == "tokens" and not is_aligned(first, preprocess, candidate.features, candidate.reading):
+        if candidate.layout == "tokens" and not any(
+            is_aligned(network, preprocess, candidate.features, candidate.reading) for network in (first, exact)
+        ):
             continue
         error = max(_proof_error(copy, preprocess, candidate, found.logits.shape[1]) for copy in (first, second, exact))
         if error <= tolerance:
