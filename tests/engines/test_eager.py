@@ -107,8 +107,23 @@ class WeightNormed(Trap):
         return self.norm(self.conv(x))
 
 
+class BehindThePool(Trap):
+    """The maps are made with the numbers of both, which are steps from the pooled vector to the head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.conv = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 1, bias=False)
+
+    def forward(self, x):
+        return self.fc(self.norm(self.conv(self.first(x).relu().mean((2, 3), keepdim=True))).flatten(1))
+
+
 @pytest.mark.parametrize(
-    "trap", [UsedAroundTheNorm, ChangedInPlace, ReadByTheNetwork, NormUsedTwice, BlockUsedTwice, WeightNormed]
+    "trap",
+    [
+        *(UsedAroundTheNorm, ChangedInPlace, ReadByTheNetwork, NormUsedTwice, BlockUsedTwice, WeightNormed),
+        BehindThePool,
+    ],
 )
 @pytest.mark.parametrize("fresh", [True, False], ids=["fresh", "trained"])
 def test_what_folding_would_change_is_not_folded(trap, fresh):

@@ -162,6 +162,19 @@ class Windows(nn.Module):
         return self.head(self.conv(quarters).relu().mean((2, 3)).unflatten(0, (4, -1)).mean(0))
 
 
+class Attention(nn.Module):
+    """A convolution with a bias, and attention over its places, which uses its own biases without calling a layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.unused, self.head = nn.Conv2d(3, 8, 8, stride=8), nn.Conv2d(3, 8, 1), nn.Linear(8, 4)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, images):
+        tokens = self.conv(images).flatten(2).transpose(1, 2)
+        return self.head(self.attention(tokens, tokens, tokens)[0].mean(1))
+
+
 class ActivatedNorm(nn.BatchNorm2d):
     def forward(self, images):
         return super().forward(images).relu()
@@ -171,10 +184,12 @@ class ActivatedNorm(nn.BatchNorm2d):
     ("model", "where"),
     [
         (Windows(), "(conv)"),
+        (Attention(), "(attention.in_proj_bias)"),
+        (nn.Sequential(torch.jit.script(nn.Conv2d(3, 4, 1)), nn.AdaptiveAvgPool2d(1), nn.Flatten()), "TorchScript"),
         (nn.Sequential(nn.Conv2d(3, 4, 1), ActivatedNorm(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()), "(1)"),
         (nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten()), "no biases"),
     ],
-    ids=["windows", "a norm with its activation", "no biases"],
+    ids=["windows", "attention", "TorchScript", "a norm with its activation", "no biases"],
 )
 def test_fullgrad_is_refused_where_it_would_leave_biases_out(model, where):
     with pytest.raises(ExplainerError, match="fullgrad") as refused:

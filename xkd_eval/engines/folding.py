@@ -32,7 +32,11 @@ def fold_batch_norms(classifier: Classifier, probe: Tensor, observed: Collection
         probe: (B, 3, H, W) normalised.
         observed: paths of modules whose outputs are looked at: a convolution among them stays as it is.
     """
-    pairs = [pair for pair in _conv_norm_pairs(classifier.model, probe) if pair[0] not in observed]
+    steps = () if classifier.head is None else classifier.head.steps
+    read = {path for step in steps for path in step.paths}  # their numbers make the maps
+    pairs = [
+        pair for pair in _conv_norm_pairs(classifier.model, probe) if pair[0] not in observed and read.isdisjoint(pair)
+    ]
     if not pairs:
         return
     # Folding makes new weights and perturbing writes to buffers, so that no parameter needs a copy.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.hooks import Outputs
+from xkd_eval.classifiers.hooks import Outputs, takes_hooks
 from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.errors import ExplainerError
 from xkd_eval.explainers.base import Context, Explainer, register_explainer
@@ -69,23 +70,54 @@ class FullGrad(Explainer):
 @torch.no_grad()
 def _why_not(classifier: Classifier) -> str:
     """Why not all of its biases are on a map of the whole image, on vectors, or both; empty where they are."""
+    model = classifier.model
+    if not all(takes_hooks(module) for module in model.modules()):
+        return "has layers of TorchScript, whose biases nobody sees"
     images = random_images(classifier.preprocess, _SEED).to(classifier.device)
     biased = {
-        path: module
-        for path, module in classifier.model.named_modules()
-        if isinstance(getattr(module, "bias", None), Tensor)
+        path: module for path, module in model.named_modules() if isinstance(getattr(module, "bias", None), Tensor)
     }
     with Outputs(biased) as outputs:
-        classifier.model(images)
-    on_maps = 0
-    for path, module in biased.items():
-        shape: torch.Size = getattr(outputs[path], "shape", torch.Size()) if path in outputs else torch.Size()
-        # Some attention puts windows of the image into the batch, whose convolutions see no map of it.
-        if type(module) in _SUMMED and len(shape) == 4 and shape[0] == len(images):
-            on_maps += 1
-        elif len(shape) > 2:
-            return f"has biases outside of convolutions and batch norms of the image ({path}); the method sums over all"
-    return "" if on_maps else "has no biases in convolutions and batch norms, which the method sums over"
+        model(images)
+    called = [path for path in biased if path in outputs]
+    elsewhere = [
+        path
+        for path in called
+        if _has_places(outputs[path]) and not _is_summed(biased[path], outputs[path], len(images))
+    ]
+    elsewhere += _used_by_others(model, {f"{path}.bias" for path in called}, images)
+    if elsewhere:
+        where = f"outside of convolutions and batch norms of the image ({elsewhere[0]})"
+        return f"has biases {where}, and the method sums over all"
+    if any(_is_summed(biased[path], outputs[path], len(images)) for path in called):
+        return ""
+    return "has no biases in convolutions and batch norms, which the method sums over"
+
+
+def _has_places(output: Any) -> bool:
+    return not isinstance(output, Tensor) or output.ndim > 2
+
+
+def _is_summed(module: nn.Module, output: Tensor, count: int) -> bool:
+    # Some attention puts windows of the image into the batch, whose convolutions see no map of it.
+    return type(module) in _SUMMED and output.ndim == 4 and len(output) == count
+
+
+def _used_by_others(model: nn.Module, seen: set[str], images: Tensor) -> list[str]:
+    """Parameters called biases that the logits depend on, and that are of no layer that was called."""
+    others = {
+        name: parameter.detach().clone().requires_grad_()
+        for name, parameter in model.named_parameters()
+        if name.endswith("bias") and name not in seen
+    }
+    if not others:
+        return []
+    with torch.enable_grad():
+        logits = functional_call(model, others, (images,))
+        if not logits.requires_grad:
+            return []
+        slopes = torch.autograd.grad(logits.sum(), list(others.values()), allow_unused=True)
+    return [name for name, slope in zip(others, slopes, strict=True) if slope is not None]
 
 
 def _summed(values: Tensor, size: tuple[int, int]) -> Tensor:
