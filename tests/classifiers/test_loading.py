@@ -251,6 +251,36 @@ def test_buffers_that_are_not_finite(student):
         load_classifier(student)
 
 
+class _Masked(nn.Module):
+    """A head behind the pool; a mask of attention and a bound, as some transformers keep them, beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
+        self.register_buffer("mask", torch.full((4, 4), -torch.inf).triu(1))
+        self.register_buffer("lowest", torch.tensor(-torch.inf))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.conv(images).clamp(min=self.lowest).mean((2, 3)))
+
+
+def test_masks_and_bounds_may_be_infinite():
+    assert load_classifier(_Masked(), size=8).head is not None
+    model = _Masked()
+    model.mask[0, 0] = 2.0  # no mask
+    with pytest.raises(XkdError, match="NaN or infinite values in 'mask'"):
+        load_classifier(model, size=8)
+
+
+def test_values_beyond_float32_are_refused(student):
+    checkpoint = read_checkpoint(student)
+    name, bias = list(checkpoint.state_dict.items())[-1]
+    checkpoint.state_dict[name] = torch.full_like(bias, 1e300, dtype=torch.float64)
+    save_checkpoint(checkpoint, student)
+    with pytest.raises(XkdError, match=f"values in '{name}' that float32 does not hold"):
+        load_classifier(student)
+
+
 def test_a_damaged_file_in_torchvision_s_cache(tmp_path, monkeypatch):
     from torchvision import models
 

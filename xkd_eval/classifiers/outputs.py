@@ -93,8 +93,8 @@ def _answer(network: nn.Module, images: Tensor) -> Any:
     try:
         with fails:
             return network(images)
-    except XkdError:
-        if not _answers(network, images[:1]):
+    except XkdError as error:
+        if error.__cause__ is None or not _answers(network, images[:1]):  # without a cause it is the network's own word
             raise
     raise XkdError(
         f"model: {type(network).__name__} answers one image and fails on {len(images)} at once; trace or export it for "

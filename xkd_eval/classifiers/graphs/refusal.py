@@ -75,9 +75,10 @@ def why_refused(
         images: (B, 3, H, W) normalised.
         known: the reason, where it is known already.
     """
-    if last is None:
-        return "a token model, or one without any spatial map"
-    return known or _too_alike(network, images) or _reason(network, found, last, images)
+    known = known or _too_alike(network, images)
+    if known or last is None:
+        return known or "a token model, or one without any spatial map"
+    return _reason(network, found, last, images)
 
 
 def _too_alike(network: GraphNetwork, images: Tensor) -> str:

@@ -19,7 +19,7 @@ from xkd_eval.classifiers.proof.linear import is_quantised, linear_weights
 from xkd_eval.classifiers.proof.ordinary import of_ordinary_size
 from xkd_eval.classifiers.proof.places import as_map, readings
 from xkd_eval.classifiers.proof.probes import random_images
-from xkd_eval.classifiers.proof.refusal import why_refused
+from xkd_eval.classifiers.proof.refusal import PLACELESS, why_refused
 from xkd_eval.classifiers.proof.steps import Step, kind_of, relative_error
 from xkd_eval.classifiers.proof.target import is_aligned
 from xkd_eval.classifiers.proof.trace import Call, Trace, trace, working_copy
@@ -67,15 +67,17 @@ def find_cam_head(model: nn.Module, preprocess: Preprocess) -> CamHead:
         raise CamHeadError("its answers are not finite once its weights move, so that nothing can be proven of it")
     tolerance = QUANTISED_TOLERANCE if is_quantised(exact) else PROOF_TOLERANCE
     found = trace(first, images)
+    is_placeless = False
     for candidate in _candidates(found, preprocess, tolerance):
         if candidate.layout == "tokens" and not any(
             is_aligned(network, preprocess, candidate.features, candidate.reading) for network in (first, exact)
         ):
+            is_placeless = True
             continue
         error = max(_proof_error(copy, preprocess, candidate, found.logits.shape[1]) for copy in (first, second, exact))
         if error <= tolerance:
             return replace(_fitted(exact, preprocess, candidate), proof_error=error, tolerance=tolerance)
-    raise CamHeadError(why_refused(first, preprocess, found, _first_candidate))
+    raise CamHeadError(PLACELESS if is_placeless else why_refused(first, preprocess, found, _first_candidate))
 
 
 @plain_torch()

@@ -24,6 +24,10 @@ _SMALL_MAP = 16
 _LARGEST_STRIDE = 64
 
 
+_TOKENS, _NO_PLACES = "a token model: its head reads", "the average of tokens that are no places of the image"
+PLACELESS = f"{_TOKENS} {_NO_PLACES}"
+"""Why there is no map where all that is missing is an answer of its places to those of the image."""
+
 FirstCandidate = Callable[[Trace, Preprocess], CamHead | None]
 """Finds a CAM head in a trace."""
 
@@ -38,7 +42,7 @@ def why_refused(model: nn.Module, preprocess: Preprocess, found: Trace, first_ca
         first_candidate: asked again at larger sizes, where a 1x1 map is suspected.
     """
     if found.is_token_model:
-        return f"a token model: its head reads {_token_reason(found)}"
+        return f"{_TOKENS} {_token_reason(found)}"
     if not found.feature_maps:
         scripted = any(not takes_hooks(module) for module in model.modules())
         return "TorchScript lets nobody see its layers" if scripted else "no layer puts out a spatial map"
@@ -57,7 +61,7 @@ def _token_reason(found: Trace) -> str:
             if _same(head.input, tokens[:, 0]):
                 return "the class token, not the average of a map"
             if any(_same(head.input, average) for average in (tokens.mean(1), tokens[:, 1:].mean(1))):
-                return "the average of tokens that are no places of the image"
+                return _NO_PLACES
     return "tokens, not a spatial map"
 
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import short
 
+_MEASURED = ("running_mean", "running_var")
+
 
 def plain_tensors(state_dict: Mapping[Any, Any], where: str) -> dict[str, Tensor]:
     """A state dict of ordinary tensors: dense, on the CPU, real numbers, none larger than what is stored of it.
@@ -45,6 +47,9 @@ def loadable_tensors(state_dict: Mapping[str, Tensor], where: str) -> dict[str, 
     """
     cast = single_precision(state_dict)
     check_finite(cast, where)
+    for name, tensor in state_dict.items():
+        if cast[name].isinf().any() and tensor.isfinite().all():
+            raise XkdError(f"{where} has values in {name!r} that float32 does not hold; its training diverged")
     return cast
 
 
@@ -59,13 +64,15 @@ def check_finite(state_dict: Mapping[str, Tensor], where: str) -> None:
     Infinities among zeros alone may stand: they are bounds and masks of attention.
     """
     for name, tensor in state_dict.items():
-        if tensor.is_floating_point() and _has_diverged(tensor):
+        if tensor.is_floating_point() and _has_diverged(name, tensor):
             raise XkdError(f"{where} has NaN or infinite values in {name!r}; its training diverged")
 
 
-def _has_diverged(tensor: Tensor) -> bool:
+def _has_diverged(name: str, tensor: Tensor) -> bool:
     finite = tensor.isfinite()
-    return not bool(finite.all()) and bool(tensor[finite].any() or tensor.isnan().any())
+    if bool(finite.all()):
+        return False
+    return name.endswith(_MEASURED) or bool(tensor[finite].any() or tensor.isnan().any())
 
 
 def kind_of(tensor: Tensor) -> str:
