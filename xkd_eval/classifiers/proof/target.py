@@ -18,7 +18,10 @@ from xkd_eval.classifiers.proof.trace import Trace, trace, working_copy
 
 _SEARCH_SEED, _OTHER_SEED, _NOISE_SEED, _IMAGES = 0, 6, 2, 6
 _FEWEST_READ = 0.25  # of the places; a class token reads none of what comes after its last attention
+_FURTHEST, _AT_ONCE = 64, 8  # candidates that are asked, and how many in one forward
 _LEAST_SHIFT, _STANDARD_ERRORS = 0.01, 3.0  # of the side, and beyond chance; a map of the image shifts by about 0.4
+
+_Candidate = tuple[str, Reading]  # the path of a module, and how its output is read
 
 
 @plain_torch()
@@ -42,14 +45,16 @@ def last_spatial_layer(model: nn.Module, preprocess: Preprocess) -> tuple[str, R
     found = trace(copy, images)
     candidates = list(_candidates(copy, found, preprocess))
     networks = (copy, exact)
-    read = chain.from_iterable(_read_by_logits(network, candidates, preprocess) for network in networks)
-    for path, reading in dict.fromkeys(read):
-        if any(is_aligned(network, preprocess, path, reading) for network in networks):
-            return path, reading
+    read = dict.fromkeys(chain.from_iterable(_read_by_logits(network, candidates, preprocess) for network in networks))
+    asked = list(read)[:_FURTHEST]
+    for some in (asked[start : start + _AT_ONCE] for start in range(0, len(asked), _AT_ONCE)):
+        aligned = [_aligned(network, preprocess, some) for network in networks]
+        for candidate, is_any in zip(some, map(any, zip(*aligned, strict=True)), strict=True):
+            if is_any:
+                return candidate
     return None
 
 
-@torch.no_grad()
 def is_aligned(model: nn.Module, preprocess: Preprocess, path: str, reading: Reading) -> bool:
     """Whether the places of an output, read as a map, are those of the image, in its order.
 
@@ -62,10 +67,16 @@ def is_aligned(model: nn.Module, preprocess: Preprocess, path: str, reading: Rea
         path: of the module.
         reading: of its output.
     """
+    return _aligned(model, preprocess, [(path, reading)])[0]
+
+
+@torch.no_grad()
+def _aligned(model: nn.Module, preprocess: Preprocess, candidates: list[_Candidate]) -> list[bool]:
+    """`is_aligned` of several outputs, by the same forwards."""
     images, others = (random_images(preprocess, seed, _IMAGES) for seed in (_SEARCH_SEED, _OTHER_SEED))
-    intact = _map_of(model, preprocess, path, reading, images)
+    intact = _maps_of(model, preprocess, candidates, images)
     rows, columns = (side // 2 for side in preprocess.size)
-    centres = []
+    centres: list[list[Tensor]] = []  # of each quarter, of each candidate
     for top in (True, False):
         for left in (True, False):
             quarter = (
@@ -74,8 +85,12 @@ def is_aligned(model: nn.Module, preprocess: Preprocess, path: str, reading: Rea
             )
             changed = images.clone()
             changed[:, :, *quarter] = others[:, :, *quarter]
-            centres.append(_centre((_map_of(model, preprocess, path, reading, changed) - intact).abs().sum(1)))
-    top_left, top_right, bottom_left, bottom_right = centres
+            maps = _maps_of(model, preprocess, candidates, changed)
+            centres.append([_centre((one - former).abs().sum(1)) for one, former in zip(maps, intact, strict=True)])
+    return [_are_in_order(*of_one) for of_one in zip(*centres, strict=True)]
+
+
+def _are_in_order(top_left: Tensor, top_right: Tensor, bottom_left: Tensor, bottom_right: Tensor) -> bool:
     rightwards = torch.cat([top_right - top_left, bottom_right - bottom_left])[:, 1]
     downwards = torch.cat([bottom_left - top_left, bottom_right - top_right])[:, 0]
     return _is_shift(rightwards) and _is_shift(downwards)
@@ -120,10 +135,10 @@ def _read_by_logits(
                 yield path, reading
 
 
-def _map_of(model: nn.Module, preprocess: Preprocess, path: str, reading: Reading, images: Tensor) -> Tensor:
-    with Outputs({path: model.get_submodule(path)}, copied=True) as outputs:
+def _maps_of(model: nn.Module, preprocess: Preprocess, candidates: list[_Candidate], images: Tensor) -> list[Tensor]:
+    with Outputs({path: model.get_submodule(path) for path, _ in candidates}, copied=True) as outputs:
         model(images)
-    return as_map(outputs[path], reading, preprocess.size)
+    return [as_map(outputs[path], reading, preprocess.size) for path, reading in candidates]
 
 
 def _centre(change: Tensor) -> Tensor:
