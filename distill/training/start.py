@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from distill.recipe.networks import PRETRAINED, Student
 from xkd_eval.classifiers.architectures import ARCHITECTURES, arguments_for_state_dict, layouts
 from xkd_eval.classifiers.checkpoint import is_checkpoint, parsed_checkpoint
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.proof.head import find_embedding
+from xkd_eval.classifiers.proof.head import find_last_layers
 from xkd_eval.classifiers.sources import pretrained
 from xkd_eval.classifiers.weights.files import read_weight_file
 from xkd_eval.classifiers.weights.loading import load_match, weights_in
@@ -99,7 +99,7 @@ def start_from(
     dropped = _heads_of_other_classes(own, state, classes.count)
     others = () if dropped else _other_classes(given, classes)
     renamed = _head(network, preprocess) if others else []
-    absent = _absent_head(network, preprocess, state)
+    absent = _absent_head(network, preprocess, state, dropped)
     fresh = {name: own[name] for name in [*dropped, *renamed, *absent]}
     # Of weights that do not fit, whatever lies beside them is part of the answer.
     beside = () if absent else found.beside
@@ -134,12 +134,18 @@ def _arguments_of(recipe: Student, state: Mapping[str, Tensor]) -> str:
     return f" (they look like student.arguments={others})" if others else ""
 
 
-def _absent_head(network: nn.Module, preprocess: Preprocess, state: Mapping[str, Tensor]) -> list[str]:
-    """The tensors of the layer that makes the logits where the weights, as of a self-supervised backbone, have none."""
+def _absent_head(
+    network: nn.Module, preprocess: Preprocess, state: Mapping[str, Tensor], dropped: Sequence[str]
+) -> list[str]:
+    """The head's tensors that the weights have not, where they have none of it but what was dropped.
+
+    So it is of a self-supervised backbone. Half of a head beside a half that stays is no head of anything.
+    """
     if not any(name in state for name in network.state_dict()):
         return []
     names = _head(network, preprocess)
-    return [] if any(name in state for name in names) else names
+    there = [name for name in names if name in state]
+    return [name for name in names if name not in state] if set(there) <= set(dropped) else []
 
 
 def _other_classes(given: Start, classes: Classes) -> tuple[str, ...]:
@@ -156,9 +162,9 @@ def _other_classes(given: Start, classes: Classes) -> tuple[str, ...]:
 
 
 def _head(network: nn.Module, preprocess: Preprocess) -> list[str]:
-    """The tensors of the layer that makes the logits; none where it is not known."""
-    path = find_embedding(network, preprocess)
-    return [] if path is None else [name for name in network.state_dict() if name.rpartition(".")[0] == path]
+    """The tensors of the layers that make the logits, which may be the average of two; none where it is not known."""
+    paths = find_last_layers(network, preprocess)
+    return [name for name in network.state_dict() if name.rpartition(".")[0] in paths]
 
 
 def _heads_of_other_classes(own: Mapping[str, Tensor], given: Mapping[str, Tensor], num_classes: int) -> list[str]:

@@ -43,6 +43,25 @@ def test_a_head_is_a_phrase(head, text):
     assert str(head).startswith(text)
 
 
+def test_a_head_within_another_network_names_every_module_from_there():
+    steps = (Step("batch norm", "norm", "norm_dist"), Step("unit length", ""))
+    head = CamHead("layer4", "fc", "tokens", True, steps, (7, 5), 1e-7, prefix=1, averaged="fc_dist")
+    moved = (Step("batch norm", "network.norm", "network.norm_dist"), Step("unit length", ""))
+    assert head.within("network") == CamHead(
+        *("network.layer4", "network.fc", "tokens", True, moved, (7, 5), 1e-7), prefix=1, averaged="network.fc_dist"
+    )
+    bare = CamHead("f", None, "NCHW", False, (), (2, 3), 0.0)
+    assert bare.within("a.b") == CamHead("a.b.f", None, "NCHW", False, (), (2, 3), 0.0)
+
+
+def test_a_head_that_lost_its_matrix_says_so():
+    classifier = small_classifier()
+    path = classifier.head.linear
+    classifier.model.set_submodule(path, nn.Identity())
+    with pytest.raises(XkdError, match=rf"^model: {classifier.name} has no matrix in {path} any more, where its head"):
+        _ = classifier.head_weight
+
+
 IMAGES = torch.linspace(-2, 2, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -72,6 +72,20 @@ class CamHead:
     def reading(self) -> Reading:
         """How the output of `features` is read as a map."""
         return Reading(self.layout, self.prefix)
+
+    def within(self, name: str) -> CamHead:
+        """The same head, of a network that has this one's as its module `name`."""
+
+        def there(path: str) -> str:
+            return path and f"{name}.{path}"
+
+        return replace(
+            self,
+            features=there(self.features),
+            linear=self.linear and there(self.linear),
+            averaged=self.averaged and there(self.averaged),
+            steps=tuple(step._replace(path=there(step.path), beside=there(step.beside)) for step in self.steps),
+        )
 
     def __str__(self) -> str:
         height, width = self.map_size
@@ -350,6 +364,11 @@ class Classifier(nn.Module):
     def _linear(self, head: CamHead) -> LinearWeights:
         found = [linear_weights(self.model.get_submodule(path)) for path in head.layers]
         weights = [layer for layer in found if layer is not None]
+        if len(weights) < len(found):
+            lost = " and ".join(path for path, layer in zip(head.layers, found, strict=True) if layer is None)
+            raise XkdError(
+                f"model: {self.name} has no matrix in {lost} any more, where its head was found; load the network anew"
+            )
         if len(weights) == 1:
             return weights[0]
         return averaged(*weights, apart=any(step.beside for step in head.steps))

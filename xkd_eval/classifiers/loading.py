@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -280,11 +279,7 @@ def _head_of(module: nn.Module, preprocess: Preprocess) -> CamHead:
     if not isinstance(inner, GraphNetwork):
         return find_cam_head(module, preprocess)
     head = find_graph_head(inner, preprocess)
-    if inner is module:
-        return head
-    linear = head.linear and f"network.{head.linear}"
-    steps = tuple(step._replace(path=f"network.{step.path}") for step in head.steps)
-    return replace(head, features=f"network.{head.features}", linear=linear, steps=steps)
+    return head if inner is module else head.within("network")
 
 
 def _checked(classifier: Classifier, num_classes: int | None) -> Classifier:

@@ -37,6 +37,13 @@ class Classifying(nn.Module):
         self.part = part
         self.is_binary = is_binary
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The modules whose outputs are maps on the way, where the network says it of itself; () where it does not."""
+        listed = getattr(self.network, "stages", None)
+        is_said = isinstance(listed, tuple | list) and all(isinstance(path, str) for path in listed)
+        return tuple(f"network.{path}" for path in listed) if is_said else ()
+
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) normalised -> (B, K)."""
         values = _as_rows(picked(self.network(images), self.part))

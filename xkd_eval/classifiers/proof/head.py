@@ -82,10 +82,7 @@ def find_cam_head(model: nn.Module, preprocess: Preprocess) -> CamHead:
 
 @plain_torch()
 def find_embedding(model: nn.Module, preprocess: Preprocess) -> str | None:
-    """The path of the layer whose input is the embedding: the Linear or 1x1 convolution that makes the logits.
-
-    Where a network works on its logits further (a softmax, a scale, an average of two heads), it is the last such layer
-    that puts out as many values as there are logits.
+    """The path of the layer whose input is the embedding: the last of those that make the logits.
 
     Args:
         model: (B, 3, H, W) -> (B, K) logits; left as it was.
@@ -94,13 +91,35 @@ def find_embedding(model: nn.Module, preprocess: Preprocess) -> str | None:
     Returns:
         None where there is no such layer.
     """
+    return next(iter(find_last_layers(model, preprocess)), None)
+
+
+@plain_torch()
+def find_last_layers(model: nn.Module, preprocess: Preprocess) -> tuple[str, ...]:
+    """The paths of the Linear layers or 1x1 convolutions that make the logits.
+
+    One, or two whose average the logits are, whatever each of them reads. Where a network works on its logits in
+    another way (a softmax, a scale), it is the last such layer that puts out as many values as there are logits.
+
+    Args:
+        model: (B, 3, H, W) -> (B, K) logits; left as it was.
+        preprocess: its input convention.
+
+    Returns:
+        Latest first; empty where there is none.
+    """
     found = trace(working_copy(model), random_images(preprocess, _SEARCH_SEED))
+    if found.heads:
+        return (found.heads[0].path,)
     wide = [
         call
         for call in reversed(found.vector_calls)
         if linear_weights(call.module) is not None and call.output.shape == found.logits.shape
     ]
-    return next((call.path for call in [*found.heads, *wide]), None)
+    for first, second in combinations(wide, 2):
+        if _is_same((first.output + second.output) / 2, found.logits, PROOF_TOLERANCE):
+            return first.path, second.path
+    return tuple(call.path for call in wide[:1])
 
 
 def _candidates(found: Trace, preprocess: Preprocess, tolerance: float = PROOF_TOLERANCE) -> Iterator[CamHead]:
