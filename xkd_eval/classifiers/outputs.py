@@ -40,7 +40,7 @@ class Classifying(nn.Module):
     @property
     def stages(self) -> tuple[str, ...]:
         """The modules whose outputs are maps on the way, where the network says it of itself; () where it does not."""
-        listed = getattr(self.network, "stages", None)
+        listed: Any = getattr(self.network, "stages", None)
         is_said = isinstance(listed, tuple | list) and all(isinstance(path, str) for path in listed)
         return tuple(f"network.{path}" for path in listed) if is_said else ()
 
