@@ -33,6 +33,7 @@ from distill.training.trunk import Tap, Trunk, keep_activations
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.hooks import takes_hooks
+from xkd_eval.classifiers.outputs import Classifying
 from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.proof.head import find_cam_head, find_embedding
@@ -171,7 +172,8 @@ def taps_of(methods: Iterable[Method], classifier: Classifier, whose: str) -> tu
     if not methods:
         return ()
     network = classifier.model
-    if not all(takes_hooks(module) for module in network.modules()):
+    inner = network.network if isinstance(network, Classifying) else network
+    if not takes_hooks(inner):
         raise XkdError(
             f"{whose}: {classifier.name} is TorchScript, which shows no maps on the way; leave out the losses on them"
         )
@@ -218,6 +220,8 @@ def tap_at(path: str, network: nn.Module, trunk: Trunk, argument: str, whose: st
     if tap is None:
         output = trunk.outputs.get(path)
         found = "is not run" if output is None else f"puts out {output.found}"
+        if not takes_hooks(network.get_submodule(path)):
+            found = "is TorchScript, which does not show what it puts out"
         raise XkdError(f"{argument}: {path!r} {found}; expected a map (B, C, h, w), or tokens (B, N, C) of an image")
     return tap
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from xkd_eval.classifiers.arguments import described_values
-from xkd_eval.classifiers.hooks import ForwardHooks
+from xkd_eval.classifiers.hooks import ForwardHooks, takes_hooks
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.proof.places import MOST_PREFIX_TOKENS, Layout, grid_of, map_layout
 from xkd_eval.classifiers.proof.probes import random_images
@@ -93,7 +93,7 @@ class Trunk:
         copy = working_copy(network)
         keep_activations(copy)
         images = random_images(preprocess, _SEED, _IMAGES).requires_grad_()
-        modules = {path: module for path, module in copy.named_modules() if path}
+        modules = {path: module for path, module in copy.named_modules() if path and takes_hooks(module)}
         failure = reading("size: the network fails on its images", "give another `size`")
         with torch.enable_grad(), ForwardHooks(modules, self._keep), failure:
             logits = copy(images)
@@ -173,5 +173,5 @@ def spread(paths: Sequence[Tap], count: int) -> list[Tap]:
 def keep_activations(network: nn.Module) -> None:
     """A tap before an activation that works in place would be overwritten by it."""
     for module in network.modules():
-        if getattr(module, "inplace", False):
+        if getattr(module, "inplace", False) and takes_hooks(module):  # a scripted one's is a constant
             module.inplace = False  # type: ignore[assignment]

@@ -37,6 +37,14 @@ class Classifying(nn.Module):
         self.part = part
         self.is_binary = is_binary
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The modules whose outputs are maps on the way, where the network says it of itself; () where it does not."""
+        listed = getattr(self.network, "stages", None)
+        if not isinstance(listed, tuple | list) or not all(isinstance(path, str) for path in listed):
+            return ()
+        return tuple(f"network.{path}" for path in listed)
+
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) normalised -> (B, K)."""
         values = _as_rows(picked(self.network(images), self.part))

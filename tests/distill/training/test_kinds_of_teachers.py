@@ -9,9 +9,13 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
+from distill.methods import create_method
 from distill.students.export import export
+from distill.training.networks import taps_of
+from distill.training.observed import Observed
 from distill.training.setup import set_up
 from distill.training.store import store_answers
+from tests.classifiers.graphs.files import write_onnx
 from tests.distill.conftest import EXP_KD, KD
 from xkd_eval import load_classifier, open_dataset
 from xkd_eval.errors import XkdError
@@ -75,6 +79,13 @@ def dynamic():
 def five_channels():
     network = copy.deepcopy(made["network"])
     network.conv1 = nn.Conv2d(5, network.conv1.out_channels, 3, padding=1, bias=False)
+    return network
+
+
+def scripted_activation():
+    """The network but for one activation, which nobody sees into."""
+    network = copy.deepcopy(made["network"])
+    network.layer3.append(torch.jit.script(nn.ReLU(inplace=True)))  # nothing there is below zero
     return network
 
 
@@ -144,6 +155,28 @@ def test_the_one_map_of_a_graph_is_compared_beside_its_cam(recipe_of, tmp_path, 
     named = [EXP_KD[1], {**at, "teacher_taps": ["layer3"]}]
     expected = first_losses(recipe_of(losses=named, teacher={"model": str(teacher)}), tmp_path)
     assert first_losses(graph, tmp_path) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_scripted_part_hides_itself_alone(recipe_of, tmp_path, teacher):
+    at = {"method": "at", "student_taps": ["layer2"], "teacher_taps": ["layer2"]}
+    expected = first_losses(recipe_of(losses=[KD[1], at], teacher={"model": str(teacher)}), tmp_path)
+    given = function("scripted_activation")
+    assert first_losses(recipe_of(losses=[KD[1], at], teacher=given), tmp_path) == pytest.approx(expected, rel=1e-5)
+    hidden = "layer3.1"
+    with pytest.raises(XkdError, match=rf"^teacher_taps: '{hidden}' is TorchScript, which does not show what it puts"):
+        set_up(recipe_of(losses=[KD[1], {**at, "teacher_taps": [hidden]}], teacher=given), "cpu", tmp_path)
+
+
+def test_a_graph_of_one_logit_shows_its_map(tmp_path):
+    pytest.importorskip("onnxruntime")
+    layers = [nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 1)]
+    classifier = load_classifier(write_onnx(nn.Sequential(*layers), tmp_path / "one.onnx", 32))
+    assert classifier.num_classes == 2
+    (tap,) = taps_of([create_method("at")], classifier, "teacher")
+    assert (tap.path, tap.layout, tap.grid) == ("network.features", "NCHW", (15, 15))
+    observed = Observed(classifier.private(), frozenset({"logits", "taps"}), (tap,))
+    images = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(observed(images).taps[tap.path], layers[1](layers[0](images)), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
