@@ -54,6 +54,14 @@ def test_a_head_within_another_network_names_every_module_from_there():
     assert bare.within("a.b") == CamHead("a.b.f", None, "NCHW", False, (), (2, 3), 0.0)
 
 
+def test_a_head_that_lost_its_matrix_says_so():
+    classifier = small_classifier()
+    path = classifier.head.linear
+    classifier.model.set_submodule(path, nn.Identity())
+    with pytest.raises(XkdError, match=rf"^model: {classifier.name} has no matrix in {path} any more, where its head"):
+        _ = classifier.head_weight
+
+
 IMAGES = torch.linspace(-2, 2, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32)
 
 

@@ -364,6 +364,11 @@ class Classifier(nn.Module):
     def _linear(self, head: CamHead) -> LinearWeights:
         found = [linear_weights(self.model.get_submodule(path)) for path in head.layers]
         weights = [layer for layer in found if layer is not None]
+        if len(weights) < len(found):
+            lost = " and ".join(path for path, layer in zip(head.layers, found, strict=True) if layer is None)
+            raise XkdError(
+                f"model: {self.name} has no matrix in {lost} any more, where its head was found; load the network anew"
+            )
         if len(weights) == 1:
             return weights[0]
         return averaged(*weights, apart=any(step.beside for step in head.steps))
