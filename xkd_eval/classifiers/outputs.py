@@ -40,9 +40,10 @@ class Classifying(nn.Module):
     @property
     def stages(self) -> tuple[str, ...]:
         """The modules whose outputs are maps on the way, where the network says it of itself; () where it does not."""
-        listed: Any = getattr(self.network, "stages", None)
-        is_said = isinstance(listed, tuple | list) and all(isinstance(path, str) for path in listed)
-        return tuple(f"network.{path}" for path in listed) if is_said else ()
+        listed = getattr(self.network, "stages", None)
+        if not isinstance(listed, tuple | list) or not all(isinstance(path, str) for path in listed):
+            return ()
+        return tuple(f"network.{path}" for path in listed)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) normalised -> (B, K)."""
