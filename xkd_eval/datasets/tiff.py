@@ -6,6 +6,7 @@ import io
 import logging
 import math
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -153,23 +154,30 @@ def _opened(content: bytes) -> Iterator[TiffFile]:
     """A file of which what tifffile tells a log, before it goes on with less, is an error."""
     from tifffile import TiffFile
 
-    logger, faults = logging.getLogger("tifffile"), _Faults()
-    propagated, logger.propagate = logger.propagate, False
-    logger.addHandler(faults)
+    logging.getLogger("tifffile").addFilter(_TOLD)  # once: a filter that is there is not added again
+    _TOLD.faults = faults = []
     try:
         with TiffFile(io.BytesIO(content), _multifile=False) as file:
             yield file
     finally:
-        logger.removeHandler(faults)
-        logger.propagate = propagated
-    if faults.found:
-        raise ValueError(faults.found[0])
+        _TOLD.faults = None
+    if faults:
+        raise ValueError(faults[0])
 
 
-class _Faults(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.found: list[str] = []
+class _Told(threading.local):
+    """A log's filter that keeps what is told while this thread reads a file; what others tell passes.
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self.found.append(record.getMessage())
+    Attributes:
+        faults: of the file; None while there is none.
+    """
+
+    faults: list[str] | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if self.faults is not None and record.levelno >= logging.ERROR:
+            self.faults.append(record.getMessage())
+        return self.faults is None
+
+
+_TOLD = _Told()
