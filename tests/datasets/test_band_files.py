@@ -196,7 +196,7 @@ def test_what_another_thread_tells_the_log_is_no_fault_of_this_file(caplog):
     """And it reaches the log, which what is told of this file does not."""
     with tiff._opened(tif(FIRST)):
         in_a_thread("of another file")
-    with pytest.raises(ValueError, match="^of this file$"), tiff._opened(tif(FIRST)):
+    with pytest.raises(ValueError, match=r"^of this file$"), tiff._opened(tif(FIRST)):
         logging.getLogger("tifffile").warning("not even an error")
         logging.getLogger("tifffile").error("of this file")
     logging.getLogger("tifffile").error("of no file")

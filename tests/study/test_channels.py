@@ -208,6 +208,14 @@ def test_overlays_show_the_first_three_channels(written):
     assert isinstance(overlay(reads(), folder / "1" / "0.npy"), Figure)
 
 
+def test_one_channel_is_explained_and_shown_as_grey(written):
+    image = Bands(with_evidence(0, channels=1))
+    for classifier in (reads(1), reads(3)):
+        found = explain(classifier, image)
+        assert found.panels()[0].image.shape == (SIDE, SIDE, 3)
+        assert isinstance(overlay(classifier, image), Figure)
+
+
 @pytest.mark.parametrize("fill", ["black", "mean", "blur", "rise_blur", "reflecting_blur"])
 def test_infills_are_made_of_each_channel(fill):
     """As of as many networks of one channel each, whose means differ."""
