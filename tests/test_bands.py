@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from xkd_eval.bands import Bands, displayed, picture_of
-from xkd_eval.classifiers.preprocess import Preprocess, stacked
+from xkd_eval.classifiers.preprocess import Preprocess, in_bytes, in_unit_range, stacked
 from xkd_eval.errors import UnreadableImageError, XkdError
 
 
@@ -54,6 +54,15 @@ def test_images_of_bytes_and_of_finer_values_make_one_batch_in_0_to_1():
     in_bytes, finer = torch.tensor([[[255]], [[51]]], dtype=torch.uint8), torch.tensor([[[0.25]], [[1.0]]])
     assert torch.equal(stacked([in_bytes, finer]), torch.tensor([[[[1.0]], [[0.2]]], [[[0.25]], [[1.0]]]]))
     assert stacked([in_bytes, in_bytes]).dtype == torch.uint8
+
+
+def test_an_image_of_bytes_is_so_again_beside_finer_values():
+    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
+    finer = in_unit_range(pixels).clone()
+    finer[0, 3, 5] += 1e-3
+    found = in_bytes(stacked([pixels, finer])[0])
+    assert found.dtype == torch.uint8 and torch.equal(found, pixels)
+    assert torch.equal(in_bytes(finer), finer) and torch.equal(in_bytes(pixels), pixels)
 
 
 @pytest.mark.parametrize(

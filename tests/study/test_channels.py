@@ -172,6 +172,23 @@ def test_bytes_and_finer_values_make_one_set(written):
         assert found[name].equals(expected[name])
 
 
+@pytest.mark.parametrize("channels", [3, 5])
+def test_bytes_are_the_same_beside_finer_values_to_the_last_bit(written, channels):
+    """Though what is interpolated between bytes is rounded, and nothing else is."""
+    folder = written(write_npy, channels)
+    tests = ["perturbation:fill=blur", "irof:segments=8,infill=blur", "sic"]
+    network = load_classifier(Reads(channels), size=24, mean=0.0, std=1.0)
+
+    def rows():
+        found = evaluate(network, folder, tests=tests, explainers=["cam", "edges"], size=24, batch_size=4)
+        return [result.rows.filter([True, True, False, True]) for result in found.results]
+
+    alone = rows()
+    write_npy(folder / "1" / "1", np.random.default_rng(0).random((SIDE, SIDE, channels)))
+    for ours, theirs in zip(rows(), alone, strict=True):
+        np.testing.assert_equal(ours.to_pydict(), theirs.to_pydict())  # to which NaN is NaN
+
+
 def test_damaged_files_are_skipped(written):
     folder = written(write_npy)
     (folder / "1" / "1.npy").write_bytes((folder / "1" / "1.npy").read_bytes()[:-1])
