@@ -97,6 +97,27 @@ def test_pages_of_colours_are_photographs_of_which_the_first_is_shown():
     np.testing.assert_array_equal(np.asarray(decode_image(tif(pages, photometric="rgb"), "x")), noise())
 
 
+def in_pages(mode: str) -> bytes:
+    """Two pages by PIL, the second of which is plain."""
+    first = Image.fromarray(noise()).convert("L").convert(mode)
+    return encoded(first, "TIFF", save_all=True, append_images=[Image.new(mode, first.size)])
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (in_pages("1"), np.asarray(Image.fromarray(noise()).convert("L").convert("1")) * np.uint8(255)),
+        (in_pages("P"), np.asarray(Image.fromarray(noise()).convert("L"))),
+        (tif(FIRST, photometric="miniswhite"), 255 - FIRST[0]),
+    ],
+    ids=["1 bit", "palette", "white-at-0"],
+)
+def test_pages_that_are_no_channels_are_photographs_of_which_the_first_is_shown(content, expected):
+    found = decode_image(content, "x")
+    assert isinstance(found, Image.Image)
+    np.testing.assert_array_equal(np.asarray(found), np.stack([expected] * 3, 2))
+
+
 def test_a_smaller_version_of_the_first_page_is_no_channel():
     file = io.BytesIO()
     with tifffile.TiffWriter(file) as writer:
