@@ -1,5 +1,6 @@
 """Images of any number of channels: the same as RGB where they are RGB, channel by channel elsewhere."""
 
+import itertools
 import pickle
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 
 from xkd_eval.bands import Bands, displayed, picture_of
-from xkd_eval.classifiers.preprocess import Preprocess, stacked
+from xkd_eval.classifiers.preprocess import Preprocess, in_bytes, in_unit_range, stacked
 from xkd_eval.errors import UnreadableImageError, XkdError
 
 
@@ -55,6 +56,15 @@ def test_images_of_bytes_and_of_finer_values_make_one_batch_in_0_to_1():
     assert stacked([in_bytes, in_bytes]).dtype == torch.uint8
 
 
+def test_an_image_of_bytes_is_so_again_beside_finer_values():
+    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
+    finer = in_unit_range(pixels).clone()
+    finer[0, 3, 5] += 1e-3
+    found = in_bytes(stacked([pixels, finer])[0])
+    assert found.dtype == torch.uint8 and torch.equal(found, pixels)
+    assert torch.equal(in_bytes(finer), finer) and torch.equal(in_bytes(pixels), pixels)
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [(noise(), noise()), (noise(1), np.repeat(noise(1), 3, 2))],
@@ -68,13 +78,13 @@ def test_bytes_of_one_or_three_channels_are_a_photograph(given, expected):
 
 def test_one_channel_of_finer_values_is_grey_for_networks_of_one_and_of_three_channels():
     array = np.array([[[1000]], [[50000]]], dtype=np.uint16)
-    three, one = Preprocess(size=(2, 1), mean=(0.0,) * 3, std=(1.0,) * 3), Preprocess(size=(2, 1), mean=0.0, std=1.0)
-    one = Preprocess(size=(2, 1), mean=(0.0,), std=(1.0,))
+    three, one = (Preprocess(size=(2, 1), mean=(0.0,) * count, std=(1.0,) * count) for count in (3, 1))
     expected = torch.tensor([1000, 50000]) / 65535
-    for preprocess in (three, one):
-        images = preprocess.normalise(preprocess.pixels(picture_of(array))[None])
+    for preprocess, image in itertools.product((three, one), (picture_of(array), Bands(array))):
+        images = preprocess.normalise(preprocess.pixels(image)[None])
         assert images.shape[1] == preprocess.channels
         torch.testing.assert_close(images[0, :, :, 0], expected.expand(preprocess.channels, 2))
+    assert displayed(Bands(array)).tolist() == [[[0] * 3], [[255] * 3]]
 
 
 @pytest.mark.parametrize(
@@ -109,6 +119,19 @@ def test_an_image_that_is_a_photograph_too_is_one_to_networks_of_one_or_three_ch
     assert torch.equal(rgb.pixels(image), rgb.pixels(photograph))
     assert torch.equal(grey.pixels(image), grey.pixels(photograph))
     assert torch.equal(four.pixels(image), four.pixels(Bands(noise(4))))
+
+
+def test_the_photograph_is_moved_as_the_channels_are():
+    deep = np.dstack([noise(), noise(2)])
+    image = Bands(deep, Image.fromarray(noise()))
+    for moved in (
+        image.crop((3, 4, 20, 30)),
+        image.resize((20, 16), Image.Resampling.BILINEAR),
+        image.resize((20, 16), Image.Resampling.BICUBIC, (3, 4, 33, 24)),
+        image.copy(),
+    ):
+        assert moved.photograph is not None and moved.photograph is not image.photograph
+        np.testing.assert_array_equal(np.asarray(moved.photograph), moved.array[:, :, :3])
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,10 @@ class Bands:
 
     Attributes:
         array: (H, W, C), given as uint8, as uint16 or as floats in 0 to 1. White is 255, 65535 or 1: uint8 is kept as
-            it is, the others as float32 in 0 to 1.
+            it is, the others as float32 in 0 to 1. One channel is grey, as in a file of a photograph: it is repeated
+            to three.
         photograph: what the same image is to networks of one or three channels, where its file says which of its
-            channels are colours.
+            channels are colours; it is moved as the channels are.
 
     Example:
         >>> import numpy as np
@@ -66,7 +67,7 @@ class Bands:
 
     def copy(self) -> Bands:
         """An image of its own."""
-        return self._each(lambda layer: layer)
+        return self._each(Image.Image.copy)
 
     def tobytes(self) -> bytes:
         """Of the array."""
@@ -85,7 +86,8 @@ class Bands:
     def _each(self, moved: Callable[[Image.Image], Image.Image]) -> Bands:
         layers = (Image.fromarray(np.ascontiguousarray(layer)) for layer in np.moveaxis(self.array, 2, 0))
         made = np.stack([np.asarray(moved(layer)) for layer in layers], 2)
-        return Bands(made if made.dtype == np.uint8 else made.clip(0, 1), self.photograph)
+        photograph = None if self.photograph is None else moved(self.photograph)
+        return Bands(made if made.dtype == np.uint8 else made.clip(0, 1), photograph)
 
 
 Picture: TypeAlias = Image.Image | Bands
@@ -96,13 +98,12 @@ def picture_of(array: np.ndarray) -> Picture:
     """An array as what it would have been decoded to: a photograph where it is one.
 
     Args:
-        array: (H, W, C), see Bands. One channel is grey, as in a file of a photograph.
+        array: (H, W, C), see Bands.
 
     Raises:
         XkdError: see Bands.
     """
-    grey = array.ndim == 3 and array.shape[2] == 1
-    bands = Bands(np.repeat(array, 3, 2) if grey else array)
+    bands = Bands(array)
     is_photograph = bands.channels == 3 and bands.array.dtype == np.uint8
     return Image.fromarray(bands.array) if is_photograph else bands
 
@@ -132,11 +133,13 @@ def displayed(picture: Picture) -> np.ndarray:
 
 
 def _checked(array: Any) -> np.ndarray:
-    """Bytes as they are, other values as float32 in 0 to 1."""
+    """Bytes as they are, other values as float32 in 0 to 1; of more than one channel."""
     kind = getattr(array, "dtype", None)
     if not isinstance(array, np.ndarray) or array.ndim != 3 or 0 in array.shape:
         found = f"{kind} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
         raise XkdError(f"array: {found} found; expected (H, W, C), height, width and channels")
+    if array.shape[2] == 1:
+        array = np.repeat(array, 3, 2)
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:

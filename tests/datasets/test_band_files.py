@@ -1,8 +1,10 @@
 """Files of any number of channels, written by numpy, tifffile and PIL, and damaged."""
 
 import io
+import logging
 import struct
 import tarfile
+import threading
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +16,7 @@ from PIL import Image
 from tests.datasets.files import encoded, noise
 from xkd_eval import open_dataset
 from xkd_eval.bands import Bands
+from xkd_eval.datasets import tiff
 from xkd_eval.datasets.decode import decode_image
 from xkd_eval.errors import UnreadableImageError
 
@@ -92,6 +95,27 @@ def test_colours_with_a_fourth_sample_are_a_photograph_and_four_channels(extra, 
 def test_pages_of_colours_are_photographs_of_which_the_first_is_shown():
     pages = np.stack([noise(), noise(seed=1)])
     np.testing.assert_array_equal(np.asarray(decode_image(tif(pages, photometric="rgb"), "x")), noise())
+
+
+def in_pages(mode: str) -> bytes:
+    """Two pages by PIL, the second of which is plain."""
+    first = Image.fromarray(noise()).convert("L").convert(mode)
+    return encoded(first, "TIFF", save_all=True, append_images=[Image.new(mode, first.size)])
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (in_pages("1"), np.asarray(Image.fromarray(noise()).convert("L").convert("1")) * np.uint8(255)),
+        (in_pages("P"), np.asarray(Image.fromarray(noise()).convert("L"))),
+        (tif(FIRST, photometric="miniswhite"), 255 - FIRST[0]),
+    ],
+    ids=["1 bit", "palette", "white-at-0"],
+)
+def test_pages_that_are_no_channels_are_photographs_of_which_the_first_is_shown(content, expected):
+    found = decode_image(content, "x")
+    assert isinstance(found, Image.Image)
+    np.testing.assert_array_equal(np.asarray(found), np.stack([expected] * 3, 2))
 
 
 def test_a_smaller_version_of_the_first_page_is_no_channel():
@@ -181,6 +205,43 @@ def test_a_strip_that_holds_less_than_it_should_is_refused():
         struct.pack_into("<I" if struct.unpack_from("<H", content, place + 2)[0] == 4 else "<H", content, place + 8, 25)
     with pytest.raises(UnreadableImageError, match=r"^x: channels that cannot be read \(.*\(3840,\)"):
         decode_image(bytes(content), "x")
+
+
+def in_a_thread(told: str) -> None:
+    thread = threading.Thread(target=logging.getLogger("tifffile").error, args=(told,))
+    thread.start()
+    thread.join()
+
+
+def test_what_another_thread_tells_the_log_is_no_fault_of_this_file(caplog):
+    """And it reaches the log, which what is told of this file does not."""
+    with tiff._opened(tif(FIRST)):
+        in_a_thread("of another file")
+    with pytest.raises(ValueError, match=r"^of this file$"), tiff._opened(tif(FIRST)):
+        logging.getLogger("tifffile").warning("not even an error")
+        logging.getLogger("tifffile").error("of this file")
+    logging.getLogger("tifffile").error("of no file")
+    assert caplog.messages == ["of another file", "of no file"]
+
+
+def test_files_read_in_turns_leave_the_log_as_it_was(caplog):
+    """One is opened first and closed first, by another thread, while this one reads its own."""
+    opened, may_close = threading.Event(), threading.Event()
+
+    def read() -> None:
+        with tiff._opened(tif(FIRST)):
+            opened.set()
+            may_close.wait(60)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    opened.wait(60)
+    with tiff._opened(tif(FIRST)):
+        may_close.set()
+        thread.join()
+    logging.getLogger("tifffile").error("afterwards")
+    logger = logging.getLogger("tifffile")
+    assert logger.propagate and caplog.messages == ["afterwards"]
 
 
 def write_flat(folder):

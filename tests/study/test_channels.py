@@ -172,6 +172,23 @@ def test_bytes_and_finer_values_make_one_set(written):
         assert found[name].equals(expected[name])
 
 
+@pytest.mark.parametrize("channels", [3, 5])
+def test_bytes_are_the_same_beside_finer_values_to_the_last_bit(written, channels):
+    """Though what is interpolated between bytes is rounded, and nothing else is."""
+    folder = written(write_npy, channels)
+    tests = ["perturbation:fill=blur", "irof:segments=8,infill=blur", "sic"]
+    network = load_classifier(Reads(channels), size=24, mean=0.0, std=1.0)
+
+    def rows():
+        found = evaluate(network, folder, tests=tests, explainers=["cam", "edges"], size=24, batch_size=4)
+        return [result.rows.filter([True, True, False, True]) for result in found.results]
+
+    alone = rows()
+    write_npy(folder / "1" / "1", np.random.default_rng(0).random((SIDE, SIDE, channels)))
+    for ours, theirs in zip(rows(), alone, strict=True):
+        np.testing.assert_equal(ours.to_pydict(), theirs.to_pydict())  # to which NaN is NaN
+
+
 def test_damaged_files_are_skipped(written):
     folder = written(write_npy)
     (folder / "1" / "1.npy").write_bytes((folder / "1" / "1.npy").read_bytes()[:-1])
@@ -206,6 +223,14 @@ def test_overlays_show_the_first_three_channels(written):
     np.testing.assert_array_equal(found.panels()[0].image, displayed(Bands(with_evidence(0))))
     np.testing.assert_array_equal(found.maps[0], found.maps[1])
     assert isinstance(overlay(reads(), folder / "1" / "0.npy"), Figure)
+
+
+def test_one_channel_is_explained_and_shown_as_grey(written):
+    image = Bands(with_evidence(0, channels=1))
+    for classifier in (reads(1), reads(3)):
+        found = explain(classifier, image)
+        assert found.panels()[0].image.shape == (SIDE, SIDE, 3)
+        assert isinstance(overlay(classifier, image), Figure)
 
 
 @pytest.mark.parametrize("fill", ["black", "mean", "blur", "rise_blur", "reflecting_blur"])

@@ -271,6 +271,17 @@ def stacked(views: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(views))
 
 
+def in_bytes(pixels: Tensor) -> Tensor:
+    """Pixels of one image of a batch as they are without the others: bytes, where finer values are those of bytes.
+
+    So that what rounds bytes alone makes the same of an image, whatever it is `stacked` with.
+    """
+    if pixels.dtype == torch.uint8:
+        return pixels
+    scaled = 255 * pixels
+    return scaled.byte() if torch.equal(scaled, scaled.round()) else pixels
+
+
 def luminance(values: Tensor) -> Tensor:
     """(B, 3, H, W) RGB -> (B, 1, H, W), as ITU-R BT.601 and PIL's mode L weigh the colours."""
     weights = values.new_tensor([0.299, 0.587, 0.114])

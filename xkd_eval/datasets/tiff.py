@@ -6,6 +6,7 @@ import io
 import logging
 import math
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,8 @@ _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_PAGES = 1024
 # A page's purpose: a smaller version of another, or a mask.
 _REDUCED_OR_MASK = 1 | 4
-_PALETTE = 3
 # White at 0, a palette, a mask, and inks.
-_NO_BRIGHTNESS = (0, _PALETTE, 4, 5)
+_NO_BRIGHTNESS = (0, 3, 4, 5)
 _WHOLE_VALUES = (8, 16, 32, 64)
 _ORIENTATION_TAG, _SAMPLES_TAG = 274, 277
 _CLASSIC, _TAG_BYTES = 42, 12
@@ -63,9 +63,9 @@ def form_of(content: bytes) -> tuple[int, int]:
         content: of the file.
 
     Returns:
-        Pages, and samples of a pixel; one of them is 1. Pages are channels where they have one sample each, and are of
-        one size and type; of others the first alone counts. Those that say that they are smaller versions or masks are
-        left out.
+        Pages, and samples of a pixel; one of them is 1. Pages are channels where they have one sample each, of whole
+        bytes with black at 0, and are of one size and type; of others the first alone counts. Those that say that they
+        are smaller versions or masks are left out.
 
     Raises:
         Exception: of any kind, where it is damaged.
@@ -91,7 +91,7 @@ def channels_of(content: bytes, most: int) -> np.ndarray:
     with _opened(content) as file:
         pages = _channel_pages(file)
         first = pages[0]
-        if first.photometric in _NO_BRIGHTNESS or first.bitspersample not in _WHOLE_VALUES:
+        if not _has_brightness(first):
             what = f"{first.bitspersample} bits a value, of the kind {getattr(first.photometric, 'name', 'unknown')}"
             raise ValueError(f"{what}; expected 8, 16, 32 or 64 bits with black at 0")
         values = len(pages) * math.prod(first.shape)
@@ -124,8 +124,13 @@ def _pages(file: TiffFile) -> list[TiffPage]:
 def _channel_pages(file: TiffFile) -> list[TiffPage]:
     pages = _pages(file)
     alike = {(page.shape, page.dtype, page.photometric, page.bitspersample) for page in pages}
-    are_channels = pages[0].samplesperpixel == 1 and len(alike) == 1 and pages[0].photometric != _PALETTE
+    are_channels = pages[0].samplesperpixel == 1 and len(alike) == 1 and _has_brightness(pages[0])
     return pages if are_channels else pages[:1]
+
+
+def _has_brightness(page: TiffPage) -> bool:
+    """Whether the values of a page, as they are stored, can be those of channels."""
+    return page.photometric not in _NO_BRIGHTNESS and page.bitspersample in _WHOLE_VALUES
 
 
 def _pixels(page: TiffPage, n_bytes: int) -> np.ndarray:
@@ -153,23 +158,31 @@ def _opened(content: bytes) -> Iterator[TiffFile]:
     """A file of which what tifffile tells a log, before it goes on with less, is an error."""
     from tifffile import TiffFile
 
-    logger, faults = logging.getLogger("tifffile"), _Faults()
-    propagated, logger.propagate = logger.propagate, False
-    logger.addHandler(faults)
+    logging.getLogger("tifffile").addFilter(_TOLD)  # once: a filter that is there is not added again
+    faults: list[str] = []
+    _TOLD.faults = faults
     try:
         with TiffFile(io.BytesIO(content), _multifile=False) as file:
             yield file
     finally:
-        logger.removeHandler(faults)
-        logger.propagate = propagated
-    if faults.found:
-        raise ValueError(faults.found[0])
+        _TOLD.faults = None
+    if faults:
+        raise ValueError(faults[0])
 
 
-class _Faults(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.found: list[str] = []
+class _Told(threading.local):
+    """A log's filter that keeps what is told while this thread reads a file; what others tell passes.
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self.found.append(record.getMessage())
+    Attributes:
+        faults: of the file; None while there is none.
+    """
+
+    faults: list[str] | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if self.faults is not None and record.levelno >= logging.ERROR:
+            self.faults.append(record.getMessage())
+        return self.faults is None
+
+
+_TOLD = _Told()

@@ -6,7 +6,7 @@ import torch
 
 from tests.evaluations.conftest import batch_of, share_of_light
 from xkd_eval import XkdError, evaluate
-from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.preprocess import Preprocess, stacked
 from xkd_eval.evaluations.irof.options import IrofOptions
 from xkd_eval.evaluations.irof.segments import segment_ranks, superpixels
 from xkd_eval.evaluations.irof.test import IrofTest
@@ -66,6 +66,15 @@ def test_curve_equals_one_superpixel_after_the_other():
             points.append(float(model(removed[None]).softmax(1)[0, target]))
         expected = 1 - np.trapezoid(np.array(points) / points[0]) / len(order)
         assert rows["irof"][image] == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_superpixels_of_bytes_are_the_same_beside_finer_values():
+    """SLIC reckons bytes in another precision, which decides between equals: those of stripes of few levels."""
+    generator = torch.Generator().manual_seed(1)
+    stripes = 51 * torch.randint(0, 6, (4, 40, 40), generator=generator)[:, :, :1].expand(-1, -1, 40).byte()
+    beside = stacked([stripes, torch.rand(4, 40, 40, generator=generator)])[0]
+    assert beside.dtype == torch.float32
+    np.testing.assert_array_equal(superpixels(beside, 30, 10.0), superpixels(stripes, 30, 10.0))
 
 
 def test_segments_of_equal_relevance_go_in_the_order_of_the_permutation():

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xkd_eval.classifiers.preprocess import in_bytes
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.ranks import RemovalOrder
 
@@ -31,7 +32,7 @@ def superpixels(pixels: Tensor, segments: int, compactness: float) -> np.ndarray
         raise XkdError(
             f"segments: {segments} found for images of {height}x{width} pixels; choose at most {height * width}"
         )
-    found = slic(pixels.permute(1, 2, 0).cpu().numpy(), n_segments=segments, compactness=compactness)
+    found = slic(in_bytes(pixels).permute(1, 2, 0).cpu().numpy(), n_segments=segments, compactness=compactness)
     return np.unique(found, return_inverse=True)[1].reshape(found.shape)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xkd_eval.classifiers.preprocess import in_bytes, stacked
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.drawing import summary_curves
@@ -69,7 +70,7 @@ class SicTest(Evaluation):
         rules, size = self.protocol, self.scored_size(batch.preprocess)
         maps, degenerate = in_form(batch.required_maps(), rules.form, size, rules.tie_seed)
         ranks = removal_order(size, rules.tie_seed, maps.device).descending(maps)[0].cpu().numpy()
-        clean = batch.pixels.permute(0, 2, 3, 1).cpu().numpy()
+        clean = [in_bytes(pixels).permute(1, 2, 0).cpu().numpy() for pixels in batch.pixels]
         images = [self._revealed(*one) for one in zip(batch.ids, clean, ranks, strict=True)]
         logits = torch.cat([_classified(images, batch), batch.logits[:, None]], 1)
         columns: Columns = {
@@ -139,7 +140,7 @@ class SicTest(Evaluation):
 
 def _classified(images: list[np.ndarray], batch: Batch) -> Tensor:
     """B stacks of n images (n, H, W, C) -> (B, n, K) logits; normalised a chunk at a time."""
-    flat = torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2)
+    flat = stacked([torch.from_numpy(made) for made in images]).flatten(0, 1).permute(0, 3, 1, 2)
     parts = [batch.preprocess.normalise(part.to(batch.images.device)) for part in flat.split(batch.network.chunk)]
     return torch.cat([batch.network.classify(part) for part in parts]).unflatten(0, (len(images), -1))
 
