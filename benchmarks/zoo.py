@@ -6,10 +6,10 @@
 Of each family the network with the fewest parameters is built with random weights, none of which is downloaded. It is
 inspected at its own input size (224 pixels, where that is above 384 and any will do); each explainer that holds makes
 a map of an image of the embedded set (with few masks or steps where a map takes many forwards), which has to be
-finite, of more than one place in both directions and of the image's proportions; each that is refused has to name
-explainers that hold. What is proven of the network at birth has to be proven at the same place once all its weights
-are of ordinary size, drawn anew. A line a network is written to OUTPUT/zoo.jsonl, and the tables of docs/models.md to
-OUTPUT/zoo.md.
+finite, of more than one place in both directions, of the image's proportions, and not the same everywhere but where a
+ReLU or DeepLIFT may make it so; each that is refused has to name explainers that hold. What is proven of the network
+at birth may not be proven at another place once all its weights are of ordinary size, drawn anew. A line a network is
+written to OUTPUT/zoo.jsonl, and the tables of docs/models.md to OUTPUT/zoo.md.
 """
 
 from __future__ import annotations
@@ -189,24 +189,28 @@ def _channels(classifier: Classifier, images: torch.Tensor, classes: torch.Tenso
 def _wrong_alternatives(seen: Inspection) -> Iterator[str]:
     for name, reason in seen.refused.items():
         named = re.split(r", | or ", reason.rpartition("; use ")[2])
-        if not named or any(other not in seen.explainers for other in named):
+        if any(other not in seen.explainers for other in named):
             yield f"{name} is refused with {named}, of which one does not hold"
 
 
 def _moved(module: nn.Module, found: dict[str, Any]) -> Iterator[str]:
+    """A map at another place once weights have grown; that there is none any more is counted, and no fault."""
     grown = load_classifier(_grown(module), size=tuple(found["size"])).head
     found["grown"] = str(grown) if grown else None
-    if found["grown"] != found["cam"]:
+    if grown and found["grown"] != found["cam"]:
         yield f"proven at birth: {found['cam']}; once its weights are of ordinary size: {found['grown']}"
 
 
 def tables(rows: list[dict[str, Any]]) -> str:
     """The counts, then a line a network."""
     read = [row for row in rows if "refused" not in row]
+    proven = [row for row in read if row["cam"] is not None]
     lines = [
-        f"{len(rows)} networks: {len(read)} are read, {sum(row['cam'] is not None for row in read)} have a proven CAM, "
+        f"{len(rows)} networks: {len(read)} are read, {len(proven)} have a proven CAM, "
+        f"{sum(row['grown'] == row['cam'] for row in proven)} of them at the same place once their weights have grown. "
         f"{sum(len(row['holds']) - len(row['left_out']) for row in read)} maps were made, "
-        f"{sum(len(row['faults']) for row in read)} were wrong.",
+        f"{sum(len(row['left_out']) for row in read)} left out for the forwards that they take, and "
+        f"{sum(len(row['faults']) for row in read)} answers were wrong.",
         "",
         "| network | input | CAM | refused |",
         "|---|---|---|---|",
