@@ -6,17 +6,12 @@ import re
 
 from torch import nn
 
+from xkd_eval.classifiers.outputs import listed_stages
 from xkd_eval.foreign import reading
 
 # What torchvision, timm and others call the parts that a network runs one after the other.
 _CONTAINERS = ("stages", "blocks", "layers", "features", "trunk_output", "encoder.layers")
 _NUMBERED = re.compile(r"(layer|stage|block|s)_?\d+")
-
-
-def listed_stages(network: nn.Module) -> tuple[str, ...]:
-    """What a network lists as its `stages`, as far as these are paths; () for anything else of that name."""
-    listed = getattr(network, "stages", None)
-    return tuple(listed) if isinstance(listed, tuple | list) and all(isinstance(path, str) for path in listed) else ()
 
 
 def block_paths(network: nn.Module) -> tuple[str, ...]:

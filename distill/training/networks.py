@@ -43,8 +43,6 @@ from xkd_eval.errors import CamHeadError, XkdError
 from xkd_eval.explainers.gradients import why_no_gradient
 from xkd_eval.registry import nearest
 
-_CHANNELS = (1, 3)  # that are made of a photograph
-
 
 @dataclass(frozen=True)
 class BuiltStudent:
@@ -134,7 +132,7 @@ def load_teacher(recipe: Teacher, runs: Path, needs: frozenset[Requirement]) -> 
     """
     _known_fields("teacher", recipe.preprocess)
     teacher = open_teacher(recipe, runs)
-    if teacher.preprocess.channels not in _CHANNELS:
+    if not teacher.preprocess.takes_photographs:
         raise XkdError(
             f"teacher: {teacher.name} takes images of {teacher.preprocess.channels} channels; expected 3, RGB, or 1, "
             "their luminance"

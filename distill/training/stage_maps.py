@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from distill.training.blocks import listed_stages
 from distill.training.trunk import Output, Tap, Trunk, spread
+from xkd_eval.classifiers.outputs import listed_stages
 
 _COLUMN_STAGES = 4  # of a network whose maps are all of one size
 _SMALLEST_COLUMN = 3

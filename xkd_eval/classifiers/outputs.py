@@ -40,10 +40,7 @@ class Classifying(nn.Module):
     @property
     def stages(self) -> tuple[str, ...]:
         """The modules whose outputs are maps on the way, where the network says it of itself; () where it does not."""
-        listed = getattr(self.network, "stages", None)
-        if not isinstance(listed, tuple | list) or not all(isinstance(path, str) for path in listed):
-            return ()
-        return tuple(f"network.{path}" for path in listed)
+        return tuple(f"network.{path}" for path in listed_stages(self.network))
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) normalised -> (B, K)."""
@@ -56,6 +53,12 @@ class Classifying(nn.Module):
 
     def set_extra_state(self, state: Any) -> None:
         """Nothing is kept that is not given."""
+
+
+def listed_stages(network: nn.Module) -> tuple[str, ...]:
+    """What a network lists as its `stages`, as far as these are paths; () for anything else of that name."""
+    listed = getattr(network, "stages", None)
+    return tuple(listed) if isinstance(listed, tuple | list) and all(isinstance(path, str) for path in listed) else ()
 
 
 def is_binary(model: nn.Module) -> bool:

@@ -32,8 +32,6 @@ _PIL_FILTER: dict[str, Image.Resampling] = {
 }
 # Of a photo scaled for its crop, which a strip of one pixel's width brings to gigabytes; PIL decodes no more either.
 _MOST_PIXELS = 2**27
-_COLOURS = (1, 3)
-"""Channels of the networks that are fed with photographs."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +93,11 @@ class Preprocess:
         """C, of the network's input."""
         return len(self.mean)
 
+    @property
+    def takes_photographs(self) -> bool:
+        """Whether that is three channels, or the one that a photograph's luminance is."""
+        return self.channels in (1, 3)
+
     def pixels(self, image: Picture) -> Tensor:
         """An RGB image of any size -> (3, H, W) uint8, always RGB, at the network's input size.
 
@@ -152,7 +155,7 @@ class Preprocess:
     def colour(self, rgb: tuple[float, float, float], like: Tensor) -> Tensor:
         """(C, 1, 1): an RGB colour in [0, 1] as the network sees it, on the device of `like`."""
         colour = torch.tensor(rgb, device=like.device).reshape(1, 3, 1, 1)
-        if self.channels not in (1, 3):
+        if not self.takes_photographs:
             colour = luminance(colour).expand(-1, self.channels, -1, -1)
         return self.normalise(colour)[0]
 
@@ -212,7 +215,7 @@ class Preprocess:
         if depth == self.channels or (depth == 3 and self.channels == 1):
             return image
         if isinstance(image, Bands):
-            if image.photograph is not None and self.channels in _COLOURS:
+            if image.photograph is not None and self.takes_photographs:
                 return image.photograph
             if self.channels == image.height:
                 shape = f"its shape is {image.array.shape}, and channels come last"

@@ -20,7 +20,7 @@ def _black(pixels: Tensor, preprocess: Preprocess) -> Tensor:
 
 
 def _mean(pixels: Tensor, preprocess: Preprocess) -> Tensor:
-    if preprocess.channels not in (1, 3):  # no colour is the mean of each channel
+    if not preprocess.takes_photographs:  # no colour is the mean of each channel
         return torch.zeros(1, preprocess.channels, 1, 1, device=pixels.device)
     return preprocess.colour(preprocess.mean_colour, like=pixels)[None]
 

@@ -14,7 +14,7 @@ from xkd_eval.classifiers.preprocess import Preprocess
 def geometry(preprocess: Preprocess) -> Preprocess:
     """What decides the pixels alone: the same for every mean, deviation and range, and for colours in any order."""
     count = preprocess.channels
-    neutral = Preprocess() if count in (1, 3) else Preprocess(mean=(0.0,) * count, std=(1.0,) * count)
+    neutral = Preprocess() if preprocess.takes_photographs else Preprocess(mean=(0.0,) * count, std=(1.0,) * count)
     return replace(
         preprocess,
         mean=neutral.mean,

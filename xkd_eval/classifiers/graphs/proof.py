@@ -54,7 +54,7 @@ def proof_images(preprocess: Preprocess, contrast: float = 1.0) -> list[Tensor]:
         preprocess: the input convention.
         contrast: about grey.
     """
-    if preprocess.channels not in (1, 3):
+    if not preprocess.takes_photographs:
         return [contrast * random_images(preprocess, seed, _IMAGES) for seed in (_SEED, _SEED + 1, _SEED + 2)]
     generator = torch.Generator().manual_seed(_SEED)
     noise = torch.rand(_IMAGES, 3, *preprocess.size, generator=generator)
