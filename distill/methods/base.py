@@ -34,7 +34,8 @@ class Method(nn.Module, ABC):
         needs_classes: the same of the classes.
         takes_mixed: whether `labels` may be shares of classes (B, K), of images that mixup or CutMix made of two; not
             where it reads one class an image, or remembers images.
-        gathers: whether it compares the images of all processes' batches, so that those of all count.
+        gathers: whether it compares the images of all processes' batches, so that those of all count. (These four may
+            depend on the options.)
         statistics: name to scalar, of the latest batch, to be logged and not trained on.
 
     Example:
@@ -53,10 +54,10 @@ class Method(nn.Module, ABC):
     citation: ClassVar[str]
     requires: ClassVar[frozenset[Requirement]]
     capturable: ClassVar[bool] = True
-    needs_images: ClassVar[int] = 1
-    needs_classes: ClassVar[int] = 2
-    takes_mixed: ClassVar[bool] = False
-    gathers: ClassVar[bool] = False
+    needs_images: int = 1
+    needs_classes: int = 2
+    takes_mixed: bool = False
+    gathers: bool = False
 
     def __init__(self) -> None:
         super().__init__()

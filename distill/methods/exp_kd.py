@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from distill.methods.alike import check_alike
 from distill.methods.base import Method
+from distill.methods.dkd import dkd_losses
+from distill.methods.gather import gather_batch
 from distill.methods.options import count, one_of, positive
 from distill.methods.passes import Pass
 from distill.methods.registry import register
@@ -18,42 +20,67 @@ from xkd_eval.errors import XkdError
 Channel = Literal["mean", "sum"]
 Reduction = Literal["mean", "sum"]
 Resize = Literal["larger", "teacher-to-student"] | int
+Reading = Literal["published", "author", "l2", "kl", "decoupled", "batch"]
+_READINGS = get_args(Reading)
 
 # What the first published revision defines: a plain sum over all four dimensions, times 100.
 _AUTHOR_SCALE = 100.0
-_AUTHOR: dict[str, Any] = {
+_PUBLISHED: dict[str, Any] = {
     "channel": "mean",
     "clamp": True,
     "temperature": 1.0,
-    "reduction": "sum",
     "top_k": None,
     "resize": "larger",
+    "pool": None,
     "relative": False,
 }
 
 
 def exp_kd_loss(
-    student_cams: Tensor, teacher_cams: Tensor, temperature: float = 1.0, reduction: Reduction = "mean"
+    student_cams: Tensor,
+    teacher_cams: Tensor,
+    temperature: float = 1.0,
+    reduction: Reduction = "mean",
+    reading: Reading = "published",
+    labels: Tensor | None = None,
+    beta: float = 8.0,
 ) -> Tensor:
-    """Squared distance of the class distributions that two sets of maps give at every place.
+    """How far two sets of class activation maps are apart, place by place (Exp-KD, Pattern Recognition 2024).
 
-    P(k|u,v) is the softmax over classes of the maps / T; the loss is the sum over k of (P^s - P^t)^2 (Exp-KD,
-    Pattern Recognition 2024, as docs/exp-kd.md reads it). The published code gives it `cams.clamp(min=0) / C` of a
-    network whose last map has C channels, as the method exp_kd does.
+    As docs/exp-kd.md reads it, P(k|u,v) is the softmax over classes of the maps / T and the loss is the sum over k of
+    (P^s - P^t)^2. The published code gives it `cams.clamp(min=0) / C` of a network whose last map has C channels, as
+    the method exp_kd does.
 
     Args:
         student_cams, teacher_cams: (B, K, h, w), clamped or not; the smaller are up-sampled to the larger's size.
         temperature: T.
         reduction: "mean" averages over batch and places; "sum" adds them up.
+        reading: "published"; "author", times 100; "l2", the squared distance of the maps themselves, summed over
+            classes; "kl", T^2 KL(P^t || P^s); "decoupled", its part of the label's class against the rest and `beta`
+            times that among the rest (see dkd_losses); "batch", the published one with a softmax over images.
+        labels: (B,) int64, for "decoupled".
+        beta: for "decoupled".
 
     Returns:
-        Scalar. Zero when the maps are equal; at most 2 by "mean".
+        Scalar. Zero when the maps are equal; at most 2 by the published reading and "mean".
     """
     check_alike(student_cams, teacher_cams, dimensions=2)
     one_of("reduction", reduction, ("mean", "sum"))
-    student_cams, teacher_cams = to_larger(student_cams, teacher_cams)
-    distance = (F.softmax(student_cams / temperature, dim=1) - F.softmax(teacher_cams / temperature, dim=1)).square()
-    return distance.sum(1).mean() if reduction == "mean" else distance.sum()
+    student, teacher = to_larger(student_cams, teacher_cams)
+    match one_of("reading", reading, _READINGS):
+        case "l2":
+            distance = (student - teacher).square().sum(1)
+        case "kl":
+            log_p, log_q = (F.log_softmax(maps / temperature, dim=1) for maps in (student, teacher))
+            distance = F.kl_div(log_p, log_q, reduction="none", log_target=True).sum(1) * temperature**2
+        case "decoupled":
+            distance = _decoupled(student, teacher, labels, temperature, beta)
+        case _:
+            over = 0 if reading == "batch" else 1
+            p, q = (F.softmax(maps / temperature, dim=over) for maps in (student, teacher))
+            distance = (p - q).square().sum(1)
+    scale = _AUTHOR_SCALE if reading == "author" else 1.0
+    return scale * (distance.mean() if reduction == "mean" else distance.sum())
 
 
 @register
@@ -61,18 +88,22 @@ class ExpKd(Method):
     """Match the student's class activation maps with the teacher's.
 
     Args:
+        reading: what the distance of two maps is; see exp_kd_loss. "author" is the first published revision as it
+            stands, with no option but these defaults and reduction="sum".
         channel: "mean" divides the maps by their network's number of channels, as the published code does; "sum" is
             the CAM whose spatial mean is the logit. The weight that works differs by orders of magnitude.
-        clamp: max(0, map) before the softmax. `statistics` then reports `clamped`, the fraction of the student's map
+        clamp: max(0, map) before the distance. `statistics` then reports `clamped`, the fraction of the student's map
             values that get no gradient, and `dead_places`, the fraction of places where no class gets any.
-        temperature: T of the softmax over classes.
+        pool: n averages the maps to n x n before they are clamped, so that negative evidence counts within a place.
+        temperature: T of the softmax.
+        beta: weight of the other classes by reading="decoupled", where the label's class weighs 1.
         reduction: over batch and places.
         top_k: only the teacher's k most probable classes of each image, softmax over those; None takes all K.
         resize: maps of different size: "larger" up-samples the smaller, "teacher-to-student" takes the student's size,
-            an integer n averages both to n x n.
-        relative: times (K C T)^2 for K classes and the teacher's C channels (1 with channel="sum"), which takes the
-            scale of a nearly uniform softmax out: one weight may then serve pairs of different K and C.
-        variant: "author" is the first published revision's definition: the defaults with reduction="sum", times 100.
+            an integer n averages both to n x n after the clamp.
+        relative: in units of the squared difference of the maps, summed over classes: whatever the reading, the loss is
+            close to it while the softmax is nearly uniform, so one weight may serve pairs of other K and C. By the
+            published reading that is times (K C T)^2 for K classes and the teacher's C channels (1 by channel="sum").
     """
 
     name = "exp_kd"
@@ -82,30 +113,33 @@ class ExpKd(Method):
 
     def __init__(
         self,
+        reading: Reading = "published",
         channel: Channel = "mean",
         clamp: bool = True,
+        pool: int | None = None,
         temperature: float = 1.0,
+        beta: float = 8.0,
         reduction: Reduction = "mean",
         top_k: int | None = None,
         resize: Resize = "larger",
         relative: bool = False,
-        variant: Literal["xkd", "author"] = "xkd",
     ) -> None:
         super().__init__()
-        self.variant = one_of("variant", variant, ("xkd", "author"))
-        self.scale = 1.0
-        if variant == "author":
-            reduction = _author_reduction(
-                channel=channel, clamp=clamp, temperature=temperature, top_k=top_k, resize=resize, relative=relative
-            )
-            self.scale = _AUTHOR_SCALE
+        self.reading: Reading = one_of("reading", reading, _READINGS)
         self.channel = one_of("channel", channel, ("mean", "sum"))
         self.clamp = one_of("clamp", clamp, (True, False))
+        self.pool = pool if pool is None else count("pool", pool)
         self.temperature = positive("temperature", temperature)
+        self.beta = positive("beta", beta)
         self.reduction: Reduction = one_of("reduction", reduction, ("mean", "sum"))
         self.top_k = top_k if top_k is None else count("top_k", top_k, minimum=2)
         self.resize = _check_resize(resize)
         self.relative = one_of("relative", relative, (True, False))
+        self._check_reading()
+        # Labels that are shares of classes have no class against the rest.
+        self.takes_mixed = reading != "decoupled"
+        self.gathers = reading == "batch"
+        self.needs_images = 2 if reading == "batch" else 1
 
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""
@@ -116,14 +150,42 @@ class ExpKd(Method):
             self._count_clamped(student_cams.detach())
             student_cams, teacher_cams = student_cams.clamp(min=0), teacher_cams.clamp(min=0)
         student_cams, teacher_cams = self._same_size(student_cams, teacher_cams)
-        loss = exp_kd_loss(student_cams, teacher_cams, self.temperature, self.reduction)
-        return {"exp_kd": self.scale * self._relative_scale(teacher, student_cams.shape[1]) * loss}
+        if self.gathers:
+            student_cams, teacher_cams = gather_batch(student_cams), gather_batch(teacher_cams)
+        loss = exp_kd_loss(
+            *(student_cams, teacher_cams, self.temperature, self.reduction, self.reading),
+            labels=labels,
+            beta=self.beta,
+        )
+        return {"exp_kd": self._scale(student_cams, teacher.last_map().shape[1]) * loss}
 
-    def _relative_scale(self, teacher: Pass, classes: int) -> float:
+    def _scale(self, cams: Tensor, channels: int) -> float:
+        """What makes of the loss of maps (B, K, h, w) of which a softmax is nearly uniform their squared difference."""
         if not self.relative:
             return 1.0
-        channels = teacher.last_map().shape[1] if self.channel == "mean" else 1
-        return (classes * channels * self.temperature) ** 2
+        images, classes = cams.shape[:2]
+        of_the_maps = channels**2 if self.channel == "mean" else 1
+        match self.reading:
+            case "l2":
+                return of_the_maps
+            case "kl" | "decoupled":
+                return 2 * classes * of_the_maps
+            case "batch":
+                return (images * self.temperature) ** 2 * of_the_maps
+        return (classes * self.temperature) ** 2 * of_the_maps
+
+    def _check_reading(self) -> None:
+        """Refuse options that the reading does not read, or that another one is defined by."""
+        if self.reading == "author":
+            for option, defined in _PUBLISHED.items():
+                _refuse_other(option, getattr(self, option), defined, "the reading 'author'")
+            self.reduction = "sum"
+        if self.reading == "l2":
+            _refuse_other("temperature", self.temperature, 1.0, "the reading 'l2', which has no softmax")
+        if self.reading != "decoupled":
+            _refuse_other("beta", self.beta, 8.0, f"the reading {self.reading!r}; 'decoupled' alone reads it")
+        elif self.top_k is not None:
+            _refuse_other("top_k", self.top_k, None, "the reading 'decoupled', whose label may not be among them")
 
     def _classes(self, teacher: Pass) -> Tensor | None:
         if self.top_k is None:
@@ -134,6 +196,8 @@ class ExpKd(Method):
 
     def _maps(self, network: Pass, classes: Tensor | None) -> Tensor:
         cams = network.cams(classes)
+        if self.pool is not None:
+            cams = pool_to(cams, (self.pool, self.pool), "pool")
         return cams / network.last_map().shape[1] if self.channel == "mean" else cams
 
     def _count_clamped(self, student_cams: Tensor) -> None:
@@ -152,14 +216,20 @@ class ExpKd(Method):
         return to_larger(student, teacher)
 
 
-def _author_reduction(**options: Any) -> Reduction:
-    for option, value in options.items():
-        if value != _AUTHOR[option]:
-            raise XkdError(
-                f"{option}: {value!r} found with variant 'author', which is defined by {_AUTHOR[option]!r}; "
-                "drop the option or take variant 'xkd'"
-            )
-    return _AUTHOR["reduction"]
+def _decoupled(student: Tensor, teacher: Tensor, labels: Tensor | None, temperature: float, beta: float) -> Tensor:
+    """(B, K, h, w) -> (B, h, w)."""
+    if labels is None:
+        raise XkdError("labels: none given; the reading 'decoupled' weighs the label's class apart")
+    check_alike(student[:, 0, 0, 0], labels, name="labels")
+    places = student.shape[2:]
+    own, other = (maps.flatten(2).transpose(1, 2).flatten(0, 1) for maps in (student, teacher))
+    of_target, of_others = dkd_losses(own, other, labels.repeat_interleave(places.numel()), temperature)
+    return (of_target + beta * of_others).unflatten(0, (-1, *places))
+
+
+def _refuse_other(option: str, value: object, defined: object, where: str) -> None:
+    if value != defined:
+        raise XkdError(f"{option}: {value!r} found with {where}; expected {defined!r}: leave it out")
 
 
 def _check_resize(resize: Resize) -> Resize:

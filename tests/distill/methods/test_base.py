@@ -109,7 +109,7 @@ def test_every_method_is_there_and_cites_its_source():
         ("exp_kd", {"channel": "max"}, r"channel: 'max' found; expected one of 'mean', 'sum'"),
         ("exp_kd", {"top_k": 1}, r"top_k: 1 found; expected an integer of at least 2"),
         ("exp_kd", {"resize": "smaller"}, r"resize: 'smaller' found"),
-        ("exp_kd", {"variant": "author", "clamp": False}, r"clamp: False found with variant 'author'"),
+        ("exp_kd", {"reading": "author", "clamp": False}, r"clamp: False found with the reading 'author'"),
         ("sdd", {"scales": []}, r"scales: empty"),
         ("e2kd", {"explanation": "lime"}, r"explanation: 'lime' found"),
         ("crd", {"momentum": 1}, r"momentum: 1 found"),

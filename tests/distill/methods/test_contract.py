@@ -16,7 +16,7 @@ def test_every_method_keeps_it(name):
     check_method(name, **OPTIONS.get(name, {}))
 
 
-@pytest.mark.parametrize("options", [{"top_k": 3}, {"resize": 2}, {"variant": "author"}, {"clamp": False}])
+@pytest.mark.parametrize("options", [{"top_k": 3}, {"resize": 2}, {"reading": "author"}, {"clamp": False}])
 def test_exp_kd_keeps_it_by_its_options(options):
     check_method("exp_kd", **options)
 

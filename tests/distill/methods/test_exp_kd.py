@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from distill.methods import Pass, create_method
 from distill.methods.exp_kd import exp_kd_loss
+from xkd_eval.errors import XkdError
 
 
 def _slow_maps(network: Pass, channel: str, clamp: bool) -> list:
@@ -60,7 +61,7 @@ def test_the_definition_place_by_place(student, teacher, labels, channel, clamp,
 
 
 def test_the_author_variant_is_the_sum_times_100(student, teacher, labels):
-    author = create_method("exp_kd", variant="author")(student, teacher, labels)["exp_kd"]
+    author = create_method("exp_kd", reading="author")(student, teacher, labels)["exp_kd"]
     plain = create_method("exp_kd", reduction="sum")(student, teacher, labels)["exp_kd"]
     torch.testing.assert_close(author, 100 * plain)
 
@@ -74,7 +75,17 @@ def test_known_values():
     assert exp_kd_loss(certain, certain.flip(1)).item() == pytest.approx(2)
 
 
-@pytest.mark.parametrize("options", [{}, {"top_k": 3}, {"resize": 2}, {"channel": "sum"}, {"variant": "author"}])
+_OPTIONS = [
+    {},
+    {"top_k": 3},
+    {"resize": 2},
+    {"pool": 2},
+    {"channel": "sum"},
+    *({"reading": reading} for reading in ("author", "l2", "kl", "decoupled", "batch")),
+]
+
+
+@pytest.mark.parametrize("options", _OPTIONS, ids=str)
 def test_zero_for_the_teacher_itself_and_a_gradient_otherwise(student, teacher, labels, options):
     method = create_method("exp_kd", **options)
     assert method(teacher, teacher, labels)["exp_kd"].item() == 0
@@ -82,7 +93,9 @@ def test_zero_for_the_teacher_itself_and_a_gradient_otherwise(student, teacher, 
     assert student.features.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("options", [{}, {"top_k": 3}, {"clamp": False}])
+@pytest.mark.parametrize(
+    "options", [{}, {"top_k": 3}, {"clamp": False}, {"reading": "l2"}, {"reading": "kl"}, {"reading": "batch"}], ids=str
+)
 def test_permuting_the_batch_or_the_classes_changes_nothing(student, teacher, labels, options):
     method = create_method("exp_kd", **options)
     loss = method(student, teacher, labels)["exp_kd"]
@@ -141,6 +154,96 @@ def test_resize_rules(student, teacher, labels):
     torch.testing.assert_close(loss("teacher-to-student"), exp_kd_loss(own, down))
     pooled = [maps.unflatten(2, (2, -1)).unflatten(4, (2, -1)).mean((3, 5)) for maps in (own, other)]
     torch.testing.assert_close(loss(2), exp_kd_loss(*pooled))
+
+
+def test_pooled_maps_are_clamped_after_they_are_averaged(student, teacher, labels):
+    pooled = [
+        (network.cams() / network.features.shape[1]).unflatten(2, (2, -1)).unflatten(4, (2, -1)).mean((3, 5))
+        for network in (student, teacher)
+    ]
+    assert all((maps < 0).any() for maps in pooled)
+    before = create_method("exp_kd", pool=2)(student, teacher, labels)["exp_kd"]
+    torch.testing.assert_close(before, exp_kd_loss(*(maps.clamp(min=0) for maps in pooled)))
+    after = create_method("exp_kd", resize=2)(student, teacher, labels)["exp_kd"]
+    assert not torch.isclose(before, after)
+
+
+def _slow_reading(reading: str, own: list[list[float]], other: list[list[float]], image: int, label: int) -> float:
+    """Of one place, whose maps are own[b][k] over images b and classes k; T = 0.7."""
+
+    def softmax(values):
+        powers = [math.exp(value / 0.7) for value in values]
+        return [power / sum(powers) for power in powers]
+
+    def kl(p, q):
+        return 0.7**2 * sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+
+    if reading == "l2":
+        return sum((a - b) ** 2 for a, b in zip(own[image], other[image], strict=True))
+    if reading == "batch":
+        columns = [[softmax(column)[image] for column in zip(*maps, strict=True)] for maps in (own, other)]
+        return sum((a - b) ** 2 for a, b in zip(*columns, strict=True))
+    p, q = softmax(own[image]), softmax(other[image])
+    if reading == "kl":
+        return kl(q, p)
+    rest = [softmax([value for k, value in enumerate(maps[image]) if k != label]) for maps in (own, other)]
+    return kl([q[label], 1 - q[label]], [p[label], 1 - p[label]]) + 2 * kl(rest[1], rest[0])
+
+
+@pytest.mark.parametrize("reading", ["l2", "kl", "decoupled", "batch"])
+def test_the_other_readings_place_by_place(reading):
+    generator = torch.Generator().manual_seed(3)
+    own, other = (torch.randn(3, 5, 2, 2, generator=generator, dtype=torch.float64) for _ in range(2))
+    labels = torch.tensor([4, 0, 2])
+    expected = [
+        _slow_reading(reading, own[:, :, v, u].tolist(), other[:, :, v, u].tolist(), image, label)
+        for image, label in enumerate(labels.tolist())
+        for v in range(2)
+        for u in range(2)
+    ]
+    loss = exp_kd_loss(own, other, 1.0 if reading == "l2" else 0.7, reading=reading, labels=labels, beta=2.0)
+    assert loss.item() == pytest.approx(sum(expected) / 12, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"reading": "author", "clamp": False}, "clamp: False found with the reading 'author'; expected True"),
+        ({"reading": "l2", "temperature": 2.0}, "temperature: 2.0 found with the reading 'l2'"),
+        ({"beta": 2.0}, "beta: 2.0 found with the reading 'published'"),
+        ({"reading": "decoupled", "top_k": 3}, "top_k: 3 found with the reading 'decoupled'"),
+        ({"reading": "softmax"}, "reading: 'softmax' found; expected one of 'published'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_options_that_a_reading_does_not_read_are_refused(options, said):
+    with pytest.raises(XkdError, match=said):
+        create_method("exp_kd", **options)
+
+
+def test_mixed_labels_have_no_class_apart(student, teacher):
+    shares = torch.full((5, 6), 1 / 6, dtype=torch.float64)
+    create_method("exp_kd", reading="kl")(student, teacher, shares)
+    with pytest.raises(XkdError, match="labels"):
+        create_method("exp_kd", reading="decoupled")(student, teacher, shares)
+
+
+@pytest.mark.parametrize("reading", ["published", "l2", "kl", "decoupled", "batch"])
+def test_relative_losses_of_small_maps_are_one_number(reading):
+    """The squared difference of the sum maps, added up over classes, whatever the reading makes of it."""
+    generator = torch.Generator().manual_seed(5)
+    images, classes, channels = 400, 300, 16
+    weight, other_weight = (torch.randn(classes, channels, generator=generator).double() for _ in range(2))
+    features = 1e-3 * torch.rand(images, channels, 1, 1, generator=generator).double()
+    networks = [Pass(torch.zeros(images, classes).double(), features, head) for head in (weight, other_weight)]
+    own, other = (network.cams() for network in networks)
+    difference = own - other
+    centred = difference - difference.mean(0 if reading == "batch" else 1, keepdim=True)
+    expected = (difference if reading == "l2" else centred).square().sum(1).mean()
+    options = {"beta": 1.0} if reading == "decoupled" else {}
+    method = create_method("exp_kd", reading=reading, clamp=False, relative=True, **options)
+    labels = torch.randint(classes, (images,), generator=generator)
+    torch.testing.assert_close(method(*networks, labels)["exp_kd"], expected, rtol=2e-2, atol=0)
 
 
 def test_nearly_uniform_softmax_gives_the_stated_scale():

@@ -123,7 +123,7 @@ def test_a_step_holds_nothing_that_waits_draws_or_changes_shape(captured_recipe,
     assert not operations_no_graph_holds(captured_recipe(losses=losses, clip_norm=1.0, **needs), tmp_path)
 
 
-@pytest.mark.parametrize("options", [{"top_k": 3}, {"resize": 2}, {"variant": "author"}, {"clamp": False}])
+@pytest.mark.parametrize("options", [{"top_k": 3}, {"resize": 2}, {"reading": "author"}, {"clamp": False}])
 def test_nor_does_exp_kd_by_its_options(captured_recipe, tmp_path, options):
     losses = [{"method": "ce"}, {"method": "exp_kd", **options}]
     assert not operations_no_graph_holds(captured_recipe(losses=losses, precision="bf16"), tmp_path)
