@@ -1,21 +1,25 @@
-"""python -m distill.cli.job FILE: the trainings of a file, as a sweep or `train --devices` hands them over."""
+"""python -m distill.cli.job FILE [--together]: the trainings of a file, as a sweep or `train --devices` has them."""
 
 from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from distill.cli.errors import report
+from distill.runs.child import TOGETHER, new_log
 from distill.runs.interruption import TrainingInterruptedError
 from distill.runs.job import TrainingJob, read_jobs
-from xkd_eval.cli.console import end
+from xkd_eval.cli.console import BAD_INPUT, end, say
 from xkd_eval.errors import XkdError
+from xkd_eval.escapes import visible
 
 if TYPE_CHECKING:
     from distill.runs.tables import Outcome
+    from distill.training.result import TrainingResult
 
 
 def make(jobs: Sequence[TrainingJob]) -> list[Outcome]:
@@ -54,15 +58,54 @@ def make(jobs: Sequence[TrainingJob]) -> list[Outcome]:
     return outcomes
 
 
+def make_together(jobs: Sequence[TrainingJob]) -> int:
+    """Make trainings in step, each with its words in its own directory's log; this process's words are the first one's.
+
+    Returns:
+        The exit code: 2 if one of them failed.
+    """
+    from distill.cli.progress import TrainingLines
+    from distill.training.together import train_together
+
+    failed = 0
+    with ExitStack() as stack:
+        logs = [say, *(_written_to(stack.enter_context(new_log(job.directory))) for job in jobs[1:])]
+        lines = [
+            TrainingLines(f"{job.name}, seed {job.recipe.seed}", say=log) for job, log in zip(jobs, logs, strict=True)
+        ]
+
+        def ended(number: int, outcome: TrainingResult | XkdError) -> None:
+            nonlocal failed
+            if isinstance(outcome, XkdError):
+                failed = BAD_INPUT
+                logs[number](f"error: {outcome}")
+
+        train_together(jobs, lines, ended)
+    return failed
+
+
+def _written_to(log: BinaryIO) -> Callable[[str], None]:
+    def write(line: str) -> None:
+        log.write(f"{visible(line)}\n".encode())
+        log.flush()
+
+    return write
+
+
 def main(arguments: Sequence[str]) -> NoReturn:
     """Make the trainings of a file and exit: 0, 2 with one line on stderr, 130 after Ctrl-C or 143 after SIGTERM."""
     end(lambda: _make_file(arguments), report)
 
 
-def _make_file(arguments: Sequence[str]) -> None:
-    if len(arguments) != 1:
+def _make_file(arguments: Sequence[str]) -> int:
+    files = [argument for argument in arguments if argument != TOGETHER]
+    if len(files) != 1:
         raise XkdError("job: expected one file of trainings")
-    make(read_jobs(Path(arguments[0])))
+    jobs = read_jobs(Path(files[0]))
+    if TOGETHER in arguments:
+        return make_together(jobs)
+    make(jobs)
+    return 0
 
 
 if __name__ == "__main__":

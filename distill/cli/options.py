@@ -139,6 +139,16 @@ Compile = Annotated[
 Devices = Annotated[int, typer.Option(min=1, help="Processes on each node.", rich_help_panel=HOW)]
 Nodes = Annotated[int, typer.Option(min=1, help="Machines; start it once on each.", rich_help_panel=HOW)]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs at once on the one device.", rich_help_panel=HOW)]
+Together = Annotated[
+    int | None,
+    typer.Option(
+        "--together",
+        min=1,
+        help="Runs that a process makes in step, at most: those of one teacher and data seed, whose batches are drawn "
+        "and put through the teacher once. 8, or 1 with --capture.",
+        rich_help_panel=HOW,
+    ),
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only a label-stratified sample of so many.")]
 Workers = Annotated[int, typer.Option(min=0, max=MOST_WORKERS, help="Processes that decode images.")]
 

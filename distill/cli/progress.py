@@ -40,10 +40,14 @@ class TrainingLines:
     Args:
         title: at the start of each line.
         between: seconds between lines within an epoch.
+        say: prints a line; on stderr by default.
     """
 
-    def __init__(self, title: str, between: float = _SECONDS_BETWEEN_LINES) -> None:
+    def __init__(
+        self, title: str, between: float = _SECONDS_BETWEEN_LINES, say: Callable[[str], None] | None = None
+    ) -> None:
         self._title = title
+        self._say = say or _say
         self._between = between
         self._printed = time.monotonic()
         self._first: tuple[float, int] | None = None
@@ -74,7 +78,11 @@ class TrainingLines:
         return f", {rate:,.0f} images/s, {_clock(left)} left"
 
     def _print(self, said: str) -> None:
-        errors.print(f"{self._title}: {said}", highlight=False, markup=False, soft_wrap=True)
+        self._say(f"{self._title}: {said}")
+
+
+def _say(line: str) -> None:
+    errors.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -99,7 +107,7 @@ class SweepLines:
         """Print a line if something changed."""
         said = f"{done}/{total} runs" + (f", under way: {where}" if where else "")
         if said != self._said:
-            errors.print(said, highlight=False, markup=False, soft_wrap=True)
+            _say(said)
         self._said = said
 
 

@@ -57,6 +57,7 @@ def sweep(
     output: o.SweepOutput = None,
     runs: o.SweepRuns = Path("runs"),
     jobs: o.Jobs = 1,
+    together: o.Together = None,
     device: o.Device = "auto",
     capture: o.Capture = False,
     force: o.Force = False,
@@ -84,7 +85,16 @@ def sweep(
     )
     planned = plan_sweep(read_sweep(file), directory, changes, runs)
     with sweep_progress() as progress:
-        result = run_sweep(planned, directory, jobs, device=device, capture=capture, force=force, progress=progress)
+        result = run_sweep(
+            planned,
+            directory,
+            jobs,
+            together=together,
+            device=device,
+            capture=capture,
+            force=force,
+            progress=progress,
+        )
     print_sweep(result, directory)
     if result.failed:
         raise typer.Exit(2)

@@ -54,14 +54,59 @@ class ProcessRank:
         return values.chunk(self.processes)[self.rank]
 
 
+_FEWEST = 3
+
+
+class EpochSteps:
+    """How the images of an epoch are shared out over its steps.
+
+    What does not fill the last batch is a smaller one, as in the published recipes, unless it is to be dropped.
+
+    Args:
+        n_images: of all processes together.
+        batch_size: of a step.
+        parts: equal ones that a batch is split into, by processes and micro-batches; a last batch is cut to a multiple
+            of them, and left out where they would have fewer than three images, of which little can be learned: batch
+            norm needs two, and an angle between images three.
+        drop_last: leave a smaller last batch out.
+
+    Attributes:
+        sizes: of the batches, step by step; at most the last is smaller than the others.
+        n_images: how many are trained on in an epoch.
+    """
+
+    def __init__(self, n_images: int, batch_size: int, parts: int, *, drop_last: bool) -> None:
+        full, rest = divmod(n_images, batch_size)
+        kept = rest - rest % parts
+        self._batch_size = batch_size
+        self.sizes = (batch_size,) * full
+        if not drop_last and kept >= parts * _FEWEST:
+            self.sizes += (kept,)
+        self.n_images = sum(self.sizes)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def places(self, step: int) -> slice:
+        """Where a step's images stand in the order of the epoch."""
+        first = step * self._batch_size
+        return slice(first, first + self.sizes[step])
+
+    def seen_before(self, step: int) -> int:
+        """How many images of the epoch the steps before one have."""
+        return min(step * self._batch_size, self.n_images)
+
+
 class TrainingImages(Protocol):
     """Augmented batches, as the seed and the epoch determine them.
 
     Attributes:
         n_images: of all processes together.
+        steps: of an epoch.
     """
 
     n_images: int
+    steps: EpochSteps
 
     def batches(self, epoch: int, first_step: int) -> Iterator[LabelledBatch]:
         """This process's part of each batch of an epoch (from 0) from a step on, drawn for the whole batch."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from distill.data.batches import HeldOutImages, ProcessRank
+from distill.data.batches import EpochSteps, HeldOutImages, ProcessRank
 from distill.data.photographs import HeldOutPhotographs, TrainingPhotographs
 from distill.data.resident import ResidentHeldOut, ResidentTraining
 from distill.data.splits import Labelled
@@ -30,9 +30,11 @@ def training_images(
         device: of the training.
         rank: this process's.
     """
-    if isinstance(recipe.data, WorkerData):
-        return TrainingPhotographs(labelled, views, device, rank, recipe, recipe.data)
-    return ResidentTraining(labelled, views, device, rank, recipe, recipe.data)
+    parts, data = rank.processes * recipe.accumulate, recipe.data
+    steps = EpochSteps(len(labelled.labels), recipe.batch_size, parts, drop_last=data.drop_last)
+    if isinstance(data, WorkerData):
+        return TrainingPhotographs(labelled, views, device, rank, steps, recipe, data)
+    return ResidentTraining(labelled, views, device, rank, steps, recipe, data)
 
 
 def held_out_images(

@@ -66,7 +66,7 @@ class MixedTraining:
     def __init__(self, images: TrainingImages, recipe: Recipe, classes: int, rank: ProcessRank) -> None:
         from torchvision.transforms import v2
 
-        self.n_images = images.n_images
+        self.n_images, self.steps = images.n_images, images.steps
         self._images = images
         self._seed = recipe.seed
         self._rank = rank.rank

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.data import DataLoader, Dataset
 
 from distill.data.augmentation import OwnChanges, plan_epoch, plan_in_order
-from distill.data.batches import LabelledBatch, ProcessRank
+from distill.data.batches import EpochSteps, LabelledBatch, ProcessRank
 from distill.data.draws import OwnDraws
 from distill.data.splits import Labelled
 from distill.data.transforms import ImageTransforms
@@ -40,6 +40,7 @@ class TrainingPhotographs:
         views: of student and teachers.
         device: of the training.
         rank: this process's.
+        steps: of an epoch.
         recipe: batch size and seed.
         data: augmentation and workers.
     """
@@ -50,15 +51,17 @@ class TrainingPhotographs:
         views: Views,
         device: torch.device,
         rank: ProcessRank,
+        steps: EpochSteps,
         recipe: Recipe,
         data: WorkerData,
     ) -> None:
         self._views = views
         self.n_images = len(labelled.labels)
+        self.steps = steps
         self._device = device
         changes = labelled.own_changes(recipe.seed, data.rounds)
-        self._order = _Order(labelled, changes, recipe, rank)
-        workers = min(data.workers, self.n_images // recipe.batch_size)  # more would find no batch to make
+        self._order = _Order(labelled, changes, recipe, rank, steps)
+        workers = min(data.workers, len(steps))  # more would find no batch to make
         with starting_workers():  # of which torch warns already here
             self._loader: DataLoader[Any] = DataLoader(
                 _Crops(labelled, views, changes, data),
@@ -128,7 +131,10 @@ class HeldOutPhotographs:
 class _Order:
     """A batch sampler: this process's part of each batch, as (draw, position) pairs; for draws see EpochPlan."""
 
-    def __init__(self, labelled: Labelled, changes: OwnChanges, recipe: Recipe, rank: ProcessRank) -> None:
+    def __init__(
+        self, labelled: Labelled, changes: OwnChanges, recipe: Recipe, rank: ProcessRank, steps: EpochSteps
+    ) -> None:
+        self._epoch = steps
         self._n_images = len(labelled.labels)
         self._changes = changes
         self._classes = torch.tensor(labelled.labels) if recipe.data.sampling == "balanced" else None
@@ -139,22 +145,22 @@ class _Order:
     def start(self, epoch: int, first_step: int) -> None:
         """Give the batches of an epoch from a step on."""
         self._plan = plan_epoch(self._n_images, self._recipe.seed, epoch, 0, False, self._classes, self._changes)
-        self._steps = range(first_step, self._n_images // self._recipe.batch_size)
+        self._places = [self._epoch.places(step) for step in range(first_step, len(self._epoch))]
 
     def start_in_order(self, number: int) -> None:
         """Give all images in order, as round `number` of a fixed list has them."""
         self._plan = plan_in_order(self._changes, number, padding=0, flip=False)
-        self._steps = range(-(-self._n_images // self._recipe.batch_size))
+        size = self._recipe.batch_size
+        self._places = [slice(first, first + size) for first in range(0, self._n_images, size)]
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        size = self._recipe.batch_size
-        for step in self._steps:
-            batch = self._plan.batch(slice(step * size, (step + 1) * size))
+        for places in self._places:
+            batch = self._plan.batch(places)
             mine = (self._rank.part_of(given).tolist() for given in (batch.draws, batch.indices))
             yield list(zip(*mine, strict=True))
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return len(self._places)
 
 
 class _Crops(Dataset[Any]):

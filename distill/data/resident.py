@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from distill.data.augmentation import BatchPlan, crop_and_flip, plan_epoch, plan_in_order, scaled_crops
-from distill.data.batches import LabelledBatch, ProcessRank
+from distill.data.batches import EpochSteps, LabelledBatch, ProcessRank
 from distill.data.cache import decoded
 from distill.data.splits import Labelled
 from distill.data.transforms import ImageTransforms
@@ -31,6 +31,7 @@ class ResidentTraining:
         views: of student and teachers.
         device: of the training.
         rank: this process's.
+        steps: of an epoch.
         recipe: batch size and seed.
         data: augmentation.
     """
@@ -41,6 +42,7 @@ class ResidentTraining:
         views: Views,
         device: torch.device,
         rank: ProcessRank,
+        steps: EpochSteps,
         recipe: Recipe,
         data: DeviceData,
     ) -> None:
@@ -53,6 +55,7 @@ class ResidentTraining:
         views.check_centre_crops()
         _check_room(len(labelled.labels), views, device)
         self.n_images = len(labelled.labels)
+        self.steps = steps
         self._views = views
         self._copies = [torch.tensor(decoded(labelled.dataset, view)).to(device) for view in views.geometries]
         self._labels = torch.tensor(labelled.labels, device=device)
@@ -76,12 +79,12 @@ class ResidentTraining:
 
     def plans(self, epoch: int, first_step: int) -> Iterator[BatchPlan]:
         """Order, crops and flips of each batch of an epoch from a step on, this process's part of each."""
-        size, data = self._recipe.batch_size, self._data
+        data = self._data
         plan = plan_epoch(
             self.n_images, self._recipe.seed, epoch, data.padding, data.flip, self._classes, self._changes
         ).to(self._labels.device)
-        for step in range(first_step, self.n_images // size):
-            yield BatchPlan(*map(self._rank.part_of, plan.batch(slice(step * size, (step + 1) * size))))
+        for step in range(first_step, len(self.steps)):
+            yield BatchPlan(*map(self._rank.part_of, plan.batch(self.steps.places(step))))
 
     def cut(self, plan: BatchPlan) -> LabelledBatch:
         """The batch of a plan by crops and flips alone, made on the device without waiting for it."""

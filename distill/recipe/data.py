@@ -30,6 +30,8 @@ class _Data(Augmentation):
             a set with validation images beside test images, whose they are then, none is.
         sampling: "balanced" draws each image of an epoch anew, all classes as often as each other; None takes each
             image once an epoch.
+        drop_last: leave out the images of an epoch, other ones each time, that do not fill a last batch; they make a
+            smaller one otherwise, as in the published recipes.
         flip: mirror half of the images.
         rounds: how many augmentations each image has, the same whatever the recipe's seed: epoch e (from 0) sees that
             of number e mod rounds; None draws another one each epoch.
@@ -40,6 +42,7 @@ class _Data(Augmentation):
     test_split: float = Field(default=0.0, ge=0, lt=1)
     val_split: float = Field(default=0.0, ge=0, lt=1)
     sampling: Literal["balanced"] | None = None
+    drop_last: bool = False
     flip: bool = False
     rounds: Annotated[int, Field(ge=1, le=_MOST_ROUNDS)] | None = None
 

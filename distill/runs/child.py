@@ -6,8 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,24 +15,28 @@ from distill.runs.job import JOB, LOG, RUNNER, TrainingJob, write_jobs
 from xkd_eval.files import writing
 from xkd_eval.foreign import check_regular, open_file, reading
 
+TOGETHER = "--together"
+"""Given to the runner beside a file of trainings that learn in step."""
+
 _LONGEST_LINE = 2**16
 
 
-def start(job: TrainingJob, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Hand a training over to a process, whose words go into its directory's log.
+def start(jobs: Sequence[TrainingJob], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Hand trainings that learn in step over to a process.
 
     Args:
-        job: written into its directory.
+        jobs: written into the first one's directory, whose log takes the words of the process.
         environment: of the process.
 
     Raises:
         XkdError: a file cannot be written.
     """
-    file = job.directory / JOB
-    write_jobs([job], file)
-    with writing(f"output {job.directory}: {LOG}"), _opened(job.directory / LOG) as log:
+    directory = jobs[0].directory
+    file = directory / JOB
+    write_jobs(jobs, file)
+    with new_log(directory) as log:
         return subprocess.Popen(
-            [sys.executable, "-m", RUNNER, str(file)],
+            [sys.executable, "-m", RUNNER, str(file), *([TOGETHER] if len(jobs) > 1 else [])],
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
@@ -41,11 +45,21 @@ def start(job: TrainingJob, environment: Mapping[str, str]) -> subprocess.Popen[
         )
 
 
-def _opened(log: Path) -> BinaryIO:
-    """A log for one process alone: what a former one said is no reason why this one failed."""
-    with suppress(FileNotFoundError):
-        check_regular(log)
-    return log.open("wb")
+@contextmanager
+def new_log(directory: Path) -> Iterator[BinaryIO]:
+    """A run's log, empty: what a former process said is no reason why this one failed.
+
+    Raises:
+        XkdError: it cannot be written.
+    """
+    log = directory / LOG
+    with writing(f"output {directory}: {LOG}"):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            check_regular(log)
+        opened = log.open("wb")
+    with opened:
+        yield opened
 
 
 def why_ended(code: int, log: Path) -> str:

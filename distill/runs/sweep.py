@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import time
@@ -11,8 +12,10 @@ from pathlib import Path
 
 from distill.runs import child, tables
 from distill.runs.directory import hold
+from distill.runs.in_step import lesson_key
 from distill.runs.interruption import StopRequest, TrainingInterruptedError
 from distill.runs.job import LOG, TrainingJob
+from distill.runs.layout import RESULT
 from distill.runs.origins import Origins
 from distill.runs.outcome_file import read_result
 from distill.runs.sweep_plan import SweepRun
@@ -21,6 +24,7 @@ from xkd_eval.errors import XkdError, renamed
 from xkd_eval.files import replacing, writing
 
 _POLL_SECONDS = 0.1
+_TOGETHER = 8
 
 # What `train` can be told and a sweep cannot -> what does the same there.
 _CALLED = {"overwrite": "removing the run", "resume": "the same command"}
@@ -47,6 +51,7 @@ def run_sweep(
     directory: Path,
     jobs: int = 1,
     *,
+    together: int | None = None,
     device: str = "auto",
     capture: bool = False,
     force: bool = False,
@@ -62,6 +67,7 @@ def run_sweep(
         runs: of `plan_sweep`.
         directory: of the sweep.
         jobs: processes at once, on one device.
+        together: how many runs of one `lesson_key` a process makes in step, at most; None is 8, or 1 with `capture`.
         device: of all runs, "auto" or "cpu".
         capture: launch each step as one CUDA graph.
         force: train by teachers that are not surely better than guessing, too.
@@ -69,50 +75,60 @@ def run_sweep(
 
     Raises:
         TrainingInterruptedError: by Ctrl-C or SIGTERM; all runs have saved their states and ended.
-        XkdError: a file cannot be written; another sweep is at work in the directory.
+        XkdError: a file cannot be written; another sweep is at work in the directory; `capture` beside `together`.
     """
+    if capture and (together or 1) > 1:
+        raise XkdError(
+            f"capture: found beside together={together}; a captured step holds its own teacher: leave one out"
+        )
+    at_most = together or (1 if capture else _TOGETHER)
 
     def job_of(run: SweepRun) -> TrainingJob:
         places = (run.directory, run.runs)
         return TrainingJob(run.name, run.recipe, *places, device, resume=True, capture=capture, force=force)
 
     with hold(directory), StopRequest() as stop:
-        return _run_all(runs, directory, jobs, job_of, progress or (lambda done, total, where: None), stop)
+        told = progress or (lambda done, total, where: None)
+        return _run_all(runs, directory, jobs, at_most, job_of, told, stop)
 
 
 def _run_all(
     runs: Sequence[SweepRun],
     directory: Path,
     jobs: int,
+    together: int,
     job_of: Callable[[SweepRun], TrainingJob],
     progress: SweepProgress,
     stop: StopRequest,
 ) -> SweepResult:
     finished = _finished(runs)
     waiting = [run for run in runs if run.directory not in finished]
-    active: list[tuple[SweepRun, subprocess.Popen[bytes]]] = []
+    active: list[tuple[list[SweepRun], subprocess.Popen[bytes]]] = []
     failed: dict[Path, str] = {}
     threads = str(max((os.cpu_count() or 1) // jobs, 1))
     environment = {"OMP_NUM_THREADS": threads, **os.environ} if jobs > 1 else dict(os.environ)
     try:
         while (waiting or active) and not stop.made:
-            for run in [run for run in waiting if _is_ready(run, runs, finished)][: jobs - len(active)]:
-                waiting.remove(run)
-                active.append((run, child.start(job_of(run), environment)))
+            ready = [run for run in waiting if _is_ready(run, runs, finished)]
+            while ready and len(active) < jobs:
+                group = _in_step(ready, together)
+                ready, waiting = ([run for run in some if run not in group] for some in (ready, waiting))
+                active.append((group, child.start([job_of(run) for run in group], environment)))
             if not active:
                 failed |= {run.directory: "its teacher failed" for run in waiting}
                 break
-            ended = [(run, process) for run, process in active if process.poll() is not None]
-            for run, process in ended:
-                active.remove((run, process))
-                if process.returncode:
-                    failed[run.directory] = _in_its_words(child.why_ended(process.returncode, run.directory / LOG))
-                else:
-                    finished.add(run.directory)
+            ended = [(group, process) for group, process in active if process.poll() is not None]
+            for group, process in ended:
+                active.remove((group, process))
+                for run in group:
+                    if process.returncode and (len(group) == 1 or not (run.directory / RESULT).is_file()):
+                        failed[run.directory] = _in_its_words(child.why_ended(process.returncode, run.directory / LOG))
+                    else:
+                        finished.add(run.directory)
             if ended:
                 _write_results(_outcomes(runs, finished), directory)
-            under_way = ", ".join(run.directory.relative_to(directory).as_posix() for run, _ in active)
-            progress(len(finished) + len(failed), len(runs), under_way)
+            at_work = [run.directory.relative_to(directory).as_posix() for group, _ in active for run in group]
+            progress(len(finished) + len(failed), len(runs), ", ".join(at_work))
             time.sleep(_POLL_SECONDS)
     finally:
         for _, process in active:
@@ -124,6 +140,16 @@ def _run_all(
     outcomes = _outcomes(runs, finished)
     _write_results(outcomes, directory)
     return SweepResult(outcomes, list(failed.items()))
+
+
+def _in_step(ready: Sequence[SweepRun], together: int) -> list[SweepRun]:
+    """The first run, and those of its `lesson_key` that are made in one process with it."""
+    first = ready[0]
+    key = lesson_key(first.recipe) if together > 1 else None
+    if key is None:
+        return [first]
+    others = (run for run in ready[1:] if run.runs == first.runs and lesson_key(run.recipe) == key)
+    return [first, *itertools.islice(others, together - 1)]
 
 
 def _finished(runs: Sequence[SweepRun]) -> set[Path]:

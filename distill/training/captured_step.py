@@ -7,7 +7,8 @@ the learning rate, the weights that grow) reaches it in tensors that stay where 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from distill.recipe.optimisation import Sgd
 from distill.training.optimisers import read_learning_rates_from_tensors, set_learning_rate
 from distill.training.setup import TrainingSetup
 from distill.training.step import differentiate, update
+from distill.training.taught import Consecutive
 from xkd_eval.errors import XkdError
 
 # cuDNN chooses its kernels, and the optimiser makes its buffers, in steps that are not recorded.
@@ -27,7 +29,8 @@ _STEPS_BEFORE_CAPTURE = 3
 class CapturedStep:
     """The step of OrdinaryStep on inputs that lie in fixed places: recorded once on a GPU, run as it is on a CPU.
 
-    The first steps on a GPU are run as they are, too. They are steps of the training like any other.
+    The first steps on a GPU are run as they are, too. They are steps of the training like any other. Each size of batch
+    has a graph of its own.
 
     Args:
         setup: of a training that `check_capturable` lets pass, its optimiser's state restored.
@@ -37,39 +40,43 @@ class CapturedStep:
         assert isinstance(setup.train, ResidentTraining)
         self._setup = setup
         self._images = setup.train
-        device, size = setup.accelerator.device, setup.recipe.batch_size
-        self._plan = BatchPlan(
-            indices=torch.zeros(size, dtype=torch.int64, device=device),
-            shifts=torch.zeros(size, 2, dtype=torch.int64, device=device),
-            flips=torch.zeros(size, dtype=torch.bool, device=device),
-            draws=torch.zeros(size, dtype=torch.int64, device=device),
-        )
+        self._inputs = Consecutive(setup.train.plans)
+        device = setup.accelerator.device
+        # One stream for all: autograd accumulates a gradient on the stream that first used its parameter.
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._weights = torch.zeros(len(setup.recipe.losses), device=device).unbind()
         read_learning_rates_from_tensors(setup.optimiser, device)
-        self._run = _Graph(self._train, device) if device.type == "cuda" else self._train
+        self._plans: dict[int, BatchPlan] = {}
+        self._runs: dict[int, Callable[[], dict[str, Tensor]]] = {}
 
-    def inputs(self, epoch: int, first_step: int) -> Iterator[BatchPlan]:
+    def input(self, epoch: int, step: int) -> BatchPlan:
         """See Step."""
-        return self._images.plans(epoch, first_step)
+        return self._inputs.at(epoch, step)
 
     def __call__(self, given: BatchPlan, learning_rate: float, weights: Sequence[float]) -> dict[str, Tensor]:
         """See Step."""
-        for place, planned in zip(self._plan, given, strict=True):
+        size = len(given.indices)
+        if size not in self._plans:  # an epoch's last batch may be smaller
+            self._plans[size] = BatchPlan(*map(torch.empty_like, given))
+            train = partial(self._train, self._plans[size])
+            self._runs[size] = train if self._stream is None else _Graph(train, self._stream)
+        for place, planned in zip(self._plans[size], given, strict=True):
             place.copy_(planned)
         set_learning_rate(self._setup.optimiser, learning_rate)
         for scalar, value in zip(self._weights, weights, strict=True):
             scalar.fill_(value)
-        values = self._run()
+        values = self._runs[size]()
         if self._setup.average is not None:
             self._setup.average.update_parameters(self._setup.student.model)
         return values
 
-    def _train(self) -> dict[str, Tensor]:
+    def _train(self, plan: BatchPlan) -> dict[str, Tensor]:
         """One step on the tensors that stay in place: what the graph records. Returns scalars by name."""
-        batch = self._images.cut(self._plan)
+        batch = self._images.cut(plan)
         # A weight that was cast in one run of this function must not be taken for the cast of another's.
         with self._setup.autocast(cache=False):
-            values = differentiate(self._setup, batch, self._weights)
+            teachers = () if self._setup.teachers is None else self._setup.teachers(batch)
+            values = differentiate(self._setup, batch, teachers, self._weights)
         update(self._setup)
         return {name: value.detach() for name, value in values.items()}
 
@@ -79,13 +86,12 @@ class _Graph:
 
     Args:
         function: takes nothing; returns what it made.
-        device: a CUDA device.
+        stream: on a CUDA device.
     """
 
-    def __init__(self, function: Callable[[], dict[str, Tensor]], device: torch.device) -> None:
+    def __init__(self, function: Callable[[], dict[str, Tensor]], stream: torch.cuda.Stream) -> None:
         self._function = function
-        # One stream for all: autograd accumulates a gradient on the stream that first used its parameter.
-        self._stream = torch.cuda.Stream(device)
+        self._stream = stream
         self._calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
         self._values: dict[str, Tensor] = {}

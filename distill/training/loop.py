@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -20,7 +21,7 @@ from distill.runs.epochs import TRAINED
 from distill.runs.interruption import StopRequest, TrainingInterruptedError
 from distill.runs.layout import BEST, NEW_BEST, STUDENT
 from distill.training.captured_step import CapturedStep
-from distill.training.checkpoint import write_student
+from distill.training.checkpoint import timeless, write_student
 from distill.training.evaluation import Evaluation, Weights, better_weights
 from distill.training.finite import FiniteChecks
 from distill.training.means import EpochMeans
@@ -31,6 +32,7 @@ from distill.training.schedules import factor
 from distill.training.setup import TrainingSetup
 from distill.training.state import Position, restore, state_of
 from distill.training.step import OrdinaryStep, Step
+from distill.training.taught import TaughtBatch
 from distill.training.tensorboard import TensorBoard
 from xkd_eval.classifiers.checkpoint import read_checkpoint
 from xkd_eval.classifiers.told import tell_note
@@ -73,10 +75,9 @@ class TrainingLoop:
         self.evaluation = Evaluation(setup)
         self._finite = FiniteChecks(setup, directory)
         self._progress = progress
-        self._steps_per_epoch = setup.train.n_images // setup.recipe.batch_size
+        self._steps_per_epoch = len(setup.train.steps)
         self._steps_between_checks = 1 if setup.accelerator.device.type == "cpu" else _STEPS_BETWEEN_CHECKS
         self._saved_at = time.monotonic()
-        self._began = 0.0
         if directory.state is not None:
             directory.check_origin(setup.origin)
             self.position = restore(setup, directory.state)
@@ -84,7 +85,7 @@ class TrainingLoop:
             directory.write_metrics(self.position.history)
         self._is_resumed = directory.state is not None
         if not force and not self._is_resumed:
-            self.evaluation.check_teachers(setup.selection)
+            setup.answers.check(setup.selection)
         self._step: Step = CapturedStep(setup) if capture else OrdinaryStep(setup)
         data = setup.recipe.data
         directory.begin(images_list(setup.splits) if data.test_split or data.val_split else None)
@@ -101,11 +102,23 @@ class TrainingLoop:
             XkdError: a loss that is not finite, a full disk.
         """
         with StopRequest() as stop:
-            self._report(notes=self._notes())
-            while not self.is_over():
-                self.train_epoch(stop)
-                self.close_epoch()
+            for _ in self.steps(stop):
+                pass
         return self.finish()
+
+    def steps(self, stop: StopRequest) -> Iterator[tuple[int, int]]:
+        """Train what is left, a step at a time, up to `finish`.
+
+        Yields:
+            Before each step its epoch (from 0) and its number in it: others that learn in step may take theirs first.
+
+        Raises:
+            TrainingInterruptedError, XkdError: see `run`.
+        """
+        self._report(notes=self._notes())
+        while not self.is_over():
+            yield from self._epoch_steps(stop)
+            self.close_epoch()
 
     def is_over(self) -> bool:
         """Whether all epochs are made, or as many as the recipe's patience allows have not been the best."""
@@ -114,21 +127,28 @@ class TrainingLoop:
             return True
         return position.epoch >= self.recipe.epochs
 
-    def train_epoch(self, stop: StopRequest) -> None:
+    def _epoch_steps(self, stop: StopRequest) -> Iterator[tuple[int, int]]:
         """The rest of the epoch at whose start, or within which, the run stands."""
         setup, position = self.setup, self.position
         setup.wrapped.train()
-        self._began = time.monotonic() - position.seconds
         weights = setup.objective.weights(position.epoch + 1)
-        may_draw = setup.may_draw and isinstance(self._step, OrdinaryStep)  # a graph of no draws repeats none
-        for given in self._step.inputs(position.epoch, position.step):
-            with self._draws() if may_draw else nullcontext():
-                values = self._step(given, self._learning_rate(position.step), weights)
-            position.means.add(values, position.step)
-            position.step += 1
+        while position.step < self._steps_per_epoch:
+            yield position.epoch, position.step
+            self._train_step(weights)
             self._report(loss=self._latest_loss())
             self._check(stop)
-        position.seconds = time.monotonic() - self._began
+
+    def _train_step(self, weights: Sequence[float]) -> None:
+        """The next step; its seconds are what it would have taken by itself."""
+        position, began = self.position, time.monotonic()
+        given = self._step.input(position.epoch, position.step)
+        by_others = given.take() if isinstance(given, TaughtBatch) else 0.0
+        may_draw = self.setup.may_draw and isinstance(self._step, OrdinaryStep)  # a graph of no draws repeats none
+        with self._draws() if may_draw else nullcontext():
+            values = self._step(given, self._learning_rate(position.step), weights)
+        position.means.add(values, position.step)
+        position.step += 1
+        position.seconds += time.monotonic() - began + by_others
 
     def close_epoch(self) -> None:
         """Evaluate, keep the best, save."""
@@ -207,7 +227,7 @@ class TrainingLoop:
                 "best": best,
                 "student": "best" if selected else "last",
                 "average": None if setup.average is None else average,
-                "teachers": self.evaluation.teacher_scores(*dict.fromkeys((setup.selection, "test"))),
+                "teachers": setup.answers.scores(*dict.fromkeys((setup.selection, "test"))),
                 **outcome_of(setup, position, notes),
             }
         )
@@ -219,7 +239,7 @@ class TrainingLoop:
         self.directory.settle_best(self.position.best_file)
         file = self.directory.path / BEST
         selected = read_checkpoint(file, "output")
-        if selected.metrics != best:
+        if selected.metrics != timeless(best):
             raise XkdError(
                 f"output: {str(file)!r} is not of epoch {best['epoch']}, the best; `overwrite` starts afresh"
             )
@@ -238,10 +258,10 @@ class TrainingLoop:
         return OwnDraws(derive_seed(self.recipe.seed, position.epoch, position.step, process))
 
     def _report(self, **told: Any) -> None:
-        position, size = self.position, self.recipe.batch_size
+        position, steps = self.position, self.setup.train.steps
         epoch = position.epoch + (1 if "metrics" not in told else 0)
-        done = (position.epoch * self._steps_per_epoch + position.step) * size
-        total = self.recipe.epochs * self._steps_per_epoch * size
+        done = position.epoch * steps.n_images + steps.seen_before(position.step)
+        total = self.recipe.epochs * steps.n_images
         self._progress(TrainingPoint(done, total, min(epoch, self.recipe.epochs), self.recipe.epochs, **told))
 
     def _latest_loss(self) -> float | None:
@@ -252,11 +272,11 @@ class TrainingLoop:
 
     def _notes(self) -> tuple[str, ...]:
         """What the user should know before the first step."""
-        split, evaluation = self.setup.selection, self.evaluation
+        split, answers = self.setup.selection, self.setup.answers
         # Of a training that goes on all this was measured and said when it began.
         asked = () if self._is_resumed else self.recipe.named_teachers
-        measured = (evaluation.accuracy(name, split) for name in asked)
-        return (*self.setup.notes, *self.setup.splits.notes, *evaluation.inputs(), *measured)
+        measured = (answers.accuracy(name, split) for name in asked)
+        return (*self.setup.notes, *self.setup.splits.notes, *answers.inputs(), *measured)
 
     def _network(self, weights: Weights) -> nn.Module:
         return self.setup.evaluated if weights == "average" else self.setup.student.model
@@ -278,7 +298,6 @@ class TrainingLoop:
         wishes = torch.tensor([float(stop.made), float(late)], device=setup.accelerator.device)
         asked, late = (wish > 0 for wish in setup.accelerator.reduce(wishes, reduction="sum").tolist())
         if asked or late:
-            position.seconds = time.monotonic() - self._began
             self.save()
         if asked:
             raise TrainingInterruptedError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -157,11 +157,6 @@ class Objective(nn.Module):
         """What the methods observed in the latest batch, scalars by name."""
         return self._statistics
 
-    @property
-    def is_foreign(self) -> bool:
-        """Whether a layer or a method is of a package that may draw in some of its steps only."""
-        return any(type(part).__module__.partition(".")[0] not in _KNOWN for part in self.modules())
-
     def prepare(
         self,
         drawn: OwnDraws,
@@ -226,6 +221,12 @@ class Objective(nn.Module):
             raise XkdError(
                 f"student: {classifier.name} gives {described_values(logits)} in training mode; expected logits {shape}"
             )
+
+
+def is_foreign(modules: Iterable[nn.Module]) -> bool:
+    """Whether any layer or method of some modules is of a package that may draw in some of its steps only."""
+    parts = (part for module in modules for part in module.modules())
+    return any(type(part).__module__.partition(".")[0] not in _KNOWN for part in parts)
 
 
 def _called(entry: WeightedMethod, values: Mapping[str, Tensor]) -> dict[str, Tensor]:

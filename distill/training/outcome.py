@@ -30,7 +30,6 @@ def outcome_of(setup: TrainingSetup, position: Position, notes: Sequence[str] = 
     recipe, processes = setup.recipe, setup.accelerator.num_processes
     apart = 1 if recipe.sync_batch_norm else processes
     seconds = sum(row["seconds"] for row in position.history)
-    steps = setup.train.n_images // recipe.batch_size * position.epoch
     cost = cost_of(setup.student)
     return {
         "origin": setup.origin.model_dump(mode="json"),
@@ -41,7 +40,7 @@ def outcome_of(setup: TrainingSetup, position: Position, notes: Sequence[str] = 
         "processes": processes,
         "batch_norm_images": recipe.batch_size // (apart * recipe.accumulate),
         "seconds": seconds,
-        "images_per_second": steps * recipe.batch_size / seconds,
+        "images_per_second": setup.train.steps.n_images * position.epoch / seconds,
         "parameters": cost.parameters,
         "macs": cost.macs,
         "peak_memory": _peak_memory(setup.accelerator.device),

@@ -19,7 +19,6 @@ from distill.methods.base import Requirement
 from distill.recipe.schema import Recipe
 from distill.runs.origin import teacher_digest
 from distill.training.networks import load_teacher, requirements, taps_of
-from distill.training.objective import TeacherChoice
 from distill.training.observed import Normaliser, Observed
 from distill.training.teachers import FrozenTeacher, StoredTeacher, Teachers
 from distill.training.trunk import Tap
@@ -53,8 +52,7 @@ def make_teachers(
     runs: Path,
     splits: Splits,
     student: Preprocess,
-    methods: Sequence[Method],
-    choice: TeacherChoice,
+    learning: Sequence[Sequence[Method]],
     device: torch.device,
     layout: torch.memory_format,
 ) -> RecipeTeachers:
@@ -65,8 +63,7 @@ def make_teachers(
         runs: where the runs lie that a teacher's recipe is looked for among.
         splits: of the data.
         student: the student's input convention.
-        methods: of the training.
-        choice: from whom each of them learns.
+        learning: for each teacher the methods that learn from it, of all students.
         device: of the training.
         layout: memory format of the networks.
 
@@ -74,7 +71,7 @@ def make_teachers(
         XkdError: a teacher that cannot be loaded, or whose stored answers are not those that the training needs.
     """
     names = list(recipe.named_teachers)
-    needs = [requirements(choice.methods_of(place, methods)) for place in range(len(names))]
+    needs = [requirements(methods) for methods in learning]
     loaded = [
         load_teacher(teacher, runs, need) for teacher, need in zip(recipe.named_teachers.values(), needs, strict=True)
     ]
@@ -84,7 +81,7 @@ def make_teachers(
     made: dict[str, FrozenTeacher | StoredTeacher] = {}
     looking = []
     for place, (name, teacher) in enumerate(recipe.named_teachers.items()):
-        taps = taps_of(choice.methods_of(place, methods), loaded[place], "teacher")
+        taps = taps_of(learning[place], loaded[place], "teacher")
         places = class_places(splits.classes, loaded[place])
         frozen = freeze(loaded[place], needs[place], taps, places, device, layout, compiled=recipe.compile)
         if teacher.stored is None:
@@ -93,7 +90,7 @@ def make_teachers(
         else:
             answers = StoredAnswers(Path(teacher.stored))
             source = source_of(recipe, splits, views, place, digests[place])
-            _check_answers(recipe, answers, source, choice.methods_of(place, methods), splits)
+            _check_answers(recipe, answers, source, learning[place], splits)
             with_maps = not needs[place].isdisjoint(_HELD_IN_MAPS)
             changes = splits.train.own_changes(recipe.seed, recipe.data.rounds)
             made[name] = StoredTeacher(frozen, answers, changes.places, with_maps)

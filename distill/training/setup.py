@@ -6,38 +6,34 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import nn
 
 from distill.answers.stored import stored_identities
-from distill.data.batches import HeldOutImages, ProcessRank, TrainingImages
+from distill.data.batches import HeldOutImages, TrainingImages
 from distill.data.draws import OwnDraws
-from distill.data.loaders import held_out_images, training_images
-from distill.data.mixing import mixed_images
-from distill.data.splits import Splits, open_splits
+from distill.data.splits import Splits
 from distill.methods import Method
 from distill.methods.results import said_of
-from distill.recipe.imports import import_modules
 from distill.recipe.schema import Recipe
 from distill.runs.origin import Origin, start_digest
 from distill.training.batch_norms import synchronise_batch_norms
 from distill.training.checkpointing import checkpoint_stages
+from distill.training.lessons import Common, Lessons
 from distill.training.memory_format import memory_format_of
 from distill.training.networks import build_student, requirements, tap_notes, taps_of
-from distill.training.objective import Objective, TeacherChoice, create_methods
+from distill.training.objective import Objective, TeacherChoice, is_foreign
 from distill.training.observed import Normaliser, Observed
 from distill.training.optimisers import MovingAverage, create_optimiser
 from distill.training.precision import autocast, check_precision, gradient_scaler
-from distill.training.recipe_teachers import make_teachers
+from distill.training.teacher_answers import SplitName, TeacherAnswers
 from distill.training.teachers import Teachers
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import XkdError
-
-SplitName = Literal["val", "test"]
-"""Images that are not trained on."""
+from xkd_eval.wording import counted
 
 
 @dataclass(frozen=True)
@@ -48,16 +44,13 @@ class TrainingSetup:
         recipe: as resolved.
         origin: what the training comes from.
         arguments: that the student's architecture was built with.
-        accelerator: devices and processes.
+        lessons: images and teachers, which students that learn in step have in common.
         objective: student and methods, as one module.
         wrapped: the same as the engine wraps it for several processes.
         optimiser: of student and adapters.
         scaler: of the loss in fp16; does nothing in other precisions.
         average: moving average of the student's weights; None without `ema_decay`.
         normalise: pixels -> the student's input.
-        teachers: frozen; None where no method needs one.
-        splits: of the data, as they lie there.
-        train, val, test: images for the student; `val` is None without images to validate on.
         draws: whether a step draws at random, by dropout or in a method: on its first batch it does.
         may_draw: whether one may: it does, or is of code whose later steps may, as with a queue that is empty at first.
         notes: what was decided where the recipe leaves it open, a sentence each.
@@ -66,21 +59,45 @@ class TrainingSetup:
     recipe: Recipe
     origin: Origin
     arguments: dict[str, Any]
-    accelerator: Accelerator
+    lessons: Lessons
     objective: Objective
     wrapped: nn.Module
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     average: MovingAverage | None
     normalise: Normaliser
-    teachers: Teachers | None
-    splits: Splits
-    train: TrainingImages
-    val: HeldOutImages | None
-    test: HeldOutImages
     draws: bool
     may_draw: bool
     notes: tuple[str, ...]
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """See Lessons, for this and the next six."""
+        return self.lessons.accelerator
+
+    @property
+    def teachers(self) -> Teachers | None:
+        return self.lessons.teachers
+
+    @property
+    def answers(self) -> TeacherAnswers:
+        return self.lessons.answers
+
+    @property
+    def splits(self) -> Splits:
+        return self.lessons.splits
+
+    @property
+    def train(self) -> TrainingImages:
+        return self.lessons.train
+
+    @property
+    def val(self) -> HeldOutImages | None:
+        return self.lessons.val
+
+    @property
+    def test(self) -> HeldOutImages:
+        return self.lessons.test
 
     @property
     def student(self) -> Classifier:
@@ -113,23 +130,33 @@ def set_up(recipe: Recipe, device: str, runs: Path) -> TrainingSetup:
     Raises:
         XkdError: bad input of any kind; the message names it.
     """
-    accelerator = accelerator_of(device)
-    rank = ProcessRank(accelerator.process_index, accelerator.num_processes)
-    _check_batch(recipe, rank.processes)
+    return join(recipe, Common([recipe], accelerator_of(device), runs), 0)
+
+
+def join(recipe: Recipe, common: Common, place: int) -> TrainingSetup:
+    """What `set_up` makes, beside others that learn in step.
+
+    Args:
+        recipe: as resolved.
+        common: to all of them.
+        place: of the recipe among theirs.
+
+    Raises:
+        XkdError: as `set_up`; a student that cannot share what the others have.
+    """
+    _check_batch(recipe, common.rank.processes)
     if recipe.compile:
-        _check_compiler(accelerator.device)
+        _check_compiler(common.accelerator.device)
     with OwnDraws(recipe.seed) as drawn:
-        return _set_up(recipe, runs, accelerator, rank, drawn)
+        return _set_up(recipe, common, place, drawn)
 
 
-def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessRank, drawn: OwnDraws) -> TrainingSetup:
-    import_modules(recipe)
-    methods = create_methods(recipe.losses)
-    choice = TeacherChoice(recipe.losses, list(recipe.named_teachers))
+def _set_up(recipe: Recipe, common: Common, place: int, drawn: OwnDraws) -> TrainingSetup:
+    accelerator, rank, splits = common.accelerator, common.rank, common.splits
+    methods, choice = common.methods[place], common.choices[place]
     needs = requirements(methods)
     _check_teachers(recipe, methods, choice)
     check_precision(recipe, accelerator.device, methods)
-    splits = open_splits(recipe)
     _check_selection(recipe, splits)
     _check_held_out(splits, rank.processes)
     built = build_student(recipe.student, splits.classes, needs)
@@ -145,42 +172,35 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     observed = Observed(student, needs, taps, built.frozen)
     _count_classes(methods, splits, accelerator.device)
     objective = Objective(observed, methods, recipe.losses, choice, recipe.epochs)
-    taught = make_teachers(recipe, runs, splits, student.preprocess, methods, choice, accelerator.device, layout)
-    teachers = taught.teachers
+    lessons = common.lessons(student.preprocess, layout)
+    _check_last_batch(lessons.train.steps.sizes[-1], rank.processes, recipe, methods)
     origin = Origin(
         recipe=recipe.identity(),
         student=start_digest(recipe.student),
         **splits.identities(),
-        teachers=taught.digests,
+        teachers=lessons.digests,
         answers=stored_identities(recipe),
     )
-    with accelerator.main_process_first():  # The first to come decodes the images for all.
-        train: TrainingImages = training_images(recipe, splits.train, taught.views, accelerator.device, rank)
-        val, test = (
-            None if split is None else held_out_images(recipe, split, student.preprocess, accelerator.device, rank)
-            for split in (splits.val, splits.test)
-        )
-    assert test is not None
-    train = mixed_images(train, recipe, splits.classes.count, methods, rank)
     normalise = Normaliser(student.preprocess, layout).to(accelerator.device)
     with autocast(recipe, accelerator.device):
-        batch = next(iter(train.batches(epoch=0, first_step=0))).micro_batches(recipe.accumulate)[0]
-        passed = () if teachers is None else teachers(batch)
-        if teachers is not None:
-            teachers.check_finite()
-        draws = objective.prepare(drawn, normalise(batch.pixels), passed, batch.labels, batch.indices, train.n_images)
+        batch, passed = next(iter(lessons.batches.at(epoch=0, step=0)))
+        if lessons.teachers is not None:
+            lessons.teachers.check_finite()
+        n_images = lessons.train.n_images
+        draws = objective.prepare(drawn, normalise(batch.pixels), passed, batch.labels, batch.indices, n_images)
     _check_draws(recipe, draws)
     if recipe.compile:
         objective.student.compile()
     optimiser = create_optimiser(recipe.optimiser, student.model, objective.parameters())
-    may_draw = draws or (not recipe.compile and objective.is_foreign)
-    if objective.is_partly_used or (draws and objective.is_foreign):  # which may leave layers out at random
+    foreign = is_foreign([objective])
+    may_draw = draws or (not recipe.compile and foreign)
+    if objective.is_partly_used or (draws and foreign):  # which may leave layers out at random
         accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
     wrapped, optimiser = accelerator.prepare(objective, optimiser)
     scaler = gradient_scaler(recipe, accelerator.device)
     return TrainingSetup(
-        *(recipe, origin, built.arguments, accelerator, objective, wrapped, optimiser, scaler, average, normalise),
-        *(teachers, splits, train, val, test, draws, may_draw, (*built.notes, *tap_notes(methods))),
+        *(recipe, origin, built.arguments, lessons, objective, wrapped, optimiser, scaler, average, normalise),
+        *(draws, may_draw, (*built.notes, *tap_notes(methods))),
     )
 
 
@@ -216,6 +236,17 @@ def _check_batch(recipe: Recipe, processes: int) -> None:
             f"batch_size: {recipe.batch_size} images cannot be split into {parts} equal parts ({processes} processes "
             f"x accumulate={recipe.accumulate})"
         )
+
+
+def _check_last_batch(size: int, processes: int, recipe: Recipe, methods: Sequence[Method]) -> None:
+    """The others are tried before the training; the last is not."""
+    for method in methods:
+        images = size // recipe.accumulate // (1 if method.gathers else processes)
+        if images < method.needs_images:
+            raise XkdError(
+                f"batch_size: an epoch's last batch has {counted(images, 'image')} at once, and {method.name} needs "
+                f"{method.needs_images}; set data.drop_last=true, or another batch_size"
+            )
 
 
 def _check_compiler(device: torch.device) -> None:

@@ -85,7 +85,7 @@ def restore(setup: TrainingSetup, state: Mapping[str, Any]) -> Position:
 def _position(setup: TrainingSetup, state: Mapping[str, Any]) -> Position:
     """Where a state is, if a training can be there."""
     epoch, step, history, best, means = (state[name] for name in ("epoch", "step", "history", "best", "means"))
-    if epoch > setup.recipe.epochs or step > setup.train.n_images // setup.recipe.batch_size:
+    if epoch > setup.recipe.epochs or step > len(setup.train.steps):
         raise ValueError(f"epoch {epoch}, step {step}: a training of this recipe is never there")
     if [row.get("epoch") for row in history] != list(range(1, epoch + 1)):
         raise ValueError(f"history: {len(history)} epochs found; expected {epoch}")
@@ -117,7 +117,7 @@ def _load_average(setup: TrainingSetup, position: Position, given: Mapping[str, 
     """The moving average, of as many steps as the training has done: they say how fast it goes on."""
     assert setup.average is not None
     _load(setup.average, given)
-    steps = position.epoch * (setup.train.n_images // setup.recipe.batch_size) + position.step
+    steps = position.epoch * len(setup.train.steps) + position.step
     if int(setup.average.n_averaged) != steps:
         raise ValueError(f"average: of {int(setup.average.n_averaged)} steps; expected {steps}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any, Protocol
 
@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from distill.data.batches import LabelledBatch
+from distill.methods import Pass
 from distill.methods.results import SKIPPED, TOTAL
 from distill.training.optimisers import set_learning_rate
 from distill.training.setup import TrainingSetup
+from distill.training.taught import TaughtBatch
 from xkd_eval.errors import XkdError
 
 # Far below what any step needs that is going to be one.
@@ -22,14 +24,14 @@ _LEAST_SCALE = 2.0**-10
 class Step(Protocol):
     """An optimiser step, which the training loop repeats on one input after the other."""
 
-    def inputs(self, epoch: int, first_step: int) -> Iterator[Any]:
-        """The inputs of an epoch (from 0), one a step, from a step of it on."""
+    def input(self, epoch: int, step: int) -> Any:
+        """What a step of an epoch (from 0) is given."""
 
     def __call__(self, given: Any, learning_rate: float, weights: Sequence[float]) -> dict[str, Tensor]:
-        """Train on one of the inputs.
+        """Train on an input.
 
         Args:
-            given: of `inputs`.
+            given: of `input`.
             learning_rate: of this step.
             weights: of the objective's methods.
 
@@ -48,20 +50,19 @@ class OrdinaryStep:
     def __init__(self, setup: TrainingSetup) -> None:
         self._setup = setup
 
-    def inputs(self, epoch: int, first_step: int) -> Iterator[LabelledBatch]:
+    def input(self, epoch: int, step: int) -> TaughtBatch:
         """See Step."""
-        return self._setup.train.batches(epoch, first_step)
+        return self._setup.lessons.batches.at(epoch, step)
 
-    def __call__(self, given: LabelledBatch, learning_rate: float, weights: Sequence[float]) -> dict[str, Tensor]:
+    def __call__(self, given: TaughtBatch, learning_rate: float, weights: Sequence[float]) -> dict[str, Tensor]:
         """See Step; the values are means over the micro-batches."""
         setup = self._setup
         set_learning_rate(setup.optimiser, learning_rate)
-        micro_batches = given.micro_batches(setup.recipe.accumulate)
         observed: list[dict[str, Tensor]] = []
-        for number, batch in enumerate(micro_batches, start=1):
-            more = number < len(micro_batches)
+        for batch, teachers in given:
+            more = len(observed) + 1 < len(given)
             with setup.accelerator.no_sync(setup.wrapped) if more else nullcontext(), setup.autocast():
-                observed.append(differentiate(setup, batch, weights, len(micro_batches)))
+                observed.append(differentiate(setup, batch, teachers, weights, len(given)))
         skipped = update(setup)
         if setup.average is not None:
             setup.average.update_parameters(setup.student.model)
@@ -74,20 +75,24 @@ class OrdinaryStep:
 
 
 def differentiate(
-    setup: TrainingSetup, batch: LabelledBatch, weights: Sequence[float | Tensor], micro_batches: int = 1
+    setup: TrainingSetup,
+    batch: LabelledBatch,
+    teachers: Sequence[Pass],
+    weights: Sequence[float | Tensor],
+    micro_batches: int = 1,
 ) -> dict[str, Tensor]:
     """Add the gradient of a batch's total loss, divided by `micro_batches`, to the parameters'.
 
     Args:
         setup: of the training.
         batch: this process's part of a batch, or a micro-batch of it.
+        teachers: their passes on it.
         weights: of the objective's methods.
         micro_batches: that make an optimiser step.
 
     Returns:
         Scalars by name: losses and statistics.
     """
-    teachers = () if setup.teachers is None else setup.teachers(batch)
     losses = setup.wrapped(setup.normalise(batch.pixels), teachers, batch.labels, batch.indices, weights)
     setup.accelerator.backward(setup.scaler.scale(losses[TOTAL] / micro_batches))
     return {**losses, **setup.objective.statistics()}

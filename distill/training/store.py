@@ -30,13 +30,13 @@ from distill.runs.directory import hold
 from distill.runs.origin import teacher_digest
 from distill.runs.teachers import called, told_of_teacher
 from distill.students.scores import score
-from distill.training.evaluation import AT_ONCE, refuse_guessing
 from distill.training.memory_format import memory_format_of
 from distill.training.networks import load_teacher, student_preprocess
 from distill.training.precision import autocast, check_precision
 from distill.training.recipe_teachers import check_rounds, freeze, source_of
-from distill.training.setup import SplitName, accelerator_of
+from distill.training.setup import accelerator_of
 from distill.training.start import read_start
+from distill.training.teacher_answers import AT_ONCE, SplitName, refuse_guessing
 from distill.training.teachers import FrozenTeacher
 from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import Within, public

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from distill.answers.stored import StoredAnswers
 from distill.data.batches import LabelledBatch
@@ -148,6 +148,10 @@ class Teachers:
             teacher(batch) if isinstance(teacher, StoredTeacher) else teacher(next(views))
             for teacher in self.by_name.values()
         )
+
+    def networks(self) -> list[nn.Module]:
+        """Of those that are run, in order."""
+        return [one.classifier.model for one in self.by_name.values() if isinstance(one, FrozenTeacher)]
 
     def check_finite(self) -> None:
         """Raise XkdError for the first whose logits were not finite so far; waits for the device."""

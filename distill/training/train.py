@@ -90,7 +90,7 @@ def train(
     main, output = process_state(device).is_main_process, Path(output)
     finished = not overwrite and finished_in(output, resolved, resume=resume) is not None
     if not finished:
-        _check_apart(resolved, output)
+        check_apart(resolved, output)
     # What is finished is only read, be it on a disk that cannot be written.
     with hold(output) if main and not finished else ExitStack():
         directory = TrainingDirectory(output, resolved, resume=resume, overwrite=overwrite, write=main)
@@ -106,7 +106,7 @@ def train(
     return TrainingResult(directory.path, resolved, result)
 
 
-def _check_apart(recipe: Recipe, output: Path) -> None:
+def check_apart(recipe: Recipe, output: Path) -> None:
     """A training must not write over a teacher that it learns from, or over the weights that it starts from."""
     named: list[str | Path | None] = [recipe.student.weights]
     for teacher in recipe.named_teachers.values():

@@ -76,16 +76,18 @@ def launch_here(jobs: Sequence[Any]) -> None:
             signal.signal(number, handler)
 
 
-def run_here(job: Any, environment: Mapping[str, str]) -> Ended:
+def run_here(jobs: Sequence[Any], environment: Mapping[str, str]) -> Ended:
     """In place of a sweep's process: the same module on the same file, without the seconds of its start."""
     from contextlib import redirect_stderr, redirect_stdout
 
     from distill.cli.job import main
+    from distill.runs.child import TOGETHER
     from distill.runs.job import JOB, LOG, write_jobs
 
-    write_jobs([job], job.directory / JOB)
+    job = jobs[0]
+    write_jobs(jobs, job.directory / JOB)
     with (job.directory / LOG).open("a") as log, redirect_stdout(log), redirect_stderr(log):
         try:
-            main([str(job.directory / JOB)])
+            main([str(job.directory / JOB), *([TOGETHER] if len(jobs) > 1 else [])])
         except SystemExit as exit:
             return Ended(int(exit.code or 0))

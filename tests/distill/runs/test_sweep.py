@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from distill.recipe.files import load_recipe
-from distill.runs.child import _opened, why_ended
+from distill.runs.child import new_log, why_ended
 from distill.runs.job import read_jobs
 from distill.runs.sweep import _in_its_words, run_sweep
 from distill.runs.sweep_file import read_sweep
@@ -122,7 +122,7 @@ def test_a_trial_does_not_count_as_the_sweep(tmp_path, cifar10, xkd_distill, wit
 def test_why_a_run_failed(tmp_path, code, said, expected):
     """What a former process said is gone, and nothing is advised that a sweep has no option for."""
     (tmp_path / "log.txt").write_bytes(b"what a former one said")
-    with _opened(tmp_path / "log.txt") as log:
+    with new_log(tmp_path) as log:
         log.write(said)
     assert _in_its_words(why_ended(code, tmp_path / "log.txt")) == expected
 

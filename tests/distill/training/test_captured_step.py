@@ -107,11 +107,11 @@ def operations_no_graph_holds(recipe, tmp_path):
     for group in setup.optimiser.param_groups:
         group["fused"] = True  # as on a GPU: a CPU's other kernels bring the learning rate to the host
     setup.wrapped.train()
-    inputs = step.inputs(0, 0)
-    step(next(inputs), 0.1, setup.objective.weights(1))
-    step._plan.indices.copy_(next(inputs).indices)
+    step(step.input(0, 0), 0.1, setup.objective.weights(1))
+    (plan,) = step._plans.values()
+    plan.indices.copy_(step.input(0, 1).indices)
     with UncapturableOperations() as operations:
-        step._train()
+        step._train(plan)
     return operations.found
 
 
@@ -179,8 +179,8 @@ def test_a_graph_gives_the_losses_of_ordinary_steps(captured_recipe, tmp_path, c
         setup.wrapped.train()
         step = make(setup)
         observed[make] = []
-        for number, given in enumerate(step.inputs(0, 0)):
-            values = step(given, 0.01 * (number + 1), setup.objective.weights(1 + number // 5))
+        for number in range(len(setup.train.steps)):
+            values = step(step.input(0, number), 0.01 * (number + 1), setup.objective.weights(1 + number // 5))
             observed[make].append(torch.stack([value.detach().float() for value in values.values()]).clone())
     assert len(observed[CapturedStep]) > 5
     torch.testing.assert_close(
@@ -193,12 +193,12 @@ def test_no_captured_step_waits_for_the_gpu(captured_recipe, tmp_path):
     setup = set_up(captured_recipe(), "auto", tmp_path)
     setup.wrapped.train()
     step, weights = CapturedStep(setup), setup.objective.weights(1)
-    inputs = step.inputs(0, 0)
-    for _ in range(5):
-        step(next(inputs), 0.1, weights)
+    for number in range(5):
+        step(step.input(0, number), 0.1, weights)
+    given = step.input(0, 5)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        step(next(inputs), 0.1, weights)
+        step(given, 0.1, weights)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
