@@ -15,7 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from itertools import accumulate
+from itertools import accumulate, count
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,7 @@ RECIPES = {
     "exp_kd": "exp-kd/cifar100/resnet56-resnet20",
 }
 PLAIN = "kd, plain loop"
-_STEPS_BEFORE = 5  # of which a captured step takes the fourth to be recorded
+STEPS_BEFORE = 5  # of which a captured step takes the fourth to be recorded
 
 
 def main() -> None:
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _compare_steps(folder: Path, steps: int, rounds: int) -> None:
-    data = _write_cifar100(folder, BATCH * (steps + _STEPS_BEFORE))
+    data = write_cifar100(folder, BATCH * (steps + STEPS_BEFORE))
     torch.manual_seed(0)
     teacher = architectures.build("resnet56", num_classes=100)
     torch.save(teacher.state_dict(), folder / "resnet56.pth")
@@ -93,8 +93,8 @@ def _ours(
 
     def measure() -> float:
         setup.wrapped.train()
-        inputs = step.inputs(0, 0)
-        return _timed(lambda: step(next(inputs), recipe.optimiser.learning_rate, weights), steps)
+        numbers = count()
+        return timed(lambda: step(step.input(0, next(numbers)), recipe.optimiser.learning_rate, weights), steps)
 
     return measure
 
@@ -137,13 +137,14 @@ def _plain(data: Path, teacher: nn.Module, steps: int) -> Callable[[], float]:
                 [loss.cpu().item(), hits[:, 0].float().mean().cpu().item(), hits.any(1).float().mean().cpu().item()]
             )
 
-        return _timed(step, steps)
+        return timed(step, steps)
 
     return measure
 
 
-def _timed(step: Callable[[], object], steps: int) -> float:
-    for _ in range(_STEPS_BEFORE):
+def timed(step: Callable[[], object], steps: int) -> float:
+    """Seconds of so many calls, after some that are not counted."""
+    for _ in range(STEPS_BEFORE):
         step()
     _wait()
     start = time.perf_counter()
@@ -158,17 +159,17 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def _write_cifar100(folder: Path, n_images: int) -> Path:
+def write_cifar100(folder: Path, n_images: int) -> Path:
     """Noise in the layout of the published archive."""
     data = folder / "cifar-100-python"
     data.mkdir()
     names = [f"class {number}" for number in range(100)]
     (data / "meta").write_bytes(pickle.dumps({"fine_label_names": names, "coarse_label_names": names[:20]}))
     generator = np.random.default_rng(0)
-    for split, count in (("train", n_images), ("test", 100)):
-        labels = [number % 100 for number in range(count)]
-        pixels = generator.integers(0, 256, (count, 3072), dtype=np.uint8)
-        content = {"data": pixels, "fine_labels": labels, "coarse_labels": [0] * count}
+    for split, size in (("train", n_images), ("test", 100)):
+        labels = [number % 100 for number in range(size)]
+        pixels = generator.integers(0, 256, (size, 3072), dtype=np.uint8)
+        content = {"data": pixels, "fine_labels": labels, "coarse_labels": [0] * size}
         (data / split).write_bytes(pickle.dumps(content))
     return data
 
