@@ -182,6 +182,15 @@ def test_tf_kd_is_the_divergence_from_a_teacher_that_is_always_right(student, la
     assert method(student, None, labels)["tf_kd"].item() == pytest.approx(expected)
 
 
+def test_tf_kd_of_the_authors_code_softens_probabilities_and_the_teacher_alone(student, labels):
+    expected = 0.0
+    for row, label in zip(student.logits.tolist(), labels.tolist(), strict=True):
+        virtual = [0.9 if k == label else 0.1 / (len(row) - 1) for k in range(len(row))]
+        expected += _divergence(_softmax(virtual, 5.0), _softmax(row, 1)) / len(row) / len(labels)
+    method = create_method("tf_kd", correct=0.9, temperature=5.0, variant="author")
+    assert method(student, None, labels)["tf_kd"].item() == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("correct", [0, 1, 1.5, True, "0.9"])
 def test_tf_kds_teacher_is_neither_certain_nor_always_wrong(correct):
     with pytest.raises(XkdError, match=r"^correct: .* found; expected a number above 0 and below 1$"):
