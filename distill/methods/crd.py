@@ -58,7 +58,10 @@ class OtherClasses(nn.Module):
         super().__init__()
         counts = labels.bincount()
         if (counts > 0).sum() < 2:
-            raise XkdError("crd: the training images are all of one class; expected others to draw negatives from")
+            raise XkdError(
+                "crd: the training images are all of one class; expected others to draw negatives from, or the pool "
+                "'all'"
+            )
         # They follow from the labels, and so are no part of a state.
         self.register_buffer("order", labels.argsort(stable=True), persistent=False)
         self.register_buffer("starts", counts.cumsum(0) - counts, persistent=False)
