@@ -44,4 +44,5 @@ def wide_resnet(depth: int, width: int, num_classes: int) -> PooledNet:
     stages["activation"] = nn.Sequential(nn.BatchNorm2d(inputs), nn.ReLU())
     model = PooledNet(stages, inputs, num_classes)
     initialise(model)
+    nn.init.zeros_(model.linear.bias)
     return model
