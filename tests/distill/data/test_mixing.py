@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from distill.data.batches import LabelledBatch, ProcessRank
+from distill.data.batches import EpochSteps, LabelledBatch, ProcessRank
 from distill.data.mixing import mixed_images
 from distill.methods import METHODS, create_method
 from distill.recipe.parse import parse_recipe
@@ -17,6 +17,7 @@ class Plain:
     """Images that are each of one colour, by their number."""
 
     n_images = BATCH * STEPS
+    steps = EpochSteps(n_images, BATCH, 1, drop_last=False)
 
     def batches(self, epoch, first_step):
         for step in range(first_step, STEPS):
