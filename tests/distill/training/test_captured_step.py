@@ -86,7 +86,7 @@ def test_either_path_continues_what_the_other_left(captured_recipe, by_steps, tm
     recipe = captured_recipe()
 
     def stop(point):
-        if point.images == 13 * 32:
+        if point.images == 350 + 3 * 32:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(TrainingInterruptedError, match="epoch 2 after step 3"):
@@ -206,7 +206,7 @@ def test_no_captured_step_waits_for_the_gpu(captured_recipe, tmp_path):
 @needs_gpu
 def test_a_captured_training_learns_and_is_continued(captured_recipe, tmp_path):
     def stop(point):
-        if point.images == 55 * 32:
+        if point.images == 5 * 350 + 5 * 32:
             os.kill(os.getpid(), signal.SIGINT)
 
     recipe = captured_recipe(epochs=8, optimiser={"name": "sgd", "learning_rate": 0.3})

@@ -97,7 +97,7 @@ def test_an_average_interrupted_is_the_same_average(recipe_of, tmp_path):
     train(recipe, tmp_path / "whole", device="cpu")
 
     def stop(point):
-        if point.images == 13 * 32:
+        if point.images == 350 + 3 * 32:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(TrainingInterruptedError):
