@@ -28,6 +28,7 @@ Weights = Literal["average", "trained"]
 AT_ONCE = 250
 """How many images a network answers to at once."""
 
+_POINTS_OFF = 1.0  # of accuracy, within which a teacher is taken for the one that the recipe expects
 _WHICH = {"val": "validation", "test": "test"}
 
 
@@ -74,11 +75,17 @@ class Evaluation:
             told, teacher = self._told(name), called(name, named[name])
             refuse_guessing(teacher, told, scores[f"{split}_top1"], self._labels(split), classes, split)
 
-    def accuracy(self, name: str, split: SplitName) -> str:
-        """ "teacher resnet56: right on 72.3 % of 1,000 test images"."""
-        self._ask_teachers(split)
-        top1 = self._teachers[name][f"{split}_top1"]
-        return f"{self._told(name).name}: {_right(top1, len(self._labels(split)), split)}"
+    def accuracy(self, name: str, split: SplitName) -> list[str]:
+        """ "teacher resnet56: right on 72.3 % of 1,000 test images"; of a teacher that the recipe expects something of,
+        which is of test images, a line of these too."""
+        expected = self._setup.recipe.named_teachers[name].expected_top1
+        lines = []
+        for which in dict.fromkeys([split] if expected is None else [split, "test"]):
+            self._ask_teachers(which)
+            top1 = self._teachers[name][f"{which}_top1"]
+            line = f"{self._told(name).name}: {_right(top1, len(self._labels(which)), which)}"
+            lines.append(line + (_beside(expected, top1) if which == "test" else ""))
+        return lines
 
     def inputs(self) -> list[str]:
         """A line for each teacher: what it is given, and who says so."""
@@ -207,6 +214,13 @@ def better_weights(epoch: dict[str, Any], split: SplitName) -> Weights:
     """Which of an epoch's weights are the better ones on a split, at par the average, which is all where none is."""
     trained = epoch.get(f"{split}_top1{TRAINED}")
     return "trained" if trained is not None and trained > epoch[f"{split}_top1"] else "average"
+
+
+def _beside(expected: float | None, top1: float) -> str:
+    """What to say of an accuracy that is not the expected percentage."""
+    if expected is None or abs(100 * top1 - expected) <= _POINTS_OFF:
+        return ""
+    return f", where the recipe expects {expected:.1f} %: published figures are of such a teacher"
 
 
 def _right(top1: float, n_images: int, split: SplitName) -> str:

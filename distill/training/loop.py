@@ -255,7 +255,7 @@ class TrainingLoop:
         split, evaluation = self.setup.selection, self.evaluation
         # Of a training that goes on all this was measured and said when it began.
         asked = () if self._is_resumed else self.recipe.named_teachers
-        measured = (evaluation.accuracy(name, split) for name in asked)
+        measured = (line for name in asked for line in evaluation.accuracy(name, split))
         return (*self.setup.notes, *self.setup.splits.notes, *evaluation.inputs(), *measured)
 
     def _network(self, weights: Weights) -> nn.Module:
