@@ -31,7 +31,7 @@ def check_method(method: str | type[Method], **options: Any) -> None:
     that waits for a GPU, draws at random, or has a shape that depends on values. With `takes_mixed` its losses are
     finite for labels that are shares of classes, and those of whole ones are those of the classes' numbers. Its losses
     are finite for as few images, and as few classes, as it says that it needs. It is told first how many images each
-    class has.
+    class has, and of which class each is.
 
     Args:
         method: what a recipe names, "exp_kd" or "py:package.module:Class", or the class itself.
@@ -53,7 +53,7 @@ def check_method(method: str | type[Method], **options: Any) -> None:
 
     made, fresh = make(), make()
     for one in (made, fresh):
-        one.see_classes(_counts())
+        _tell_classes(one, _CLASSES)
     student, teacher = _Network(8, seed=1), _Network(12, seed=2).requires_grad_(False)
     images = torch.randn(_BATCH, 3, _SIZE, _SIZE, generator=torch.Generator().manual_seed(3))
     if not kind.requires:
@@ -135,9 +135,11 @@ def _labels(batch: int = _BATCH, classes: int = _CLASSES) -> tuple[Tensor, Tenso
     return torch.arange(batch) % classes, torch.arange(batch)
 
 
-def _counts(classes: int = _CLASSES) -> Tensor:
-    """(K,) images of each class in the training set."""
-    return torch.arange(_DATASET_SIZE).remainder(classes).bincount(minlength=classes)
+def _tell_classes(method: Method, classes: int, dataset_size: int = _DATASET_SIZE) -> None:
+    """As a training does before `setup`, of a training set in which the classes take turns."""
+    labels = torch.arange(dataset_size) % classes
+    method.see_classes(labels.bincount(minlength=classes))
+    method.see_labels(labels)
 
 
 def _losses(method: Method, student: Pass, teacher: Pass) -> dict[str, Tensor]:
@@ -222,13 +224,13 @@ def _check_mixed(method: Method, student: Pass, teacher: Pass) -> None:
 
 
 def _check_needs(make: Callable[[], Method], batch: int, classes: int) -> None:
-    method = make()
-    method.see_classes(_counts(classes))
+    method, dataset_size = make(), max(_DATASET_SIZE, batch)
+    _tell_classes(method, classes, dataset_size)
     student, teacher = _Network(8, seed=1, classes=classes), _Network(12, seed=2, classes=classes).requires_grad_(False)
     images = torch.randn(batch, 3, _SIZE, _SIZE, generator=torch.Generator().manual_seed(4))
     where = f"by a batch of {batch} and {classes} classes"
     try:
-        method.setup(student.run(images), teacher.run(images), max(_DATASET_SIZE, batch))
+        method.setup(student.run(images), teacher.run(images), dataset_size)
         losses = method(student.run(images), teacher.run(images), *_labels(batch, classes))
     except XkdError:  # an option that needs more says so itself
         return

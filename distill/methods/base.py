@@ -89,6 +89,16 @@ class Method(nn.Module, ABC):
             XkdError: an option does not fit as many classes.
         """
 
+    def see_labels(self, labels: Tensor) -> None:
+        """Told as `see_classes` is, and after it: the class of each image that is trained on.
+
+        Args:
+            labels: (N,) int64, by the places that `indices` are; on the device of the training.
+
+        Raises:
+            XkdError: the method cannot be trained on such classes.
+        """
+
     def forward(
         self, student: Pass, teacher: Pass | None, labels: Tensor, indices: Tensor | None = None
     ) -> dict[str, Tensor]:

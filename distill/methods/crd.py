@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from math import sqrt
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from distill.methods.base import Method
 from distill.methods.gather import refuse_several_processes
-from distill.methods.options import count, fraction, positive
+from distill.methods.options import count, fraction, one_of, positive
 from distill.methods.passes import Pass
 from distill.methods.registry import register
 from xkd_eval.errors import XkdError
@@ -33,6 +36,48 @@ def nce_loss(scores: Tensor, dataset_size: int) -> Tensor:
     return -torch.cat((log_true, log_noise), dim=1).sum(1).mean()
 
 
+class OtherClasses(nn.Module):
+    """The images of all classes but one, for any of the classes, in the memory of one list.
+
+    Args:
+        labels: (N,) int64, the class of each image.
+
+    Attributes:
+        order: (N,) images by class.
+        starts, counts: (K,) where each class begins among them, and how many it has.
+
+    Raises:
+        XkdError: there is but one class.
+    """
+
+    order: Tensor
+    starts: Tensor
+    counts: Tensor
+
+    def __init__(self, labels: Tensor) -> None:
+        super().__init__()
+        counts = labels.bincount()
+        if (counts > 0).sum() < 2:
+            raise XkdError("crd: the training images are all of one class; expected others to draw negatives from")
+        # They follow from the labels, and so are no part of a state.
+        self.register_buffer("order", labels.argsort(stable=True), persistent=False)
+        self.register_buffer("starts", counts.cumsum(0) - counts, persistent=False)
+        self.register_buffer("counts", counts, persistent=False)
+
+    def draw(self, labels: Tensor, number: int) -> Tensor:
+        """(B,) classes -> (B, number) images of others: each at most once a row, unless there are fewer of them."""
+        own, starts = self.counts[labels], self.starts[labels]
+        sizes = (len(self.order) - own).tolist()
+        places = torch.stack([_drawn(size, number, labels.device) for size in sizes])
+        return self.order[places + own[:, None] * (places >= starts[:, None])]
+
+
+def _drawn(size: int, number: int, device: torch.device) -> Tensor:
+    if number > size:
+        return torch.randint(size, (number,), device=device)
+    return torch.randperm(size, device=device)[:number]
+
+
 @register
 class Crd(Method):
     """Student and teacher embeddings of the same image agree, those of different images do not.
@@ -41,9 +86,11 @@ class Crd(Method):
 
     Args:
         dimensions: of the common embedding.
-        negatives: drawn uniformly per image.
+        negatives: drawn for each image.
         temperature: of the critic.
         momentum: of the memory.
+        pool: what they are drawn from: "others", the images of other classes, each once as long as they suffice; or
+            "all" images, each at random.
     """
 
     name = "crd"
@@ -56,19 +103,31 @@ class Crd(Method):
     normalisers: Tensor
 
     def __init__(
-        self, dimensions: int = 128, negatives: int = 16384, temperature: float = 0.07, momentum: float = 0.5
+        self,
+        dimensions: int = 128,
+        negatives: int = 16384,
+        temperature: float = 0.07,
+        momentum: float = 0.5,
+        pool: Literal["others", "all"] = "others",
     ) -> None:
         super().__init__()
         self.dimensions = count("dimensions", dimensions)
         self.negatives = count("negatives", negatives)
         self.temperature = positive("temperature", temperature)
         self.momentum = fraction("momentum", momentum)
+        self.pool = one_of("pool", pool, ("others", "all"))
+        self.others: OtherClasses | None = None
         self.student_embed: nn.Module = nn.Identity()
         self.teacher_embed: nn.Module = nn.Identity()
         for buffer in ("student_memory", "teacher_memory"):
             self.register_buffer(buffer, torch.empty(0))
         # Z of the student's and of the teacher's anchors: set by the first batch, constant from then on.
         self.register_buffer("normalisers", torch.zeros(2))
+
+    def see_labels(self, labels: Tensor) -> None:
+        """See Method."""
+        if self.pool == "others":
+            self.others = OtherClasses(labels)
 
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""
@@ -78,7 +137,7 @@ class Crd(Method):
         self._check_indices(indices)
         own = F.normalize(self.student_embed(student.embedding()), dim=1)
         other = F.normalize(self.teacher_embed(teacher.embedding()), dim=1)
-        candidates = self._candidates(indices)
+        candidates = self._candidates(indices, labels)
         scores = [
             self._scores(own, self.teacher_memory[candidates], anchor=0),
             self._scores(other, self.student_memory[candidates], anchor=1),
@@ -92,20 +151,41 @@ class Crd(Method):
 
     def _build(self, student: Pass, teacher: Pass, dataset_size: int) -> None:
         refuse_several_processes(self.name)
+        self._check_labels(dataset_size)
         own, other = student.embedding(), teacher.embedding()
         self.student_embed = nn.Linear(own.shape[1], self.dimensions).to(own)
         self.teacher_embed = nn.Linear(other.shape[1], self.dimensions).to(own)
-        self.student_memory = F.normalize(own.new_empty(dataset_size, self.dimensions).normal_(), dim=1)
-        self.teacher_memory = F.normalize(own.new_empty(dataset_size, self.dimensions).normal_(), dim=1)
+        # As published: rows of about unit length, which their first update makes exact.
+        bound = sqrt(3 / self.dimensions)
+        self.student_memory = own.new_empty(dataset_size, self.dimensions).uniform_(-bound, bound)
+        self.teacher_memory = own.new_empty(dataset_size, self.dimensions).uniform_(-bound, bound)
         self.normalisers = own.new_zeros(2)
+
+    def _check_labels(self, dataset_size: int) -> None:
+        if self.pool == "all":
+            return
+        if self.others is None:
+            raise XkdError(
+                "crd: the classes of the training images are not known; call `see_labels` with them before `setup`, or "
+                "set pool to 'all'"
+            )
+        if len(self.others.order) != dataset_size:
+            raise XkdError(
+                f"crd: `see_labels` was given {len(self.others.order)} labels; expected one for each of {dataset_size} "
+                "training images"
+            )
 
     def _check_indices(self, indices: Tensor) -> None:
         size = len(self.student_memory)
         if indices.device.type == "cpu" and int(indices.max()) >= size:
             raise XkdError(f"indices: {int(indices.max())} found; expected numbers from 0 to {size - 1}, as set up")
 
-    def _candidates(self, indices: Tensor) -> Tensor:
-        drawn = torch.randint(len(self.student_memory), (len(indices), self.negatives), device=indices.device)
+    def _candidates(self, indices: Tensor, labels: Tensor) -> Tensor:
+        """(B, 1 + negatives) places in the memories, each image's own first."""
+        if self.others is None:
+            drawn = torch.randint(len(self.student_memory), (len(indices), self.negatives), device=indices.device)
+        else:
+            drawn = self.others.draw(labels, self.negatives)
         return torch.cat((indices[:, None], drawn), dim=1)
 
     def _scores(self, anchors: Tensor, candidates: Tensor, anchor: int) -> Tensor:

@@ -14,23 +14,28 @@ from distill.methods.base import Method
 from distill.methods.options import one_of
 from distill.methods.passes import Pass, full_precision
 from distill.methods.registry import register
-from distill.methods.resizing import to_larger
+from distill.methods.resizing import to_larger, to_size
 from xkd_eval.errors import XkdError
 
 Explanation = Literal["gradcam", "input_x_gradient"]
 
 
-def explanation_loss(student: Tensor, teacher: Tensor) -> Tensor:
+def explanation_loss(student: Tensor, teacher: Tensor, size: tuple[int, int] | None = None) -> Tensor:
     """One minus the cosine similarity of two explanations (Parchami-Araghi et al., ECCV 2024).
 
     Args:
-        student, teacher: (B, h, w) and (B, h', w'); the smaller is up-sampled to the larger.
+        student, teacher: (B, h, w) and (B, h', w').
+        size: of the images, to which both are up-sampled first; None takes the larger map's.
 
     Returns:
         Scalar, the mean over the batch; 0 for explanations equal up to a positive factor.
     """
     check_alike(student, teacher, dimensions=1)
-    student, teacher = to_larger(student[:, None], teacher[:, None])
+    student, teacher = student[:, None], teacher[:, None]
+    if size is None:
+        student, teacher = to_larger(student, teacher)
+    else:
+        student, teacher = to_size(student, size), to_size(teacher, size)
     return 1 - F.cosine_similarity(student.flatten(1), teacher.flatten(1), dim=1).mean()
 
 
@@ -74,7 +79,8 @@ def e2kd_loss(student: Pass, teacher: Pass, explanation: Explanation = "gradcam"
 
     Args:
         student, teacher: passes whose logits (B, K) are in the graph of their features (B, C, h, w), or of their images
-            for "input_x_gradient"; so the teacher runs with gradients too, its parameters frozen.
+            for "input_x_gradient"; so the teacher runs with gradients too, its parameters frozen. The maps are
+            up-sampled to the size of the images, (B, 3, H, W), the larger where the two networks' differ.
         explanation: "gradcam" or "input_x_gradient".
 
     Returns:
@@ -82,8 +88,8 @@ def e2kd_loss(student: Pass, teacher: Pass, explanation: Explanation = "gradcam"
     """
     explain = _EXPLANATIONS[one_of("explanation", explanation, tuple(_EXPLANATIONS))]
     classes = teacher.logits.detach().argmax(1)
-    target = explain(teacher, classes).detach()
-    return explanation_loss(full_precision(explain(student, classes)), full_precision(target))
+    target = full_precision(explain(teacher, classes).detach())
+    return explanation_loss(full_precision(explain(student, classes)), target, _image_size(student, teacher))
 
 
 @register
@@ -109,6 +115,13 @@ class E2Kd(Method):
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""
         return {"e2kd": e2kd_loss(student, teacher, self.explanation)}
+
+
+def _image_size(student: Pass, teacher: Pass) -> tuple[int, int]:
+    """The larger height and width; a student that explains by its map may have been observed without its images."""
+    own = (teacher if student.images is None else student).input_images().shape[2:]
+    other = teacher.input_images().shape[2:]
+    return max(own[0], other[0]), max(own[1], other[1])
 
 
 def _class_gradient(logits: Tensor, classes: Tensor, inputs: Tensor) -> Tensor:

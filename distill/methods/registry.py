@@ -101,7 +101,8 @@ def check_options(name: str, options: Iterable[str], others: Iterable[str] = ())
 
 def create_method(name: str, /, **options: Any) -> Method:
     """A method with its options, as a recipe has it. It is a module: in a loop of one's own call its `setup` once with
-    the passes of a batch, where it trains layers or keeps a memory, and give the optimiser its parameters.
+    the passes of a batch, where it trains layers or keeps a memory, and give the optimiser its parameters. What asks
+    for the classes of the training images (crd) is told them by `see_labels` before.
 
     Args:
         name: one that `xkd-distill recipes --methods` lists, or "py:package.module:Class".

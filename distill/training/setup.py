@@ -143,7 +143,7 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     if recipe.gradient_checkpointing:
         checkpoint_stages(student.model)
     observed = Observed(student, needs, taps, built.frozen)
-    _count_classes(methods, splits, accelerator.device)
+    _tell_classes(methods, splits, accelerator.device)
     objective = Objective(observed, methods, recipe.losses, choice, recipe.epochs)
     taught = make_teachers(recipe, runs, splits, student.preprocess, methods, choice, accelerator.device, layout)
     teachers = taught.teachers
@@ -184,12 +184,15 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     )
 
 
-def _count_classes(methods: Sequence[Method], splits: Splits, device: torch.device) -> None:
-    """Tell each method how many images that are trained on each class has."""
-    counts = torch.tensor(splits.train.labels).bincount(minlength=splits.classes.count).to(device)
+def _tell_classes(methods: Sequence[Method], splits: Splits, device: torch.device) -> None:
+    """Tell each method how many images that are trained on each class has, and the class of each."""
+    labels = torch.tensor(splits.train.labels)
+    counts = labels.bincount(minlength=splits.classes.count).to(device)
     for method in methods:
         with said_of(method.name, "fails on the number of images of each class", "mend it"):
             method.see_classes(counts.clone())
+        with said_of(method.name, "fails on the classes of the training images", "mend it"):
+            method.see_labels(labels.to(device, copy=True))
 
 
 def accelerator_of(device: str) -> Accelerator:

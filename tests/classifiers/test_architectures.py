@@ -141,6 +141,29 @@ def test_every_parameter_gets_a_gradient(name):
     assert [key for key, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
+@pytest.mark.parametrize("name", ["resnet20", "resnet8x4", "wrn_16_2", "vgg8", "mobilenetv2", "shufflenetv2"])
+def test_networks_begin_as_the_published_ones(name):
+    """By the rules of RepDistiller and mdistiller: torch's own, by the inputs, where these have none."""
+    torch.manual_seed(0)
+    model = build(name, 100)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            assert (module.weight == 1).all() and (module.bias == 0).all()
+        elif isinstance(module, torch.nn.Conv2d):
+            assert module.bias is None or (module.bias == 0).all()
+            places = module.kernel_size[0] * module.kernel_size[1]
+            inputs, outputs = places * module.in_channels // module.groups, places * module.out_channels
+            deviation = (3 * inputs) ** -0.5 if name == "shufflenetv2" else (2 / outputs) ** 0.5
+            if module.weight.numel() > 2000:
+                assert module.weight.std().item() == pytest.approx(deviation, rel=0.1)
+    weight, bias = model.linear.weight, model.linear.bias
+    by_inputs = (3 * weight.shape[1]) ** -0.5
+    is_narrow = name in ("vgg8", "mobilenetv2")
+    assert weight.std().item() == pytest.approx(0.01 if is_narrow else by_inputs, rel=0.1)
+    begins_at_zero = is_narrow or name == "wrn_16_2"
+    assert bias.std().item() == pytest.approx(0 if begins_at_zero else by_inputs, rel=0.2)
+
+
 def test_option_a_has_no_shortcut_parameters_and_keeps_the_channels_in_the_middle():
     model = build("resnet8", 10, shortcut="A")
     assert not [key for key in model.state_dict() if "shortcut" in key]

@@ -17,12 +17,13 @@ B, K = 5, 6
 
 
 def a_pass(channels: int, size: int, trained: bool) -> Pass:
-    """Of a network, its features below and above zero, in the graph of its logits."""
+    """Of a network, its features below and above zero, in the graph of its logits; its images twice their size."""
     generator = torch.Generator().manual_seed(channels)
     features = torch.randn(B, channels, size, size, generator=generator).requires_grad_(True)
     weight = torch.randn(K, channels, generator=generator, requires_grad=trained)
     logits = features.mean((2, 3)) @ weight.T
-    return Pass(logits, features, weight, taps={"last": features})
+    images = torch.zeros(B, 3, 2 * size, 2 * size)
+    return Pass(logits, features, weight, taps={"last": features}, images=images)
 
 
 STUDENT, TEACHER, LABELS = a_pass(8, 4, trained=True), a_pass(12, 4, trained=False), torch.tensor([0, 1, 2, 3, 3])

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from distill.methods import Pass, create_method
-from distill.methods.e2kd import explanation_loss, grad_cam, input_x_gradient
+from distill.methods.e2kd import e2kd_loss, explanation_loss, grad_cam, input_x_gradient
 
 IMAGES = 3
 
@@ -44,6 +44,49 @@ def test_cosine_by_hand():
     first = torch.tensor([[[1.0, 0.0]], [[3.0, 4.0]]])
     second = torch.tensor([[[1.0, 1.0]], [[6.0, 8.0]]])
     assert explanation_loss(first, second).item() == pytest.approx((1 - 2**-0.5 + 0) / 2)
+
+
+def _upsampled(values, size):
+    """A square list of rows at `size`, bilinear between the centres of its places and constant beyond the outermost."""
+
+    def between(count, place):
+        position = min(max((place + 0.5) * count / size - 0.5, 0), count - 1)
+        low = int(position)
+        return low, min(low + 1, count - 1), position - low
+
+    def at(row, column):
+        top, bottom, down = between(len(values), row)
+        left, right, along = between(len(values), column)
+        upper = values[top][left] * (1 - along) + values[top][right] * along
+        lower = values[bottom][left] * (1 - along) + values[bottom][right] * along
+        return upper * (1 - down) + lower * down
+
+    return torch.tensor([[at(row, column) for column in range(size)] for row in range(size)], dtype=torch.float64)
+
+
+def test_maps_are_compared_at_the_size_of_the_images(networks, images):
+    student, teacher = (network.run(images) for network in networks)
+    classes = teacher.logits.argmax(1)
+    maps = [grad_cam(network, classes) for network in (student, teacher)]
+    assert [found.shape[1] for found in maps] == [4, 8]
+    coarse = F.avg_pool2d(maps[1][:, None], 2)[:, 0]
+    teacher_maps = [_upsampled(values.tolist(), 8).flatten() for values in coarse]
+    student_maps = [_upsampled(values.tolist(), 8).flatten() for values in maps[0]]
+    pairs = zip(student_maps, teacher_maps, strict=True)
+    cosines = [float(own @ other / (own.norm() * other.norm())) for own, other in pairs]
+    expected = pytest.approx(1 - sum(cosines) / IMAGES)
+    assert explanation_loss(maps[0], coarse, (8, 8)).item() == expected
+    # At the maps' own size, 4 x 4, it is another number.
+    assert explanation_loss(maps[0], coarse).item() != expected
+
+
+@pytest.mark.parametrize("sides", [(8, 8), (8, 12), (12, 8)])
+def test_the_larger_images_say_the_size(networks, sides):
+    inputs = [torch.randn(IMAGES, 3, side, side, dtype=torch.float64) for side in sides]
+    passes = [network.run(given) for network, given in zip(networks, inputs, strict=True)]
+    classes = passes[1].logits.argmax(1)
+    expected = explanation_loss(*(grad_cam(network, classes) for network in passes), (max(sides), max(sides)))
+    torch.testing.assert_close(e2kd_loss(*passes), expected)
 
 
 def test_grad_cam_of_a_linear_head_is_the_cam(networks, images):

@@ -95,13 +95,47 @@ def test_region_logits_are_the_head_on_averaged_features(student):
     torch.testing.assert_close(regions[:, 3], corner)
 
 
+def _window(index, size, count):
+    """From where to where the index-th of `count` regions reaches on a side of `size` places."""
+    return index * size // count, -(-(index + 1) * size // count)
+
+
+def _averaged(values, count):
+    """Rows of numbers averaged over count x count regions, which overlap where count does not divide their number."""
+    windows = [_window(index, len(values), count) for index in range(count)]
+    return [
+        [sum(sum(row[left:right]) for row in values[top:bottom]) / ((bottom - top) * (right - left))
+         for left, right in windows]
+        for top, bottom in windows
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 7, 8])
+def test_regions_are_averages_of_a_grid_of_4_on_maps_of_any_size(side):
+    cams = torch.randn(1, 2, side, side, dtype=torch.float64)
+    regions = region_logits(cams, None, (1, 2, 4, 3))
+    for k in range(2):
+        finest = _averaged(cams[0, k].tolist(), 4)
+        expected = [_averaged(finest, 1), _averaged(finest, 2), finest, _averaged(cams[0, k].tolist(), 3)]
+        flat = [value for grid in expected for row in grid for value in row]
+        torch.testing.assert_close(regions[0, :, k], torch.tensor(flat, dtype=torch.float64))
+    is_divided = side % 4 == 0 or side <= 2
+    assert torch.allclose(regions[:, 0], cams.mean((2, 3))) == is_divided
+
+
+@pytest.mark.parametrize("reference", ["label", "teacher"])
 @pytest.mark.parametrize("base", ["kd", "dkd"])
-def test_sdd_weighs_complementary_regions(student, teacher, labels, base):
+def test_sdd_weighs_complementary_regions(student, teacher, labels, base, reference):
     # Features that differ from place to place, so that regions disagree with the whole.
     features = 5 * torch.randn_like(teacher.features)
     logits = features.mean((2, 3)) @ teacher.head_weight.T + teacher.head_bias
     teacher = replace(teacher, features=features, logits=logits)
-    terms = create_method("sdd", scales=[1, 2], complementary=3.0, base=base, temperature=2.0)(student, teacher, labels)
+    # The teacher is right about three images; in a corner of the two others it sees the label's class all the same.
+    corner = region_logits(teacher.cams(), teacher.head_bias, (2,))[:, 0]
+    labels = torch.where(torch.arange(5) < 3, logits.argmax(1), corner.argmax(1))
+    assert (logits.argmax(1) == labels).tolist() == [True, True, True, False, False]
+    options = {"base": base, "beta": 5.0, "reference": reference}
+    terms = create_method("sdd", scales=[1, 2], complementary=3.0, temperature=2.0, **options)(student, teacher, labels)
     consistent = complementary = 0.0
     for row, label in enumerate(labels):
         for region in range(5):
@@ -113,19 +147,28 @@ def test_sdd_weighs_complementary_regions(student, teacher, labels, base):
                 loss = kd_loss(own, other, 2.0).item()
             else:
                 tckd, nckd = dkd_losses(own, other, label[None], 2.0)
-                loss = (tckd + 8 * nckd).item()
-            if other.argmax() == teacher.logits[row].argmax():
-                consistent += loss / 5
+                loss = (tckd + 5 * nckd).item()
+            seen, whole = other.argmax(), teacher.logits[row].argmax()
+            is_same = seen == whole if reference == "teacher" else (seen == label) == (whole == label)
+            if is_same:
+                consistent += loss / 25
             else:
-                complementary += loss / 5
+                complementary += loss / 25
     assert complementary > 0
     assert terms["sdd_consistent"].item() == pytest.approx(consistent)
     assert terms["sdd_complementary"].item() == pytest.approx(3 * complementary)
 
 
-def test_the_whole_map_is_always_consistent(teacher):
-    whole = region_logits(teacher.cams(), teacher.head_bias, (1,))
-    assert consistent_regions(whole, teacher.logits).all()
+def test_regions_are_consistent_by_the_label_or_by_the_teacher():
+    # The image's label is 0. Rows: the image as 0, as 1; columns: regions as 0, 1, 2.
+    regions, whole = torch.eye(3)[None].expand(2, 3, 3), torch.eye(3)[:2]
+    labels = torch.zeros(2, dtype=torch.long)
+    by_label = [[True, False, False], [False, True, True]]
+    assert consistent_regions(regions, whole, labels).tolist() == by_label
+    assert consistent_regions(regions, whole, labels, "teacher").tolist() == [
+        [True, False, False],
+        [False, True, False],
+    ]
 
 
 def test_tf_kd_is_the_divergence_from_a_teacher_that_is_always_right(student, labels):
@@ -136,6 +179,15 @@ def test_tf_kd_is_the_divergence_from_a_teacher_that_is_always_right(student, la
         divergence = _divergence(_softmax(virtual, temperature), _softmax(row, temperature))
         expected += temperature**2 * divergence / len(labels)
     method = create_method("tf_kd", correct=correct, temperature=temperature)
+    assert method(student, None, labels)["tf_kd"].item() == pytest.approx(expected)
+
+
+def test_tf_kd_of_the_authors_code_softens_probabilities_and_the_teacher_alone(student, labels):
+    expected = 0.0
+    for row, label in zip(student.logits.tolist(), labels.tolist(), strict=True):
+        virtual = [0.9 if k == label else 0.1 / (len(row) - 1) for k in range(len(row))]
+        expected += _divergence(_softmax(virtual, 5.0), _softmax(row, 1)) / len(row) / len(labels)
+    method = create_method("tf_kd", correct=0.9, temperature=5.0, variant="author")
     assert method(student, None, labels)["tf_kd"].item() == pytest.approx(expected)
 
 

@@ -6,12 +6,15 @@ from functools import cache
 import numpy as np
 import pytest
 import yaml
+from torch import nn
 
 from distill.methods import create_method
 from distill.recipe.files import as_recipe, expand, load_recipe, recipe_text, shipped_files
 from distill.recipe.schema import Recipe
 from distill.runs.layout import directory_name
 from distill.training.networks import student_preprocess
+from xkd_eval import load_classifier
+from xkd_eval.classifiers.checkpoint import Checkpoint, save_checkpoint
 from xkd_eval.classifiers.sources import build_architecture
 from xkd_eval.errors import XkdError
 
@@ -32,6 +35,21 @@ def test_every_shipped_recipe_resolves_and_its_parts_exist(name):
         create_method(loss.method, **loss.options)
     if recipe.teacher is not None and recipe.teacher.recipe is not None:
         assert recipe.teacher.recipe in ALL
+
+
+@pytest.mark.parametrize("name", ["ce/imagenet/mobilenetv1", "exp-kd/imagenet/resnet50-mobilenetv1"])
+def test_the_mobilenet_of_imagenet_is_that_of_the_literature(name, tmp_path):
+    """27 layers with ReLUs, not bounded, and 4.2 million parameters; it is loaded again as it was trained."""
+    student = load_recipe(name).student
+    arguments = {"num_classes": 1000, **student.arguments}
+    network = build_architecture(student.architecture, arguments, "student")
+    checkpoint = Checkpoint(student.architecture, arguments, network.state_dict(), student_preprocess(student))
+    save_checkpoint(checkpoint, tmp_path / "student.pt")
+    for found in (network, load_classifier(tmp_path / "student.pt").model):
+        kinds = [type(module) for module in found.modules()]
+        assert kinds.count(nn.ReLU) == 27 and nn.ReLU6 not in kinds
+        assert kinds.count(nn.Conv2d) == 27 and kinds.count(nn.Linear) == 1
+        assert sum(parameter.numel() for parameter in found.parameters()) == 4_231_976
 
 
 def test_a_recipe_written_out_is_the_same_recipe(tmp_path):

@@ -45,8 +45,8 @@ TEACHERS: dict[str, tuple[str, dict[str, Any], int]] = {
 LOSSES = METHODS.names()
 """All that are registered: a new one is in the matrix by itself."""
 
-# crd's own 16,384 negatives are 7 s of gathering; the maps of so small networks have 2x2 places.
-_OPTIONS: dict[str, dict[str, Any]] = {"crd": {"negatives": 8}, "sdd": {"scales": [1, 2]}}
+# crd's own 16,384 negatives are 7 s of gathering.
+_OPTIONS: dict[str, dict[str, Any]] = {"crd": {"negatives": 8}}
 
 
 def write_images(folder: Path) -> Path:

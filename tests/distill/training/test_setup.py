@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from distill.data.splits import Labelled, open_splits
+from distill.methods.kd import Kd
 from distill.training.setup import _check_held_out, set_up
 from distill.training.train import train
 from tests.distill.conftest import EXP_KD, KD
@@ -35,6 +36,22 @@ def test_the_teacher_sees_its_own_input_and_stays_as_it_is(recipe_of, tmp_path, 
     assert any(parameter.grad.abs().sum() > 0 for parameter in setup.student.parameters())
     known = {id(parameter) for parameter in setup.wrapped.parameters()}
     assert not any(id(parameter) in known for parameter in teacher_there.classifier.parameters())
+
+
+@pytest.mark.parametrize("loader", ["device", "workers"])
+def test_methods_are_told_the_class_of_each_image_by_the_places_that_indices_are(
+    recipe_of, cifar10, tmp_path, teacher, monkeypatch, loader
+):
+    told = []
+    monkeypatch.setattr(Kd, "see_labels", lambda method, labels: told.append(labels))
+    more = {"workers": 0} if loader == "workers" else {"padding": 1}
+    data = {"path": str(cifar10), "val_split": 0.2, "loader": loader, **more}
+    recipe = recipe_of(losses=KD, teacher={"model": str(teacher)}, data=data)
+    train_images = set_up(recipe, "cpu", tmp_path).train
+    (labels,) = told
+    assert len(labels) == train_images.n_images and labels.dtype == torch.int64
+    for batch in train_images.batches(1, 0):
+        assert torch.equal(labels[batch.indices], batch.labels)
 
 
 def test_a_process_without_an_image_to_score_is_refused(recipe_of):

@@ -46,4 +46,5 @@ def wide_resnet(depth: int, width: int, num_classes: int) -> PooledNet:
     # A stage ends in a sum; the norm in front of the next ReLU is the next stage's.
     model.preactivations = ("features.stage2.0.bn1", "features.stage3.0.bn1", "features.activation.0")
     initialise(model)
+    nn.init.zeros_(model.linear.bias)
     return model
