@@ -178,6 +178,7 @@ IMAGENET = {
     "ofd": (256, 0.1, True),
     "reviewkd": (256, 0.1, False),
     "sdd": (512, 0.2, False),
+    "sdd-dkd": (512, 0.2, False),
 }
 """Images a step, rate, and whether Nesterov's momentum."""
 
