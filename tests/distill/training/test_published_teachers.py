@@ -1,4 +1,4 @@
-"""Teachers as their authors publish them, `{"model": ...}` by RepDistiller's and mdistiller's names, through `train`."""
+"""Teachers as they are published, `{"model": ...}` by the names of RepDistiller and mdistiller, through `train`."""
 
 from __future__ import annotations
 
