@@ -126,6 +126,15 @@ def test_a_teacher_that_is_not_the_expected_one_is_said_to_be_another(right, rec
     assert len(lines(split, "val", None)) == 1
 
 
+def test_what_is_expected_of_a_teacher_makes_no_other_training(right, recipe_of, tmp_path):
+    recipes = [
+        recipe_of(losses=KD, teacher={"model": right, "expected_top1": expected}, epochs=1)
+        for expected in (50, 60, None)
+    ]
+    first, *others = [train(recipe, tmp_path, device="cpu") for recipe in recipes]
+    assert all(other.result == first.result for other in others)
+
+
 def test_a_training_that_goes_on_does_not_measure_it_again(assumed, recipe_of, tmp_path):
     recipe = recipe_of(losses=KD, teacher={"model": f"{assumed},size=32"}, epochs=2)
 
