@@ -7,7 +7,8 @@ it, with shapes and paper). The defaults are those of the method of that name.
     of class activation maps  exp_kd_loss, cat_kd_loss; sdd_loss of their region_logits
     of explanations           explanation_loss, of two maps; e2kd_loss, of two Passes
     of maps (B, C, h, w)      at_loss, nst_loss, sp_loss; fitnet_loss, hcl_loss (ReviewKD) and partial_l2_loss (OFD, by
-                              the teacher's negative_mean) of as many channels, the student's through a layer of yours
+                              the teacher's negative_mean, or the normal_negative_mean of its norm) of as many channels,
+                              the student's through a layer of yours
     of embeddings (B, C)      rkd_loss, pkt_loss, sp_loss; nce_loss (CRD) of the scores of a memory of yours
 
 Several have two parts, which dkd_losses, dist_losses and sdd_losses return, and rkd_distance_loss and rkd_angle_loss.
@@ -39,7 +40,7 @@ from distill.methods.exp_kd import exp_kd_loss
 from distill.methods.fitnet import fitnet_loss
 from distill.methods.kd import kd_loss, standardise_logits
 from distill.methods.nst import nst_loss
-from distill.methods.ofd import negative_mean, partial_l2_loss
+from distill.methods.ofd import negative_mean, normal_negative_mean, partial_l2_loss
 from distill.methods.pkt import pkt_loss
 from distill.methods.reviewkd import hcl_loss
 from distill.methods.rkd import rkd_angle_loss, rkd_distance_loss, rkd_loss
@@ -62,6 +63,7 @@ __all__ = [
     "kd_loss",
     "nce_loss",
     "negative_mean",
+    "normal_negative_mean",
     "nst_loss",
     "partial_l2_loss",
     "pkt_loss",

@@ -41,7 +41,7 @@ def exp_kd(given: Inputs, theirs: Any) -> Pair:
     student, teacher = given.student, given.teacher
     cams = [_channel_means(network) for network in (teacher, student)]
     expected = theirs.CAM.get_loss_cam(SimpleNamespace(T=1), *cams)
-    method = create_method("exp_kd", variant="author")
+    method = create_method("exp_kd", reading="author")
     return expected, method(student.passed(), teacher.passed(), given.labels)["exp_kd"]
 
 

@@ -26,12 +26,20 @@ _WIDEST = 10_000  # characters of a table's line in a log file
 
 
 def print_recipes(files: Sequence[RecipeFile]) -> None:
-    """A line a file, with the recipes in it."""
-    table = Table("recipes", "variants")
+    """A line a file; those of the same variants together, with these above them."""
+    together: dict[tuple[str, ...], list[RecipeFile]] = {}
     for file in files:
-        names = ", ".join(file.variants)
-        table.add_row(f"[b]{escape(file.name)}[/b]\n[dim]{escape(file.description)}[/dim]", escape(names))
-    console.print(table)
+        together.setdefault(tuple(file.variants), []).append(file)
+    width = max(len(file.name) for file in files)
+    for variants, alike in sorted(together.items(), key=lambda group: len(group[0])):
+        table = Table.grid(padding=(0, 2))
+        table.add_column(min_width=width, no_wrap=True)
+        for file in alike:
+            table.add_row(f"[b]{escape(file.name)}[/b]", f"[dim]{escape(file.description)}[/dim]")
+        which = f"{counted(len(variants), 'variant')}: {', '.join(variants)}" if variants else "without variants:"
+        console.print(which, highlight=False, markup=False)
+        console.print(table)
+        console.print()
     console.print("train NAME/VARIANT, or NAME for all of them; recipes NAME/VARIANT prints what it resolves to")
 
 

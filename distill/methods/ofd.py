@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -14,6 +15,9 @@ from distill.methods.resizing import pool_to_smaller
 from distill.methods.taps import TapMethod
 from xkd_eval.errors import XkdError
 
+_RARE = 0.001
+"""The share of negative values below which a channel's margin is not their mean."""
+
 
 def partial_l2_loss(student: Tensor, teacher: Tensor, margin: Tensor) -> Tensor:
     """Squared distance to the teacher's map behind a margin ReLU, where it asks for anything (Heo et al., ICCV 2019).
@@ -23,7 +27,7 @@ def partial_l2_loss(student: Tensor, teacher: Tensor, margin: Tensor) -> Tensor:
 
     Args:
         student, teacher: (B, C, h, w), before their ReLU.
-        margin: (C,), negative, as negative_mean has it.
+        margin: (C,), negative, as negative_mean or normal_negative_mean have it.
 
     Returns:
         Scalar, the sum over channels and places, averaged over the batch.
@@ -40,19 +44,38 @@ def negative_mean(features: Tensor) -> Tensor:
     return negative.sum((0, 2, 3)) / (negative < 0).sum((0, 2, 3)).clamp(min=1)
 
 
+def normal_negative_mean(mean: Tensor, deviation: Tensor) -> Tensor:
+    """The margin of each channel whose values are normally distributed: the mean of the negative ones.
+
+    Args:
+        mean, deviation: (C,), as a batch norm's bias and weight say them.
+
+    Returns:
+        (C,); minus three deviations where fewer than one value in 1,000 is negative.
+    """
+    mean, deviation = mean.double(), deviation.double().abs()
+    ratio = mean / deviation.clamp(min=torch.finfo(deviation.dtype).tiny)
+    below, density = torch.special.ndtr(-ratio), (-ratio.square() / 2).exp() / math.sqrt(2 * math.pi)
+    margin = mean - deviation * density / below
+    return torch.where(below > _RARE, margin, -3 * deviation)
+
+
 @register
 class Ofd(TapMethod):
-    """partial_l2_loss over the paired taps, the student's through a trained 1x1 convolution and batch norm.
+    """partial_l2_loss over the paired maps before their ReLU, the student's through a trained 1x1 convolution and batch
+    norm.
 
-    Taps stand before a ReLU, so they are batch norms as a rule. Each stage weighs half of the next deeper one, and the
-    sum is divided by 1,000, as published for small images. The margins are measured on the batch of `setup`, where the
-    paper has them from batch norm parameters or from training images.
+    Each stage weighs half of the next deeper one, and the sum is divided by 1,000, so that a weight of 1 is what is
+    published for small images. The margins follow from the batch norms that the teacher's maps come from; where these
+    are not known they are measured on the batch of `setup`.
     """
 
     name = "ofd"
     citation = "Heo et al., ICCV 2019"
     takes_mixed = True
     needs_images = 2  # for its batch norms
+    student_maps = "preactivations"
+    teacher_maps = "preactivations"
 
     def __init__(self, student_taps: Sequence[str] | None = None, teacher_taps: Sequence[str] | None = None) -> None:
         super().__init__(student_taps, teacher_taps)
@@ -71,18 +94,26 @@ class Ofd(TapMethod):
         return {"ofd": torch.stack(losses).sum() / 1000}
 
     def _build(self, student: Pass, teacher: Pass, dataset_size: int) -> None:
-        pairs = self.pairs(student, teacher)
-        for position, (_, other) in enumerate(pairs):
-            if not (other < 0).any():
-                raise XkdError(
-                    f"teacher_taps: number {position + 1} has no negative value; expected a module before its ReLU, "
-                    "such as the last batch norm of a stage"
-                )
-        self.connectors = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(own.shape[1], other.shape[1], 1, bias=False), nn.BatchNorm2d(other.shape[1])).to(
-                own
-            )
-            for own, other in pairs
-        )
+        pairs, paths = self.pairs(student, teacher), [other for _, other in self._paired(student, teacher)]
+        margins = [self._margin(position, path, teacher.taps[path]) for position, path in enumerate(paths, start=1)]
+        self.connectors = nn.ModuleList(_connector(own, other).to(own) for own, other in pairs)
         # Parameters only so that they are saved and moved with the module; they are never trained.
-        self.margins = nn.ParameterList(nn.Parameter(negative_mean(other), requires_grad=False) for _, other in pairs)
+        self.margins = nn.ParameterList(nn.Parameter(margin, requires_grad=False) for margin in margins)
+        if measured := [path for path in paths if path not in self.teacher_norms]:
+            self.remark = f"margins of {', '.join(measured)} are measured on one batch, as no batch norm is known there"
+
+    def _margin(self, position: int, path: str, features: Tensor) -> Tensor:
+        if path in self.teacher_norms:
+            return normal_negative_mean(*self.teacher_norms[path]).to(features)
+        if not (features < 0).any():
+            raise XkdError(
+                f"teacher_taps: number {position} has no negative value; expected a map before its ReLU: the last "
+                'batch norm of a stage, or "before PATH" of a ReLU'
+            )
+        return negative_mean(features)
+
+
+def _connector(student: Tensor, teacher: Tensor) -> nn.Sequential:
+    convolution = nn.Conv2d(student.shape[1], teacher.shape[1], 1, bias=False)
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    return nn.Sequential(convolution, nn.BatchNorm2d(teacher.shape[1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from distill.methods.alike import check_alike
 from distill.methods.options import count, one_of
 from distill.methods.passes import Pass
 from distill.methods.registry import register
-from distill.methods.taps import TapMethod
+from distill.methods.taps import Maps, TapMethod
 
 _PYRAMID = (4, 2, 1)
 
@@ -53,9 +54,13 @@ class AttentionFusion(nn.Module):
 
     def __init__(self, inputs: int, hidden: int, outputs: int, first: bool) -> None:
         super().__init__()
-        self.reduce = nn.Sequential(nn.Conv2d(inputs, hidden, 1, bias=False), nn.BatchNorm2d(hidden))
+        reduce = nn.Conv2d(inputs, hidden, 1, bias=False)
+        expand = nn.Conv2d(hidden, outputs, 3, padding=1, bias=False)
+        for convolution in (reduce, expand):
+            nn.init.kaiming_uniform_(convolution.weight, a=1)
+        self.reduce = nn.Sequential(reduce, nn.BatchNorm2d(hidden))
         self.attention = None if first else nn.Sequential(nn.Conv2d(2 * hidden, 2, 1), nn.Sigmoid())
-        self.expand = nn.Sequential(nn.Conv2d(hidden, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs))
+        self.expand = nn.Sequential(expand, nn.BatchNorm2d(outputs))
 
     def forward(self, features: Tensor, deeper: Tensor | None, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """(B, inputs, h, w), (B, hidden, h', w') -> (B, outputs, *size) and what passes on (B, hidden, h, w)."""
@@ -70,11 +75,13 @@ class AttentionFusion(nn.Module):
 
 @register
 class ReviewKd(TapMethod):
-    """Each of the teacher's maps from the student's of that depth and all deeper ones; the sum of hcl_loss.
+    """Each of the teacher's maps before its ReLU from the student's of that depth and all deeper ones; the sum of
+    hcl_loss.
 
     Args:
         hidden: channels of the fusion, at most; the student's deepest map may have fewer.
         embedding: review the embedding too, as a 1x1 map beyond the deepest.
+        student_maps: "stages" behind their ReLU, as published for CIFAR; or "preactivations", as for ImageNet.
         student_taps, teacher_taps: see TapMethod.
     """
 
@@ -83,17 +90,20 @@ class ReviewKd(TapMethod):
     requires = frozenset({"taps", "embedding"})
     takes_mixed = True
     needs_images = 2  # for its batch norms
+    teacher_maps = "preactivations"
 
     def __init__(
         self,
         hidden: int = 512,
         embedding: bool = True,
+        student_maps: Maps = "stages",
         student_taps: Sequence[str] | None = None,
         teacher_taps: Sequence[str] | None = None,
     ) -> None:
         super().__init__(student_taps, teacher_taps)
         self.hidden = count("hidden", hidden)
         self.embedding = one_of("embedding", embedding, (True, False))
+        self.student_maps = one_of("student_maps", student_maps, get_args(Maps))
         self.fusions = nn.ModuleList()
 
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from torch import Tensor
 
@@ -11,21 +12,31 @@ from distill.methods.options import several
 from distill.methods.passes import Pass
 from xkd_eval.errors import XkdError
 
+Maps = Literal["stages", "preactivations"]
+"""Of a network's stages: what they put out, or the same before the ReLU that ends them."""
+
 
 class TapMethod(Method):
     """A method on pairs of taps.
 
     Args:
-        student_taps, teacher_taps: module paths, paired in order, shallow to deep. None takes the network's stages;
-            where neither network's are listed and one has fewer, these are paired with the deepest of the other.
+        student_taps, teacher_taps: module paths, paired in order, shallow to deep; "before PATH" is what a module is
+            given. None takes the network's stages; where neither network's are listed and one has fewer, these are
+            paired with the deepest of the other.
 
     Attributes:
+        student_maps, teacher_maps: which maps of the stages are taken.
         student_stages, teacher_stages: the stages, set by the training that finds them; None takes all that a pass
             holds.
+        teacher_norms: by the teacher's taps, mean and deviation (C,) by the batch norm that the map comes from, set by
+            the training where it is known.
         paired: (student's, teacher's) paths, set by `setup`.
+        remark: what a user is to be told beside them, set by `setup`.
     """
 
     requires = frozenset({"taps"})
+    student_maps: Maps = "stages"
+    teacher_maps: Maps = "stages"
 
     def __init__(self, student_taps: Sequence[str] | None = None, teacher_taps: Sequence[str] | None = None) -> None:
         super().__init__()
@@ -33,7 +44,9 @@ class TapMethod(Method):
         self.teacher_taps = None if teacher_taps is None else several("teacher_taps", teacher_taps, str)
         self.student_stages: tuple[str, ...] | None = None
         self.teacher_stages: tuple[str, ...] | None = None
+        self.teacher_norms: dict[str, tuple[Tensor, Tensor]] = {}
         self.paired: tuple[tuple[str, str], ...] = ()
+        self.remark = ""
 
     def setup(self, student: Pass, teacher: Pass, dataset_size: int) -> None:
         """See Method.setup."""
@@ -63,7 +76,7 @@ class TapMethod(Method):
     def _select(
         self, taps: Mapping[str, Tensor], listed: tuple[str, ...] | None, stages: tuple[str, ...] | None, option: str
     ) -> tuple[str, ...]:
-        chosen = next((paths for paths in (listed, stages) if paths is not None), tuple(taps))
+        chosen = self._of_stages(tuple(taps) if stages is None else stages) if listed is None else listed
         if not chosen:
             raise XkdError(f"{option}: none given and no stages of the network found; list module paths")
         for path in chosen:
@@ -72,3 +85,7 @@ class TapMethod(Method):
             if taps[path].ndim != 4:
                 raise XkdError(f"{option}: {path!r} has shape {tuple(taps[path].shape)}; expected a map (B, C, h, w)")
         return chosen
+
+    def _of_stages(self, stages: tuple[str, ...]) -> tuple[str, ...]:
+        """Which of a network's stages are compared, where none are listed."""
+        return stages

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.resources import files
 from numbers import Integral, Real
 from pathlib import Path
@@ -71,7 +72,7 @@ class RecipeFile:
 
 def shipped_files() -> list[RecipeFile]:
     """All files that come with the package, but those that others merely extend."""
-    return [_read(name) for name in _shipped_names() if not name.rpartition("/")[2].startswith("_")]
+    return [_read_shipped(name) for name in _shipped_names() if not name.rpartition("/")[2].startswith("_")]
 
 
 def expand(name: str) -> list[str]:
@@ -168,9 +169,9 @@ def _find(name: str) -> tuple[RecipeFile, str | None]:
     shipped = list(_shipped_names())
     parent, _, last = name.rpartition("/")
     if name in shipped:
-        return _read(name), None
+        return _read_shipped(name), None
     if parent in shipped:
-        file = _read(parent)
+        file = _read_shipped(parent)
         return file, _known_variant(file, last)
     known = [recipe for file in shipped_files() for recipe in [file.name, *file.names()]]
     raise XkdError(f"recipe: {short(name)} is unknown; {_few(name, known)}; `xkd-distill recipes` lists all")
@@ -193,6 +194,12 @@ def _shipped_names() -> Iterator[str]:
     root = Path(str(files("distill") / "recipes"))
     for path in sorted(root.rglob("*.yaml")):
         yield path.relative_to(root).with_suffix("").as_posix()
+
+
+@cache
+def _read_shipped(name: str) -> RecipeFile:
+    """Once: most of them extend the same few."""
+    return _read(name)
 
 
 def _read(name: str, extending: tuple[Path, ...] = ()) -> RecipeFile:
@@ -229,7 +236,7 @@ def _extended(name: str, path: Path, extending: tuple[Path, ...]) -> RecipeFile:
         found = file in shipped
     if not found:
         raise XkdError(f"recipe: {short(str(path))} extends {short(name)}, which is not there; {looked}")
-    base = _read(file, extending)
+    base = _read(file, extending) if written else _read_shipped(file)
     return base if variant is None else _alone(base, _known_variant(base, variant))
 
 

@@ -44,6 +44,8 @@ class Teacher(Strict):
         preprocess: fields of Preprocess that override the teacher's own.
         stored: folder of its answers to the training images, as `xkd-distill store` leaves them: in the training they
             are read there, and the network itself only answers to the images that are not trained on.
+        expected_top1: on what percentage of the test images the teacher is right that published figures are of. It
+            stays where another teacher takes that one's place: of one that is more than a point off a line says so.
     """
 
     recipe: str | None = None
@@ -52,6 +54,7 @@ class Teacher(Strict):
     arguments: dict[str, JsonValue] = Field(default={})
     preprocess: dict[str, JsonValue] = Field(default={})
     stored: str | None = None
+    expected_top1: Annotated[float, Field(gt=0, le=100)] | None = None
 
     @model_validator(mode="after")
     def _one_name(self) -> Teacher:

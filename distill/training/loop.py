@@ -139,7 +139,7 @@ class TrainingLoop:
             self._check(stop)
 
     def _train_step(self, weights: Sequence[float]) -> None:
-        """The next step; its seconds are what it would have taken by itself."""
+        """The next step; its seconds are what it would have taken by itself, telling of it left out."""
         position, began = self.position, time.monotonic()
         given = self._step.input(position.epoch, position.step)
         by_others = given.take() if isinstance(given, TaughtBatch) else 0.0
@@ -275,7 +275,7 @@ class TrainingLoop:
         split, answers = self.setup.selection, self.setup.answers
         # Of a training that goes on all this was measured and said when it began.
         asked = () if self._is_resumed else self.recipe.named_teachers
-        measured = (answers.accuracy(name, split) for name in asked)
+        measured = (line for name in asked for line in answers.accuracy(name, split))
         return (*self.setup.notes, *self.setup.splits.notes, *answers.inputs(), *measured)
 
     def _network(self, weights: Weights) -> nn.Module:

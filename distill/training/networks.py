@@ -27,13 +27,14 @@ from distill.training.architecture import (
 )
 from distill.training.freezing import freeze
 from distill.training.observed import EMBEDDING
+from distill.training.preactivations import norms_in_front, preactivations_of
 from distill.training.stage_maps import stages_of
 from distill.training.start import read_start, start_from
 from distill.training.trunk import Tap, Trunk, keep_activations
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.hooks import takes_hooks
-from xkd_eval.classifiers.outputs import Classifying
+from xkd_eval.classifiers.outputs import BEFORE, Classifying
 from xkd_eval.classifiers.overrides import with_overrides
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.proof.head import find_cam_head, find_embedding
@@ -156,18 +157,19 @@ def requirements(methods: Iterable[Method]) -> frozenset[Requirement]:
 
 
 def taps_of(methods: Iterable[Method], classifier: Classifier, whose: str) -> tuple[Tap, ...]:
-    """The modules that the methods compare: those they list, and the network's stages where one lists none.
+    """The modules that the methods compare: those they list, and where one lists none the network's stages, before
+    their ReLU where it asks for these.
 
     Args:
-        methods: of a recipe; those that list none are told the stages.
+        methods: of a recipe; those that list none are told the stages, all of the teacher's norms in front of its maps.
         classifier: student or teacher.
         whose: "student" or "teacher".
 
     Raises:
         XkdError: a path that is no module, or one whose output is no map; a network without stages, or of TorchScript.
     """
-    methods = [method for method in methods if isinstance(method, TapMethod)]
-    if not methods:
+    comparing = [method for method in methods if isinstance(method, TapMethod)]
+    if not comparing:
         return ()
     network = classifier.model
     inner = network.network if isinstance(network, Classifying) else network
@@ -177,32 +179,37 @@ def taps_of(methods: Iterable[Method], classifier: Classifier, whose: str) -> tu
         )
     trunk = Trunk(network, classifier.preprocess)
     taps: list[Tap] = []
-    for method in methods:
+    for method in comparing:
         listed = getattr(method, f"{whose}_taps")
         if listed is None:
-            stages = stages_of(network, trunk)
-            setattr(method, f"{whose}_stages", tuple(tap.path for tap in stages))
-            taps += stages
-            continue
-        taps += [tap_at(path, network, trunk, f"{whose}_taps", whose) for path in listed]
-    return tuple({tap.path: tap for tap in taps}.values())
+            find = preactivations_of if getattr(method, f"{whose}_maps") == "preactivations" else stages_of
+            its = find(network, trunk)
+            setattr(method, f"{whose}_stages", tuple(tap.name for tap in its))
+        else:
+            its = tuple(tap_at(path, network, trunk, f"{whose}_taps", whose) for path in listed)
+        if whose == "teacher":
+            method.teacher_norms = norms_in_front(its, trunk)
+        taps += its
+    return tuple({tap.name: tap for tap in taps}.values())
 
 
 def tap_notes(methods: Iterable[Method]) -> list[str]:
-    """A sentence for each method that does not list both networks' taps: what it compares."""
-    return [
+    """A sentence for each method that does not list both networks' taps: what it compares; and what it says itself."""
+    comparing = [method for method in methods if isinstance(method, TapMethod)]
+    compared = [
         f"{method.name}: compares {', '.join(f'{own} with {other}' for own, other in method.paired)} "
         "(student with teacher); student_taps and teacher_taps choose others"
-        for method in methods
-        if isinstance(method, TapMethod) and (method.student_taps is None or method.teacher_taps is None)
+        for method in comparing
+        if method.student_taps is None or method.teacher_taps is None
     ]
+    return compared + [f"{method.name}: {method.remark}" for method in comparing if method.remark]
 
 
 def tap_at(path: str, network: nn.Module, trunk: Trunk, argument: str, whose: str = "model") -> Tap:
     """The module of a path, as a map.
 
     Args:
-        path: of the module in the network.
+        path: of the module in the network, or "before PATH" for what it is given.
         network: as it was traced.
         trunk: of it.
         argument: that listed the path.
@@ -211,14 +218,14 @@ def tap_at(path: str, network: nn.Module, trunk: Trunk, argument: str, whose: st
     Raises:
         XkdError: a path that is no module, or one whose output is no map.
     """
-    known = [name for name, _ in network.named_modules() if name]
-    if path not in known:
-        raise XkdError(f"{argument}: the {whose} has no module {path!r}; {nearest(path, known)}")
+    known, module = [name for name, _ in network.named_modules() if name], path.removeprefix(BEFORE)
+    if module not in known:
+        raise XkdError(f"{argument}: the {whose} has no module {module!r}; {nearest(module, known)}")
     tap = trunk.tap(path)
     if tap is None:
-        output = trunk.outputs.get(path)
-        found = "is not run" if output is None else f"puts out {output.found}"
-        if not takes_hooks(network.get_submodule(path)):
+        values = trunk.values(path)
+        found = "is not run" if values is None else f"{'is' if module != path else 'puts out'} {values.found}"
+        if not takes_hooks(network.get_submodule(module)):
             found = "is TorchScript, which does not show what it puts out"
         raise XkdError(f"{argument}: {path!r} {found}; expected a map (B, C, h, w), or tokens (B, N, C) of an image")
     return tap

@@ -11,6 +11,7 @@ from torch import nn
 from distill.methods.base import Requirement
 from distill.training.networks import find_head, tap_at
 from distill.training.observed import EMBEDDING, Observed
+from distill.training.preactivations import preactivations_of
 from distill.training.stage_maps import stages_of
 from distill.training.trunk import Tap, Trunk, keep_activations
 from xkd_eval.arguments import public
@@ -25,7 +26,7 @@ from xkd_eval.errors import XkdError
 def observe(
     model: str | Path | nn.Module,
     *,
-    taps: Sequence[str] | Literal["stages"] = (),
+    taps: Sequence[str] | Literal["stages", "preactivations"] = (),
     input_gradients: bool = False,
     **overrides: Any,
 ) -> Observed:
@@ -35,8 +36,9 @@ def observe(
         model: a module, which is the one that runs: train it, in its own mode and on its own device. Or what
             `load_classifier` takes, a file, a name or a Classifier: a teacher, frozen, in eval mode and on the CPU
             until it is moved.
-        taps: paths of modules whose outputs are kept as maps, or "stages" for the network's own. Its activations then
-            no longer work in place.
+        taps: paths of modules whose outputs are kept as maps, "before PATH" for what one is given, "stages" for the
+            network's own, or "preactivations" for these before their ReLU. Its activations then no longer work in
+            place.
         input_gradients: let the images require a gradient, which `losses.e2kd_loss` takes.
         overrides: as for `load_classifier`. Fields of Preprocess, such as the `size` at which the CAM head is looked
             for, are those that the model comes with, by default, and 224 pixels for a plain module.
@@ -106,9 +108,9 @@ def _taps(classifier: Classifier, taps: Sequence[str]) -> tuple[Tap, ...]:
     keep_activations(classifier.model)
     find_head(classifier)  # its map may have been one that an activation wrote to
     trunk = Trunk(classifier.model, classifier.preprocess)
-    if taps != "stages":
+    if not isinstance(taps, str):
         return tuple(tap_at(path, classifier.model, trunk, "taps") for path in dict.fromkeys(taps))
-    found = stages_of(classifier.model, trunk)
+    found = (preactivations_of if taps == "preactivations" else stages_of)(classifier.model, trunk)
     if not found:
         raise XkdError(f"taps: no stages of {classifier.name} found; list module paths")
     return found

@@ -33,7 +33,7 @@ class Observed(nn.Module):
     Args:
         classifier: student or teacher.
         needs: what its passes must hold.
-        taps: modules whose outputs are kept, and how they are read as maps.
+        taps: modules whose outputs or inputs are kept, and how they are read as maps.
         frozen: paths of norms that stay in eval mode.
         trains: whether the network ever leaves eval mode.
     """
@@ -52,13 +52,14 @@ class Observed(nn.Module):
         self.classifier = classifier
         self._is_differentiated = "input gradients" in needs
         self._seen: dict[str, Tensor] = {}
-        self._taps = {tap.path: tap for tap in taps}
+        self._taps = {tap.name: tap for tap in taps}
+        self._taps_of = {tap.path: [other for other in taps if other.path == tap.path] for tap in taps}
         self._frozen = tuple(frozen)
         self._network: Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]] = self._run
         wants_map = classifier.head is not None and not needs.isdisjoint(("features", "embedding"))
         self._head = classifier.head if wants_map else None
         self._linear = classifier.known.get(EMBEDDING) if "embedding" in needs and self._head is None else None
-        paths = {*self._taps, self._linear, None if self._head is None else self._head.features} - {None}
+        paths = {*self._taps_of, self._linear, None if self._head is None else self._head.features} - {None}
         observed = {path: classifier.model.get_submodule(path) for path in paths if path is not None}
         ForwardHooks(observed, self._keep).__enter__()  # for good: a compiled network is traced with its hooks
 
@@ -67,7 +68,7 @@ class Observed(nn.Module):
         if self._is_differentiated:
             images = images.detach().requires_grad_()  # not the caller's own
         logits, seen = self._network(images)
-        taps = {path: self._taps[path].as_map(output) for path, output in seen.items() if path in self._taps}
+        taps = {name: self._taps[name].as_map(values) for name, values in seen.items() if name in self._taps}
         if self._head is None:
             return Pass(logits, taps=taps, images=images, pooled=seen.get(_POOLED))
         return Pass(
@@ -104,9 +105,13 @@ class Observed(nn.Module):
 
     def _keep(self, path: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
         follows = None
-        if path in self._taps:
-            self._seen[path] = output
-            follows = output.clone() if self._taps[path].overwritten else None
+        for tap in self._taps_of.get(path, ()):
+            self._seen.pop(tap.name, None)  # of a call before, which may lie far back
+            if tap.before:
+                self._seen[tap.name] = inputs[0].clone() if tap.overwritten else inputs[0]
+            else:
+                self._seen[tap.name] = output
+                follows = output.clone() if tap.overwritten else None
         if path == self._linear:
             self._seen[_POOLED] = inputs[0].flatten(1)
         if self._head is not None and path == self._head.features:

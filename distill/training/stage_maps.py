@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from torch import nn
 
 from distill.training.trunk import Output, Tap, Trunk, spread
-from xkd_eval.classifiers.outputs import listed_stages
+from xkd_eval.classifiers.outputs import Classifying, listed_stages
 
+# As ResNets and their kin call their stages, at whose stem nobody looks.
+_LAYER = re.compile(r"layer[1-9]\d*")
 _COLUMN_STAGES = 4  # of a network whose maps are all of one size
 _SMALLEST_COLUMN = 3
 
@@ -18,9 +21,10 @@ _SMALLEST_COLUMN = 3
 def stages_of(network: nn.Module, trunk: Trunk) -> tuple[Tap, ...]:
     """A network's stages, each read as a map.
 
-    Its own `stages`, where they are a tuple of module paths; else what timm says of it (`feature_info`), held to what
-    the run shows; else, by the run alone, of each size of map the last one that all of the logits come through, the
-    outermost module where several put it out. Of a network whose maps are all of one size (ViT), four of its blocks.
+    Its own `stages`, where they are a tuple of module paths; else its `layer1`, `layer2`, ..., as ResNets have them;
+    else what timm says of it (`feature_info`), held to what the run shows; else, by the run alone, of each size of map
+    the last one that all of the logits come through, the outermost module where several put it out. Of a network whose
+    maps are all of one size (ViT), four of its blocks.
 
     Args:
         network: as it was traced.
@@ -31,10 +35,20 @@ def stages_of(network: nn.Module, trunk: Trunk) -> tuple[Tap, ...]:
     """
     if named := listed_stages(network):
         return tuple(tap for path in named if (tap := trunk.tap(path)) is not None)
+    if layers := _layers(network, trunk):
+        return layers
     listed = _listed_by_timm(network, trunk)
     if listed:
         return tuple(spread(listed, _COLUMN_STAGES) if len({tap.grid for tap in listed}) == 1 else listed)
     return tuple(_found(list(trunk.cuts())))
+
+
+def _layers(network: nn.Module, trunk: Trunk) -> tuple[Tap, ...]:
+    """`layer1`, `layer2`, ..., if there are several and all of them put out a map."""
+    prefix, inner = ("network.", network.network) if isinstance(network, Classifying) else ("", network)
+    paths = [prefix + name for name, _ in inner.named_children() if _LAYER.fullmatch(name)]
+    taps = tuple(tap for path in paths if (tap := trunk.tap(path)) is not None)
+    return taps if len(taps) == len(paths) > 1 else ()
 
 
 def _listed_by_timm(network: nn.Module, trunk: Trunk) -> list[Tap]:

@@ -30,6 +30,7 @@ SplitName = Literal["val", "test"]
 AT_ONCE = 250
 """How many images a network answers to at once."""
 
+_POINTS_OFF = 1.0  # of accuracy, within which a teacher is taken for the one that the recipe expects
 _WHICH = {"val": "validation", "test": "test"}
 
 
@@ -79,10 +80,16 @@ class TeacherAnswers:
             told, teacher = self._told(name), called(name, named[name])
             refuse_guessing(teacher, told, scores[f"{split}_top1"], self._labelled(split).labels, classes, split)
 
-    def accuracy(self, name: str, split: SplitName) -> str:
-        """ "teacher resnet56: right on 72.3 % of 1,000 test images"."""
-        top1 = self.scores(split)[name][f"{split}_top1"]
-        return f"{self._told(name).name}: {_right(top1, len(self._labelled(split).labels), split)}"
+    def accuracy(self, name: str, split: SplitName) -> list[str]:
+        """ "teacher resnet56: right on 72.3 % of 1,000 test images"; of a teacher that the recipe expects something of,
+        which is of test images, a line of these too."""
+        expected = self._recipe.named_teachers[name].expected_top1
+        lines = []
+        for which in dict.fromkeys([split] if expected is None else [split, "test"]):
+            top1 = self.scores(which)[name][f"{which}_top1"]
+            line = f"{self._told(name).name}: {_right(top1, len(self._labelled(which).labels), which)}"
+            lines.append(line + (_beside(expected, top1) if which == "test" else ""))
+        return lines
 
     def inputs(self) -> list[str]:
         """A line for each teacher: what it is given, and who says so."""
@@ -176,6 +183,13 @@ def refuse_guessing(
         f"({100 * best_guess(labels, num_classes):.1f} %); its input was {input_line(told.preprocess, told.source)}: "
         f"give what it was trained with ({options}), or its classes in the data's order; `force` {anyway} all the same"
     )
+
+
+def _beside(expected: float | None, top1: float) -> str:
+    """What to say of an accuracy that is not the expected percentage."""
+    if expected is None or abs(100 * top1 - expected) <= _POINTS_OFF:
+        return ""
+    return f", where the recipe expects {expected:.1f} %: published figures are of such a teacher"
 
 
 def _right(top1: float, n_images: int, split: SplitName) -> str:

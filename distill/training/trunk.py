@@ -1,17 +1,18 @@
-"""What a network's modules put out for one batch, and through which of them all of its answer goes."""
+"""What a network's modules are given and put out for one batch, and through which of them all of its answer goes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from xkd_eval.classifiers.arguments import described_values
 from xkd_eval.classifiers.hooks import ForwardHooks, takes_hooks
+from xkd_eval.classifiers.outputs import BEFORE
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.proof.places import MOST_PREFIX_TOKENS, Layout, grid_of, map_layout
 from xkd_eval.classifiers.proof.probes import random_images
@@ -23,14 +24,15 @@ _SEED, _IMAGES = 5, 2
 
 @dataclass(frozen=True)
 class Tap:
-    """A module whose output is compared, and how it is read as a map.
+    """A module whose output, or input, is compared, and how it is read as a map.
 
     Attributes:
         path: of the module.
-        layout: of its output: (B, C, h, w), (B, h, w, C), or tokens (B, N, C), row by row.
+        layout: of the values: (B, C, h, w), (B, h, w, C), or tokens (B, N, C), row by row.
         grid: (h, w) at the classifier's input size.
         prefix: tokens before those of the image, which are left out.
-        overwritten: whether the network works in place on the output later, as `out += shortcut` does.
+        overwritten: whether the network works in place on the values later, as `out += shortcut` does.
+        before: whether they are what the module is given.
     """
 
     path: str
@@ -38,36 +40,62 @@ class Tap:
     grid: tuple[int, int] = (0, 0)
     prefix: int = 0
     overwritten: bool = False
+    before: bool = False
 
-    def as_map(self, output: Tensor) -> Tensor:
-        """The module's output as (B, C, h, w)."""
+    @property
+    def name(self) -> str:
+        """What recipes and passes call it: the path, or "before PATH"."""
+        return f"{BEFORE}{self.path}" if self.before else self.path
+
+    def as_map(self, values: Tensor) -> Tensor:
+        """The module's output or input as (B, C, h, w)."""
         if self.layout == "NHWC":
-            return output.permute(0, 3, 1, 2)
+            return values.permute(0, 3, 1, 2)
         if self.layout == "tokens":
-            return output[:, self.prefix :].transpose(1, 2).unflatten(2, self.grid)
-        return output
+            return values[:, self.prefix :].transpose(1, 2).unflatten(2, self.grid)
+        return values
 
 
-@dataclass
+@dataclass(frozen=True)
+class Values:
+    """What went into a module or came out of it, when it returned.
+
+    Attributes:
+        tensor: None where it is no tensor with a first dimension of the batch.
+        found: what it is, in words.
+        node: that made it, in the graph of the logits.
+        version: of the tensor.
+    """
+
+    tensor: Tensor | None
+    found: str
+    node: Any
+    version: int
+
+    @classmethod
+    def of(cls, found: object) -> Self:
+        """As it is now."""
+        tensor = found if isinstance(found, Tensor) and found.ndim > 1 and len(found) == _IMAGES else None
+        node, version = (None, 0) if tensor is None else (tensor.grad_fn, tensor._version)
+        return cls(tensor, described_values(found), node, version)
+
+
+@dataclass(frozen=True)
 class Output:
-    """The last output of a module in one forward.
+    """The last call of a module in one forward.
 
     Attributes:
         path, module: which.
-        tensor: the output; None where it is no tensor with a first dimension of the batch.
-        found: what it is, in words.
-        node: that made it, in the graph of the logits.
-        version: of the tensor when the module returned.
+        values: its output.
+        given: its first input.
         calls: of the module.
         learned: whether a module with parameters had returned by then.
     """
 
     path: str
     module: nn.Module
-    tensor: Tensor | None
-    found: str
-    node: Any
-    version: int
+    values: Values
+    given: Values
     calls: int
     learned: bool
 
@@ -101,20 +129,28 @@ class Trunk:
         self._images = images
         self._reaches_images = self._reached(None)
 
-    def tap(self, path: str) -> Tap | None:
-        """How a module's output is read as a map; None where it is none."""
-        output = self.outputs.get(path)
-        if output is None or output.tensor is None:
+    def values(self, name: str) -> Values | None:
+        """What a module put out, or of "before PATH" what it was given; None where it did not run."""
+        output = self.outputs.get(name.removeprefix(BEFORE))
+        if output is None:
             return None
-        tensor, overwritten = output.tensor, output.tensor._version != output.version
+        return output.given if name.startswith(BEFORE) else output.values
+
+    def tap(self, name: str) -> Tap | None:
+        """How a module's output, or of "before PATH" its input, is read as a map; None where it is none."""
+        values = self.values(name)
+        if values is None or values.tensor is None:
+            return None
+        tensor, overwritten = values.tensor, values.tensor._version != values.version
+        path, before = name.removeprefix(BEFORE), name.startswith(BEFORE)
         if tensor.ndim == 4:
             layout = map_layout(tensor, self._size)
             height, width = tensor.shape[2:] if layout == "NCHW" else tensor.shape[1:3]
-            return Tap(path, layout, (height, width), 0, overwritten)
-        grid = self._grid(output) if tensor.ndim == 3 else None
+            return Tap(path, layout, (height, width), 0, overwritten, before)
+        grid = self._grid(path, tensor) if tensor.ndim == 3 else None
         if grid is None:
             return None
-        return Tap(path, "tokens", grid, tensor.shape[1] - math.prod(grid), overwritten)
+        return Tap(path, "tokens", grid, tensor.shape[1] - math.prod(grid), overwritten, before)
 
     def cuts(self) -> Iterator[tuple[Output, Tap]]:
         """The maps of more than one place that all of the logits come through, in order.
@@ -122,18 +158,17 @@ class Trunk:
         Each is of a module that is called once: without its node in the graph no path leads to the images.
         """
         for output in self.outputs.values() if self._reaches_images else ():
-            if output.calls == 1 and output.learned and output.node is not None:
+            if output.calls == 1 and output.learned and output.values.node is not None:
                 tap = self.tap(output.path)
-                if tap is not None and math.prod(tap.grid) > 1 and not self._reached(output.node):
+                if tap is not None and math.prod(tap.grid) > 1 and not self._reached(output.values.node):
                     yield output, tap
 
     def _keep(self, path: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         former = self.outputs.pop(path, None)
         self._learned = self._learned or next(module.parameters(), None) is not None
-        tensor = output if isinstance(output, Tensor) and output.ndim > 1 and len(output) == _IMAGES else None
-        node, version = (None, 0) if tensor is None else (tensor.grad_fn, tensor._version)
+        given = Values.of(inputs[0] if inputs else None)
         calls = 1 if former is None else former.calls + 1
-        self.outputs[path] = Output(path, module, tensor, described_values(output), node, version, calls, self._learned)
+        self.outputs[path] = Output(path, module, Values.of(output), given, calls, self._learned)
 
     def _reached(self, without: Any) -> bool:
         """Whether a path of the graph leads from the logits to the images, other than through a node."""
@@ -149,14 +184,13 @@ class Trunk:
             left += [following for following, _ in node.next_functions]
         return False
 
-    def _grid(self, tokens: Output) -> tuple[int, int] | None:
+    def _grid(self, path: str, tokens: Tensor) -> tuple[int, int] | None:
         """(h, w) of tokens: that of the last map before them that has as many places, or by the image's proportions."""
-        assert tokens.tensor is not None
-        count, found = tokens.tensor.shape[1], None
+        count, found = tokens.shape[1], None
         for output in self.outputs.values():
-            if output is tokens:
+            if output.path == path:
                 break
-            if output.tensor is not None and output.tensor.ndim == 4:
+            if output.values.tensor is not None and output.values.tensor.ndim == 4:
                 tap = self.tap(output.path)
                 assert tap is not None
                 if 0 <= count - math.prod(tap.grid) <= MOST_PREFIX_TOKENS and math.prod(tap.grid) > 1:

@@ -19,6 +19,9 @@ from xkd_eval.foreign import reading
 _SEED, _IMAGES = 9, 2
 _LISTED = 8
 
+BEFORE = "before "
+"""In front of a module's path: what the module is given, in place of what it puts out."""
+
 
 class Classifying(nn.Module):
     """A network whose logits are a part of what it gives, or that gives one number an image.
@@ -42,6 +45,11 @@ class Classifying(nn.Module):
         """The modules whose outputs are maps on the way, where the network says it of itself; () where it does not."""
         return tuple(f"network.{path}" for path in listed_stages(self.network))
 
+    @property
+    def preactivations(self) -> tuple[str, ...]:
+        """Likewise its maps before a ReLU."""
+        return tuple(_within("network", name) for name in listed_preactivations(self.network))
+
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) normalised -> (B, K)."""
         values = _as_rows(picked(self.network(images), self.part))
@@ -57,8 +65,25 @@ class Classifying(nn.Module):
 
 def listed_stages(network: nn.Module) -> tuple[str, ...]:
     """What a network lists as its `stages`, as far as these are paths; () for anything else of that name."""
-    listed = getattr(network, "stages", None)
+    return _listed(network, "stages")
+
+
+def listed_preactivations(network: nn.Module) -> tuple[str, ...]:
+    """What it lists as its `preactivations`: paths of modules that put out its maps before a ReLU, or "before PATH" of
+    the ReLUs; () where it lists none.
+    """
+    return _listed(network, "preactivations")
+
+
+def _listed(network: nn.Module, attribute: str) -> tuple[str, ...]:
+    listed = getattr(network, attribute, None)
     return tuple(listed) if isinstance(listed, tuple | list) and all(isinstance(path, str) for path in listed) else ()
+
+
+def _within(container: str, name: str) -> str:
+    """What a map is called from outside of a container."""
+    path = name.removeprefix(BEFORE)
+    return f"{name.removesuffix(path)}{container}.{path}"
 
 
 def is_binary(model: nn.Module) -> bool:

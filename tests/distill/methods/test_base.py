@@ -141,7 +141,15 @@ def test_passes_that_do_not_fit_are_named(student, teacher, labels):
         _prepared("crd", student, teacher)(student, teacher, labels)
 
 
-NEEDED = {"rkd": (3, 2), "sp": (2, 2), "pkt": (2, 2), "dist": (2, 2), "reviewkd": (2, 2), "ofd": (2, 2)}
+NEEDED = {
+    "rkd": (3, 2),
+    "sp": (2, 2),
+    "pkt": (2, 2),
+    "dist": (2, 2),
+    "reviewkd": (2, 2),
+    "ofd": (2, 2),
+    "fitnet": (2, 2),
+}
 
 
 @pytest.mark.parametrize("name", TAKING_PASSES)

@@ -85,7 +85,7 @@ def combinations(images: Path, teachers: Mapping[str, Path], folder: Path) -> di
     balanced["student"] |= {"weights": _weights("convnext", folder, 2 * CLASSES), "freeze": ["stem", "stages.0"]}
     plain, arguments, _ = STUDENTS["plain"]
     balanced["teacher"] = {"model": plain, "weights": _weights("plain", folder, CLASSES), "arguments": arguments}
-    balanced["teacher"]["preprocess"] = {"size": [24, 24]}
+    balanced["teacher"] |= {"preprocess": {"size": [24, 24]}, "expected_top1": 100.0}
     balanced["losses"] = [loss_of("ce", class_weights="balanced"), loss_of("exp_kd", weight=10)]
     balanced["optimiser"] = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.8, "nesterov": True}
     balanced["schedule"] = {"name": "multistep", "milestones": [0.5], "factor": 0.5}

@@ -24,10 +24,7 @@ MAPS = ("sdd", "cat_kd", "e2kd", "exp_kd")
 """Losses on the last map, which a ViT's logits do not follow from."""
 
 NO_MAP = "{} has no CAM head, which a method needs: a token model"
-# A ResNet's stages end in a ReLU, before which OFD's taps stand.
-BEHIND_RELU = "losses: ofd: teacher_taps: number 1 has no negative value"
 REFUSED = {
-    **{(student, "ofd"): BEHIND_RELU for student in STUDENTS},
     **{("vit", loss): "student: " + NO_MAP.format("timm/vit_tiny_patch16_224") for loss in MAPS},
 }
 """(student, loss) -> how the sentence begins, of a teacher that is a ResNet; all others train."""

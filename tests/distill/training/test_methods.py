@@ -5,6 +5,8 @@ import pytest
 from distill.training.train import train
 from xkd_eval import load_classifier
 
+TAPS = ["layer1.0.bn2", "before layer2.0.relu2", "layer3.0.bn2"]
+
 
 @pytest.mark.parametrize("method", ["kd", "dkd", "dist", "fitnet", "at", "sp", "rkd", "crd", "reviewkd", "cat_kd"])
 def test_every_method_trains(recipe_of, tmp_path, teacher, method):
@@ -18,9 +20,9 @@ def test_every_other_method_trains(recipe_of, tmp_path, teacher, method):
     check_trains(recipe_of, tmp_path, teacher, method)
 
 
-def test_ofd_trains_on_what_precedes_an_activation(recipe_of, tmp_path, teacher):
-    taps = [f"layer{number}.0.bn2" for number in (1, 2, 3)]
-    check_trains(recipe_of, tmp_path, teacher, "ofd", student_taps=taps, teacher_taps=taps)
+@pytest.mark.parametrize("options", [{}, {"student_taps": TAPS, "teacher_taps": TAPS}], ids=["default", "listed"])
+def test_ofd_trains_on_what_precedes_an_activation(recipe_of, tmp_path, teacher, options):
+    check_trains(recipe_of, tmp_path, teacher, "ofd", **options)
 
 
 def check_trains(recipe_of, tmp_path, teacher, method, **options):

@@ -80,7 +80,7 @@ def test_every_method_takes_what_is_observed():
     for method in (at, fitnet, distill.create_method("exp_kd"), distill.create_method("rkd")):
         (loss, *_) = method(own, other, labels).values()
         assert loss > 0 and loss.requires_grad
-    assert len(list(fitnet.parameters())) == 2
+    assert len(list(fitnet.parameters())) == 4
 
 
 def test_images_require_a_gradient_where_it_was_asked_for():

@@ -1,11 +1,14 @@
 """A teacher of weights from elsewhere teaches under the right words; under what is assumed it is at chance."""
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
 
 from distill.students.evaluate import evaluate
+from distill.training.evaluation import Evaluation
+from distill.training.setup import set_up
 from distill.training.store import store_answers
 from distill.training.train import train
 from tests.distill.conftest import KD, values_of
@@ -97,6 +100,39 @@ def test_validation_images_are_what_it_is_measured_on(right, recipe_of, cifar10,
     recipe = recipe_of(losses=KD, teacher={"model": right}, epochs=1, data=data)
     train(recipe, tmp_path / "run", device="cpu", progress=lambda point: notes.extend(point.notes))
     assert any(note.endswith(" % of 70 validation images") for note in notes)
+
+
+def test_a_teacher_that_is_not_the_expected_one_is_said_to_be_another(right, recipe_of, cifar10):
+    """By its accuracy on the test images, whichever select the epoch: those of training it may have seen."""
+    data = {"loader": "device", "path": str(cifar10)}
+    split = data | {"val_split": 0.2}
+
+    def lines(data, which, expected):
+        recipe = recipe_of(losses=KD, teacher={"model": right, "expected_top1": expected}, data=data)
+        return Evaluation(set_up(recipe, "cpu", Path())).accuracy("teacher", which)
+
+    (line,) = lines(data, "test", 72.34)
+    found = re.fullmatch(
+        rf"teacher {ARCHITECTURE}: right on (\d+\.\d) % of 100 test images, where the recipe expects 72\.3 %: "
+        "published figures are of such a teacher",
+        line,
+    )
+    top1 = float(found[1])
+    for near in (top1 - 1, min(top1 + 1, 100.0)):
+        assert lines(data, "test", near) == [f"teacher {ARCHITECTURE}: right on {top1:.1f} % of 100 test images"]
+    assert lines(data, "test", top1 - 1.5)[0].count("where the recipe expects") == 1
+    validated, tested = lines(split, "val", 72.34)
+    assert validated.endswith("% of 70 validation images") and tested == line
+    assert len(lines(split, "val", None)) == 1
+
+
+def test_what_is_expected_of_a_teacher_makes_no_other_training(right, recipe_of, tmp_path):
+    recipes = [
+        recipe_of(losses=KD, teacher={"model": right, "expected_top1": expected}, epochs=1)
+        for expected in (50, 60, None)
+    ]
+    first, *others = [train(recipe, tmp_path, device="cpu") for recipe in recipes]
+    assert all(other.result == first.result for other in others)
 
 
 def test_a_training_that_goes_on_does_not_measure_it_again(assumed, recipe_of, tmp_path):

@@ -18,9 +18,12 @@ class PooledNet(nn.Module):
 
     Attributes:
         stages: module paths of the stages, first to last, as taps for feature distillation.
+        preactivations: modules that put out the same maps before their ReLU, or "before PATH" of the ReLUs; () where
+            a ReLU ends each stage, or none does.
     """
 
     stages: tuple[str, ...]
+    preactivations: tuple[str, ...] = ()
 
     def __init__(self, stages: OrderedDict[str, nn.Module], channels: int, num_classes: int) -> None:
         super().__init__()

@@ -13,20 +13,24 @@ _LAST_CHANNELS = 1024
 
 
 class SplitUnit(nn.Module):
-    """Half of the channels pass, the other half is filtered; then both are shuffled."""
+    """Half of the channels pass, the other half is filtered; then both are shuffled.
+
+    One ReLU ends both halves: of what passes, the output of another unit, it leaves everything.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         half = channels // 2
         self.branch = nn.Sequential(
-            conv_bn(half, half), conv_bn(half, half, 3, groups=half, relu=False), conv_bn(half, half)
+            conv_bn(half, half), conv_bn(half, half, 3, groups=half, relu=False), conv_bn(half, half, relu=False)
         )
+        self.relu = nn.ReLU()
         self.shuffle = ChannelShuffle(2)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, channels, h, w) -> the same shape."""
         kept, filtered = features.chunk(2, dim=1)
-        return self.shuffle(torch.cat((kept, self.branch(filtered)), dim=1))
+        return self.shuffle(self.relu(torch.cat((kept, self.branch(filtered)), dim=1)))
 
 
 class DownUnit(nn.Module):
@@ -50,8 +54,12 @@ def shufflenet_v2(num_classes: int) -> PooledNet:
     """Width 1: 116, 232, 464 channels, then 1,024; 32 px give a 4x4 map."""
     inputs = 24
     stages: OrderedDict[str, nn.Module] = OrderedDict(stem=conv_bn(3, inputs))
+    preactivations = []
     for number, (outputs, units) in enumerate(((116, 3), (232, 7), (464, 3)), start=1):
         stages[f"stage{number}"] = nn.Sequential(DownUnit(inputs, outputs), *(SplitUnit(outputs) for _ in range(units)))
+        preactivations.append(f"before features.stage{number}.{units}.relu")
         inputs = outputs
     stages["last"] = conv_bn(inputs, _LAST_CHANNELS)
-    return PooledNet(stages, _LAST_CHANNELS, num_classes)
+    model = PooledNet(stages, _LAST_CHANNELS, num_classes)
+    model.preactivations = tuple(preactivations)
+    return model

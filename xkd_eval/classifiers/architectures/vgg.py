@@ -22,6 +22,7 @@ def vgg(convolutions: int, num_classes: int) -> PooledNet:
         if number <= 3:
             stages[f"pool{number}"] = nn.MaxPool2d(2)
     model = PooledNet(stages, inputs, num_classes)
+    model.stages = model.stages[1:]  # what is published compares four maps, and has the first as a stem
     initialise(model)
     nn.init.normal_(model.linear.weight, std=0.01)
     nn.init.zeros_(model.linear.bias)

@@ -43,6 +43,8 @@ def wide_resnet(depth: int, width: int, num_classes: int) -> PooledNet:
         inputs = outputs
     stages["activation"] = nn.Sequential(nn.BatchNorm2d(inputs), nn.ReLU())
     model = PooledNet(stages, inputs, num_classes)
+    # A stage ends in a sum; the norm in front of the next ReLU is the next stage's.
+    model.preactivations = ("features.stage2.0.bn1", "features.stage3.0.bn1", "features.activation.0")
     initialise(model)
     nn.init.zeros_(model.linear.bias)
     return model
