@@ -31,7 +31,7 @@ def normalised_cat_kd(given: Inputs, theirs: Any) -> Pair:
 
 
 @case(
-    "exp_kd, variant author",
+    "exp_kd, reading author",
     "Exp-KD",
     "mdistiller/distillers/CAM.py",
     note="of the first revision, which never calls it; the last one's leaves the student no gradient",

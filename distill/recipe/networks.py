@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -44,6 +44,9 @@ class Teacher(Strict):
         preprocess: fields of Preprocess that override the teacher's own.
         stored: folder of its answers to the training images, as `xkd-distill store` leaves them: in the training they
             are read there, and the network itself only answers to the images that are not trained on.
+        precision: "bf16" runs the network forward in bfloat16 whatever the recipe's precision, but for the head and
+            convolutions that sum few terms; for training images alone, and not for losses that differentiate the
+            teacher. Its logits and maps move by less than a hundredth of their norm.
         expected_top1: on what percentage of the test images the teacher is right that published figures are of. It
             stays where another teacher takes that one's place: of one that is more than a point off a line says so.
     """
@@ -54,6 +57,7 @@ class Teacher(Strict):
     arguments: dict[str, JsonValue] = Field(default={})
     preprocess: dict[str, JsonValue] = Field(default={})
     stored: str | None = None
+    precision: Literal["bf16"] | None = None
     expected_top1: Annotated[float, Field(gt=0, le=100)] | None = None
 
     @model_validator(mode="after")
@@ -64,4 +68,6 @@ class Teacher(Strict):
             raise ValueError("weights: nothing reads them beside 'recipe'; name the architecture as 'model'")
         if self.recipe is not None and self.arguments:
             raise ValueError("arguments: nothing reads them beside 'recipe', whose student says its own")
+        if self.stored is not None and self.precision is not None:
+            raise ValueError("precision: nothing reads it beside 'stored'; the answers are there")
         return self

@@ -23,8 +23,11 @@ from distill.training.observed import Normaliser, Observed
 from distill.training.teachers import FrozenTeacher, StoredTeacher, Teachers
 from distill.training.trunk import Tap
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.copies import copied
+from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.proof.probes import random_images
+from xkd_eval.engines.bfloat16 import bf16_is_native, to_bfloat16
 from xkd_eval.engines.folding import fold_batch_norms
 from xkd_eval.errors import XkdError
 
@@ -83,7 +86,10 @@ def make_teachers(
     for place, (name, teacher) in enumerate(recipe.named_teachers.items()):
         taps = taps_of(learning[place], loaded[place], "teacher")
         places = class_places(splits.classes, loaded[place])
-        frozen = freeze(loaded[place], needs[place], taps, places, device, layout, compiled=recipe.compile)
+        half = teacher.precision == "bf16"
+        if half:
+            check_bfloat16(loaded[place], needs[place], device)
+        frozen = freeze(loaded[place], needs[place], taps, places, device, layout, compiled=recipe.compile, half=half)
         if teacher.stored is None:
             made[name] = frozen
             looking.append(place)
@@ -106,6 +112,7 @@ def freeze(
     layout: torch.memory_format,
     *,
     compiled: bool,
+    half: bool = False,
 ) -> FrozenTeacher:
     """A classifier as a teacher on a device.
 
@@ -117,16 +124,43 @@ def freeze(
         device: of the training.
         layout: memory format of the network.
         compiled: run it through torch.compile.
+        half: run it in bfloat16, but for its head.
     """
     # It is only ever run forward, in eval mode: a seventh of its time is its batch norms.
     fold_batch_norms(classifier, random_images(classifier.preprocess, seed=0), {tap.path for tap in taps})
     classifier.to(device=device, memory_format=layout)  # type: ignore[call-overload]
-    observed = Observed(classifier, needs, taps, trains=False).eval()
+    run = classifier
+    if half:
+        run = copied(classifier)
+        to_bfloat16(run.model, [] if run.head is None else run.head.layers)
+    observed = Observed(run, needs, taps, trains=False).eval()
     if compiled:
         observed.compile()
     normalise = Normaliser(classifier.preprocess, layout).to(device)
     indices = None if places is None else torch.tensor(places, device=device)
-    return FrozenTeacher(observed, normalise, "input gradients" in needs, indices)
+    return FrozenTeacher(observed, normalise, "input gradients" in needs, indices, classifier, half=half)
+
+
+def check_bfloat16(classifier: Classifier, needs: frozenset[Requirement], device: torch.device) -> None:
+    """Refuse a teacher that cannot run in bfloat16.
+
+    Args:
+        classifier: the teacher.
+        needs: what its passes must hold.
+        device: of the training.
+
+    Raises:
+        XkdError: the device does not multiply bfloat16; a graph of a file; a loss that differentiates the teacher.
+    """
+    advice = "leave the teacher's `precision` out"
+    if not bf16_is_native(device):
+        raise XkdError(f"teacher.precision: bf16 found, and {device.type!r} does not multiply bfloat16; {advice}")
+    if "input gradients" in needs:
+        raise XkdError(f"teacher.precision: bf16 found, and a loss differentiates the teacher; {advice}")
+    if any(isinstance(module, GraphNetwork) for module in classifier.model.modules()):
+        raise XkdError(
+            f"teacher.precision: bf16 found, and {classifier.name} is run in the precision that its file says; {advice}"
+        )
 
 
 def check_rounds(recipe: Recipe) -> int:

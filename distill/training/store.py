@@ -33,7 +33,7 @@ from distill.students.scores import score
 from distill.training.memory_format import memory_format_of
 from distill.training.networks import load_teacher, student_preprocess
 from distill.training.precision import autocast, check_precision
-from distill.training.recipe_teachers import check_rounds, freeze, source_of
+from distill.training.recipe_teachers import check_bfloat16, check_rounds, freeze, source_of
 from distill.training.setup import accelerator_of
 from distill.training.start import read_start
 from distill.training.teacher_answers import AT_ONCE, SplitName, refuse_guessing
@@ -180,7 +180,10 @@ def _job(recipe: Recipe, name: str, runs: Path, device: torch.device, top_k: int
     layout = memory_format_of(recipe, teacher.model, device)
     places = class_places(splits.classes, teacher)
     needs = _WITH_MAPS if maps else _LOGITS
-    frozen = freeze(teacher, needs, (), places, device, layout, compiled=recipe.compile)
+    half = recipe.named_teachers[name].precision == "bf16"
+    if half:
+        check_bfloat16(teacher, needs, device)
+    frozen = freeze(teacher, needs, (), places, device, layout, compiled=recipe.compile, half=half)
     shape = _map_shape(recipe, frozen, device) if maps else None
     stored = None if top_k == "all" or top_k >= splits.classes.count else top_k
     form = AnswerForm(classes=splits.classes.count, top_k=stored, maps=shape)

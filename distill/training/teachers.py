@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from distill.answers.stored import StoredAnswers
 from distill.data.batches import LabelledBatch
 from distill.methods import Pass
 from distill.training.observed import Normaliser, Observed
+from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import XkdError
 
 
@@ -25,24 +28,41 @@ class FrozenTeacher:
         normalise: its own.
         differentiable: whether a loss differentiates the teacher's output with respect to its input.
         places: (K,) where the teacher has each of the data's classes; None where its classes are the data's.
+        classifier: the teacher as it is evaluated; that of `observed` by default.
+        half: `observed` takes bfloat16, and sees to its own precision.
+
+    Attributes:
+        classifier: as given.
     """
 
     def __init__(
-        self, observed: Observed, normalise: Normaliser, differentiable: bool, places: Tensor | None = None
+        self,
+        observed: Observed,
+        normalise: Normaliser,
+        differentiable: bool,
+        places: Tensor | None = None,
+        classifier: Classifier | None = None,
+        *,
+        half: bool = False,
     ) -> None:
         self._observed = observed
         self._normalise = normalise
         self._differentiable = differentiable
         self._places = places
         self._finite: Tensor | None = None
-        self.classifier = observed.classifier
+        self._half = half
+        self.classifier = classifier or observed.classifier
 
     def __call__(self, pixels: Tensor) -> Pass:
         """(B, 3, H, W) uint8 RGB at its own size -> Pass of the data's classes."""
-        with torch.set_grad_enabled(self._differentiable):
-            passed = self._of_the_data(self._observed(self._normalise(pixels)))
+        images = self._normalise(pixels)
+        with torch.set_grad_enabled(self._differentiable), self._precision():
+            passed = self._of_the_data(self._observed(images.bfloat16() if self._half else images))
         self.note(passed.logits)
         return passed
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.classifier.device.type, enabled=False) if self._half else nullcontext()
 
     def head_of_the_data(self) -> tuple[Tensor | None, Tensor | None]:
         """Weight (K, C) and bias (K,) of the CAM head, of the data's classes; None where there is none."""

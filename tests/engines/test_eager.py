@@ -15,7 +15,8 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.proof.head import find_cam_head
-from xkd_eval.engines.eager import bf16_is_native, check_finite, on_device, prepare
+from xkd_eval.engines.bfloat16 import bf16_is_native
+from xkd_eval.engines.eager import check_finite, on_device, prepare
 from xkd_eval.errors import XkdError
 from xkd_eval.explanations.explain import explain
 

@@ -73,7 +73,7 @@ def warn_of_slow_precision(options: dict[str, Any]) -> None:
     if options.get("precision") != "bf16":
         return
     from xkd_eval.devices import resolve_device
-    from xkd_eval.engines.eager import bf16_is_native
+    from xkd_eval.engines.bfloat16 import bf16_is_native
 
     if not bf16_is_native(resolve_device(options.get("device", "auto"))):
         errors.print("[yellow]--precision bf16 is emulated on this device[/yellow]: fp32 is faster, and exact")

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from itertools import chain
 from typing import NoReturn
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.classifier import Classifier, ForwardOutput
 from xkd_eval.classifiers.copies import copied
 from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.proof.probes import random_images
+from xkd_eval.engines.bfloat16 import to_bfloat16
 from xkd_eval.engines.folding import fold_batch_norms, logits_and_features
 from xkd_eval.errors import XkdError
 
 _PROBE_SEED = 3
 _ALONE, _ALONE_TOLERANCE = "answers depend on the image alone", 1e-4
-_FEW_TERMS = 32  # a 3x3 kernel on three colours, depthwise kernels up to 5x5; benchmarks/precision.py
 
 
 def prepare(
@@ -106,13 +105,6 @@ def chunk_size(device: torch.device, side: int = 1) -> int:
     return max(1, (8 if device.type == "cpu" else 64) // side**2)
 
 
-def bf16_is_native(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; elsewhere bf16 is slower than fp32."""
-    if device.type == "cpu":  # avx512_bf16, amx_bf16, Arm's bf16
-        return any(there is True for name, there in torch.cpu.get_capabilities().items() if "bf16" in name)
-    return device.type != "cuda" or torch.cuda.get_device_capability(device)[0] >= 8
-
-
 class _Prepared(Classifier):
     """A classifier whose inputs are cast to what its network computes in, and whose outputs are float32.
 
@@ -144,21 +136,9 @@ class _Prepared(Classifier):
             return ForwardOutput(self._checked(logits, images).float(), features)
 
     def to_bfloat16(self) -> None:
-        """Compute in bfloat16 what bears it.
-
-        The head stays float32: 8 bits of mantissa would tie the largest logits. So do convolutions that sum few terms,
-        depthwise ones above all: their rounding does not average out, and they gain the least.
-        """
-        linear = [] if self.head is None else [self.model.get_submodule(path) for path in self.head.layers]
-        convolutions = [part for part in self.model.modules() if part not in linear and _sums_few_terms(part)]
-        kept = [(module, copy.deepcopy(module.state_dict())) for module in linear + convolutions]
+        """Compute in bfloat16 what bears it."""
         self._dtype = torch.bfloat16
-        self.model.bfloat16()
-        for module, weights in kept:
-            module.float().load_state_dict(weights)
-            module.register_forward_pre_hook(lambda module, inputs: (inputs[0].float(), *inputs[1:]))
-        for module in convolutions:
-            module.register_forward_hook(lambda module, inputs, output: output.bfloat16())
+        to_bfloat16(self.model, [] if self.head is None else self.head.layers)
 
     def _cast(self, images: Tensor) -> Tensor:
         return images.to(self._dtype, memory_format=torch.channels_last)
@@ -178,11 +158,6 @@ def _check_alone(classifier: Classifier, probe: Tensor) -> None:
             f"model: {classifier.name} answers otherwise when an image is classified again, beside others; leave out "
             "what draws at random or takes statistics over the batch when it is evaluated"
         )
-
-
-def _sums_few_terms(module: nn.Module) -> bool:
-    """Whether an output of this convolution is a sum of too few products for their rounding to average out."""
-    return isinstance(module, nn.Conv2d) and module.weight[0].numel() < _FEW_TERMS
 
 
 def _check_runs(prepared: Classifier, probe: Tensor) -> None:
