@@ -45,10 +45,11 @@ def negative_mean(features: Tensor) -> Tensor:
 
 
 def normal_negative_mean(mean: Tensor, deviation: Tensor) -> Tensor:
-    """The margin of each channel whose values are normally distributed: the mean of the negative ones.
+    """The margin of each channel whose values are normally distributed: the mean of the negative ones (Heo et al., ICCV
+    2019).
 
     Args:
-        mean, deviation: (C,), as a batch norm's bias and weight say them.
+        mean, deviation: (C,), of maps (B, C, h, w), as the bias and the weight of a batch norm say them.
 
     Returns:
         (C,); minus three deviations where fewer than one value in 1,000 is negative.
