@@ -32,6 +32,7 @@ from distill.training.observed import Normaliser, Observed
 from distill.training.optimisers import MovingAverage, create_optimiser
 from distill.training.precision import autocast, check_precision, gradient_scaler
 from distill.training.recipe_teachers import make_teachers
+from distill.training.reused_head import reuse_head
 from distill.training.teachers import Teachers
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import XkdError
@@ -132,7 +133,7 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     splits = open_splits(recipe)
     _check_selection(recipe, splits)
     _check_held_out(splits, rank.processes)
-    built = build_student(recipe.student, splits.classes, needs)
+    built = reuse_head(build_student(recipe.student, splits.classes, needs), recipe, runs, splits.classes, methods)
     student = built.classifier
     layout = memory_format_of(recipe, student.model, accelerator.device)
     student.to(device=accelerator.device, memory_format=layout)  # type: ignore[call-overload]
