@@ -10,14 +10,15 @@ it, with shapes and paper). The defaults are those of the method of that name.
     of maps (B, C, h, w)      at_loss, nst_loss, sp_loss; fitnet_loss, simkd_loss, vid_loss, hcl_loss (ReviewKD) and
                               partial_l2_loss (OFD, by the teacher's negative_mean) of as many channels, the student's
                               through a layer of yours
-    of embeddings (B, C)      rkd_loss, pkt_loss, sp_loss; srd_loss of as many channels, the student's through a layer of
-                              yours; nce_loss (CRD) of the scores of a memory of yours
+    of embeddings (B, C)      rkd_loss, pkt_loss, sp_loss; srd_loss of as many channels, the student's through a layer
+                              of yours; nce_loss (CRD) of the scores of a memory of yours
 
 Several have parts, which dkd_losses, dist_losses, mlkd_losses and sdd_losses return, and rkd_distance_loss and
 rkd_angle_loss.
 In mixed precision call them outside of autocast, on `Pass.full_precision()`; of several processes each compares its own
 images. Methods see to both: `distill.create_method` makes one, as a recipe does, with its trained layers or its memory
-(fitnet, vid, simkd, ofd, reviewkd, srd, crd). `distill.observe` makes a network return its maps and embeddings beside its logits.
+(fitnet, vid, simkd, ofd, reviewkd, srd, crd). `distill.observe` makes a network return its maps and embeddings beside
+its logits.
 
 Example:
     >>> import torch

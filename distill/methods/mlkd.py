@@ -25,13 +25,15 @@ def mlkd_losses(
     temperatures: Sequence[float] = _TEMPERATURES,
     standardise: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Alignment of the images, of the images with each other and of the classes with each other (Jin et al., CVPR 2023).
+    """Alignment of the images, of pairs of images and of pairs of classes (Jin et al., CVPR 2023).
 
-    The images: kd_loss. The others: squared differences of the Gram matrices of the softened probabilities, P P^T over
-    B and P^T P over K. Each is summed over the temperatures and multiplied by how much of a batch is not confident,
-    which the published code makes of its masks: of the images, or the classes, the share at or below the median of the
-    teacher's confidence. That is a half, or more where several are equally confident, as when they are certain. To the
-    images' part the same without its factor is added, which the published code takes from a second view.
+    The images: kd_loss. The pairs: squared differences of P P^T, a mean over B, and of P^T P, a mean over K, where P
+    are the softened probabilities. Each is summed over the temperatures.
+
+    The published code multiplies each by what its masks come to: the share of the images, or of the classes, that lie
+    at the median of the teacher's confidence or below it. That is a half, and more where several are equally confident,
+    up to all of them where it is certain. It adds the images' part of a second view without that factor; here of the
+    same one.
 
     Args:
         student_logits, teacher_logits: (B, K); B is the batch that is compared.
@@ -45,8 +47,8 @@ def mlkd_losses(
     certainty = F.softmax(teacher_logits, dim=1)
     images, classes = _share_below_median(certainty.amax(1)), _share_below_median(certainty.sum(0))
     compared = (student_logits, teacher_logits)
-    scored = tuple(map(standardise_logits, compared)) if standardise else compared
-    instance = torch.stack([kd_loss(*scored, temperature) for temperature in temperatures]).sum()
+    own, other = (standardise_logits(logits) if standardise else logits for logits in compared)
+    instance = torch.stack([kd_loss(own, other, temperature) for temperature in temperatures]).sum()
     grams = [_gram_losses(*compared, temperature) for temperature in temperatures]
     batch, between_classes = (torch.stack(losses).sum() for losses in zip(*grams, strict=True))
     return (1 + images) * instance, images * batch, classes * between_classes

@@ -58,8 +58,8 @@ class Srd(Method):
 
     def losses(self, student: Pass, teacher: Pass, labels: Tensor, indices: Tensor | None) -> dict[str, Tensor]:
         """See Method.forward."""
-        embeddings = self.projector(student.embedding()), teacher.embedding()
-        return {"srd": srd_loss(*map(gather_batch, embeddings), self.power)}
+        own, other = gather_batch(self.projector(student.embedding())), gather_batch(teacher.embedding())
+        return {"srd": srd_loss(own, other, self.power)}
 
     def _build(self, student: Pass, teacher: Pass, dataset_size: int) -> None:
         own, other = student.embedding(), teacher.embedding()

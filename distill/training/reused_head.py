@@ -73,7 +73,7 @@ def _with_head(recipe: Teacher, runs: Path) -> Classifier:
     teacher = load_teacher(recipe, runs, frozenset({"features"}))
     if teacher.head is None or teacher.head.linear is None:
         raise XkdError(
-            f"losses: simkd: {teacher.name} has no linear head to reuse, since the channels of its map are the classes; "
+            f"losses: simkd: {teacher.name} has no linear head to reuse, as the channels of its map are the classes; "
             "distil from another teacher, or by another loss"
         )
     return teacher
