@@ -1,6 +1,7 @@
 """A training step of ce, kd and exp_kd; the CAM loss against the broadcast product; our loop against a plain one.
 
     python benchmarks/distillation.py --rounds 3
+    python benchmarks/distillation.py --methods ttm,wttm,mlkd,vid,srd,simkd      # what a step of each costs beside kd's
 
 ResNet-56 teaches ResNet-20, batch 64, 32x32, random images and weights: no time depends on them. Every round runs all
 contestants one after the other in another order; a ratio is the median over the rounds of the ratio within a round.
@@ -14,7 +15,7 @@ import pickle
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -52,12 +53,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--methods", help="folders of recipes, with a comma between them, in place of all else")
     arguments = parser.parse_args()
     print(
         f"{torch.get_num_threads()} threads, torch {torch.__version__}, "
         f"{'GPU' if torch.cuda.is_available() else 'CPU'}\n"
     )
     with tempfile.TemporaryDirectory() as folder:
+        if arguments.methods:
+            _compare_methods(Path(folder), arguments.methods.split(","), arguments.steps, arguments.rounds)
+            return
         _compare_steps(Path(folder), arguments.steps, arguments.rounds)
     _compare_cam_losses(arguments.rounds)
 
@@ -79,6 +84,20 @@ def _compare_steps(folder: Path, steps: int, rounds: int) -> None:
         print(f"| {name} | {BATCH * steps / statistics.median(seconds):.0f} |")
     print(f"\nexp_kd: {ratio(times['kd'], times['exp_kd']):.3f} x the images/s of kd")
     print(f"\nkd: {ratio(times[PLAIN], times['kd']):.2f} x the images/s of the plain loop\n")
+
+
+def _compare_methods(folder: Path, names: Sequence[str], steps: int, rounds: int) -> None:
+    data = _write_cifar100(folder, BATCH * (steps + _STEPS_BEFORE))
+    torch.manual_seed(0)
+    torch.save(architectures.build("resnet56", num_classes=100).state_dict(), folder / "resnet56.pth")
+    contestants = {
+        name: _ours(f"{name}/cifar100/resnet56-resnet20", data, folder, steps, OrdinaryStep)
+        for name in dict.fromkeys(["kd", *names])
+    }
+    times = race(contestants, rounds)
+    print("| step of ResNet-56 -> ResNet-20, batch 64 | x kd's |\n|---|---:|")
+    for name in contestants:
+        print(f"| {name} | {ratio(times[name], times['kd']):.2f} |")
 
 
 def _ours(
