@@ -27,8 +27,8 @@ def mlkd_losses(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Alignment of the images, of pairs of images and of pairs of classes (Jin et al., CVPR 2023).
 
-    The images: kd_loss. The pairs: squared differences of P P^T, a mean over B, and of P^T P, a mean over K, where P
-    are the softened probabilities. Each is summed over the temperatures.
+    The images: kd_loss. The pairs: of the softened probabilities P the summed squared differences of P P^T, divided by
+    B, and of P^T P, divided by K. Each is summed over the temperatures.
 
     The published code multiplies each by what its masks come to: the share of the images, or of the classes, that lie
     at the median of the teacher's confidence or below it. That is a half, and more where several are equally confident,
