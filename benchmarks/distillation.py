@@ -1,6 +1,7 @@
 """A training step of ce, kd and exp_kd; the CAM loss against the broadcast product; our loop against a plain one.
 
     python benchmarks/distillation.py --rounds 3
+    python benchmarks/distillation.py --methods ttm,wttm,mlkd,vid,srd,simkd      # what a step of each costs beside kd's
 
 ResNet-56 teaches ResNet-20, batch 64, 32x32, random images and weights: no time depends on them. Every round runs all
 contestants one after the other in another order; a ratio is the median over the rounds of the ratio within a round.
@@ -14,7 +15,7 @@ import pickle
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, count
 from pathlib import Path
 
@@ -52,12 +53,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--methods", help="folders of recipes, with a comma between them, in place of all else")
     arguments = parser.parse_args()
     print(
         f"{torch.get_num_threads()} threads, torch {torch.__version__}, "
         f"{'GPU' if torch.cuda.is_available() else 'CPU'}\n"
     )
     with tempfile.TemporaryDirectory() as folder:
+        if arguments.methods:
+            _compare_methods(Path(folder), arguments.methods.split(","), arguments.steps, arguments.rounds)
+            return
         _compare_steps(Path(folder), arguments.steps, arguments.rounds)
     _compare_cam_losses(arguments.rounds)
 
@@ -81,8 +86,29 @@ def _compare_steps(folder: Path, steps: int, rounds: int) -> None:
     print(f"\nkd: {ratio(times[PLAIN], times['kd']):.2f} x the images/s of the plain loop\n")
 
 
+def _compare_methods(folder: Path, names: Sequence[str], steps: int, rounds: int) -> None:
+    data = write_cifar100(folder, BATCH * (steps + STEPS_BEFORE))
+    torch.manual_seed(0)
+    torch.save(architectures.build("resnet56", num_classes=100).state_dict(), folder / "resnet56.pth")
+    # A processor's own time, where there is no GPU: other processes take little of it.
+    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+    contestants = {
+        name: _ours(f"{name}/cifar100/resnet56-resnet20", data, folder, steps, OrdinaryStep, clock)
+        for name in dict.fromkeys(["kd", *names])
+    }
+    times = race(contestants, rounds)
+    print("| step of ResNet-56 -> ResNet-20, batch 64 | x kd's |\n|---|---:|")
+    for name in contestants:
+        print(f"| {name} | {ratio(times[name], times['kd']):.2f} |")
+
+
 def _ours(
-    name: str, data: Path, folder: Path, steps: int, make_step: Callable[[TrainingSetup], Step]
+    name: str,
+    data: Path,
+    folder: Path,
+    steps: int,
+    make_step: Callable[[TrainingSetup], Step],
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Callable[[], float]:
     overrides = [f'data.path="{data}"']
     if name != RECIPES["ce"]:
@@ -94,7 +120,8 @@ def _ours(
     def measure() -> float:
         setup.wrapped.train()
         numbers = count()
-        return timed(lambda: step(step.input(0, next(numbers)), recipe.optimiser.learning_rate, weights), steps)
+        rate = recipe.optimiser.learning_rate
+        return timed(lambda: step(step.input(0, next(numbers)), rate, weights), steps, clock)
 
     return measure
 
@@ -142,16 +169,16 @@ def _plain(data: Path, teacher: nn.Module, steps: int) -> Callable[[], float]:
     return measure
 
 
-def timed(step: Callable[[], object], steps: int) -> float:
+def timed(step: Callable[[], object], steps: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """Seconds of so many calls, after some that are not counted."""
     for _ in range(STEPS_BEFORE):
         step()
     _wait()
-    start = time.perf_counter()
+    start = clock()
     for _ in range(steps):
         step()
     _wait()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _wait() -> None:

@@ -23,6 +23,17 @@ def positive(option: str, value: float) -> float:
     return value
 
 
+def positives(option: str, values: Sequence[float]) -> tuple[float, ...]:
+    """`values` as a tuple, if they are a list of one or more finite numbers above zero.
+
+    Raises:
+        XkdError: they are not.
+    """
+    if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+        raise XkdError(f"{option}: {short(values)} found; expected a list of numbers above 0")
+    return tuple(positive(option, value) for value in values)
+
+
 def count(option: str, value: int, minimum: int = 1) -> int:
     """`value`, if it is a whole number of at least `minimum`.
 

@@ -37,7 +37,7 @@ def write_student(setup: TrainingSetup, network: nn.Module, metrics: Mapping[str
         return None
     recipe, student = setup.recipe, setup.student
     contents = Checkpoint(
-        architecture=recipe.student.architecture,
+        architecture=student.name,  # the recipe's own, but where a method has made another of it
         arguments=setup.arguments,
         state_dict={key: value.contiguous() for key, value in network.state_dict().items()},
         preprocess=student.preprocess,

@@ -66,7 +66,7 @@ class Common:
         runs: where a teacher's run is looked for.
 
     Attributes:
-        accelerator: as given.
+        accelerator, runs: as given.
         rank: this process's.
         methods: of each recipe, still without what depends on the networks' shapes.
 
@@ -78,7 +78,7 @@ class Common:
         self.accelerator = accelerator
         self.rank = ProcessRank(accelerator.process_index, accelerator.num_processes)
         self._recipes = tuple(recipes)
-        self._runs = runs
+        self.runs = runs
         self._splits: Splits | None = None
         self._lessons: tuple[Preprocess, Lessons] | None = None
         self.methods = [_methods(recipe) for recipe in recipes]
@@ -121,7 +121,7 @@ class Common:
             ]
             for place in range(len(recipe.named_teachers))
         ]
-        taught = make_teachers(recipe, self._runs, splits, student, learning, device, layout)
+        taught = make_teachers(recipe, self.runs, splits, student, learning, device, layout)
         with accelerator.main_process_first():  # The first to come decodes the images for all.
             train: TrainingImages = training_images(recipe, splits.train, taught.views, device, rank)
             val, test = (

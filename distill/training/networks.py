@@ -50,7 +50,7 @@ class BuiltStudent:
     """A network to be trained.
 
     Attributes:
-        classifier: the network, its frozen parameters without gradient.
+        classifier: the network, its frozen parameters without gradient; by the name of its architecture.
         arguments: that its architecture was built with.
         frozen: paths of norms that stay in eval mode.
         notes: what is to be said of how it was made, a sentence each.

@@ -29,6 +29,7 @@ from distill.training.objective import Objective, TeacherChoice, is_foreign
 from distill.training.observed import Normaliser, Observed
 from distill.training.optimisers import MovingAverage, create_optimiser
 from distill.training.precision import autocast, check_precision, gradient_scaler
+from distill.training.reused_head import reuse_head
 from distill.training.teacher_answers import SplitName, TeacherAnswers
 from distill.training.teachers import Teachers
 from xkd_eval.classifiers.classifier import Classifier
@@ -160,6 +161,7 @@ def _set_up(recipe: Recipe, common: Common, place: int, drawn: OwnDraws) -> Trai
     _check_selection(recipe, splits)
     _check_held_out(splits, rank.processes)
     built = build_student(recipe.student, splits.classes, needs)
+    built = reuse_head(built, recipe, common.runs, splits.classes, methods)
     student = built.classifier
     layout = memory_format_of(recipe, student.model, accelerator.device)
     student.to(device=accelerator.device, memory_format=layout)  # type: ignore[call-overload]

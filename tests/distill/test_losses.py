@@ -44,6 +44,9 @@ CALLS = {
     "dkd": lambda: losses.dkd_loss(*LOGITS, LABELS),
     "dist": lambda: losses.dist_loss(*LOGITS),
     "tf_kd": lambda: losses.tf_kd_loss(STUDENT.logits, LABELS),
+    "ttm": lambda: losses.ttm_loss(*LOGITS),
+    "wttm": lambda: losses.wttm_loss(*LOGITS),
+    "mlkd": lambda: losses.mlkd_loss(*LOGITS),
     "sdd": lambda: losses.sdd_loss(regions(STUDENT), regions(TEACHER), TEACHER.logits, LABELS),
     "exp_kd": lambda: losses.exp_kd_loss(clamped(STUDENT), clamped(TEACHER)),
     "cat_kd": lambda: losses.cat_kd_loss(STUDENT.cams(), TEACHER.cams()),
@@ -54,7 +57,7 @@ CALLS = {
     "rkd": lambda: losses.rkd_loss(*EMBEDDINGS),
     "pkt": lambda: losses.pkt_loss(*EMBEDDINGS),
 }
-TRAINED = {"fitnet", "ofd", "reviewkd", "crd"}
+TRAINED = {"fitnet", "vid", "simkd", "ofd", "reviewkd", "srd", "crd"}
 """Methods with layers or a memory, of which the loss alone is a function."""
 
 
@@ -77,6 +80,9 @@ def test_the_functions_of_methods_that_train_layers():
     made = [losses.fitnet_loss(own, other), losses.hcl_loss(own, other)]
     made.append(losses.partial_l2_loss(own, other, losses.negative_mean(other)))
     made.append(losses.nce_loss(torch.rand(B, 9, requires_grad=True), dataset_size=20))
+    made.append(losses.simkd_loss(own, other))
+    made.append(losses.vid_loss(own, other, torch.zeros(12)))
+    made.append(losses.srd_loss(own.mean((2, 3)), other.mean((2, 3))))
     for loss in made:
         assert loss.shape == () and loss > 0 and loss.requires_grad
     assert losses.partial_l2_loss is partial_l2_loss and losses.negative_mean is negative_mean
@@ -95,6 +101,9 @@ SHORT = (STUDENT.logits, TEACHER.logits[:1])
 REFUSED = {
     "kd": (lambda: losses.kd_loss(*SHORT), r"^teacher: shape \(1, 6\) found; expected \(5, 6\), as the student"),
     "dist": (lambda: losses.dist_loss(*SHORT), "^teacher: shape"),
+    "ttm": (lambda: losses.ttm_loss(*SHORT), "^teacher: shape"),
+    "wttm": (lambda: losses.wttm_loss(*SHORT), "^teacher: shape"),
+    "mlkd": (lambda: losses.mlkd_loss(*SHORT), "^teacher: shape"),
     "dkd": (lambda: losses.dkd_loss(*LOGITS, LABELS[:1]), r"^labels: shape \(1,\) found; expected \(5\)"),
     "tf_kd": (lambda: losses.tf_kd_loss(STUDENT.logits, LABELS[:1]), "^labels: shape"),
     "sdd": (lambda: losses.sdd_loss(regions(STUDENT), regions(TEACHER)[:1], TEACHER.logits, LABELS), "^teacher: "),
@@ -109,6 +118,10 @@ REFUSED = {
     "pkt": (lambda: losses.pkt_loss(EMBEDDINGS[0], EMBEDDINGS[1][:1]), "^teacher: "),
     "fitnet": (lambda: losses.fitnet_loss(*MAPS), "^teacher: "),
     "hcl": (lambda: losses.hcl_loss(*MAPS), "^teacher: "),
+    "simkd": (lambda: losses.simkd_loss(*MAPS), "^teacher: "),
+    "srd": (lambda: losses.srd_loss(*EMBEDDINGS), "^teacher: "),
+    "vid": (lambda: losses.vid_loss(*MAPS, torch.zeros(12)), "^teacher: "),
+    "vid by": (lambda: losses.vid_loss(MAPS[1], MAPS[1], torch.zeros(1)), "^log_scale: "),
     "ofd": (lambda: losses.partial_l2_loss(*MAPS, torch.zeros(12)), "^teacher: "),
 }
 

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from distill.methods import Pass, create_method
 from xkd_eval.errors import XkdError
 
-METHODS = ("dist", "sp", "rkd", "pkt")
+METHODS = ("dist", "mlkd", "sp", "rkd", "pkt")
 
 
 def _networks() -> tuple[torch.Tensor, torch.Tensor]:

@@ -20,7 +20,7 @@ from tests.distill.training import matrix_processes
 from tests.distill.training.matrix import LOSSES, STUDENTS, loss_of, values_for, write_images, write_teachers
 from xkd_eval.errors import XkdError
 
-MAPS = ("sdd", "cat_kd", "e2kd", "exp_kd")
+MAPS = ("sdd", "simkd", "cat_kd", "e2kd", "exp_kd")
 """Losses on the last map, which a ViT's logits do not follow from."""
 
 NO_MAP = "{} has no CAM head, which a method needs: a token model"

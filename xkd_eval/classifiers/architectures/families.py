@@ -12,6 +12,7 @@ from xkd_eval.classifiers.architectures import resnet
 from xkd_eval.classifiers.architectures.mobilenet_v2 import mobilenet_v2
 from xkd_eval.classifiers.architectures.named import ARCHITECTURES
 from xkd_eval.classifiers.architectures.resnet import Shortcut
+from xkd_eval.classifiers.architectures.reused_head import reused_head
 from xkd_eval.classifiers.architectures.shufflenet_v1 import shufflenet_v1
 from xkd_eval.classifiers.architectures.shufflenet_v2 import shufflenet_v2
 from xkd_eval.classifiers.architectures.vgg import vgg
@@ -67,6 +68,7 @@ _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "mobilenetv2": partial(mobilenet_v2, 0.5),
     "shufflenetv1": shufflenet_v1,
     "shufflenetv2": shufflenet_v2,
+    "reused_head": reused_head,  # no family, but made by name in the same way
 }
 
 for _name, _builder in _BUILDERS.items():
