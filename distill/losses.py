@@ -5,7 +5,7 @@ it, with shapes and paper). The defaults are those of the method of that name.
 
     of logits (B, K)          kd_loss, dkd_loss, dist_loss, tf_kd_loss; standardise_logits in front of the first three
     of class activation maps  exp_kd_loss, cat_kd_loss; sdd_loss of their region_logits
-    of explanations           explanation_loss, of two maps; e2kd_loss, of two Passes
+    of explanations           explanation_loss and explanation_kd_loss, of two maps; e2kd_loss, of two Passes
     of maps (B, C, h, w)      at_loss, nst_loss, sp_loss; fitnet_loss, hcl_loss (ReviewKD) and partial_l2_loss (OFD, by
                               the teacher's negative_mean) of as many channels, the student's through a layer of yours
     of embeddings (B, C)      rkd_loss, pkt_loss, sp_loss; nce_loss (CRD) of the scores of a memory of yours
@@ -36,6 +36,7 @@ from distill.methods.dist import dist_loss, dist_losses
 from distill.methods.dkd import dkd_loss, dkd_losses
 from distill.methods.e2kd import e2kd_loss, explanation_loss
 from distill.methods.exp_kd import exp_kd_loss
+from distill.methods.explanation_kd import explanation_kd_loss
 from distill.methods.fitnet import fitnet_loss
 from distill.methods.kd import kd_loss, standardise_logits
 from distill.methods.nst import nst_loss
@@ -56,6 +57,7 @@ __all__ = [
     "dkd_losses",
     "e2kd_loss",
     "exp_kd_loss",
+    "explanation_kd_loss",
     "explanation_loss",
     "fitnet_loss",
     "hcl_loss",

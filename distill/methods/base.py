@@ -13,7 +13,7 @@ from distill.methods.gather import processes
 from distill.methods.passes import Pass
 from xkd_eval.errors import XkdError
 
-Requirement = Literal["logits", "features", "embedding", "taps", "input gradients", "indices"]
+Requirement = Literal["logits", "features", "embedding", "taps", "input gradients", "explanations", "indices"]
 
 
 class Method(nn.Module, ABC):
@@ -159,6 +159,8 @@ class Method(nn.Module, ABC):
             yield "embedding", network.pooled
         if "input gradients" in self.requires:
             yield "images", network.images
+        if "explanations" in self.requires:
+            yield "images to explain", None if network.explaining is None else network.explaining.images
         if "taps" in self.requires:
             yield from network.taps.items()
 

@@ -31,6 +31,7 @@ _MODULES = (
     "crd",
     "cat_kd",
     "e2kd",
+    "explanation_kd",
     "exp_kd",
 )
 

@@ -111,7 +111,7 @@ def build_student(recipe: Student, classes: Classes, needs: frozenset[Requiremen
         class_names=classes.names,
         wordnet_ids=classes.wordnet_ids,
     )
-    if not needs.isdisjoint(("features", "embedding")):
+    if not needs.isdisjoint(("features", "embedding", "explanations")):
         find_head(student)
     other_pool = partial(pooled_otherwise, recipe.architecture, arguments, preprocess)
     _check_head(student, "student", needs, other_pool)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from distill.methods import Pass
 from distill.methods.base import Requirement
+from distill.methods.explaining import Explaining
 from distill.training.trunk import Tap
 from xkd_eval.classifiers.classifier import CamHead, Classifier
 from xkd_eval.classifiers.hooks import ForwardHooks
@@ -51,6 +52,7 @@ class Observed(nn.Module):
         self._trains = trains
         self.classifier = classifier
         self._is_differentiated = "input gradients" in needs
+        self._explains = "explanations" in needs
         self._seen: dict[str, Tensor] = {}
         self._taps = {tap.path: tap for tap in taps}
         self._frozen = tuple(frozen)
@@ -68,8 +70,9 @@ class Observed(nn.Module):
             images = images.detach().requires_grad_()  # not the caller's own
         logits, seen = self._network(images)
         taps = {path: self._taps[path].as_map(output) for path, output in seen.items() if path in self._taps}
+        explaining = Explaining(self.classifier, images.detach(), done=self._forget) if self._explains else None
         if self._head is None:
-            return Pass(logits, taps=taps, images=images, pooled=seen.get(_POOLED))
+            return Pass(logits, taps=taps, images=images, pooled=seen.get(_POOLED), explaining=explaining)
         return Pass(
             logits,
             features=seen[_MAP] if self._is_differentiated else self.classifier.cam_features(seen[_MAP]),
@@ -78,6 +81,7 @@ class Observed(nn.Module):
             taps=taps,
             images=images,
             source=seen.get(_SOURCE),
+            explaining=explaining,
         )
 
     def train(self, mode: bool = True) -> Self:
@@ -96,11 +100,15 @@ class Observed(nn.Module):
         self._network = torch.compile(self._run, *args, **kwargs)
 
     def _run(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        self._seen.clear()
+        self._forget()
         logits = self.classifier.model(images)
         seen = dict(self._seen)
-        self._seen.clear()  # which would keep the graph
+        self._forget()
         return logits, seen
+
+    def _forget(self) -> None:
+        """What was seen would keep the graph."""
+        self._seen.clear()
 
     def _keep(self, path: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
         follows = None

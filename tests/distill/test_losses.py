@@ -53,8 +53,8 @@ CALLS = {
     "rkd": lambda: losses.rkd_loss(*EMBEDDINGS),
     "pkt": lambda: losses.pkt_loss(*EMBEDDINGS),
 }
-TRAINED = {"fitnet", "ofd", "reviewkd", "crd"}
-"""Methods with layers or a memory, of which the loss alone is a function."""
+TRAINED = {"fitnet", "ofd", "reviewkd", "crd", "explanation_kd"}
+"""Methods with layers, a memory or a network to run, of which the loss alone is a function."""
 
 
 def test_every_method_has_its_function():
@@ -76,6 +76,7 @@ def test_the_functions_of_methods_that_train_layers():
     made = [losses.fitnet_loss(own, other), losses.hcl_loss(own, other)]
     made.append(losses.partial_l2_loss(own, other, losses.negative_mean(other)))
     made.append(losses.nce_loss(torch.rand(B, 9, requires_grad=True), dataset_size=20))
+    made.append(losses.explanation_kd_loss(own[:, 0], other[:, 0]))
     for loss in made:
         assert loss.shape == () and loss > 0 and loss.requires_grad
     assert losses.partial_l2_loss is partial_l2_loss and losses.negative_mean is negative_mean
@@ -90,7 +91,7 @@ def test_each_says_shapes_and_paper(name):
         assert re.search(r"\b20\d\d\b", text), "no paper"
 
 
-SHORT = (STUDENT.logits, TEACHER.logits[:1])
+SHORT, SHORT_MAPS = (STUDENT.logits, TEACHER.logits[:1]), (MAPS[0], MAPS[1][:1])
 REFUSED = {
     "kd": (lambda: losses.kd_loss(*SHORT), r"^teacher: shape \(1, 6\) found; expected \(5, 6\), as the student"),
     "dist": (lambda: losses.dist_loss(*SHORT), "^teacher: shape"),
@@ -107,6 +108,7 @@ REFUSED = {
     "rkd": (lambda: losses.rkd_loss(EMBEDDINGS[0], EMBEDDINGS[1][:1]), "^teacher: "),
     "pkt": (lambda: losses.pkt_loss(EMBEDDINGS[0], EMBEDDINGS[1][:1]), "^teacher: "),
     "fitnet": (lambda: losses.fitnet_loss(*MAPS), "^teacher: "),
+    "explanation_kd": (lambda: losses.explanation_kd_loss(*(maps.mean(1) for maps in SHORT_MAPS)), "^teacher: "),
     "hcl": (lambda: losses.hcl_loss(*MAPS), "^teacher: "),
     "ofd": (lambda: losses.partial_l2_loss(*MAPS, torch.zeros(12)), "^teacher: "),
 }

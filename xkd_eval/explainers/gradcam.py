@@ -7,9 +7,10 @@ that make forwards of their own are written here: grad-cam's draw progress bars,
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -21,9 +22,16 @@ from xkd_eval.classifiers.copies import quiet_copy
 from xkd_eval.classifiers.hooks import Outputs
 from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.errors import ExplainerError
+from xkd_eval.explainers import weighting
 from xkd_eval.explainers.base import Context, Explainer, register_explainer
 from xkd_eval.explainers.gradients import check_gradients
-from xkd_eval.explainers.layers import TargetLayer, activations, activations_and_gradients, target_layer
+from xkd_eval.explainers.layers import (
+    TargetLayer,
+    activations,
+    activations_and_gradients,
+    differentiable_activations,
+    target_layer,
+)
 
 # As grad-cam has them; another number moves the logits in their last bits.
 _MASKS_AT_ONCE, _CHANNELS_AT_ONCE = 16, 32
@@ -72,65 +80,83 @@ class _CamFamily(Explainer):
         activations: Tensor,
         gradients: Tensor,
     ) -> np.ndarray:
-        method = _library_method(self.library_class, classifier.model, layer.path)
-        return method.get_cam_image(
-            images, None, None, activations.cpu().numpy(), gradients.cpu().numpy(), eigen_smooth=False
-        )
+        method = weighting.library_method(self.library_class, classifier.model, layer.path)
+        arrays = (values.cpu().numpy() for values in (activations, gradients))
+        return method.get_cam_image(images, None, None, *arrays, eigen_smooth=False)
+
+
+@dataclass(frozen=True)
+class _ByFormula(_CamFamily):
+    """A weighting that can be differentiated."""
+
+    formula: ClassVar[Callable[[Tensor, Tensor], Tensor]]
+
+    def differentiable(
+        self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
+    ) -> Tensor:
+        """See Explainer; by a forward of its own."""
+        maps = type(self).formula(*differentiable_activations(classifier, target_layer(classifier), images, classes))
+        return maps.clamp(min=0) if self.relu else maps
 
 
 @register_explainer
 @dataclass(frozen=True)
-class GradCam(_CamFamily):
+class GradCam(_ByFormula):
     """Channels weighted by the spatial mean of their gradients."""
 
     name: ClassVar[str] = "gradcam"
     citation: ClassVar[str] = "Selvaraju et al., Grad-CAM, ICCV 2017"
     cost: ClassVar[str] = "1 F + 1 B"
     library_class: ClassVar[str] = "GradCAM"
+    formula = staticmethod(weighting.gradcam)
 
 
 @register_explainer
 @dataclass(frozen=True)
-class GradCamPlusPlus(_CamFamily):
+class GradCamPlusPlus(_ByFormula):
     """Channels weighted by their positive gradients, place by place, with second- and third-order weights."""
 
     name: ClassVar[str] = "gradcam++"
     citation: ClassVar[str] = "Chattopadhay et al., Grad-CAM++, WACV 2018"
     cost: ClassVar[str] = "1 F + 1 B"
     library_class: ClassVar[str] = "GradCAMPlusPlus"
+    formula = staticmethod(weighting.gradcam_plus_plus)
 
 
 @register_explainer
 @dataclass(frozen=True)
-class XGradCam(_CamFamily):
+class XGradCam(_ByFormula):
     """Channels weighted by their gradients' mean under the normalised activation."""
 
     name: ClassVar[str] = "xgradcam"
     citation: ClassVar[str] = "Fu et al., Axiom-based Grad-CAM, BMVC 2020"
     cost: ClassVar[str] = "1 F + 1 B"
     library_class: ClassVar[str] = "XGradCAM"
+    formula = staticmethod(weighting.xgradcam)
 
 
 @register_explainer
 @dataclass(frozen=True)
-class LayerCam(_CamFamily):
+class LayerCam(_ByFormula):
     """Activations times their positive gradients, place by place, summed over channels."""
 
     name: ClassVar[str] = "layercam"
     citation: ClassVar[str] = "Jiang et al., LayerCAM, IEEE TIP 2021"
     cost: ClassVar[str] = "1 F + 1 B"
     library_class: ClassVar[str] = "LayerCAM"
+    formula = staticmethod(weighting.layercam)
 
 
 @register_explainer
 @dataclass(frozen=True)
-class HiResCam(_CamFamily):
+class HiResCam(_ByFormula):
     """Activations times gradients, place by place, summed over channels; signed."""
 
     name: ClassVar[str] = "hirescam"
     citation: ClassVar[str] = "Draelos and Carin, HiResCAM, arXiv 2020"
     cost: ClassVar[str] = "1 F + 1 B"
     library_class: ClassVar[str] = "HiResCAM"
+    formula = staticmethod(weighting.hirescam)
 
     relu: bool = False
 
@@ -275,11 +301,3 @@ def _without_channels(output: Tensor, channels: Tensor, channel_dim: int) -> Ten
 def _given(output: Tensor, *inputs: Tensor) -> Tensor:
     """In place of a module's forward."""
     return output
-
-
-def _library_method(library_class: str, model: nn.Module, path: str) -> Any:
-    import pytorch_grad_cam
-
-    method = getattr(pytorch_grad_cam, library_class)(model, [model.get_submodule(path)])
-    method.activations_and_grads.release()  # its hooks: activations and gradients are taken here
-    return method

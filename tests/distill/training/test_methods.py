@@ -13,7 +13,7 @@ def test_every_method_trains(recipe_of, tmp_path, teacher, method):
     check_trains(recipe_of, tmp_path, teacher, method, **options)
 
 
-@pytest.mark.parametrize("method", ["sdd", "e2kd", "exp_kd", "pkt", "nst"])
+@pytest.mark.parametrize("method", ["sdd", "e2kd", "explanation_kd", "exp_kd", "pkt", "nst"])
 def test_every_other_method_trains(recipe_of, tmp_path, teacher, method):
     check_trains(recipe_of, tmp_path, teacher, method)
 

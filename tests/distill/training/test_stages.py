@@ -170,7 +170,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("student", "teacher"), PAIRS)
-@pytest.mark.parametrize("name", ["at", "nst", "fitnet", "ofd", "reviewkd", "sp", "rkd", "pkt", "crd", "e2kd"])
+@pytest.mark.parametrize("name", ["at", "nst", "fitnet", "ofd", "reviewkd", "sp", "rkd", "pkt", "crd", "e2kd", "explanation_kd"])
 def test_methods_teach_across_families_or_refuse_in_a_sentence(passes, name, student, teacher):
     method = create_method(name, **({"negatives": 8} if name == "crd" else {}))
     try:
