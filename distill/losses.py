@@ -3,17 +3,20 @@
 Each returns a scalar that has a gradient where its student has one, unless its docstring says otherwise (`help` prints
 it, with shapes and paper). The defaults are those of the method of that name.
 
-    of logits (B, K)          kd_loss, dkd_loss, dist_loss, tf_kd_loss; standardise_logits in front of the first three
+    of logits (B, K)          kd_loss, dkd_loss, dist_loss, tf_kd_loss; standardise_logits in front of the first three;
+                              mld_loss of any number of labels, token_kd_loss of a distillation token's
     of class activation maps  exp_kd_loss, cat_kd_loss; sdd_loss of their region_logits
     of explanations           explanation_loss and explanation_kd_loss, of two maps; e2kd_loss, of two Passes
-    of maps (B, C, h, w)      at_loss, nst_loss, sp_loss; fitnet_loss, hcl_loss (ReviewKD) and partial_l2_loss (OFD, by
-                              the teacher's negative_mean) of as many channels, the student's through a layer of yours
+    of maps (B, C, h, w)      at_loss, nst_loss, sp_loss; fitnet_loss, hcl_loss (ReviewKD), vitkd_loss, partial_l2_loss
+                              (OFD, by the teacher's negative_mean) of as many channels, and norm_loss of N times as
+                              many, the student's through a layer of yours
     of embeddings (B, C)      rkd_loss, pkt_loss, sp_loss; nce_loss (CRD) of the scores of a memory of yours
 
 Several have two parts, which dkd_losses, dist_losses and sdd_losses return, and rkd_distance_loss and rkd_angle_loss.
 In mixed precision call them outside of autocast, on `Pass.full_precision()`; of several processes each compares its own
 images. Methods see to both: `distill.create_method` makes one, as a recipe does, with its trained layers or its memory
-(fitnet, ofd, reviewkd, crd). `distill.observe` makes a network return its maps and embeddings beside its logits.
+(fitnet, ofd, reviewkd, norm, vitkd, crd). `distill.observe` makes a network return its maps and embeddings beside its
+logits.
 
 Example:
     >>> import torch
@@ -39,6 +42,8 @@ from distill.methods.exp_kd import exp_kd_loss
 from distill.methods.explanation_kd import explanation_kd_loss
 from distill.methods.fitnet import fitnet_loss
 from distill.methods.kd import kd_loss, standardise_logits
+from distill.methods.mld import mld_loss
+from distill.methods.norm import norm_loss
 from distill.methods.nst import nst_loss
 from distill.methods.ofd import negative_mean, partial_l2_loss
 from distill.methods.pkt import pkt_loss
@@ -47,6 +52,8 @@ from distill.methods.rkd import rkd_angle_loss, rkd_distance_loss, rkd_loss
 from distill.methods.sdd import region_logits, sdd_loss, sdd_losses
 from distill.methods.sp import sp_loss
 from distill.methods.tf_kd import tf_kd_loss
+from distill.methods.token_kd import token_kd_loss
+from distill.methods.vitkd import vitkd_loss
 
 __all__ = [
     "at_loss",
@@ -62,8 +69,10 @@ __all__ = [
     "fitnet_loss",
     "hcl_loss",
     "kd_loss",
+    "mld_loss",
     "nce_loss",
     "negative_mean",
+    "norm_loss",
     "nst_loss",
     "partial_l2_loss",
     "pkt_loss",
@@ -76,4 +85,6 @@ __all__ = [
     "sp_loss",
     "standardise_logits",
     "tf_kd_loss",
+    "token_kd_loss",
+    "vitkd_loss",
 ]

@@ -122,6 +122,7 @@ class _Network(nn.Module):
             # Not a ReLU, whose second derivative is zero: a method may differentiate a gradient.
             self.last = nn.Softplus()
             self.head = nn.Linear(channels, classes)
+            self.distilled_head = nn.Linear(channels, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, K)."""
@@ -133,10 +134,12 @@ class _Network(nn.Module):
         first = self.first(images)
         second = self.second(F.relu(first))
         features = self.last(second)
-        logits = self.head(features.mean((2, 3)))
+        pooled = features.mean((2, 3))
+        logits, distilled = self.head(pooled), self.distilled_head(pooled)
         taps = {"first": first, "second": second}
         explaining = Explaining(self._classifier(), images.detach())
-        return Pass(logits, features, self.head.weight, self.head.bias, taps, images, explaining=explaining)
+        known = {"explaining": explaining, "distilled_logits": distilled}
+        return Pass(logits, features, self.head.weight, self.head.bias, taps, images, **known)
 
     def _classifier(self) -> Classifier:
         head = CamHead("last", "head", "NCHW", relu=False, steps=(), map_size=(4, 4), proof_error=0.0)

@@ -30,6 +30,8 @@ class Pass:
         pooled: (B, C), what the last linear layer is given, of a network without `features`; where a method requires
             "embedding".
         explaining: the network itself on these images; where a method requires "explanations".
+        distilled_logits: (B, K), of the student's head on its distillation token, while `logits` are those of the class
+            token's; where a method requires "distillation token".
 
     Example:
         >>> import torch
@@ -49,6 +51,7 @@ class Pass:
     source: Tensor | None = None
     pooled: Tensor | None = None
     explaining: Explaining | None = None
+    distilled_logits: Tensor | None = None
 
     def last_map(self) -> Tensor:
         """`features`, (B, C, h, w).
@@ -86,6 +89,16 @@ class Pass:
             raise XkdError("images: the pass has none; this method differentiates with respect to the input")
         return self.images
 
+    def distillation_token(self) -> Tensor:
+        """`distilled_logits`, (B, K).
+
+        Raises:
+            XkdError: they are absent.
+        """
+        if self.distilled_logits is None:
+            raise XkdError("distilled_logits: the pass has none; this method needs a student with a distillation token")
+        return self.distilled_logits
+
     def explaining_network(self) -> Explaining:
         """`explaining`.
 
@@ -122,6 +135,7 @@ class Pass:
             source=optional(self.source),
             pooled=optional(self.pooled),
             explaining=self.explaining,
+            distilled_logits=optional(self.distilled_logits),
         )
 
 

@@ -23,7 +23,7 @@ EMBEDDING = "embedding"
 """Key of `Classifier.known`: the path of the layer whose input is the embedding, where there is no CAM head."""
 
 # Beside the taps' paths, which hold no brackets.
-_MAP, _SOURCE, _POOLED = "(map)", "(source)", "(pooled)"
+_MAP, _SOURCE, _POOLED, _DISTILLED = "(map)", "(source)", "(pooled)", "(distilled)"
 
 
 class Observed(nn.Module):
@@ -53,6 +53,9 @@ class Observed(nn.Module):
         self.classifier = classifier
         self._is_differentiated = "input gradients" in needs
         self._explains = "explanations" in needs
+        self._has_two_heads = trains and "distillation token" in needs
+        if self._has_two_heads:
+            classifier.model.set_distilled_training(True)
         self._seen: dict[str, Tensor] = {}
         self._taps = {tap.path: tap for tap in taps}
         self._frozen = tuple(frozen)
@@ -71,8 +74,9 @@ class Observed(nn.Module):
         logits, seen = self._network(images)
         taps = {path: self._taps[path].as_map(output) for path, output in seen.items() if path in self._taps}
         explaining = Explaining(self.classifier, images.detach(), done=self._forget) if self._explains else None
+        known: dict[str, Any] = {"explaining": explaining, "distilled_logits": seen.get(_DISTILLED)}
         if self._head is None:
-            return Pass(logits, taps=taps, images=images, pooled=seen.get(_POOLED), explaining=explaining)
+            return Pass(logits, taps=taps, images=images, pooled=seen.get(_POOLED), **known)
         return Pass(
             logits,
             features=seen[_MAP] if self._is_differentiated else self.classifier.cam_features(seen[_MAP]),
@@ -81,7 +85,7 @@ class Observed(nn.Module):
             taps=taps,
             images=images,
             source=seen.get(_SOURCE),
-            explaining=explaining,
+            **known,
         )
 
     def train(self, mode: bool = True) -> Self:
@@ -102,6 +106,8 @@ class Observed(nn.Module):
     def _run(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         self._forget()
         logits = self.classifier.model(images)
+        if self._has_two_heads and isinstance(logits, tuple):  # in training alone
+            logits, self._seen[_DISTILLED] = logits
         seen = dict(self._seen)
         self._forget()
         return logits, seen

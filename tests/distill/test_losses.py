@@ -22,7 +22,7 @@ def a_pass(channels: int, size: int, trained: bool) -> Pass:
     features = torch.randn(B, channels, size, size, generator=generator).requires_grad_(True)
     weight = torch.randn(K, channels, generator=generator, requires_grad=trained)
     logits = features.mean((2, 3)) @ weight.T
-    return Pass(logits, features, weight, taps={"last": features})
+    return Pass(logits, features, weight, taps={"last": features}, distilled_logits=2 * logits)
 
 
 STUDENT, TEACHER, LABELS = a_pass(8, 4, trained=True), a_pass(12, 4, trained=False), torch.tensor([0, 1, 2, 3, 3])
@@ -42,7 +42,9 @@ CALLS = {
     "kd": lambda: losses.kd_loss(*LOGITS),
     "dkd": lambda: losses.dkd_loss(*LOGITS, LABELS),
     "dist": lambda: losses.dist_loss(*LOGITS),
+    "mld": lambda: losses.mld_loss(*LOGITS),
     "tf_kd": lambda: losses.tf_kd_loss(STUDENT.logits, LABELS),
+    "token_kd": lambda: losses.token_kd_loss(STUDENT.distilled_logits, TEACHER.logits),
     "sdd": lambda: losses.sdd_loss(regions(STUDENT), regions(TEACHER), TEACHER.logits, LABELS),
     "exp_kd": lambda: losses.exp_kd_loss(clamped(STUDENT), clamped(TEACHER)),
     "cat_kd": lambda: losses.cat_kd_loss(STUDENT.cams(), TEACHER.cams()),
@@ -53,7 +55,7 @@ CALLS = {
     "rkd": lambda: losses.rkd_loss(*EMBEDDINGS),
     "pkt": lambda: losses.pkt_loss(*EMBEDDINGS),
 }
-TRAINED = {"fitnet", "ofd", "reviewkd", "crd", "explanation_kd"}
+TRAINED = {"fitnet", "ofd", "reviewkd", "norm", "vitkd", "crd", "explanation_kd"}
 """Methods with layers, a memory or a network to run, of which the loss alone is a function."""
 
 
@@ -73,7 +75,8 @@ def test_a_function_by_its_defaults_is_the_method_by_its_defaults(name):
 
 def test_the_functions_of_methods_that_train_layers():
     own, other = torch.randn(B, 12, 4, 4, requires_grad=True), torch.randn(B, 12, 4, 4)
-    made = [losses.fitnet_loss(own, other), losses.hcl_loss(own, other)]
+    made = [losses.fitnet_loss(own, other), losses.hcl_loss(own, other), losses.vitkd_loss(own, other)]
+    made.append(losses.norm_loss(own, other[:, :4]))
     made.append(losses.partial_l2_loss(own, other, losses.negative_mean(other)))
     made.append(losses.nce_loss(torch.rand(B, 9, requires_grad=True), dataset_size=20))
     made.append(losses.explanation_kd_loss(own[:, 0], other[:, 0]))
@@ -107,6 +110,11 @@ REFUSED = {
     "sp": (lambda: losses.sp_loss(MAPS[0], MAPS[1][:1]), "^teacher: "),
     "rkd": (lambda: losses.rkd_loss(EMBEDDINGS[0], EMBEDDINGS[1][:1]), "^teacher: "),
     "pkt": (lambda: losses.pkt_loss(EMBEDDINGS[0], EMBEDDINGS[1][:1]), "^teacher: "),
+    "vitkd": (lambda: losses.vitkd_loss(*MAPS), "^teacher: "),
+    "norm": (lambda: losses.norm_loss(MAPS[0], MAPS[1][:, :5]), r"^teacher: shape .* and a divisor of its 8 channels"),
+    "mld": (lambda: losses.mld_loss(*SHORT), "^teacher: "),
+    "token_kd": (lambda: losses.token_kd_loss(*SHORT), "^teacher: "),
+    "token_kd by": (lambda: losses.token_kd_loss(*LOGITS, kind="firm"), "^kind: 'firm' found"),
     "fitnet": (lambda: losses.fitnet_loss(*MAPS), "^teacher: "),
     "explanation_kd": (lambda: losses.explanation_kd_loss(*(maps.mean(1) for maps in SHORT_MAPS)), "^teacher: "),
     "hcl": (lambda: losses.hcl_loss(*MAPS), "^teacher: "),

@@ -85,7 +85,8 @@ def test_cross_entropy_needs_no_teacher(student, labels):
 
 
 def test_every_method_is_there_and_cites_its_source():
-    expected = "ce kd tf_kd dkd dist fitnet at sp rkd crd reviewkd ofd cat_kd sdd e2kd exp_kd pkt nst explanation_kd"
+    expected = "ce kd tf_kd dkd dist fitnet at sp rkd crd reviewkd ofd cat_kd sdd e2kd exp_kd pkt nst "
+    expected += "explanation_kd mld token_kd norm vitkd"
     assert sorted(METHODS.names()) == sorted(expected.split())
     for name in METHODS.names():
         assert METHODS[name].citation
@@ -141,7 +142,7 @@ def test_passes_that_do_not_fit_are_named(student, teacher, labels):
         _prepared("crd", student, teacher)(student, teacher, labels)
 
 
-NEEDED = {"rkd": (3, 2), "sp": (2, 2), "pkt": (2, 2), "dist": (2, 2), "reviewkd": (2, 2), "ofd": (2, 2)}
+NEEDED = {"rkd": (3, 2), "sp": (2, 2), "pkt": (2, 2), "dist": (2, 2), "reviewkd": (2, 2), "norm": (2, 2), "ofd": (2, 2)}
 
 
 @pytest.mark.parametrize("name", TAKING_PASSES)
@@ -169,6 +170,7 @@ def _part(network, batch, classes):
     """The pass of the first images, by a head of the first classes."""
     cut = {path: tap[:batch] for path, tap in network.taps.items()}
     head = {"head_weight": network.head_weight[:classes], "head_bias": network.head_bias[:classes]}
+    head["distilled_logits"] = network.distilled_logits[:batch, :classes]
     return replace(
         network, logits=network.logits[:batch, :classes], features=network.features[:batch], taps=cut, **head
     )
