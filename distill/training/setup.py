@@ -25,6 +25,7 @@ from distill.recipe.schema import Recipe
 from distill.runs.origin import Origin, start_digest
 from distill.training.batch_norms import synchronise_batch_norms
 from distill.training.checkpointing import checkpoint_stages
+from distill.training.dot import check_two_gradients
 from distill.training.memory_format import memory_format_of
 from distill.training.networks import build_student, requirements, tap_notes, taps_of
 from distill.training.objective import Objective, TeacherChoice, create_methods
@@ -88,6 +89,11 @@ class TrainingSetup:
         return self.objective.student.classifier
 
     @property
+    def bare_optimiser(self) -> torch.optim.Optimizer:
+        """The optimiser within what the engine wraps around it."""
+        return getattr(self.optimiser, "optimizer", self.optimiser)
+
+    @property
     def evaluated(self) -> nn.Module:
         """The network that is evaluated and saved: the moving average where there is one."""
         return self.student.model if self.average is None else self.average.module
@@ -128,6 +134,7 @@ def _set_up(recipe: Recipe, runs: Path, accelerator: Accelerator, rank: ProcessR
     choice = TeacherChoice(recipe.losses, list(recipe.named_teachers))
     needs = requirements(methods)
     _check_teachers(recipe, methods, choice)
+    check_two_gradients(recipe, methods, rank.processes)
     check_precision(recipe, accelerator.device, methods)
     splits = open_splits(recipe)
     _check_selection(recipe, splits)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from distill.data.batches import LabelledBatch
 from distill.methods.results import SKIPPED, TOTAL
+from distill.training.dot import DistillationOriented
 from distill.training.optimisers import set_learning_rate
 from distill.training.setup import TrainingSetup
 from xkd_eval.errors import XkdError
@@ -89,7 +90,10 @@ def differentiate(
     """
     teachers = () if setup.teachers is None else setup.teachers(batch)
     losses = setup.wrapped(setup.normalise(batch.pixels), teachers, batch.labels, batch.indices, weights)
-    setup.accelerator.backward(setup.scaler.scale(losses[TOTAL] / micro_batches))
+    if isinstance(setup.bare_optimiser, DistillationOriented):
+        setup.bare_optimiser.differentiate(*setup.objective.totals(losses, weights))
+    else:
+        setup.accelerator.backward(setup.scaler.scale(losses[TOTAL] / micro_batches))
     return {**losses, **setup.objective.statistics()}
 
 
