@@ -46,7 +46,7 @@ class DistillationOriented(torch.optim.Optimizer):
         task.backward()
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Move every parameter by both; see torch.optim.Optimizer."""
         for group in self.param_groups:
             for parameter in group["params"]:

@@ -55,7 +55,7 @@ class Observed(nn.Module):
         self._explains = "explanations" in needs
         self._has_two_heads = trains and "distillation token" in needs
         if self._has_two_heads:
-            classifier.model.set_distilled_training(True)
+            classifier.model.set_distilled_training(True)  # type: ignore[operator]
         self._seen: dict[str, Tensor] = {}
         self._taps = {tap.path: tap for tap in taps}
         self._frozen = tuple(frozen)

@@ -7,7 +7,6 @@ that make forwards of their own are written here: grad-cam's draw progress bars,
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -89,13 +88,12 @@ class _CamFamily(Explainer):
 class _ByFormula(_CamFamily):
     """A weighting that can be differentiated."""
 
-    formula: ClassVar[Callable[[Tensor, Tensor], Tensor]]
-
     def differentiable(
         self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
     ) -> Tensor:
         """See Explainer; by a forward of its own."""
-        maps = type(self).formula(*differentiable_activations(classifier, target_layer(classifier), images, classes))
+        pair = differentiable_activations(classifier, target_layer(classifier), images, classes)
+        maps = weighting.FORMULAS[self.library_class](*pair)
         return maps.clamp(min=0) if self.relu else maps
 
 
@@ -108,7 +106,6 @@ class GradCam(_ByFormula):
     citation: ClassVar[str] = "Selvaraju et al., Grad-CAM, ICCV 2017"
     cost: ClassVar[str] = "1 F + 1 B"
     library_class: ClassVar[str] = "GradCAM"
-    formula = staticmethod(weighting.gradcam)
 
 
 @register_explainer
@@ -120,7 +117,6 @@ class GradCamPlusPlus(_ByFormula):
     citation: ClassVar[str] = "Chattopadhay et al., Grad-CAM++, WACV 2018"
     cost: ClassVar[str] = "1 F + 1 B"
     library_class: ClassVar[str] = "GradCAMPlusPlus"
-    formula = staticmethod(weighting.gradcam_plus_plus)
 
 
 @register_explainer
@@ -132,7 +128,6 @@ class XGradCam(_ByFormula):
     citation: ClassVar[str] = "Fu et al., Axiom-based Grad-CAM, BMVC 2020"
     cost: ClassVar[str] = "1 F + 1 B"
     library_class: ClassVar[str] = "XGradCAM"
-    formula = staticmethod(weighting.xgradcam)
 
 
 @register_explainer
@@ -144,7 +139,6 @@ class LayerCam(_ByFormula):
     citation: ClassVar[str] = "Jiang et al., LayerCAM, IEEE TIP 2021"
     cost: ClassVar[str] = "1 F + 1 B"
     library_class: ClassVar[str] = "LayerCAM"
-    formula = staticmethod(weighting.layercam)
 
 
 @register_explainer
@@ -156,7 +150,6 @@ class HiResCam(_ByFormula):
     citation: ClassVar[str] = "Draelos and Carin, HiResCAM, arXiv 2020"
     cost: ClassVar[str] = "1 F + 1 B"
     library_class: ClassVar[str] = "HiResCAM"
-    formula = staticmethod(weighting.hirescam)
 
     relu: bool = False
 

@@ -5,6 +5,7 @@ Of those in torch both arguments are (B, C, h, w), activations and gradients; th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -51,3 +52,13 @@ def layercam(activations: Tensor, gradients: Tensor) -> Tensor:
 def hirescam(activations: Tensor, gradients: Tensor) -> Tensor:
     """Activations times gradients, place by place (Draelos and Carin, arXiv 2020)."""
     return (gradients * activations).sum(1)
+
+
+FORMULAS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "GradCAM": gradcam,
+    "GradCAMPlusPlus": gradcam_plus_plus,
+    "XGradCAM": xgradcam,
+    "LayerCAM": layercam,
+    "HiResCAM": hirescam,
+}
+"""By the name of grad-cam's class."""
