@@ -13,8 +13,11 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from distill.methods.base import Method, Requirement
+from distill.methods.explaining import Explaining
 from distill.methods.passes import Pass
 from distill.methods.registry import METHODS, create_method
+from xkd_eval.classifiers.classifier import CamHead, Classifier
+from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.errors import XkdError
 
 _BATCH, _CLASSES, _SIZE = 5, 6, 16
@@ -116,18 +119,32 @@ class _Network(nn.Module):
             torch.manual_seed(seed)
             self.first = nn.Conv2d(3, channels // 2, 3, padding=1)
             self.second = nn.Conv2d(channels // 2, channels, 3, stride=4, padding=1)
+            # Not a ReLU, whose second derivative is zero: a method may differentiate a gradient.
+            self.last = nn.Softplus()
             self.head = nn.Linear(channels, classes)
+            self.distilled_head = nn.Linear(channels, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, K)."""
+        return self.run(images).logits
 
     def run(self, images: Tensor) -> Pass:
         """(B, 3, H, W) -> Pass with everything that a method may require; its images are in the graph."""
-        images = images.clone().requires_grad_()
+        images = images if images.requires_grad else images.clone().requires_grad_()
         first = self.first(images)
         second = self.second(F.relu(first))
-        # Not a ReLU, whose second derivative is zero: a method may differentiate a gradient.
-        features = F.softplus(second)
-        logits = self.head(features.mean((2, 3)))
+        features = self.last(second)
+        pooled = features.mean((2, 3))
+        logits, distilled = self.head(pooled), self.distilled_head(pooled)
         taps = {"first": first, "second": second}
-        return Pass(logits, features, self.head.weight, self.head.bias, taps, images)
+        explaining = Explaining(self._classifier(), images.detach())
+        known = {"explaining": explaining, "distilled_logits": distilled}
+        return Pass(logits, features, self.head.weight, self.head.bias, taps, images, **known)
+
+    def _classifier(self) -> Classifier:
+        head = CamHead("last", "head", "NCHW", relu=False, steps=(), map_size=(4, 4), proof_error=0.0)
+        classes = self.head.out_features
+        return Classifier(self, Preprocess(size=(_SIZE, _SIZE)), name="network", num_classes=classes, head=head)
 
 
 def _labels(batch: int = _BATCH, classes: int = _CLASSES) -> tuple[Tensor, Tensor]:

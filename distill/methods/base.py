@@ -13,7 +13,16 @@ from distill.methods.gather import processes
 from distill.methods.passes import Pass
 from xkd_eval.errors import XkdError
 
-Requirement = Literal["logits", "features", "embedding", "taps", "input gradients", "indices"]
+Requirement = Literal[
+    "logits",
+    "features",
+    "embedding",
+    "taps",
+    "input gradients",
+    "explanations",
+    "distillation token",
+    "indices",
+]
 
 
 class Method(nn.Module, ABC):
@@ -27,7 +36,8 @@ class Method(nn.Module, ABC):
         name: what a recipe calls it.
         citation: authors, venue and year.
         requires: what the passes must hold. A method that requires nothing needs no teacher. "input gradients" also
-            means that the teacher runs with gradients, its parameters frozen.
+            means that the teacher runs with gradients, its parameters frozen; "distillation token" that the student
+            answers by two heads in training.
         capturable: whether each step is the same operations on the same shapes, whatever the values and without
             drawing at random, so that a CUDA graph can hold it.
         needs_images: the fewest in a batch by which its losses are defined and teach something.
@@ -170,6 +180,10 @@ class Method(nn.Module, ABC):
             yield "embedding", network.pooled
         if "input gradients" in self.requires:
             yield "images", network.images
+        if "distillation token" in self.requires:
+            yield "distilled_logits", network.distilled_logits
+        if "explanations" in self.requires:
+            yield "images to explain", None if network.explaining is None else network.explaining.images
         if "taps" in self.requires:
             yield from network.taps.items()
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from distill.methods.explaining import Explaining
 from xkd_eval.cam import class_activation_maps
 from xkd_eval.errors import XkdError
+from xkd_eval.explainers import Explainer
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,9 @@ class Pass:
             themselves are.
         pooled: (B, C), what the last linear layer is given, of a network without `features`; where a method requires
             "embedding".
+        explaining: the network itself on these images; where a method requires "explanations".
+        distilled_logits: (B, K), of the student's head on its distillation token, while `logits` are those of the class
+            token's; where a method requires "distillation token".
 
     Example:
         >>> import torch
@@ -45,6 +50,8 @@ class Pass:
     images: Tensor | None = None
     source: Tensor | None = None
     pooled: Tensor | None = None
+    explaining: Explaining | None = None
+    distilled_logits: Tensor | None = None
 
     def last_map(self) -> Tensor:
         """`features`, (B, C, h, w).
@@ -82,6 +89,30 @@ class Pass:
             raise XkdError("images: the pass has none; this method differentiates with respect to the input")
         return self.images
 
+    def distillation_token(self) -> Tensor:
+        """`distilled_logits`, (B, K).
+
+        Raises:
+            XkdError: they are absent.
+        """
+        if self.distilled_logits is None:
+            raise XkdError("distilled_logits: the pass has none; this method needs a student with a distillation token")
+        return self.distilled_logits
+
+    def explaining_network(self) -> Explaining:
+        """`explaining`.
+
+        Raises:
+            XkdError: it is absent.
+        """
+        if self.explaining is None:
+            raise XkdError("explaining: the pass has none; this method runs the network once more, to explain itself")
+        return self.explaining
+
+    def explained(self, explainer: Explainer, classes: Tensor) -> Tensor:
+        """(B, h, w) of `classes` (B,), in the graph of the network's parameters; see Explaining."""
+        return self.explaining_network()(explainer, classes, self.features)
+
     def detached(self) -> Pass:
         """The same values outside of any graph, as a teacher's are."""
         return self._map(Tensor.detach)
@@ -103,6 +134,8 @@ class Pass:
             images=optional(self.images),
             source=optional(self.source),
             pooled=optional(self.pooled),
+            explaining=self.explaining,
+            distilled_logits=optional(self.distilled_logits),
         )
 
 

@@ -22,6 +22,8 @@ _MODULES = (
     "dkd",
     "dist",
     "mlkd",
+    "mld",
+    "token_kd",
     "sdd",
     "fitnet",
     "vid",
@@ -29,6 +31,8 @@ _MODULES = (
     "nst",
     "ofd",
     "reviewkd",
+    "norm",
+    "vitkd",
     "sp",
     "rkd",
     "pkt",
@@ -37,6 +41,7 @@ _MODULES = (
     "simkd",
     "cat_kd",
     "e2kd",
+    "explanation_kd",
     "exp_kd",
 )
 

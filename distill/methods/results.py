@@ -107,7 +107,7 @@ def _versions(student: Pass, teacher: Pass | None, labels: Tensor, indices: Tens
 
 
 def _parts(network: Pass) -> Iterator[tuple[str, Tensor]]:
-    optional = ("features", "head_weight", "head_bias", "images", "source", "pooled")
+    optional = ("features", "head_weight", "head_bias", "images", "source", "pooled", "distilled_logits")
     yield "logits", network.logits
     yield from ((name, value) for name in optional if (value := getattr(network, name)) is not None)
     yield from network.taps.items()

@@ -60,6 +60,25 @@ class AdamW(_Optimiser):
     weight_decay: float = Field(default=0.01, ge=0, le=1)
 
 
+class Dot(_Optimiser):
+    """Stochastic gradient descent with a momentum of each kind of loss's gradient (DOT, Zhao et al., ICCV 2023).
+
+    Attributes:
+        momentum: mu.
+        delta: mu - delta is the momentum of the losses that learn from no teacher, mu + delta that of the others.
+    """
+
+    name: Literal["dot"]
+    momentum: Decay = 0.9
+    delta: float = Field(default=0.075, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _two_momenta(self) -> Dot:
+        if not self.delta <= self.momentum < 1 - self.delta:
+            raise ValueError(f"delta: momentum {self.momentum} less and plus it must lie in [0, 1); lower it")
+        return self
+
+
 _Moments = Literal["adam", "nadam", "nadamw", "radam", "adabelief", "adan", "lamb", "lion"]
 _Momentum = Literal["lars", "rmsprop", "rmsproptf", "sgdw"]
 _WITHOUT = {"betas": get_args(_Momentum), "momentum": get_args(_Moments), "eps": ("lion", "sgdw")}
@@ -138,5 +157,5 @@ class OneCycle(Strict):
     final: float = Field(default=4e-6, ge=0, le=1)
 
 
-Optimiser = Annotated[Sgd | AdamW | TimmOptimiser, Field(discriminator="name")]
+Optimiser = Annotated[Sgd | AdamW | Dot | TimmOptimiser, Field(discriminator="name")]
 Schedule = Annotated[Constant | MultiStep | Cosine | OneCycle, Field(discriminator="name")]

@@ -94,6 +94,17 @@ class Recipe(Strict):
                 raise ValueError(f"losses: {loss.label} learns from {short(loss.teacher)}; `teachers` names {known}")
         return self
 
+    @model_validator(mode="after")
+    def _gradients_of_the_optimiser(self) -> Recipe:
+        """Dot takes two gradients a step, which are neither added up, nor scaled, nor clipped together."""
+        if self.optimiser.name == "dot":
+            for key, plain in (("accumulate", 1), ("clip_norm", None)):
+                if getattr(self, key) != plain:
+                    raise ValueError(f"{key}: the optimiser dot takes two gradients a step; leave one of the two out")
+            if self.precision == "fp16":
+                raise ValueError("precision: the optimiser dot takes two gradients a step; set bf16 or fp32")
+        return self
+
     @property
     def named_teachers(self) -> dict[str, Teacher]:
         """All teachers by name; a single one is called "teacher"."""

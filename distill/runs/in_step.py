@@ -26,7 +26,7 @@ def lesson_key(recipe: Recipe) -> str | None:
     looking = [
         loss.model_dump(mode="json", exclude=_OF_A_LOSS)
         for loss in recipe.losses
-        if not METHODS[loss.method].requires.isdisjoint(("taps", "input gradients"))
+        if not METHODS[loss.method].requires.isdisjoint(("taps", "input gradients", "explanations"))
     ]
     values = recipe.model_dump(mode="json", exclude=_OWN)
     return json.dumps([values, looking], sort_keys=True)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from distill.methods.base import Requirement
 from xkd_eval.classifiers.arguments import described_values
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.copies import is_float32
@@ -110,6 +111,31 @@ def check_answers(network: object, preprocess: Preprocess, name: str, num_classe
                 "what it makes of them, such as images.mean(1, keepdim=True)"
             ) from None
         raise XkdError(renamed(str(error), {"model": "student"})) from None
+
+
+def check_token(network: nn.Module, name: str, needs: frozenset[Requirement]) -> None:
+    """Refuse a student without the distillation token that a method needs.
+
+    Args:
+        network: of the student.
+        name: of its architecture.
+        needs: of the methods.
+
+    Raises:
+        XkdError: it has none; or it would have to explain itself by two answers at once.
+    """
+    if "distillation token" not in needs:
+        return
+    if not callable(getattr(network, "set_distilled_training", None)):
+        raise XkdError(
+            f"student: {name} has no distillation token, which a method needs: no `set_distilled_training`, as timm's "
+            "have; give student.architecture=timm/deit_tiny_distilled_patch16_224, or leave that loss out"
+        )
+    if not needs.isdisjoint(("explanations", "input gradients")):
+        raise XkdError(
+            "student: a method differentiates its logits, and another one needs those of its distillation token apart; "
+            "leave one of the two out"
+        )
 
 
 def check_no_softmax(logits: Tensor, who: str) -> None:

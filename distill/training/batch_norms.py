@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
+from accelerate.utils import broadcast
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -41,3 +44,10 @@ def synchronise_batch_norms(network: nn.Module, device: torch.device, processes:
             "leave it out, or train in one process"
         )
     convert_sync_batchnorm(network)
+
+
+def broadcast_statistics(networks: Iterable[nn.Module], processes: int) -> None:
+    """Have every process normalise by the main one's statistics, which are those that are saved."""
+    for network in {id(network): network for network in networks}.values() if processes > 1 else ():
+        for buffer in network.buffers():
+            buffer.copy_(broadcast(buffer.clone()))

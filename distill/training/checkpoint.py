@@ -12,8 +12,9 @@ from torch import nn
 
 from distill.training.setup import TrainingSetup
 from xkd_eval import __version__
-from xkd_eval.classifiers.checkpoint import Checkpoint, save_checkpoint
-from xkd_eval.foreign import file_digest
+from xkd_eval.classifiers.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from xkd_eval.errors import XkdError
+from xkd_eval.foreign import file_digest, reading
 
 _PACKAGES = ("torch", "torchvision", "accelerate", "numpy")
 
@@ -44,14 +45,32 @@ def write_student(setup: TrainingSetup, network: nn.Module, metrics: Mapping[str
         class_names=student.class_names,
         wordnet_ids=student.wordnet_ids,
         recipe=recipe.model_dump(mode="json"),
-        metrics=timeless(metrics),
+        metrics=_timeless(metrics),
         versions=versions(),
     )
     save_checkpoint(contents, path)
     return file_digest(path)
 
 
-def timeless(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def load_best(file: Path, best: Mapping[str, Any], network: nn.Module) -> None:
+    """Give a network the weights of the best epoch.
+
+    Args:
+        file: best.pt.
+        best: the metrics of the best epoch.
+        network: whose weights are replaced.
+
+    Raises:
+        XkdError: the file is of another epoch or network.
+    """
+    selected = read_checkpoint(file, "output")
+    if selected.metrics != _timeless(best):
+        raise XkdError(f"output: {str(file)!r} is not of epoch {best['epoch']}, the best; `overwrite` starts afresh")
+    with reading(f"output: {str(file)!r} is of another network", "`overwrite` starts afresh"):
+        network.load_state_dict(dict(selected.state_dict))
+
+
+def _timeless(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The metrics of an epoch but for what a clock said: the same training leaves the same bytes."""
     return {name: value for name, value in metrics.items() if name != "seconds"}
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast, broadcast_object_list
+from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from distill.data.augmentation import derive_seed
@@ -20,8 +20,9 @@ from distill.runs.directory import TrainingDirectory
 from distill.runs.epochs import TRAINED
 from distill.runs.interruption import StopRequest, TrainingInterruptedError
 from distill.runs.layout import BEST, NEW_BEST, STUDENT
+from distill.training.batch_norms import broadcast_statistics
 from distill.training.captured_step import CapturedStep
-from distill.training.checkpoint import timeless, write_student
+from distill.training.checkpoint import load_best, write_student
 from distill.training.evaluation import Evaluation, Weights, better_weights
 from distill.training.finite import FiniteChecks
 from distill.training.means import EpochMeans
@@ -34,9 +35,7 @@ from distill.training.state import Position, restore, state_of
 from distill.training.step import OrdinaryStep, Step
 from distill.training.taught import TaughtBatch
 from distill.training.tensorboard import TensorBoard
-from xkd_eval.classifiers.checkpoint import read_checkpoint
 from xkd_eval.classifiers.told import tell_note
-from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reading
 
 _SECONDS_BETWEEN_SAVES = 600.0
@@ -155,7 +154,7 @@ class TrainingLoop:
         setup, position = self.setup, self.position
         self._finite.weights(position)
         means = setup.accelerator.reduce(position.means.means(), reduction="mean")
-        self._broadcast_batch_statistics()
+        broadcast_statistics([setup.student.model, setup.evaluated], setup.accelerator.num_processes)
         scores = self.evaluate()
         learning_rate = self._learning_rate(position.step - 1)
         position.epoch += 1
@@ -212,7 +211,8 @@ class TrainingLoop:
         weights: Weights = "average"
         if selected:
             weights = better_weights(best, setup.selection)
-            self._load_best(position.best, self._network(weights))
+            self.directory.settle_best(position.best_file)
+            load_best(self.directory.path / BEST, position.best, self._network(weights))
         if setup.val is not None:  # of the other weights of that epoch nothing is kept
             best |= self.evaluation.scores("test", weights)
         chosen = best if selected else last
@@ -233,18 +233,6 @@ class TrainingLoop:
         )
         setup.accelerator.wait_for_everyone()
         return written
-
-    def _load_best(self, best: dict[str, Any], network: nn.Module) -> None:
-        """The weights of the best epoch, as best.pt has them."""
-        self.directory.settle_best(self.position.best_file)
-        file = self.directory.path / BEST
-        selected = read_checkpoint(file, "output")
-        if selected.metrics != timeless(best):
-            raise XkdError(
-                f"output: {str(file)!r} is not of epoch {best['epoch']}, the best; `overwrite` starts afresh"
-            )
-        with reading(f"output: {str(file)!r} is of another network", "`overwrite` starts afresh"):
-            network.load_state_dict(dict(selected.state_dict))
 
     def _learning_rate(self, step: int) -> float:
         """The learning rate in a step, from 0, of the epoch that is under way."""
@@ -305,10 +293,3 @@ class TrainingLoop:
                 "the same command with `resume` continues",
                 stop.number,
             )
-
-    def _broadcast_batch_statistics(self) -> None:
-        """Every process normalises by the main one's statistics, which are those that are saved."""
-        networks = {id(network): network for network in (self.setup.student.model, self.setup.evaluated)}
-        for network in networks.values() if self.setup.accelerator.num_processes > 1 else ():
-            for buffer in network.buffers():
-                buffer.copy_(broadcast(buffer.clone()))

@@ -22,6 +22,7 @@ from distill.training.architecture import (
     at_size,
     check_answers,
     check_no_softmax,
+    check_token,
     pooled_otherwise,
     takes_size,
 )
@@ -96,6 +97,7 @@ def build_student(recipe: Student, classes: Classes, needs: frozenset[Requiremen
     preprocess = student_preprocess(recipe, None if start is None else start.preprocess)
     network, arguments, notes_of_size = at_size(network, recipe.architecture, arguments, preprocess)
     check_answers(network, preprocess, recipe.architecture, classes.count)
+    check_token(network, recipe.architecture, needs)
     notes = [*notes_of_size]
     if start is not None:
         notes += start_from(network, recipe, start, preprocess, classes)
@@ -112,7 +114,7 @@ def build_student(recipe: Student, classes: Classes, needs: frozenset[Requiremen
         class_names=classes.names,
         wordnet_ids=classes.wordnet_ids,
     )
-    if not needs.isdisjoint(("features", "embedding")):
+    if not needs.isdisjoint(("features", "embedding", "explanations")):
         find_head(student)
     other_pool = partial(pooled_otherwise, recipe.architecture, arguments, preprocess)
     _check_head(student, "student", needs, other_pool)

@@ -114,6 +114,7 @@ class Objective(nn.Module):
         self._choice = choice
         self._epochs = epochs
         self._statistics: dict[str, Tensor] = {}
+        self._names: list[tuple[str, ...]] = []
         self.is_partly_used = False
 
     def weights(self, epoch: int) -> list[float]:
@@ -144,14 +145,28 @@ class Objective(nn.Module):
         """
         student = self.student(images)
         total, values = torch.zeros((), device=images.device), {}
-        self._statistics = {}
+        self._statistics, self._names = {}, []
         entries = zip(self._losses, self.methods, self._choice.passes(teachers), weights, strict=True)
         for entry, method, teacher, weight in entries:
             losses, statistics = results_of(method, student, teacher, labels, indices)
             total = total + weight * torch.stack(list(losses.values())).sum()
-            values.update(_called(entry, losses))
+            called = _called(entry, losses)
+            values.update(called)
+            self._names.append(tuple(called))
             self._statistics.update(_called(entry, statistics))
         return {TOTAL: total, **values}
+
+    def totals(self, losses: Mapping[str, Tensor], weights: Sequence[float | Tensor]) -> tuple[Tensor, Tensor]:
+        """The weighted sums of the losses that learn from no teacher, and of the others.
+
+        Args:
+            losses: that `forward` returned last.
+            weights: of the methods.
+        """
+        sums = {False: torch.zeros_like(losses[TOTAL]), True: torch.zeros_like(losses[TOTAL])}
+        for method, names, weight in zip(self.methods, self._names, weights, strict=True):
+            sums[bool(method.requires)] += weight * torch.stack([losses[name] for name in names]).sum()
+        return sums[False], sums[True]
 
     def statistics(self) -> dict[str, Tensor]:
         """What the methods observed in the latest batch, scalars by name."""

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from distill.methods import Pass
 from distill.methods.base import Requirement
+from distill.methods.explaining import Explaining
 from distill.training.trunk import Tap
 from xkd_eval.classifiers.classifier import CamHead, Classifier
 from xkd_eval.classifiers.hooks import ForwardHooks
@@ -22,7 +23,7 @@ EMBEDDING = "embedding"
 """Key of `Classifier.known`: the path of the layer whose input is the embedding, where there is no CAM head."""
 
 # Beside the taps' paths, which hold no brackets.
-_MAP, _SOURCE, _POOLED = "(map)", "(source)", "(pooled)"
+_MAP, _SOURCE, _POOLED, _DISTILLED = "(map)", "(source)", "(pooled)", "(distilled)"
 
 
 class Observed(nn.Module):
@@ -51,6 +52,10 @@ class Observed(nn.Module):
         self._trains = trains
         self.classifier = classifier
         self._is_differentiated = "input gradients" in needs
+        self._explains = "explanations" in needs
+        self._has_two_heads = trains and "distillation token" in needs
+        if self._has_two_heads:
+            classifier.model.set_distilled_training(True)  # type: ignore[operator]
         self._seen: dict[str, Tensor] = {}
         self._taps = {tap.name: tap for tap in taps}
         self._taps_of = {tap.path: [other for other in taps if other.path == tap.path] for tap in taps}
@@ -69,8 +74,10 @@ class Observed(nn.Module):
             images = images.detach().requires_grad_()  # not the caller's own
         logits, seen = self._network(images)
         taps = {name: self._taps[name].as_map(values) for name, values in seen.items() if name in self._taps}
+        explaining = Explaining(self.classifier, images.detach(), done=self._forget) if self._explains else None
+        known: dict[str, Any] = {"explaining": explaining, "distilled_logits": seen.get(_DISTILLED)}
         if self._head is None:
-            return Pass(logits, taps=taps, images=images, pooled=seen.get(_POOLED))
+            return Pass(logits, taps=taps, images=images, pooled=seen.get(_POOLED), **known)
         return Pass(
             logits,
             features=seen[_MAP] if self._is_differentiated else self.classifier.cam_features(seen[_MAP]),
@@ -79,6 +86,7 @@ class Observed(nn.Module):
             taps=taps,
             images=images,
             source=seen.get(_SOURCE),
+            **known,
         )
 
     def train(self, mode: bool = True) -> Self:
@@ -97,11 +105,17 @@ class Observed(nn.Module):
         self._network = torch.compile(self._run, *args, **kwargs)
 
     def _run(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        self._seen.clear()
+        self._forget()
         logits = self.classifier.model(images)
+        if self._has_two_heads and isinstance(logits, tuple):  # in training alone
+            logits, self._seen[_DISTILLED] = logits
         seen = dict(self._seen)
-        self._seen.clear()  # which would keep the graph
+        self._forget()
         return logits, seen
+
+    def _forget(self) -> None:
+        """What was seen would keep the graph."""
+        self._seen.clear()
 
     def _keep(self, path: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
         follows = None

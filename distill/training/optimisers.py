@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from distill.recipe.optimisation import AdamW, Optimiser, Sgd
+from distill.recipe.optimisation import AdamW, Dot, Optimiser, Sgd
+from distill.training.dot import DistillationOriented
 from distill.training.groups import parameter_groups
 
 
@@ -36,6 +37,8 @@ def optimiser_of(recipe: Optimiser, groups: list[dict[str, Any]]) -> torch.optim
         return torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=recipe.nesterov, **common)
     if isinstance(recipe, AdamW):
         return torch.optim.AdamW(groups, betas=recipe.betas, **common)
+    if isinstance(recipe, Dot):
+        return DistillationOriented(groups, momentum=recipe.momentum, delta=recipe.delta, **common)
     from timm.optim import create_optimizer_v2
 
     options = {name: value for name in ("betas", "momentum", "eps") if (value := getattr(recipe, name)) is not None}

@@ -155,7 +155,7 @@ def check_bfloat16(classifier: Classifier, needs: frozenset[Requirement], device
     advice = "leave the teacher's `precision` out"
     if not bf16_is_native(device):
         raise XkdError(f"teacher.precision: bf16 found, and {device.type!r} does not multiply bfloat16; {advice}")
-    if "input gradients" in needs:
+    if not needs.isdisjoint(("input gradients", "explanations")):
         raise XkdError(f"teacher.precision: bf16 found, and a loss differentiates the teacher; {advice}")
     if any(isinstance(module, GraphNetwork) for module in classifier.model.modules()):
         raise XkdError(

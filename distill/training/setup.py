@@ -22,10 +22,20 @@ from distill.recipe.schema import Recipe
 from distill.runs.origin import Origin, start_digest
 from distill.training.batch_norms import synchronise_batch_norms
 from distill.training.checkpointing import checkpoint_stages
+from distill.training.checks import (
+    check_batch,
+    check_compiler,
+    check_draws,
+    check_held_out,
+    check_last_batch,
+    check_selection,
+    check_teachers,
+)
+from distill.training.dot import check_two_gradients
 from distill.training.lessons import Common, Lessons
 from distill.training.memory_format import memory_format_of
 from distill.training.networks import build_student, requirements, tap_notes, taps_of
-from distill.training.objective import Objective, TeacherChoice, is_foreign
+from distill.training.objective import Objective, is_foreign
 from distill.training.observed import Normaliser, Observed
 from distill.training.optimisers import MovingAverage, create_optimiser
 from distill.training.precision import autocast, check_precision, gradient_scaler
@@ -34,7 +44,6 @@ from distill.training.teacher_answers import SplitName, TeacherAnswers
 from distill.training.teachers import Teachers
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import XkdError
-from xkd_eval.wording import counted
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,11 @@ class TrainingSetup:
         return self.objective.student.classifier
 
     @property
+    def bare_optimiser(self) -> torch.optim.Optimizer:
+        """The optimiser within what the engine wraps around it."""
+        return getattr(self.optimiser, "optimizer", self.optimiser)
+
+    @property
     def evaluated(self) -> nn.Module:
         """The network that is evaluated and saved: the moving average where there is one."""
         return self.student.model if self.average is None else self.average.module
@@ -145,9 +159,9 @@ def join(recipe: Recipe, common: Common, place: int) -> TrainingSetup:
     Raises:
         XkdError: as `set_up`; a student that cannot share what the others have.
     """
-    _check_batch(recipe, common.rank.processes)
+    check_batch(recipe, common.rank.processes)
     if recipe.compile:
-        _check_compiler(common.accelerator.device)
+        check_compiler(common.accelerator.device)
     with OwnDraws(recipe.seed) as drawn:
         return _set_up(recipe, common, place, drawn)
 
@@ -156,10 +170,11 @@ def _set_up(recipe: Recipe, common: Common, place: int, drawn: OwnDraws) -> Trai
     accelerator, rank, splits = common.accelerator, common.rank, common.splits
     methods, choice = common.methods[place], common.choices[place]
     needs = requirements(methods)
-    _check_teachers(recipe, methods, choice)
+    check_teachers(recipe, methods, choice)
+    check_two_gradients(recipe, methods, rank.processes)
     check_precision(recipe, accelerator.device, methods)
-    _check_selection(recipe, splits)
-    _check_held_out(splits, rank.processes)
+    check_selection(recipe, splits)
+    check_held_out(splits, rank.processes)
     built = build_student(recipe.student, splits.classes, needs)
     built = reuse_head(built, recipe, common.runs, splits.classes, methods)
     student = built.classifier
@@ -175,7 +190,7 @@ def _set_up(recipe: Recipe, common: Common, place: int, drawn: OwnDraws) -> Trai
     _tell_classes(methods, splits, accelerator.device)
     objective = Objective(observed, methods, recipe.losses, choice, recipe.epochs)
     lessons = common.lessons(student.preprocess, layout)
-    _check_last_batch(lessons.train.steps.sizes[-1], rank.processes, recipe, methods)
+    check_last_batch(lessons.train.steps.sizes[-1], rank.processes, recipe, methods)
     origin = Origin(
         recipe=recipe.identity(),
         student=start_digest(recipe.student),
@@ -190,7 +205,7 @@ def _set_up(recipe: Recipe, common: Common, place: int, drawn: OwnDraws) -> Trai
             lessons.teachers.check_finite()
         n_images = lessons.train.n_images
         draws = objective.prepare(drawn, normalise(batch.pixels), passed, batch.labels, batch.indices, n_images)
-    _check_draws(recipe, draws)
+    check_draws(recipe, draws)
     if recipe.compile:
         objective.student.compile()
     optimiser = create_optimiser(recipe.optimiser, student.model, objective.parameters())
@@ -232,72 +247,3 @@ def accelerator_of(device: str) -> Accelerator:
     accelerator = Accelerator(cpu=device == "cpu")
     torch.backends.cudnn.benchmark = accelerator.device.type == "cuda"
     return accelerator
-
-
-def _check_batch(recipe: Recipe, processes: int) -> None:
-    parts = processes * recipe.accumulate
-    if recipe.batch_size % parts:
-        raise XkdError(
-            f"batch_size: {recipe.batch_size} images cannot be split into {parts} equal parts ({processes} processes "
-            f"x accumulate={recipe.accumulate})"
-        )
-
-
-def _check_last_batch(size: int, processes: int, recipe: Recipe, methods: Sequence[Method]) -> None:
-    """The others are tried before the training; the last is not."""
-    for method in methods:
-        images = size // recipe.accumulate // (1 if method.gathers else processes)
-        if images < method.needs_images:
-            raise XkdError(
-                f"batch_size: an epoch's last batch has {counted(images, 'image')} at once, and {method.name} needs "
-                f"{method.needs_images}; set data.drop_last=true, or another batch_size"
-            )
-
-
-def _check_compiler(device: torch.device) -> None:
-    """Without a compiler torch.compile fails only in the first step, and by a page."""
-    try:
-        torch.compile(torch.neg)(torch.ones(2, device=device))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise XkdError(
-            f"compile: torch.compile fails here ({reason}); install what it needs, or leave it out"
-        ) from None
-
-
-def _check_draws(recipe: Recipe, draws: bool) -> None:
-    if draws and recipe.compile:
-        raise XkdError(
-            "compile: the student or a method draws at random, which a compiled network would do by a generator that "
-            "all threads share; set compile=false"
-        )
-
-
-def _check_held_out(splits: Splits, processes: int) -> None:
-    for name, part in (("validation", splits.val), ("test", splits.test)):
-        if part is not None and len(part.labels) < processes:
-            raise XkdError(
-                f"data: {len(part.labels)} {name} images found for {processes} processes; expected one each: take "
-                "fewer processes, or more images"
-            )
-
-
-def _check_selection(recipe: Recipe, splits: Splits) -> None:
-    if recipe.select_on_test and splits.val is not None:
-        raise XkdError("select_on_test: there are validation images, which select the epoch; leave it out")
-    if recipe.patience is not None and splits.val is None:
-        raise XkdError(
-            "patience: no validation images to tell by when to stop; give `val_split`, or a folder val/ beside train/ "
-            "and test/"
-        )
-
-
-def _check_teachers(recipe: Recipe, methods: Sequence[Method], choice: TeacherChoice) -> None:
-    distilling = [method for method in methods if method.requires]
-    if distilling and not recipe.named_teachers:
-        raise XkdError(f"teacher: missing; {distilling[0].name} distils from one")
-    choice.check(recipe.losses, methods)
-    if recipe.compile and recipe.gradient_checkpointing:
-        raise XkdError("compile: gradient_checkpointing is true; expected one of the two")
-    if recipe.compile and "input gradients" in requirements(distilling):
-        raise XkdError("compile: a method differentiates twice, which torch.compile cannot; set compile=false")

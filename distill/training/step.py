@@ -12,6 +12,7 @@ from torch import Tensor
 from distill.data.batches import LabelledBatch
 from distill.methods import Pass
 from distill.methods.results import SKIPPED, TOTAL
+from distill.training.dot import DistillationOriented
 from distill.training.optimisers import set_learning_rate
 from distill.training.setup import TrainingSetup
 from distill.training.taught import TaughtBatch
@@ -94,7 +95,10 @@ def differentiate(
         Scalars by name: losses and statistics.
     """
     losses = setup.wrapped(setup.normalise(batch.pixels), teachers, batch.labels, batch.indices, weights)
-    setup.accelerator.backward(setup.scaler.scale(losses[TOTAL] / micro_batches))
+    if isinstance(setup.bare_optimiser, DistillationOriented):
+        setup.bare_optimiser.differentiate(*setup.objective.totals(losses, weights))
+    else:
+        setup.accelerator.backward(setup.scaler.scale(losses[TOTAL] / micro_batches))
     return {**losses, **setup.objective.statistics()}
 
 

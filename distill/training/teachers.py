@@ -88,7 +88,9 @@ class FrozenTeacher:
         if self._places is None:
             return passed
         weight, bias = (None, None) if passed.head_weight is None else self.head_of_the_data()
-        return replace(passed, logits=self.of_the_data(passed.logits), head_weight=weight, head_bias=bias)
+        explaining = None if passed.explaining is None else passed.explaining.of(self._places)
+        logits = self.of_the_data(passed.logits)
+        return replace(passed, logits=logits, head_weight=weight, head_bias=bias, explaining=explaining)
 
     def note(self, logits: Tensor) -> None:
         """Have `check_finite` know of logits (B, K) that the teacher gave; waits for nothing."""

@@ -23,7 +23,7 @@ def a_pass(channels: int, size: int, trained: bool) -> Pass:
     weight = torch.randn(K, channels, generator=generator, requires_grad=trained)
     logits = features.mean((2, 3)) @ weight.T
     images = torch.zeros(B, 3, 2 * size, 2 * size)
-    return Pass(logits, features, weight, taps={"last": features}, images=images)
+    return Pass(logits, features, weight, taps={"last": features}, images=images, distilled_logits=2 * logits)
 
 
 STUDENT, TEACHER, LABELS = a_pass(8, 4, trained=True), a_pass(12, 4, trained=False), torch.tensor([0, 1, 2, 3, 3])
@@ -43,10 +43,12 @@ CALLS = {
     "kd": lambda: losses.kd_loss(*LOGITS),
     "dkd": lambda: losses.dkd_loss(*LOGITS, LABELS),
     "dist": lambda: losses.dist_loss(*LOGITS),
+    "mld": lambda: losses.mld_loss(*LOGITS),
     "tf_kd": lambda: losses.tf_kd_loss(STUDENT.logits, LABELS),
     "ttm": lambda: losses.ttm_loss(*LOGITS),
     "wttm": lambda: losses.wttm_loss(*LOGITS),
     "mlkd": lambda: losses.mlkd_loss(*LOGITS),
+    "token_kd": lambda: losses.token_kd_loss(STUDENT.distilled_logits, TEACHER.logits),
     "sdd": lambda: losses.sdd_loss(regions(STUDENT), regions(TEACHER), TEACHER.logits, LABELS),
     "exp_kd": lambda: losses.exp_kd_loss(clamped(STUDENT), clamped(TEACHER)),
     "cat_kd": lambda: losses.cat_kd_loss(STUDENT.cams(), TEACHER.cams()),
@@ -57,8 +59,8 @@ CALLS = {
     "rkd": lambda: losses.rkd_loss(*EMBEDDINGS),
     "pkt": lambda: losses.pkt_loss(*EMBEDDINGS),
 }
-TRAINED = {"fitnet", "vid", "simkd", "ofd", "reviewkd", "srd", "crd"}
-"""Methods with layers or a memory, of which the loss alone is a function."""
+TRAINED = {"fitnet", "vid", "simkd", "ofd", "reviewkd", "norm", "vitkd", "srd", "crd", "explanation_kd"}
+"""Methods with layers, a memory or a network to run, of which the loss alone is a function."""
 
 
 def test_every_method_has_its_function():
@@ -77,12 +79,14 @@ def test_a_function_by_its_defaults_is_the_method_by_its_defaults(name):
 
 def test_the_functions_of_methods_that_train_layers():
     own, other = torch.randn(B, 12, 4, 4, requires_grad=True), torch.randn(B, 12, 4, 4)
-    made = [losses.fitnet_loss(own, other), losses.hcl_loss(own, other)]
+    made = [losses.fitnet_loss(own, other), losses.hcl_loss(own, other), losses.vitkd_loss(own, other)]
+    made.append(losses.norm_loss(own, other[:, :4]))
     made.append(losses.partial_l2_loss(own, other, losses.negative_mean(other)))
     made.append(losses.nce_loss(torch.rand(B, 9, requires_grad=True), dataset_size=20))
     made.append(losses.simkd_loss(own, other))
     made.append(losses.vid_loss(own, other, torch.zeros(12)))
     made.append(losses.srd_loss(own.mean((2, 3)), other.mean((2, 3))))
+    made.append(losses.explanation_kd_loss(own[:, 0], other[:, 0]))
     for loss in made:
         assert loss.shape == () and loss > 0 and loss.requires_grad
     assert losses.partial_l2_loss is partial_l2_loss and losses.negative_mean is negative_mean
@@ -97,7 +101,7 @@ def test_each_says_shapes_and_paper(name):
         assert re.search(r"\b20\d\d\b", text), "no paper"
 
 
-SHORT = (STUDENT.logits, TEACHER.logits[:1])
+SHORT, SHORT_MAPS = (STUDENT.logits, TEACHER.logits[:1]), (MAPS[0], MAPS[1][:1])
 REFUSED = {
     "kd": (lambda: losses.kd_loss(*SHORT), r"^teacher: shape \(1, 6\) found; expected \(5, 6\), as the student"),
     "dist": (lambda: losses.dist_loss(*SHORT), "^teacher: shape"),
@@ -116,7 +120,13 @@ REFUSED = {
     "sp": (lambda: losses.sp_loss(MAPS[0], MAPS[1][:1]), "^teacher: "),
     "rkd": (lambda: losses.rkd_loss(EMBEDDINGS[0], EMBEDDINGS[1][:1]), "^teacher: "),
     "pkt": (lambda: losses.pkt_loss(EMBEDDINGS[0], EMBEDDINGS[1][:1]), "^teacher: "),
+    "vitkd": (lambda: losses.vitkd_loss(*MAPS), "^teacher: "),
+    "norm": (lambda: losses.norm_loss(MAPS[0], MAPS[1][:, :5]), r"^teacher: shape .* and a divisor of its 8 channels"),
+    "mld": (lambda: losses.mld_loss(*SHORT), "^teacher: "),
+    "token_kd": (lambda: losses.token_kd_loss(*SHORT), "^teacher: "),
+    "token_kd by": (lambda: losses.token_kd_loss(*LOGITS, kind="firm"), "^kind: 'firm' found"),
     "fitnet": (lambda: losses.fitnet_loss(*MAPS), "^teacher: "),
+    "explanation_kd": (lambda: losses.explanation_kd_loss(*(maps.mean(1) for maps in SHORT_MAPS)), "^teacher: "),
     "hcl": (lambda: losses.hcl_loss(*MAPS), "^teacher: "),
     "simkd": (lambda: losses.simkd_loss(*MAPS), "^teacher: "),
     "srd": (lambda: losses.srd_loss(*EMBEDDINGS), "^teacher: "),

@@ -111,6 +111,25 @@ class Explainer(ABC):
             XkdError: no such images or classes.
         """
 
+    def differentiable(
+        self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
+    ) -> Tensor:
+        """The same map in the graph of the classifier's parameters, by which a student is taught to explain itself.
+
+        By default what `__call__` itself makes: a map without a graph where it takes gradients without `create_graph`,
+        detaches or leaves torch. Nothing is copied or checked here.
+
+        Args:
+            classifier: as it is trained, `classifier.model` in training mode; it is left without hooks.
+            images: (B, 3, H, W) normalised.
+            classes: (B,) the class to explain, int64.
+            context: what is already known; its features in the graph of the parameters.
+
+        Returns:
+            (B, h, w).
+        """
+        return inspect.unwrap(type(self).__call__)(self, classifier, images, classes, context)
+
 
 def _checked(thing: object) -> type[Explainer]:
     if not inspect.isclass(thing) or not issubclass(thing, Explainer):

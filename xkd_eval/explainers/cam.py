@@ -11,6 +11,7 @@ from torch import Tensor
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import ExplainerError, XkdError
 from xkd_eval.explainers.base import Context, Explainer, register_explainer
+from xkd_eval.explainers.layers import output_and_logits, target_layer
 
 
 @register_explainer
@@ -51,6 +52,19 @@ class Cam(Explainer):
         self.check(classifier)
         known = context.features if context is not None else None
         features = classifier.forward_with_features(images).features if known is None else known
+        return self._of_features(classifier, features, classes)
+
+    def differentiable(
+        self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
+    ) -> Tensor:
+        """See Explainer; without a forward of its own where the context has the features."""
+        known = context.features if context is not None else None
+        if known is None:
+            layer = target_layer(classifier)
+            known = classifier.cam_features(output_and_logits(classifier.model, layer.path, images)[0])
+        return self._of_features(classifier, known, classes)
+
+    def _of_features(self, classifier: Classifier, features: Tensor, classes: Tensor) -> Tensor:
         maps = classifier.cams(features, classes[:, None])[:, 0].float()
         if self.reduction == "mean":
             maps = maps / features.shape[1]

@@ -6,6 +6,7 @@ largest magnitude over the channels. The baseline, where a method has one, is bl
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,9 +24,27 @@ from xkd_eval.explainers.layers import activations_and_gradients, target_layer
 from xkd_eval.explainers.seeding import image_seeds
 
 
+@dataclass(frozen=True)
+class _BySlope(GradientAttribution):
+    """An attribution by one gradient at the image itself, which can be differentiated."""
+
+    def differentiable(
+        self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
+    ) -> Tensor:
+        """See Explainer; by a forward of its own."""
+        inputs = images.detach().clone().requires_grad_()
+        score = classifier.model(inputs).gather(1, classes[:, None]).sum()
+        (slope,) = torch.autograd.grad(score, inputs, create_graph=True)
+        return self._over_channels(self._of_slope(slope, inputs.detach()))
+
+    @abstractmethod
+    def _of_slope(self, slope: Tensor, images: Tensor) -> Tensor:
+        """(B, 3, H, W) twice -> (B, 3, H, W)."""
+
+
 @register_explainer
 @dataclass(frozen=True)
-class Saliency(GradientAttribution):
+class Saliency(_BySlope):
     """Magnitude of the logit's gradient, the largest over the colour channels."""
 
     name: ClassVar[str] = "saliency"
@@ -37,13 +56,16 @@ class Saliency(GradientAttribution):
 
         return Method(classifier.model).attribute(images, target=classes, abs=True)
 
+    def _of_slope(self, slope: Tensor, images: Tensor) -> Tensor:
+        return slope.abs()
+
     def _over_channels(self, attributions: Tensor) -> Tensor:
         return attributions.amax(1)
 
 
 @register_explainer
 @dataclass(frozen=True)
-class InputXGradient(GradientAttribution):
+class InputXGradient(_BySlope):
     """Input times gradient, in the network's normalised values; summed over the colour channels, signed."""
 
     name: ClassVar[str] = "input_x_gradient"
@@ -54,6 +76,9 @@ class InputXGradient(GradientAttribution):
         from captum.attr import InputXGradient as Method
 
         return Method(classifier.model).attribute(images, target=classes)
+
+    def _of_slope(self, slope: Tensor, images: Tensor) -> Tensor:
+        return slope * images
 
 
 @register_explainer

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -21,9 +21,16 @@ from xkd_eval.classifiers.copies import quiet_copy
 from xkd_eval.classifiers.hooks import Outputs
 from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.errors import ExplainerError
+from xkd_eval.explainers import weighting
 from xkd_eval.explainers.base import Context, Explainer, register_explainer
 from xkd_eval.explainers.gradients import check_gradients
-from xkd_eval.explainers.layers import TargetLayer, activations, activations_and_gradients, target_layer
+from xkd_eval.explainers.layers import (
+    TargetLayer,
+    activations,
+    activations_and_gradients,
+    differentiable_activations,
+    target_layer,
+)
 
 # As grad-cam has them; another number moves the logits in their last bits.
 _MASKS_AT_ONCE, _CHANNELS_AT_ONCE = 16, 32
@@ -72,15 +79,27 @@ class _CamFamily(Explainer):
         activations: Tensor,
         gradients: Tensor,
     ) -> np.ndarray:
-        method = _library_method(self.library_class, classifier.model, layer.path)
-        return method.get_cam_image(
-            images, None, None, activations.cpu().numpy(), gradients.cpu().numpy(), eigen_smooth=False
-        )
+        method = weighting.library_method(self.library_class, classifier.model, layer.path)
+        arrays = (values.cpu().numpy() for values in (activations, gradients))
+        return method.get_cam_image(images, None, None, *arrays, eigen_smooth=False)
+
+
+@dataclass(frozen=True)
+class _ByFormula(_CamFamily):
+    """A weighting that can be differentiated."""
+
+    def differentiable(
+        self, classifier: Classifier, images: Tensor, classes: Tensor, context: Context | None = None
+    ) -> Tensor:
+        """See Explainer; by a forward of its own."""
+        pair = differentiable_activations(classifier, target_layer(classifier), images, classes)
+        maps = weighting.FORMULAS[self.library_class](*pair)
+        return maps.clamp(min=0) if self.relu else maps
 
 
 @register_explainer
 @dataclass(frozen=True)
-class GradCam(_CamFamily):
+class GradCam(_ByFormula):
     """Channels weighted by the spatial mean of their gradients."""
 
     name: ClassVar[str] = "gradcam"
@@ -91,7 +110,7 @@ class GradCam(_CamFamily):
 
 @register_explainer
 @dataclass(frozen=True)
-class GradCamPlusPlus(_CamFamily):
+class GradCamPlusPlus(_ByFormula):
     """Channels weighted by their positive gradients, place by place, with second- and third-order weights."""
 
     name: ClassVar[str] = "gradcam++"
@@ -102,7 +121,7 @@ class GradCamPlusPlus(_CamFamily):
 
 @register_explainer
 @dataclass(frozen=True)
-class XGradCam(_CamFamily):
+class XGradCam(_ByFormula):
     """Channels weighted by their gradients' mean under the normalised activation."""
 
     name: ClassVar[str] = "xgradcam"
@@ -113,7 +132,7 @@ class XGradCam(_CamFamily):
 
 @register_explainer
 @dataclass(frozen=True)
-class LayerCam(_CamFamily):
+class LayerCam(_ByFormula):
     """Activations times their positive gradients, place by place, summed over channels."""
 
     name: ClassVar[str] = "layercam"
@@ -124,7 +143,7 @@ class LayerCam(_CamFamily):
 
 @register_explainer
 @dataclass(frozen=True)
-class HiResCam(_CamFamily):
+class HiResCam(_ByFormula):
     """Activations times gradients, place by place, summed over channels; signed."""
 
     name: ClassVar[str] = "hirescam"
@@ -275,11 +294,3 @@ def _without_channels(output: Tensor, channels: Tensor, channel_dim: int) -> Ten
 def _given(output: Tensor, *inputs: Tensor) -> Tensor:
     """In place of a module's forward."""
     return output
-
-
-def _library_method(library_class: str, model: nn.Module, path: str) -> Any:
-    import pytorch_grad_cam
-
-    method = getattr(pytorch_grad_cam, library_class)(model, [model.get_submodule(path)])
-    method.activations_and_grads.release()  # its hooks: activations and gradients are taken here
-    return method

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.hooks import Outputs
+from xkd_eval.classifiers.hooks import ForwardHooks, Outputs
 from xkd_eval.classifiers.proof.places import Reading, as_map
 from xkd_eval.errors import ExplainerError
 
@@ -89,9 +91,31 @@ def activations_and_gradients(
             score = classifier.cams(maps, labels[:, None]).mean((2, 3)).sum()
             (gradients,) = torch.autograd.grad(score, maps)
             return maps.detach().float(), gradients.float()
-        output, logits = _output_and_logits(classifier.model, layer.path, inputs)
+        output, logits = output_and_logits(classifier.model, layer.path, inputs)
         (gradients,) = torch.autograd.grad(logits.gather(1, labels[:, None]).sum(), output)
     return layer.to_maps(output.detach(), images).float(), layer.to_maps(gradients, images).float()
+
+
+def differentiable_activations(
+    classifier: Classifier, layer: TargetLayer, images: Tensor, classes: Tensor
+) -> tuple[Tensor, Tensor]:
+    """As `activations_and_gradients`, both (B, C, h, w) in the graph of the network's parameters, in the mode it is in.
+
+    Args:
+        classifier, layer, images, classes: as there; the classifier is left without hooks.
+    """
+    seen: dict[str, Tensor] = {}
+
+    def keep(path: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        values = F.relu(output) if layer.relu else output  # which the network does again, and changes nothing
+        seen[path] = values if values.requires_grad else values.detach().requires_grad_()
+        return seen[path].clone()
+
+    with ForwardHooks({layer.path: classifier.model.get_submodule(layer.path)}, keep):
+        logits = classifier.model(images)
+    score = logits.gather(1, classes[:, None]).sum()
+    (gradients,) = torch.autograd.grad(score, seen[layer.path], create_graph=True)
+    return layer.to_maps(seen[layer.path], images), layer.to_maps(gradients, images)
 
 
 @torch.no_grad()
@@ -99,10 +123,11 @@ def activations(classifier: Classifier, layer: TargetLayer, images: Tensor) -> T
     """What a layer gives for images (B, 3, H, W): (B, C, h, w) float32."""
     if layer.relu:
         return classifier.forward_with_features(images).features.float()
-    return layer.to_maps(_output_and_logits(classifier.model, layer.path, images)[0], images).float()
+    return layer.to_maps(output_and_logits(classifier.model, layer.path, images)[0], images).float()
 
 
-def _output_and_logits(model: nn.Module, path: str, images: Tensor) -> tuple[Tensor, Tensor]:
+def output_and_logits(model: nn.Module, path: str, images: Tensor) -> tuple[Tensor, Tensor]:
+    """What a module gives in a forward, and the logits (B, K) that are computed from it."""
     with Outputs({path: model.get_submodule(path)}, copied=True) as outputs:
         logits = model(images)
     return outputs[path], logits

@@ -24,6 +24,18 @@ def list_explainers() -> list[ExplainerInfo]:
     return [ExplainerInfo(name, kind.citation, kind.cost) for name, kind in EXPLAINERS.items()]
 
 
+def differentiable_explainers() -> list[str]:
+    """Names of ours whose map can be differentiated with respect to the network's weights."""
+    return [name for name, kind in EXPLAINERS.items() if EXPLAINERS.is_own(name) and may_be_differentiated(kind)]
+
+
+def may_be_differentiated(kind: type[Explainer]) -> bool:
+    """Whether a map may have a graph: those of others have to be asked."""
+    if kind.__module__.partition(".")[0] != __name__.partition(".")[0]:
+        return not kind.model_free
+    return kind.differentiable is not Explainer.differentiable
+
+
 @public()
 def create_explainer(name: str, **options: Any) -> Explainer:
     """The explainer known under a name, with its options.

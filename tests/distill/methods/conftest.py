@@ -24,7 +24,8 @@ def random_pass(channels: int, size: int, requires_grad: bool, dtype: torch.dtyp
     logits = features.mean((2, 3)) @ weight.T + bias
     for tap in taps.values():
         tap.requires_grad_(requires_grad)
-    return Pass(logits, features, weight, bias, taps)
+    distilled = features.amax((2, 3)) @ weight.T
+    return Pass(logits, features, weight, bias, taps, distilled_logits=distilled)
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from distill.methods.at import at_loss
 from tests.distill.methods.conftest import random_pass
 from xkd_eval.errors import XkdError
 
-TAKING_PASSES = [name for name in METHODS.names() if name != "e2kd"]
+# All but those that differentiate a network, of which a pass of tensors knows nothing.
+TAKING_PASSES = [name for name in METHODS.names() if name not in ("e2kd", "explanation_kd")]
 OPTIONS = {"crd": {"negatives": 8}}
 
 
@@ -85,7 +86,8 @@ def test_cross_entropy_needs_no_teacher(student, labels):
 
 
 def test_every_method_is_there_and_cites_its_source():
-    expected = "ce kd tf_kd dkd dist fitnet at sp rkd crd reviewkd ofd cat_kd sdd e2kd exp_kd pkt nst"
+    expected = "ce kd tf_kd dkd dist fitnet at sp rkd crd reviewkd ofd cat_kd sdd e2kd exp_kd pkt nst "
+    expected += "explanation_kd mld token_kd norm vitkd"
     assert sorted(METHODS.names()) == sorted(expected.split())
     for name in METHODS.names():
         assert METHODS[name].citation
@@ -147,6 +149,7 @@ NEEDED = {
     "pkt": (2, 2),
     "dist": (2, 2),
     "reviewkd": (2, 2),
+    "norm": (2, 2),
     "ofd": (2, 2),
     "fitnet": (2, 2),
 }
@@ -177,6 +180,7 @@ def _part(network, batch, classes):
     """The pass of the first images, by a head of the first classes."""
     cut = {path: tap[:batch] for path, tap in network.taps.items()}
     head = {"head_weight": network.head_weight[:classes], "head_bias": network.head_bias[:classes]}
+    head["distilled_logits"] = network.distilled_logits[:batch, :classes]
     return replace(
         network, logits=network.logits[:batch, :classes], features=network.features[:batch], taps=cut, **head
     )

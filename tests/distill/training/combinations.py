@@ -12,7 +12,7 @@ from distill import store_answers
 from distill.recipe.data import DeviceData, WorkerData
 from distill.recipe.losses import WeightedMethod
 from distill.recipe.networks import Student, Teacher
-from distill.recipe.optimisation import AdamW, Constant, Cosine, MultiStep, OneCycle, Sgd, TimmOptimiser
+from distill.recipe.optimisation import AdamW, Constant, Cosine, Dot, MultiStep, OneCycle, Sgd, TimmOptimiser
 from distill.recipe.schema import Recipe
 from tests.distill.training.matrix import CLASSES, STUDENTS, loss_of, values_for
 from xkd_eval.classifiers.sources import build_architecture
@@ -22,13 +22,14 @@ _PARTS: dict[str, tuple[type, ...]] = {
     "student": (Student,),
     "teacher": (Teacher,),
     "losses": (WeightedMethod,),
-    "optimiser": (Sgd, AdamW, TimmOptimiser),
+    "optimiser": (Sgd, AdamW, Dot, TimmOptimiser),
     "schedule": (Constant, MultiStep, Cosine, OneCycle),
 }
 LEFT_OUT = {
     "compile": "it needs a compiler",
     "sync_batch_norm": "it changes nothing in one process, and is refused on several CPUs",
     "imports": "a module's methods and networks are like any other",
+    "optimiser.delta": "of an optimiser that several processes refuse",
     "teacher.recipe": "it names a run, whose student is a file like any other",
 }
 """Keys that no combination sets, and why."""

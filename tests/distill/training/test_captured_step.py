@@ -115,11 +115,19 @@ def operations_no_graph_holds(recipe, tmp_path):
     return operations.found
 
 
+TWO_TOKENS = {
+    "architecture": "timm/deit_tiny_distilled_patch16_224",
+    "arguments": {"patch_size": 8, "depth": 1, "embed_dim": 12, "num_heads": 2},
+    "preprocess": {"size": [32, 32]},
+}
+
+
 @pytest.mark.parametrize("method", [name for name in METHODS.names() if METHODS[name].capturable and name != "ce"])
 def test_a_step_holds_nothing_that_waits_draws_or_changes_shape(captured_recipe, tmp_path, method):
     options = TAPS if method == "ofd" else {}
     losses = [{"method": "ce"}, {"method": method, "weight": 0.01, **options}]
     needs = {} if METHODS[method].requires else {"teacher": None}
+    needs |= {"student": TWO_TOKENS} if method == "token_kd" else {}
     assert not operations_no_graph_holds(captured_recipe(losses=losses, clip_norm=1.0, **needs), tmp_path)
 
 

@@ -23,8 +23,10 @@ from xkd_eval.errors import XkdError
 MAPS = ("sdd", "simkd", "cat_kd", "e2kd", "exp_kd")
 """Losses on the last map, which a ViT's logits do not follow from."""
 
+NO_TOKEN = "student: {} has no distillation token, which a method needs"
 NO_MAP = "{} has no CAM head, which a method needs: a token model"
 REFUSED = {
+    **{(student, "token_kd"): NO_TOKEN.format(STUDENTS[student][0]) for student in STUDENTS},
     **{("vit", loss): "student: " + NO_MAP.format("timm/vit_tiny_patch16_224") for loss in MAPS},
 }
 """(student, loss) -> how the sentence begins, of a teacher that is a ResNet; all others train."""
@@ -80,7 +82,7 @@ def test_every_loss_teaches_every_student_beside_validation_images(images, teach
     check_trained(result, tmp_path / "run", at_first)
 
 
-OF_A_VIT = [loss for loss in LOSSES if loss not in MAPS]
+OF_A_VIT = [loss for loss in LOSSES if loss not in (*MAPS, "token_kd")]
 
 
 @pytest.mark.parametrize("student", STUDENTS)
@@ -101,6 +103,10 @@ def test_losses_on_the_last_map_refuse_a_vit_that_teaches(images, teachers, tmp_
     assert "\n" not in str(error.value)
 
 
+ALONE = ("crd", "vitkd")
+"""A memory lives in one process, and what is masked is drawn in each."""
+
+
 @pytest.fixture(scope="module")
 def by_processes(images, teachers, tmp_path_factory) -> Path:
     """What `matrix_processes` leaves of all losses that teach each student at once, and of two alone, by one process
@@ -108,7 +114,7 @@ def by_processes(images, teachers, tmp_path_factory) -> Path:
     """
     folder = tmp_path_factory.mktemp("processes")
     recipes = {
-        student: [loss_of(loss, weight=0.01) for loss in LOSSES if (student, loss) not in REFUSED and loss != "crd"]
+        student: [loss_of(loss, weight=0.01) for loss in LOSSES if (student, loss) not in REFUSED and loss not in ALONE]
         for student in STUDENTS
     }
     recipes |= {loss: [loss_of(loss)] for loss in ("fitnet", "crd")}

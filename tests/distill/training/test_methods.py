@@ -15,7 +15,10 @@ def test_every_method_trains(recipe_of, tmp_path, teacher, method):
     check_trains(recipe_of, tmp_path, teacher, method, **options)
 
 
-@pytest.mark.parametrize("method", ["sdd", "e2kd", "exp_kd", "pkt", "nst", "ttm", "wttm", "mlkd", "vid", "srd"])
+@pytest.mark.parametrize(
+    "method",
+    ["sdd", "e2kd", "explanation_kd", "exp_kd", "pkt", "nst", "ttm", "wttm", "mlkd", "vid", "srd"],
+)
 def test_every_other_method_trains(recipe_of, tmp_path, teacher, method):
     check_trains(recipe_of, tmp_path, teacher, method)
 

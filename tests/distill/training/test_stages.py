@@ -162,6 +162,10 @@ def test_nothing_of_a_shortcut_is_a_stage():
     assert [tap.path for tap in stages_of(network, Trunk(network, Preprocess(size=(8, 8))))] == ["conv"]
 
 
+ACROSS = (
+    *("at", "nst", "fitnet", "ofd", "reviewkd", "norm", "vitkd"),
+    *("sp", "rkd", "pkt", "crd", "e2kd", "explanation_kd"),
+)
 PAIRS = [
     ("resnet8", "timm/convnext_atto"),
     ("timm/convnext_atto", "timm/vit_tiny_patch16_224"),
@@ -170,7 +174,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("student", "teacher"), PAIRS)
-@pytest.mark.parametrize("name", ["at", "nst", "fitnet", "ofd", "reviewkd", "sp", "rkd", "pkt", "crd", "e2kd"])
+@pytest.mark.parametrize("name", ACROSS)
 def test_methods_teach_across_families_or_refuse_in_a_sentence(passes, name, student, teacher):
     method = create_method(name, **({"negatives": 8} if name == "crd" else {}))
     method.see_labels(torch.arange(20) % 3)
@@ -188,7 +192,7 @@ def test_methods_teach_across_families_or_refuse_in_a_sentence(passes, name, stu
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     assert loss.isfinite() and loss != 0 and any(gradient.any() for gradient in gradients)
     if isinstance(method, TapMethod):
-        assert len(method.paired) == (1 if name == "fitnet" else 3 if "resnet8" in (student, teacher) else 4)
+        assert len(method.paired) == (1 if name in ("fitnet", "norm") else 3 if "resnet8" in (student, teacher) else 4)
         note, *measured = tap_notes([method])
         assert note.startswith(f"{name}: compares {method.paired[0][0]} with {method.paired[0][1]}")
         assert bool(measured) == (name == "ofd" and teacher != "resnet8")
