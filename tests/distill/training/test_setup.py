@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from distill.data.splits import Labelled, open_splits
 from distill.methods.kd import Kd
-from distill.training.setup import _check_held_out, set_up
+from distill.training.checks import check_held_out
+from distill.training.setup import set_up
 from distill.training.train import train
 from tests.distill.conftest import EXP_KD, KD
 from xkd_eval import load_classifier
@@ -58,8 +59,8 @@ def test_a_process_without_an_image_to_score_is_refused(recipe_of):
     splits = open_splits(recipe_of())
     few = replace(splits, test=Labelled(splits.test.dataset, splits.test.labels[:1]))
     with pytest.raises(XkdError, match=r"^data: 1 test images found for 2 processes; expected one each: take fewer"):
-        _check_held_out(few, 2)
-    _check_held_out(few, 1)
+        check_held_out(few, 2)
+    check_held_out(few, 1)
 
 
 @pytest.mark.parametrize(
