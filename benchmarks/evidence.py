@@ -1,10 +1,11 @@
 """Does Exp-KD cost accuracy, and do its students explain themselves better? The tables and figure of docs/results.md.
 
-    python benchmarks/evidence.py --runs runs/cifar100_evidence --data cifar100/ -o docs/results.png ce kd=kd-10
+    python benchmarks/evidence.py --runs runs/rung_2/cifar100_evidence --teacher runs/cifar100_teachers/resnet20 \\
+        --data cifar100/ -o docs/results.png ce kd=kd/losses.kd.weight=10
 
-Each method is a variant of the recipe file `--name`, under another name where there is a `=`. Accuracy is that of
-result.json, on all test images; the rest is what `xkd-eval compare` finds on `--limit` of them, which keeps its runs
-under `--runs` and does not compute them twice.
+Each method is a folder of runs below `--runs`, a run a seed, under another name where there is a `=`. Accuracy is that of
+result.json, on all test images; the rest is what `xkd-eval compare` finds on `--limit` of them, which keeps its runs in
+`--runs` and does not compute them twice. Without `-o` it prints the accuracies alone.
 """
 
 from __future__ import annotations
@@ -43,28 +44,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("methods", nargs="+")
     parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--name", default="cifar100_evidence")
+    parser.add_argument("--teacher", type=Path, required=True, help="its run")
     parser.add_argument("--data", required=True)
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--output", "-o", type=Path, required=True, help="the figure: .png, .pdf or .svg")
+    parser.add_argument("--output", "-o", type=Path, help="the figure: .png, .pdf or .svg")
     given = parser.parse_args()
-    place = given.runs / given.name
-    variants = dict(method.split("=") if "=" in method else (method, method) for method in given.methods)
-    students = {name: students_in(place / variant) for name, variant in variants.items()}
+    folders = {name: folder or name for name, _, folder in (method.partition("=") for method in given.methods)}
+    students = {name: students_in(given.runs / folder) for name, folder in folders.items()}
     results = {
         name: [json.loads((path.parent / "result.json").read_text()) for path in paths]
         for name, paths in students.items()
     }
+    print_accuracies(results)
+    if given.output is None:
+        return
     found = compare(
-        {"teacher": place / "teacher" / STUDENT, **students},
+        {"teacher": given.teacher / STUDENT, **students},
         given.data,
         limit=given.limit,
         output=given.runs / "comparison",
         command=shlex.join(["python", *sys.argv]),
     )
-    print_accuracies(results)
     print_explanations(found)
-    print_differences(found, list(variants))
+    print_differences(found, list(folders))
     points = {name: measures(found, given, results[name], paths, name) for name, paths in students.items()}
     save_figure(seed_figure(points), given.output)
 
