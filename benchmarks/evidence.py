@@ -3,9 +3,9 @@
     python benchmarks/evidence.py --runs runs/rung_2/cifar100_evidence --teacher runs/cifar100_teachers/resnet20 \\
         --data cifar100/ -o docs/results.png ce kd=kd/losses.kd.weight=10
 
-Each method is a folder of runs below `--runs`, a run a seed, under another name where there is a `=`. Accuracy is that of
-result.json, on all test images; the rest is what `xkd-eval compare` finds on `--limit` of them, which keeps its runs in
-`--runs` and does not compute them twice. Without `-o` it prints the accuracies alone.
+Each method is a folder of runs below `--runs`, a run a seed, under another name where there is a `=`. Accuracy is that
+of result.json, on all test images; the rest is what `xkd-eval compare` finds on `--limit` of them, which keeps its runs
+in `--runs` and does not compute them twice. Without `-o` it prints the accuracies alone.
 """
 
 from __future__ import annotations
