@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -16,12 +17,23 @@ from xkd_eval.errors import XkdError
 _ONE_SWAP_AT_A_TIME = threading.Lock()
 
 
+class _Entered(threading.local):
+    """Which are entered in this thread, the innermost last."""
+
+    def __init__(self) -> None:
+        self.all: list[OwnDraws] = []
+
+
+_entered = _Entered()
+
+
 class OwnDraws(TorchDispatchMode):
     """While entered, all that this thread draws through torch is what it would be after `torch.manual_seed(seed)`.
 
     torch's own generators stay as they are, so no thread changes what another one draws. Every operation passes through
     Python meanwhile. An operation on a GPU that takes no generator, such as its fused dropout, borrows torch's for as
-    long as it is launched.
+    long as it is launched. Within another one the innermost draws, and the outer one goes on afterwards as if nothing
+    had been drawn.
 
     Args:
         seed: of 63 bits.
@@ -36,12 +48,30 @@ class OwnDraws(TorchDispatchMode):
         self._seed = seed
         self._generators: dict[torch.device, torch.Generator] = {}
 
+    def __enter__(self) -> Self:
+        """Draw from here on."""
+        _entered.all.append(self)
+        super().__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Draw no more."""
+        super().__exit__(kind, error, trace)
+        _entered.all.remove(self)
+
     def __torch_dispatch__(
         self, function: Any, types: Any, arguments: Sequence[Any] = (), options: Mapping[str, Any] | None = None
     ) -> Any:
         """Run an operation; one that draws gets the generator."""
         options = dict(options or {})
-        if not _draws(function) or any(isinstance(value, torch.Generator) for value in (*arguments, *options.values())):
+        is_innermost = _entered.all[-1:] == [self]
+        if (
+            not is_innermost
+            or not _draws(function)
+            or any(isinstance(value, torch.Generator) for value in (*arguments, *options.values()))
+        ):
             return function(*arguments, **options)
         device = _device(arguments, options)
         if device.type == "meta":

@@ -57,6 +57,27 @@ def test_only_what_draws_is_counted():
     assert own.count == 0
 
 
+@pytest.mark.parametrize("operation", ["with a generator", "without one"])
+def test_within_another_one_the_innermost_draws(operation):
+    """An operation that takes no generator borrows torch's, behind a lock that is not to be waited for twice."""
+
+    def draw():
+        if operation == "with a generator":
+            return torch.rand(100)
+        return F.scaled_dot_product_attention(*torch.ones(3, 1, 2, 4, 8), dropout_p=0.5)
+
+    with OwnDraws(5) as outer:
+        first = draw()
+        with OwnDraws(6) as inner:
+            within = draw()
+        second = draw()
+    with OwnDraws(5):
+        assert torch.equal(draw(), first) and torch.equal(draw(), second)
+    with OwnDraws(6):
+        assert torch.equal(draw(), within)
+    assert (outer.count, inner.count) == (2, 1)
+
+
 def test_the_innermost_counts():
     with OwnDraws(5), OwnDraws(6):
         inner = torch.rand(3)
