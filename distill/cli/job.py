@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from distill.cli.errors import report
-from distill.runs.child import TOGETHER, new_log
+from distill.runs.child import OUTCOMES, TOGETHER, new_log
 from distill.runs.interruption import TrainingInterruptedError
 from distill.runs.job import TrainingJob, read_jobs
-from xkd_eval.cli.console import BAD_INPUT, end, say
+from xkd_eval.cli.console import BAD_INPUT, end
 from xkd_eval.errors import XkdError
 from xkd_eval.escapes import visible
+from xkd_eval.files import replacing, writing
 
 if TYPE_CHECKING:
     from distill.runs.tables import Outcome
@@ -59,7 +61,7 @@ def make(jobs: Sequence[TrainingJob]) -> list[Outcome]:
 
 
 def make_together(jobs: Sequence[TrainingJob]) -> int:
-    """Make trainings in step, each with its words in its own directory's log; this process's words are the first one's.
+    """Make trainings in step, each with its words in its own directory's log, and write down what became of them.
 
     Returns:
         The exit code: 2 if one of them failed.
@@ -67,21 +69,22 @@ def make_together(jobs: Sequence[TrainingJob]) -> int:
     from distill.cli.progress import TrainingLines
     from distill.training.together import train_together
 
-    failed = 0
+    outcomes: dict[int, str | None] = {}
     with ExitStack() as stack:
-        logs = [say, *(_written_to(stack.enter_context(new_log(job.directory))) for job in jobs[1:])]
+        logs = [_written_to(stack.enter_context(new_log(job.directory))) for job in jobs]
         lines = [
             TrainingLines(f"{job.name}, seed {job.recipe.seed}", say=log) for job, log in zip(jobs, logs, strict=True)
         ]
 
         def ended(number: int, outcome: TrainingResult | XkdError) -> None:
-            nonlocal failed
-            if isinstance(outcome, XkdError):
-                failed = BAD_INPUT
-                logs[number](f"error: {outcome}")
+            outcomes[number] = f"error: {outcome}" if isinstance(outcome, XkdError) else None
+            if said := outcomes[number]:
+                logs[number](said)
+            with writing(f"output {jobs[0].directory}: {OUTCOMES}"), replacing(jobs[0].directory / OUTCOMES) as file:
+                file.write(json.dumps(outcomes).encode())
 
         train_together(jobs, lines, ended)
-    return failed
+    return BAD_INPUT if any(outcomes.values()) else 0
 
 
 def _written_to(log: BinaryIO) -> Callable[[str], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -53,7 +54,7 @@ def exp_kd_loss(
 
     Args:
         student_cams, teacher_cams: (B, K, h, w), clamped or not; the smaller are up-sampled to the larger's size.
-        temperature: T.
+        temperature: T; "l2" has none.
         reduction: "mean" averages over batch and places; "sum" adds them up.
         reading: "published"; "author", times 100; "l2", the squared distance of the maps themselves, summed over
             classes; "kl", T^2 KL(P^t || P^s); "decoupled", its part of the label's class against the rest and `beta`
@@ -101,9 +102,11 @@ class ExpKd(Method):
         top_k: only the teacher's k most probable classes of each image, softmax over those; None takes all K.
         resize: maps of different size: "larger" up-samples the smaller, "teacher-to-student" takes the student's size,
             an integer n averages both to n x n after the clamp.
-        relative: in units of the squared difference of the maps, summed over classes: whatever the reading, the loss is
-            close to it while the softmax is nearly uniform, so one weight may serve pairs of other K and C. By the
-            published reading that is times (K C T)^2 for K classes and the teacher's C channels (1 by channel="sum").
+        relative: in units of the squared difference of the maps, summed over classes, to which the loss is close while
+            the softmax is nearly uniform, so that one weight may serve pairs of other K and C: of maps centred over the
+            classes (by "batch" over the images, by "l2" not at all); by "decoupled" the others count `beta` times. By
+            the published reading it is times (K C T)^2 for K classes and the teacher's C channels (1 by channel="sum");
+            a student of other width has its maps in its own.
     """
 
     name = "exp_kd"
@@ -186,6 +189,8 @@ class ExpKd(Method):
             _refuse_other("beta", self.beta, 8.0, f"the reading {self.reading!r}; 'decoupled' alone reads it")
         elif self.top_k is not None:
             _refuse_other("top_k", self.top_k, None, "the reading 'decoupled', whose label may not be among them")
+        if self.reading == "batch":
+            _refuse_other("top_k", self.top_k, None, "the reading 'batch', which compares a class over the images")
 
     def _classes(self, teacher: Pass) -> Tensor | None:
         if self.top_k is None:
@@ -221,6 +226,8 @@ def _decoupled(student: Tensor, teacher: Tensor, labels: Tensor | None, temperat
     if labels is None:
         raise XkdError("labels: none given; the reading 'decoupled' weighs the label's class apart")
     check_alike(student[:, 0, 0, 0], labels, name="labels")
+    if labels.dtype != torch.int64:
+        raise XkdError(f"labels: {labels.dtype} found; expected int64 (B,), a class an image")
     places = student.shape[2:]
     own, other = (maps.flatten(2).transpose(1, 2).flatten(0, 1) for maps in (student, teacher))
     of_target, of_others = dkd_losses(own, other, labels.repeat_interleave(places.numel()), temperature)

@@ -101,6 +101,8 @@ class Recipe(Strict):
             for key, plain in (("accumulate", 1), ("clip_norm", None)):
                 if getattr(self, key) != plain:
                     raise ValueError(f"{key}: the optimiser dot takes two gradients a step; leave one of the two out")
+            if self.compile:
+                raise ValueError("compile: the optimiser dot takes two gradients a step; leave one of the two out")
             if self.precision == "fp16":
                 raise ValueError("precision: the optimiser dot takes two gradients a step; set bf16 or fp32")
         return self
@@ -118,9 +120,16 @@ class Recipe(Strict):
         values["data"].pop("path")
         values["data"].pop("workers", None)
         values.pop("teacher")
+        if self.teacher is not None and self.teacher.precision is not None:
+            values["teacher"] = _known_by_digest("teacher", self.teacher)
         if self.student.weights not in (None, PRETRAINED):
             values["student"]["weights"] = "file"  # which is known by its digest
         values["imports"] = [name.rpartition("/")[2] if name.endswith(".py") else name for name in self.imports]
         if self.teachers is not None:  # which they are, their digests say; what they are called, the losses refer to
-            values["teachers"] = {name: Teacher(model=name).model_dump(mode="json") for name in self.teachers}
+            values["teachers"] = {name: _known_by_digest(name, teacher) for name, teacher in self.teachers.items()}
         return values
+
+
+def _known_by_digest(name: str, teacher: Teacher) -> dict[str, Any]:
+    """What of a teacher its digest does not say."""
+    return Teacher(model=name, precision=teacher.precision).model_dump(mode="json")

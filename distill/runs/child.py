@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -18,6 +19,10 @@ from xkd_eval.foreign import check_regular, open_file, reading
 TOGETHER = "--together"
 """Given to the runner beside a file of trainings that learn in step."""
 
+OUTCOMES = ".together.json"
+"""Beside such a file, what has become of each so far: its number, and what it failed of or null."""
+
+_WORDS = ".together.txt"
 _LONGEST_LINE = 2**16
 
 
@@ -25,7 +30,8 @@ def start(jobs: Sequence[TrainingJob], environment: Mapping[str, str]) -> subpro
     """Hand trainings that learn in step over to a process.
 
     Args:
-        jobs: written into the first one's directory, whose log takes the words of the process.
+        jobs: written into the first one's directory. One alone has the words of the process in its log; of several
+            each has its own, and what else the process says goes beside the file.
         environment: of the process.
 
     Raises:
@@ -34,7 +40,8 @@ def start(jobs: Sequence[TrainingJob], environment: Mapping[str, str]) -> subpro
     directory = jobs[0].directory
     file = directory / JOB
     write_jobs(jobs, file)
-    with new_log(directory) as log:
+    (directory / OUTCOMES).unlink(missing_ok=True)
+    with new_log(directory, LOG if len(jobs) == 1 else _WORDS) as log:
         return subprocess.Popen(
             [sys.executable, "-m", RUNNER, str(file), *([TOGETHER] if len(jobs) > 1 else [])],
             stdout=log,
@@ -46,20 +53,36 @@ def start(jobs: Sequence[TrainingJob], environment: Mapping[str, str]) -> subpro
 
 
 @contextmanager
-def new_log(directory: Path) -> Iterator[BinaryIO]:
+def new_log(directory: Path, name: str = LOG) -> Iterator[BinaryIO]:
     """A run's log, empty: what a former process said is no reason why this one failed.
 
     Raises:
         XkdError: it cannot be written.
     """
-    log = directory / LOG
-    with writing(f"output {directory}: {LOG}"):
+    log = directory / name
+    with writing(f"output {directory}: {name}"):
         log.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
             check_regular(log)
         opened = log.open("wb")
     with opened:
         yield opened
+
+
+def failures(jobs: Sequence[TrainingJob], code: int) -> list[str | None]:
+    """Why each training that a process was handed has failed; None of one that is finished.
+
+    Args:
+        jobs: as for `start`.
+        code: that the process returned.
+    """
+    if len(jobs) == 1:
+        return [why_ended(code, jobs[0].directory / LOG) if code else None]
+    directory = jobs[0].directory
+    file = directory / OUTCOMES
+    told: dict[str, str | None] = json.loads(file.read_bytes()) if file.is_file() else {}
+    died = why_ended(code, directory / _WORDS)
+    return [told.get(str(number), died) for number in range(len(jobs))]
 
 
 def why_ended(code: int, log: Path) -> str:

@@ -140,6 +140,8 @@ def _answering(answers: dict[str, dict[str, Any]]) -> str:
 
 def _with_defaults(identity: dict[str, Any]) -> dict[str, Any]:
     """The identity of a recipe as it is written today: keys that came since are at their defaults."""
+    # Before there was a choice the last batch of an epoch was left out.
+    identity = {**identity, "data": {"drop_last": True, **identity["data"]}} if "data" in identity else identity
     try:
         return Recipe.model_validate(identity).identity()
     except ValidationError:  # it holds what no recipe holds any more

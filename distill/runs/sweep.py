@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 import os
 import subprocess
 import time
@@ -14,8 +14,7 @@ from distill.runs import child, tables
 from distill.runs.directory import hold
 from distill.runs.in_step import lesson_key
 from distill.runs.interruption import StopRequest, TrainingInterruptedError
-from distill.runs.job import LOG, TrainingJob
-from distill.runs.layout import RESULT
+from distill.runs.job import TrainingJob
 from distill.runs.origins import Origins
 from distill.runs.outcome_file import read_result
 from distill.runs.sweep_plan import SweepRun
@@ -111,7 +110,7 @@ def _run_all(
         while (waiting or active) and not stop.made:
             ready = [run for run in waiting if _is_ready(run, runs, finished)]
             while ready and len(active) < jobs:
-                group = _in_step(ready, together)
+                group = _in_step(ready, together, jobs - len(active))
                 ready, waiting = ([run for run in some if run not in group] for some in (ready, waiting))
                 active.append((group, child.start([job_of(run) for run in group], environment)))
             if not active:
@@ -120,11 +119,11 @@ def _run_all(
             ended = [(group, process) for group, process in active if process.poll() is not None]
             for group, process in ended:
                 active.remove((group, process))
-                for run in group:
-                    if process.returncode and (len(group) == 1 or not (run.directory / RESULT).is_file()):
-                        failed[run.directory] = _in_its_words(child.why_ended(process.returncode, run.directory / LOG))
-                    else:
+                for run, why in zip(group, child.failures(list(map(job_of, group)), process.returncode), strict=True):
+                    if why is None:
                         finished.add(run.directory)
+                    else:
+                        failed[run.directory] = _in_its_words(why)
             if ended:
                 _write_results(_outcomes(runs, finished), directory)
             at_work = [run.directory.relative_to(directory).as_posix() for group, _ in active for run in group]
@@ -142,14 +141,14 @@ def _run_all(
     return SweepResult(outcomes, list(failed.items()))
 
 
-def _in_step(ready: Sequence[SweepRun], together: int) -> list[SweepRun]:
-    """The first run, and those of its `lesson_key` that are made in one process with it."""
+def _in_step(ready: Sequence[SweepRun], together: int, processes: int) -> list[SweepRun]:
+    """The first run and those of its `lesson_key` that are made in step with it: one share of so many processes."""
     first = ready[0]
     key = lesson_key(first.recipe) if together > 1 else None
     if key is None:
         return [first]
-    others = (run for run in ready[1:] if run.runs == first.runs and lesson_key(run.recipe) == key)
-    return [first, *itertools.islice(others, together - 1)]
+    alike = [run for run in ready if run.runs == first.runs and lesson_key(run.recipe) == key]
+    return alike[: min(together, math.ceil(len(alike) / processes))]
 
 
 def _finished(runs: Sequence[SweepRun]) -> set[Path]:

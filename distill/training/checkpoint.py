@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -37,6 +38,8 @@ def write_student(setup: TrainingSetup, network: nn.Module, metrics: Mapping[str
     if not setup.accelerator.is_main_process:
         return None
     recipe, student = setup.recipe, setup.student
+    # Read anew, so that the file's bytes do not depend on which of equal texts are one object.
+    plain = json.loads(json.dumps({"recipe": recipe.model_dump(mode="json"), "metrics": _timeless(metrics)}))
     contents = Checkpoint(
         architecture=student.name,  # the recipe's own, but where a method has made another of it
         arguments=setup.arguments,
@@ -44,8 +47,8 @@ def write_student(setup: TrainingSetup, network: nn.Module, metrics: Mapping[str
         preprocess=student.preprocess,
         class_names=student.class_names,
         wordnet_ids=student.wordnet_ids,
-        recipe=recipe.model_dump(mode="json"),
-        metrics=_timeless(metrics),
+        recipe=plain["recipe"],
+        metrics=plain["metrics"],
         versions=versions(),
     )
     save_checkpoint(contents, path)

@@ -152,7 +152,7 @@ def check_bfloat16(classifier: Classifier, needs: frozenset[Requirement], device
     Raises:
         XkdError: the device does not multiply bfloat16; a graph of a file; a loss that differentiates the teacher.
     """
-    advice = "leave the teacher's `precision` out"
+    advice = "leave it out"
     if not bf16_is_native(device):
         raise XkdError(f"teacher.precision: bf16 found, and {device.type!r} does not multiply bfloat16; {advice}")
     if not needs.isdisjoint(("input gradients", "explanations")):

@@ -33,7 +33,7 @@ from distill.students.scores import score
 from distill.training.memory_format import memory_format_of
 from distill.training.networks import load_teacher, student_preprocess
 from distill.training.precision import autocast, check_precision
-from distill.training.recipe_teachers import check_bfloat16, check_rounds, freeze, source_of
+from distill.training.recipe_teachers import check_rounds, freeze, source_of
 from distill.training.setup import accelerator_of
 from distill.training.start import read_start
 from distill.training.teacher_answers import AT_ONCE, SplitName, refuse_guessing
@@ -166,6 +166,8 @@ def _chosen(recipe: Recipe, name: str | None) -> str:
 def _job(recipe: Recipe, name: str, runs: Path, device: torch.device, top_k: int | Literal["all"], maps: bool) -> _Job:
     # All images that any training of the recipe may be on, each as often as others.
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"val_split": 0.0})})
+    if recipe.named_teachers[name].precision is not None:
+        raise XkdError("teacher.precision: stored answers are of the recipe's precision; leave it out")
     place = list(recipe.named_teachers).index(name)
     loaded = [load_teacher(teacher, runs, _LOGITS) for teacher in recipe.named_teachers.values()]
     teacher, preprocesses = loaded[place], [one.preprocess for one in loaded]
@@ -180,10 +182,7 @@ def _job(recipe: Recipe, name: str, runs: Path, device: torch.device, top_k: int
     layout = memory_format_of(recipe, teacher.model, device)
     places = class_places(splits.classes, teacher)
     needs = _WITH_MAPS if maps else _LOGITS
-    half = recipe.named_teachers[name].precision == "bf16"
-    if half:
-        check_bfloat16(teacher, needs, device)
-    frozen = freeze(teacher, needs, (), places, device, layout, compiled=recipe.compile, half=half)
+    frozen = freeze(teacher, needs, (), places, device, layout, compiled=recipe.compile)
     shape = _map_shape(recipe, frozen, device) if maps else None
     stored = None if top_k == "all" or top_k >= splits.classes.count else top_k
     form = AnswerForm(classes=splits.classes.count, top_k=stored, maps=shape)

@@ -30,7 +30,8 @@ class Consecutive(Generic[_T]):
         if self._place != (epoch, step):
             if self._place != (epoch, step - 1):
                 self._following = self._start(epoch, step)
-            self._latest = None  # before the next is made: the two need not be held at once
+            # Before the next is made: the two need not be held at once, and after a failure nothing follows.
+            self._latest = self._place = None
             self._latest, self._place = next(self._following), (epoch, step)
         assert self._latest is not None
         return self._latest

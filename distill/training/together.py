@@ -23,6 +23,7 @@ from distill.training.setup import accelerator_of, join
 from distill.training.train import check_apart, train
 from xkd_eval.ambient import plain_torch
 from xkd_eval.errors import XkdError
+from xkd_eval.foreign import reason
 
 _COPIES = 4  # of its weights that a student keeps between its steps: they, two buffers of an optimiser, an average
 _SHARE = 0.25  # of the memory; the rest is for the images, the teacher and one student's step
@@ -50,13 +51,15 @@ def train_together(jobs: Sequence[TrainingJob], progress: Sequence[TrainingProgr
     left = list(range(len(jobs)))
     while left:
         group = _Group(jobs, left, progress)
-        with group, StopRequest() as stop:
+        with StopRequest() as stop, group:
             for number, outcome in group.run(stop):
                 left.remove(number)
                 ended(number, outcome)
         for number in group.apart:
+            _check(stop)
             left.remove(number)
             ended(number, _alone(jobs[number], progress[number]))
+        _check(stop)
 
 
 class _Group:
@@ -88,7 +91,7 @@ class _Group:
 
     def run(self, stop: StopRequest) -> Iterator[tuple[int, TrainingResult | XkdError]]:
         """Make them, always the one that is furthest behind; each is given when it has ended."""
-        loops = self._loops()
+        loops = self._loops(stop)
         steps = {number: loop.steps(stop) for number, loop in loops.items()}
         places = dict.fromkeys(loops, (-1, 0))
         interrupted: TrainingInterruptedError | None = None
@@ -105,20 +108,21 @@ class _Group:
                 interrupted = error
                 del steps[number]
                 continue
-            except XkdError as error:
-                outcome = error
-            del steps[number], loops[number]
+            except Exception as error:
+                outcome = _as_outcome(error)
+            del steps[number]
+            _forget(loops.pop(number))
             yield number, outcome
         if interrupted is not None:
             raise interrupted
 
-    def _loops(self) -> dict[int, TrainingLoop]:
+    def _loops(self, stop: StopRequest) -> dict[int, TrainingLoop]:
         """The trainings that can be made in step and fit into the memory, by number, set up."""
         first = self._jobs[self._numbers[0]]
         accelerator = accelerator_of(first.device)
         try:
             common = Common([self._jobs[number].recipe for number in self._numbers], accelerator, first.runs)
-        except XkdError:  # whose fault it is shows when each is made by itself
+        except Exception:  # whose fault it is shows when each is made by itself
             self.apart = self._numbers
             return {}
         loops: dict[int, TrainingLoop] = {}
@@ -126,9 +130,10 @@ class _Group:
         for place, number in enumerate(self._numbers):
             if loops and held > room:
                 break
+            _check(stop)
             try:
                 loops[number] = self._set_up(number, common, place)
-            except XkdError:
+            except Exception:  # which its training alone meets again, and says
                 self.apart.append(number)
                 continue
             held += _held(loops[number].setup.objective)
@@ -162,8 +167,30 @@ def _alone(job: TrainingJob, progress: TrainingProgress) -> TrainingResult | Xkd
         )
     except TrainingInterruptedError:
         raise
-    except XkdError as error:
+    except Exception as error:
+        return _as_outcome(error)
+
+
+def _check(stop: StopRequest) -> None:
+    """Between two trainings nothing is lost by a stop."""
+    if stop.made:
+        raise TrainingInterruptedError("stopped; what is done is kept: the same command continues", stop.number)
+
+
+def _as_outcome(error: Exception) -> XkdError:
+    """What ends one training and no other: bad input, or whatever somebody's layer or method raises."""
+    if isinstance(error, XkdError):
         return error
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()  # of what did not fit
+    return XkdError(f"training: it failed ({reason(error)}); `together` of 1 shows where")
+
+
+def _forget(loop: TrainingLoop) -> None:
+    """Let go of a student that has ended: the accelerator keeps all that it has prepared."""
+    accelerator, setup = loop.setup.accelerator, loop.setup
+    accelerator._models = [model for model in accelerator._models if model is not setup.wrapped]
+    accelerator._optimizers = [one for one in accelerator._optimizers if one is not setup.optimiser]
 
 
 def _held(objective: nn.Module) -> int:

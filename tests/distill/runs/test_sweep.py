@@ -87,7 +87,7 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path, cifar10, without_pr
 
 def test_capture_is_handed_over(tmp_path, cifar10, monkeypatch):
     started = []
-    monkeypatch.setattr("distill.runs.child.start", lambda job, environment: started.append(job) or Ended(1))
+    monkeypatch.setattr("distill.runs.child.start", lambda jobs, environment: started.extend(jobs) or Ended(1))
     monkeypatch.setattr("distill.runs.child._last_line", lambda log: "")
     runs = plan_sweep(read_sweep(sweep_file(tmp_path, cifar10)), tmp_path / "out")
     run_sweep(runs, tmp_path / "out", capture=True)

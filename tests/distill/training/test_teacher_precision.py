@@ -59,7 +59,7 @@ def test_a_loss_that_differentiates_the_teacher_refuses_it(recipe_of, tmp_path, 
 def test_a_device_that_does_not_multiply_it_refuses_it(recipe_of, tmp_path, teacher, monkeypatch):
     monkeypatch.setattr("distill.training.recipe_teachers.bf16_is_native", lambda device: False)
     recipe = recipe_of(losses=KD, teacher={"model": str(teacher), "precision": "bf16"})
-    with pytest.raises(XkdError, match="'cpu' does not multiply bfloat16; leave the teacher's `precision` out"):
+    with pytest.raises(XkdError, match="'cpu' does not multiply bfloat16; leave it out"):
         set_up(recipe, "cpu", tmp_path)
 
 
