@@ -14,7 +14,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.published_losses import cams, logits, maps, relations  # noqa: F401 - their cases
+from benchmarks.published_losses import cams, logits, maps, optimisers, relations, trained  # noqa: F401 - their cases
 from benchmarks.published_losses.cases import CASES, Case, largest_difference
 from benchmarks.published_losses.inputs import SHAPES
 from benchmarks.published_losses.repositories import REPOSITORIES, commit_of
