@@ -12,10 +12,10 @@ from benchmarks.published_losses.inputs import Inputs
 from distill.training.dot import DistillationOriented
 
 _STEPS = 6
-_NOTE = "an optimiser: three weights after six steps in place of the gradient"
+_NOTE = "an optimiser: three weights after six steps, in place of a gradient"
 
 
-@case("dot", "mdistiller", "mdistiller/engine/dot.py", note=f"{_NOTE}, each reached by both losses or by one")
+@case("dot", "mdistiller", "mdistiller/engine/dot.py", note=_NOTE)
 def dot(given: Inputs, theirs: Any) -> Pair:
     return _stepped(given, theirs, decay=0.0)
 
@@ -24,7 +24,7 @@ def dot(given: Inputs, theirs: Any) -> Pair:
     "dot, weight decay",
     "mdistiller",
     "mdistiller/engine/dot.py",
-    note=f"{_NOTE}; of a weight that distillation alone reaches theirs leaves the decay out of its first step",
+    note=f"{_NOTE}; without one that distillation alone reaches, whose first step theirs does not decay",
 )
 def dot_with_decay(given: Inputs, theirs: Any) -> Pair:
     return _stepped(given, theirs, decay=0.05)
@@ -52,7 +52,7 @@ def _stepped(given: Inputs, theirs: Any, decay: float) -> Pair:
 
 
 def _losses(weights: list[nn.Parameter], step: int, decay: float) -> tuple[Tensor, Tensor]:
-    """The task's and the distillation's; of three weights one is reached by both, one by each alone."""
+    """The task's and the distillation's; of three weights one is reached by both, one by each alone (see the note)."""
     both, task, distilled = weights
     alone = torch.zeros(()) if decay else (both.cos() * distilled + distilled.square()).sum()
     return (both.sin() * task + step * both).sum(), both.cos().sum() + alone

@@ -41,7 +41,12 @@ def fitnet(given: Inputs, theirs: Any) -> Pair:
     return losses["loss_kd"], fitnet_loss(regress(own), other)
 
 
-@case("ofd", "mdistiller", "mdistiller/distillers/OFD.py", note="two maps, with its connectors and float32 margins")
+@case(
+    "ofd",
+    "mdistiller",
+    "mdistiller/distillers/OFD.py",
+    note="of two maps, with its connectors; margins by batch norms, theirs in float32",
+)
 def ofd(given: Inputs, theirs: Any) -> Pair:
     own = [F.avg_pool2d(given.regressed, 2), given.regressed.sin()]
     other = [given.teacher.maps, given.teacher.maps.cos()]
@@ -63,7 +68,9 @@ def ofd(given: Inputs, theirs: Any) -> Pair:
     return published.ofd_loss(own, other), 1000 * method(*passes, given.labels)["ofd"]
 
 
-@case("reviewkd", "mdistiller", "mdistiller/distillers/ReviewKD.py", note="two maps and the embedding, with its fusion")
+@case(
+    "reviewkd", "mdistiller", "mdistiller/distillers/ReviewKD.py", note="of two maps and the embedding, with its fusion"
+)
 def reviewkd(given: Inputs, theirs: Any) -> Pair:
     student, teacher = given.student, given.teacher
     own, other = (
@@ -121,7 +128,7 @@ def simkd(given: Inputs, theirs: Any) -> Pair:
     "vitkd",
     "cls_KD",
     "mmcls/models/dis_losses/vitkd.py",
-    note="three blocks of equal width, with its generation, by the same masks",
+    note="of three blocks, with its generation",
     absent=("mmcls", "mmcls.registry"),
 )
 def vitkd(given: Inputs, theirs: Any) -> Pair:
