@@ -1,7 +1,7 @@
 """A training step of ce, kd and exp_kd; the CAM loss against the broadcast product; our loop against a plain one.
 
     python benchmarks/distillation.py --rounds 3
-    python benchmarks/distillation.py --methods ttm,wttm,mlkd,vid,srd,simkd      # what a step of each costs beside kd's
+    python benchmarks/distillation.py --methods all      # what a step of `ce` and each other loss costs, over kd's
 
 ResNet-56 teaches ResNet-20, batch 64, 32x32, random images and weights: no time depends on them. Every round runs all
 contestants one after the other in another order; a ratio is the median over the rounds of the ratio within a round.
@@ -28,6 +28,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
+from distill.methods import METHODS, create_method
 from distill.methods.exp_kd import exp_kd_loss
 from distill.methods.kd import kd_loss
 from distill.recipe.files import load_recipe
@@ -44,6 +45,7 @@ RECIPES = {
     "kd": "kd/cifar100/resnet56-resnet20",
     "exp_kd": "exp-kd/cifar100/resnet56-resnet20",
 }
+OF_OTHER_NETWORKS = ("token_kd", "vitkd")  # vision transformers
 PLAIN = "kd, plain loop"
 STEPS_BEFORE = 5  # of which a captured step takes the fourth to be recorded
 
@@ -53,7 +55,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--methods", help="folders of recipes, with a comma between them, in place of all else")
+    methods = "losses, or the optimiser dot beside kd, with a comma between them, or `all`; in place of all else"
+    parser.add_argument("--methods", help=methods)
     arguments = parser.parse_args()
     print(
         f"{torch.get_num_threads()} threads, torch {torch.__version__}, "
@@ -61,7 +64,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         if arguments.methods:
-            _compare_methods(Path(folder), arguments.methods.split(","), arguments.steps, arguments.rounds)
+            _compare_methods(Path(folder), _names(arguments.methods), arguments.steps, arguments.rounds)
             return
         _compare_steps(Path(folder), arguments.steps, arguments.rounds)
     _compare_cam_losses(arguments.rounds)
@@ -93,13 +96,28 @@ def _compare_methods(folder: Path, names: Sequence[str], steps: int, rounds: int
     # A processor's own time, where there is no GPU: other processes take little of it.
     clock = time.perf_counter if torch.cuda.is_available() else time.process_time
     contestants = {
-        name: _ours(f"{name}/cifar100/resnet56-resnet20", data, folder, steps, OrdinaryStep, clock)
+        name: _ours(RECIPES["kd"], data, folder, steps, OrdinaryStep, clock, _chosen(name))
         for name in dict.fromkeys(["kd", *names])
     }
     times = race(contestants, rounds)
     print("| step of ResNet-56 -> ResNet-20, batch 64 | x kd's |\n|---|---:|")
     for name in contestants:
         print(f"| {name} | {ratio(times[name], times['kd']):.2f} |")
+
+
+def _names(given: str) -> Sequence[str]:
+    if given != "all":
+        return given.split(",")
+    return [*(name for name in METHODS.names() if METHODS.is_own(name) and name not in OF_OTHER_NETWORKS), "dot"]
+
+
+def _chosen(name: str) -> Sequence[str]:
+    """What makes kd's recipe one of another loss, or of another optimiser."""
+    if name == "dot":
+        return ["optimiser.name=dot"]
+    losses = "[{method: ce}]" if name == "ce" else f"[{{method: ce}}, {{method: {name}}}]"
+    alone = not create_method(name).requires  # of any network
+    return [f"losses={losses}", *(["teacher=null"] if alone else [])]
 
 
 def _ours(
@@ -109,11 +127,12 @@ def _ours(
     steps: int,
     make_step: Callable[[TrainingSetup], Step],
     clock: Callable[[], float] = time.perf_counter,
+    changes: Sequence[str] = (),
 ) -> Callable[[], float]:
     overrides = [f'data.path="{data}"']
     if name != RECIPES["ce"]:
         overrides += ["teacher.model=xkd/resnet56", f'teacher.weights="{folder / "resnet56.pth"}"']
-    recipe = load_recipe(name, overrides)
+    recipe = load_recipe(name, [*overrides, *changes])
     setup = set_up(recipe, "auto", folder)
     step, weights = make_step(setup), setup.objective.weights(epoch=1)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from benchmarks.published_losses.cases import Pair, case
 from benchmarks.published_losses.inputs import Inputs, Network
-from distill.losses import cat_kd_loss, e2kd_loss
+from distill.losses import cat_kd_loss, e2kd_loss, explanation_kd_loss
 from distill.methods import create_method
 
 _IMAGE_SIDE = 30
@@ -103,6 +103,19 @@ def e2kd(given: Inputs, theirs: Any) -> Pair:
     expected = criterion(None, own["grad_cam"], other["grad_cam"][:, 0]).mean()
     given.teacher.maps.requires_grad_()
     return expected, e2kd_loss(given.student.passed(images), given.teacher.passed(images))
+
+
+@case(
+    "explanation_kd, cosine",
+    "GoodTeachersExplain",
+    "bcos/distillation_methods/TeachersExplain.py",
+    note="of two maps that are given; its other explainers and distances have no published code",
+    absent=("bcos.experiments.utils.config_utils",),
+)
+def explanation_kd(given: Inputs, theirs: Any) -> Pair:
+    maps = given.regressed.mean(1), given.teacher.maps.mean(1)
+    expected = theirs.TeachersExplainCriterion._explanation_loss(None, *maps).mean()
+    return expected, explanation_kd_loss(*maps, distance="cosine")
 
 
 class _Trainer:

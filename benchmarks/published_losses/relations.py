@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks.published_losses.cases import Pair, case
 from benchmarks.published_losses.inputs import Inputs
-from distill.losses import pkt_loss, rkd_loss, sp_loss
+from distill.losses import kd_loss, pkt_loss, rkd_loss, sp_loss, srd_loss
 from distill.methods import Pass
 from distill.methods.crd import Crd
 
@@ -36,6 +36,29 @@ def rkd(given: Inputs, theirs: Any) -> Pair:
 def pkt(given: Inputs, theirs: Any) -> Pair:
     embeddings = given.student.embedding, given.teacher.embedding
     return theirs.pkt_loss(*embeddings), pkt_loss(*embeddings)
+
+
+_CHANNELS = 512  # which theirs has written into it
+
+
+@case(
+    "srd",
+    "Simple-Recipe-Distillation",
+    "imagenet/torchdistill/losses/single.py",
+    note="all of theirs: twice srd, of embeddings of 512 channels behind its projector, beside kd of T 1",
+)
+def srd(given: Inputs, theirs: Any) -> Pair:
+    published = theirs.OurDistillationLoss("log_bn_corr_4").double()
+    own, other = (_widened(network.embedding) for network in (given.student, given.teacher))
+    logits = given.student.logits, given.teacher.logits
+    maps = own[:, :, None, None], other[:, :, None, None]
+    seen = [{"layer4": {"output": each[0]}, "fc": {"output": each[1]}} for each in zip(maps, logits, strict=True)]
+    ours = 2 * srd_loss(published.embed(own), other) + kd_loss(*logits, temperature=1)
+    return published(*seen, "train"), ours
+
+
+def _widened(embedding: Tensor) -> Tensor:
+    return embedding @ torch.randn(embedding.shape[1], _CHANNELS, dtype=embedding.dtype)
 
 
 _NEGATIVES = 30

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from unittest.mock import MagicMock, patch
 
 import torch
@@ -46,6 +47,14 @@ REPOSITORIES = {
     "GoodTeachersExplain": Repository("m-parchami", "a1b7bb532bff395988e6695d65a49461bfedb099"),
     "ReviewKD": Repository("dvlab-research", "cede6ea6387ae9b6127de0e561507177bf19c11e"),
     "overhaul-distillation": Repository("clovaai", "76344a84a7ce23c894f41a2e05b866c9b73fd85a"),
+    "TTM": Repository("zkxufo", "fe457b33a71ba27536ec04fe3d32c5b04963522f"),
+    "Multi-Level-Logit-Distillation": Repository("Jin-Ying", "5ee473fcf193dfb00a0598b64d0acfe6ad58a482"),
+    "Simple-Recipe-Distillation": Repository("roymiles", "31e8477cfdd6bb6ec7cdc332915fd4496b6de7b6"),
+    "SimKD": Repository("DefangChen", "2b389c31ed7779aea31e7aaf0bb0f2d8b6ac2f01"),
+    "L2D": Repository("penghui-yang", "ea7fa5581de3cd0dba2f4d5ba3e3aaed78837a58"),
+    "deit": Repository("facebookresearch", "7e160fe43f0252d17191b71cbb5826254114ea5b"),
+    "NORM": Repository("OSVAI", "c6dfc39eaf2fdaccf99ed07810da7a00b71b9144"),
+    "cls_KD": Repository("yzd-v", "1e5d48f36957ee460d39d7ebc592c6cc7f8f3d66"),
 }
 """By the name of the folder that holds a checkout of each."""
 
@@ -58,19 +67,16 @@ def commit_of(folder: Path) -> str:
 
 
 def published(file: Path, absent: Sequence[str] = ()) -> ModuleType:
-    """A file as a module; files beside it are found by its relative imports.
+    """A file as a module; files beside it and in folders beside its own are found by its relative imports.
 
     Args:
         file: of a checkout.
         absent: modules that it imports and does not need for what is called here; they are made up.
     """
-    package = ModuleType(f"published_{next(_numbers)}")
-    package.__path__ = [str(file.parent)]
-    sys.modules[package.__name__] = package
-    spec = importlib.util.spec_from_file_location(f"{package.__name__}.{file.stem}", file)
+    spec = importlib.util.spec_from_file_location(f"{_package(file.parent)}.{file.stem}", file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    made_up = {name: MagicMock() for name in absent if name not in sys.modules}
+    made_up = {name: _MadeUp() for name in absent if name not in sys.modules}
     sys.modules.update(made_up)
     try:
         spec.loader.exec_module(module)
@@ -80,10 +86,30 @@ def published(file: Path, absent: Sequence[str] = ()) -> ModuleType:
     return module
 
 
+def _package(folder: Path) -> str:
+    """The name of a package around a folder, within one around the folder above it."""
+    outer = f"published_{next(_numbers)}"
+    inner = f"{outer}.within"
+    for name, path in ((outer, folder.parent), (inner, folder)):
+        package = ModuleType(name)
+        package.__path__ = [str(path)]
+        sys.modules[name] = package
+    return inner
+
+
+class _MadeUp(MagicMock):
+    """Has whatever is asked for; as a decorator it leaves a class as it is."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        is_decorating = len(arguments) == 1 and isinstance(arguments[0], type)
+        return arguments[0] if is_decorating else super().__call__(*arguments, **options)
+
+
 @contextmanager
 def on_this_device() -> Iterator[None]:
-    """Within it `.cuda()` returns a tensor as it is, and nobody prints or warns."""
+    """Within it `.cuda()` returns a tensor as it is, torch has a name that it had, and nobody prints or warns."""
     stays = patch.object(torch.Tensor, "cuda", lambda tensor, *arguments, **options: tensor)
-    with stays, warnings.catch_warnings(), redirect_stdout(StringIO()):
+    former = patch.object(sys.modules["torch.optim.optimizer"], "required", object(), create=True)
+    with stays, former, warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
         yield

@@ -63,14 +63,14 @@ class AttentionFusion(nn.Module):
         self.expand = nn.Sequential(expand, nn.BatchNorm2d(outputs))
 
     def forward(self, features: Tensor, deeper: Tensor | None, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """(B, inputs, h, w), (B, hidden, h', w') -> (B, outputs, *size) and what passes on (B, hidden, h, w)."""
+        """(B, inputs, h, w), (B, hidden, h', w') -> (B, outputs, *size) and what passes on (B, hidden, *size)."""
         fused = self.reduce(features)
         if self.attention is not None and deeper is not None:
             deeper = F.interpolate(deeper, size=fused.shape[2:], mode="nearest")
             shares = self.attention(torch.cat((fused, deeper), dim=1))
             fused = fused * shares[:, :1] + deeper * shares[:, 1:]
         resized = fused if fused.shape[2:] == size else F.interpolate(fused, size=size, mode="nearest")
-        return self.expand(resized), fused
+        return self.expand(resized), resized
 
 
 @register

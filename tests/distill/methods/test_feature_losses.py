@@ -173,8 +173,12 @@ def test_attention_fusion_weighs_both_maps_at_every_place():
     scores = torch.einsum("oc,bchw->bohw", convolution.weight[:, :, 0, 0], torch.cat((reduced, repeated), 1))
     shares = torch.sigmoid(scores + convolution.bias[:, None, None])
     expected = reduced * shares[:, 0:1] + repeated * shares[:, 1:2]
-    torch.testing.assert_close(passed, expected)
-    torch.testing.assert_close(out, fusion.expand(expected.repeat_interleave(2, 2).repeat_interleave(2, 3)))
+    larger = expected.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(passed, larger)
+    torch.testing.assert_close(out, fusion.expand(larger))
+    out, passed = fusion(own, deeper, (2, 2))
+    torch.testing.assert_close(passed, expected[:, :, ::2, ::2])
+    torch.testing.assert_close(out, fusion.expand(passed))
 
 
 def test_reviewkd_starts_from_the_published_weights(student, teacher):

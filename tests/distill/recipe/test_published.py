@@ -36,9 +36,18 @@ TOP1 = {
     "resnet50": 79.34,
     "timm/resnet34.tv_in1k": 73.31,
     "timm/resnet50.tv_in1k": 76.16,
+    "timm/regnety_160.deit_in1k": 82.9,
+    "timm/deit3_small_patch16_224.fb_in22k_ft_in1k": 83.1,
+    "timm/deit3_base_patch16_224.fb_in22k_ft_in1k": 85.7,
+    "timm/deit3_large_patch16_224.fb_in22k_ft_in1k": 87,
 }
 """Of the teachers that figures on CIFAR-100 and on ImageNet are of."""
 WITHOUT_TEACHER = ("ce", "teacher")
+OWN_PAIRS = {
+    "dot": [("resnet32x4", "resnet8x4"), ("vgg13", "vgg8"), ("resnet32x4", "shufflenetv2")],
+    "norm": [("resnet32x4", "resnet8x4")],
+}
+"""Of methods whose settings are published for few."""
 
 
 def folders(data: str) -> list[str]:
@@ -68,11 +77,24 @@ def losses(recipe: Recipe) -> list[dict[str, Any]]:
 def test_the_cifar100_pairs_are_those_of_the_literature(folder):
     recipes = recipes_of(folder, "cifar100")
     found = [networks(recipe) for recipe in recipes.values()]
-    assert found[: len(PAIRS)] == PAIRS
+    assert found == OWN_PAIRS[folder] if folder in OWN_PAIRS else found[: len(PAIRS)] == PAIRS
     assert [f"{teacher}-{student}".replace("wrn_", "wrn") for teacher, student in found] == list(recipes)
     for recipe in recipes.values():
-        assert recipe.optimiser.learning_rate == (0.01 if recipe.student.architecture in SLOW else 0.05)
-        assert (recipe.batch_size, recipe.epochs) == (64, 240)
+        assert recipe.batch_size == 64
+        if folder != "mlkd":
+            assert recipe.optimiser.learning_rate == (0.01 if recipe.student.architecture in SLOW else 0.05)
+            assert recipe.epochs == 240
+
+
+def test_multi_level_distillation_falls_at_the_same_epochs_of_longer_trainings():
+    recipes = recipes_of("mlkd", "cifar100")
+    assert {name for name, recipe in recipes.items() if recipe.epochs == 240} == {
+        f"{teacher}-{student}".replace("wrn_", "wrn") for teacher, student in PAIRS[:6]
+    }
+    for name, recipe in recipes.items():
+        assert recipe.epochs == (960 if name.startswith("resnet32x4-shuffle") else 480) or recipe.epochs == 240
+        assert recipe.optimiser.learning_rate == (0.01 if recipe.student.architecture in SLOW else 0.025)
+        assert [share * recipe.epochs for share in recipe.schedule.milestones] == [150, 180, 210]
 
 
 @pytest.mark.parametrize("data", ["cifar10", "cifar100"])
@@ -175,18 +197,32 @@ IMAGENET = {
     "kd": (512, 0.2, False),
     "lskd": (512, 0.2, False),
     "lskd-dkd": (512, 0.2, False),
+    "dot": (512, 0.2, False),
     "ofd": (256, 0.1, True),
     "reviewkd": (256, 0.1, False),
     "sdd": (512, 0.2, False),
     "sdd-dkd": (512, 0.2, False),
+    "srd": (256, 0.1, False),
 }
 """Images a step, rate, and whether Nesterov's momentum."""
+OWN_SCHEDULES = {"mlkd", "simkd", "token-kd", "vitkd"}
 
 
 def test_imagenet_by_each_methods_own_batch_and_rate():
-    assert set(folders("imagenet")) == set(IMAGENET)
+    assert set(folders("imagenet")) == set(IMAGENET) | OWN_SCHEDULES
     for folder, expected in IMAGENET.items():
         for recipe in recipes_of(folder, "imagenet").values():
             optimiser = recipe.optimiser
-            assert (recipe.batch_size, optimiser.learning_rate, optimiser.nesterov) == expected
+            nesterov = getattr(optimiser, "nesterov", False)
+            assert (recipe.batch_size, optimiser.learning_rate, nesterov) == expected
             assert (recipe.epochs, optimiser.weight_decay) == (100, 1e-4)
+
+
+def test_imagenet_by_schedules_of_their_own():
+    def of(folder: str) -> dict[str, tuple[int, int, float]]:
+        recipes = recipes_of(folder, "imagenet")
+        return {name: (one.epochs, one.batch_size, one.optimiser.learning_rate) for name, one in recipes.items()}
+
+    assert of("mlkd") == {"resnet34-resnet18": (100, 512, 0.1), "resnet50-mobilenetv1": (100, 512, 0.2)}
+    assert of("simkd") == {"resnet50-resnet18": (120, 256, 0.1)}
+    assert set(of("token-kd").values()) == set(of("vitkd").values()) == {(300, 1024, 0.001)}
