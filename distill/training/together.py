@@ -102,8 +102,7 @@ class _Group:
                 if place is not None:
                     places[number] = place
                     continue
-                loop = loops[number]
-                outcome: TrainingResult | XkdError = TrainingResult(loop.directory.path, loop.recipe, loop.finish())
+                outcome: TrainingResult | XkdError = _finished(loops[number])
             except TrainingInterruptedError as error:  # the others take one more step, and save, too
                 interrupted = error
                 del steps[number]
@@ -152,6 +151,10 @@ class _Group:
             )
             self._stack.push(held.pop_all())
         return loop
+
+
+def _finished(loop: TrainingLoop) -> TrainingResult:
+    return TrainingResult(loop.directory.path, loop.recipe, loop.finish())
 
 
 def _alone(job: TrainingJob, progress: TrainingProgress) -> TrainingResult | XkdError:

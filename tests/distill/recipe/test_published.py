@@ -80,10 +80,25 @@ def test_the_cifar100_pairs_are_those_of_the_literature(folder):
     assert found == OWN_PAIRS[folder] if folder in OWN_PAIRS else found[: len(PAIRS)] == PAIRS
     assert [f"{teacher}-{student}".replace("wrn_", "wrn") for teacher, student in found] == list(recipes)
     for recipe in recipes.values():
+        if folder == "exp-kd-authors":
+            continue
         assert recipe.batch_size == 64
         if folder != "mlkd":
             assert recipe.optimiser.learning_rate == (0.01 if recipe.student.architecture in SLOW else 0.05)
             assert recipe.epochs == 240
+
+
+def test_exp_kd_by_its_authors_has_their_weight_and_rate():
+    """As their configuration names them, made relative: a weight w stands for 100 w places a batch / (K C)^2."""
+    recipes = recipes_of("exp-kd-authors", "cifar100")
+    places, channels = 64 * 8 * 8, {"resnet56-resnet20": 64, "resnet110-resnet32": 64, "resnet32x4-resnet8x4": 256}
+    weights = {"resnet56-resnet20": 0.5, "resnet110-resnet32": 1, "resnet32x4-resnet8x4": 200}
+    for pair, weight in weights.items():
+        relative = 100 * weight * places / (100 * channels[pair]) ** 2
+        assert recipes[pair].losses[1].weight == pytest.approx(relative, rel=0.03)
+    assert recipes["wrn40_2-wrn40_1"].batch_size == 256
+    rates = {recipe.optimiser.learning_rate for recipe in recipes.values()}
+    assert rates == {0.01, 0.05, 0.1}
 
 
 def test_multi_level_distillation_falls_at_the_same_epochs_of_longer_trainings():

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from distill.runs.job import read_jobs
 from distill.runs.sweep import _in_its_words, run_sweep
 from distill.runs.sweep_file import read_sweep
 from distill.runs.sweep_plan import plan_sweep
-from tests.distill.conftest import values_of
+from tests.distill.conftest import KD, values_of
 from tests.distill.processes import Ended, run_here
 from tests.distill.runs.sweeps import sweep_file
 
@@ -153,3 +154,43 @@ def test_a_swept_run_is_made_and_said_in_the_tables(tmp_path, cifar10, xkd_disti
         assert (code, len(err.strip().splitlines())) == (2, 1)
         assert message in err
     assert xkd_distill(*command)[0] == 0
+
+
+def test_runs_in_step_are_shared_out_and_each_says_what_became_of_it(tmp_path, cifar10, teacher, xkd_distill):
+    """Three of one teacher and seed by two processes: one fails, by an option that is refused when it is set up."""
+    losses = [{"method": "ce"}, {"method": "exp_kd", "relative": True}]
+    values = values_of(cifar10, epochs=1, losses=losses, teacher={"model": str(teacher)})
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"recipe": values}))
+    content = {"recipes": [str(tmp_path / "mine.yaml")], "grid": {"losses.exp_kd.top_k": [3, 11, 5]}, "seeds": [0]}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
+    command = ("sweep", tmp_path / "sweep.yaml", "-o", tmp_path / "out", "--jobs", "2", "--device", "cpu")
+    code, _, err = xkd_distill(*command)
+    assert code == 2
+    assert "top_k: 11 found; the teacher has 10 classes" in err
+    runs = {path.parent.name.partition("=")[2]: path for path in (tmp_path / "out").glob("mine/*/seed-0")}
+    assert {k: (path / "result.json").is_file() for k, path in runs.items()} == {"3": True, "11": False, "5": True}
+    assert sorted(len(read_jobs(path / "job.yaml")) for path in runs.values() if (path / "job.yaml").is_file()) == [
+        1,
+        2,
+    ]
+    assert "epoch 1/1" in (runs["5"] / "log.txt").read_text()
+
+
+def test_a_run_in_step_that_fails_is_not_taken_for_the_one_before(tmp_path, cifar10, teacher, xkd_distill):
+    """Its result lies there, of another teacher: the process says so, and the table leaves it out."""
+    values = values_of(cifar10, epochs=1, losses=KD, teacher={"recipe": f"{tmp_path / 'teach.yaml'}"})
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"recipe": values}))
+    (tmp_path / "teach.yaml").write_text(yaml.safe_dump({"recipe": values_of(cifar10, epochs=3)}))
+    content = {
+        "recipes": [str(tmp_path / "teach.yaml"), str(tmp_path / "mine.yaml")],
+        "grid": {"losses.kd.weight": [1, 2]},
+        "seeds": [0],
+    }
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
+    command = ("sweep", tmp_path / "sweep.yaml", "-o", tmp_path / "out", "--device", "cpu")
+    assert xkd_distill(*command)[0] == 0
+    shutil.rmtree(tmp_path / "out" / "teach")
+    (tmp_path / "teach.yaml").write_text(yaml.safe_dump({"recipe": values_of(cifar10, epochs=4)}))
+    code, _, err = xkd_distill(*command)
+    assert (code, err.count("holds a run with another teacher")) == (2, 2)
+    assert [row["run"] for row in csv.DictReader((tmp_path / "out" / "results.csv").open())] == ["teach"]

@@ -66,3 +66,11 @@ def test_a_device_that_does_not_multiply_it_refuses_it(recipe_of, tmp_path, teac
 def test_stored_answers_have_their_precision(recipe_of):
     with pytest.raises(XkdError, match="precision: nothing reads it beside 'stored'"):
         recipe_of(losses=KD, teacher={"model": "a.pt", "stored": "answers", "precision": "bf16"})
+
+
+def test_a_training_by_another_precision_is_another(recipe_of):
+    one, other = (
+        recipe_of(losses=KD, teacher={"model": "a.pt", "precision": precision}).identity()
+        for precision in (None, "bf16")
+    )
+    assert one != other

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from pathlib import Path
 
 import pytest
+import torch
 from torch.nn import functional as F
 
 import distill
@@ -13,6 +15,7 @@ from distill.recipe.parse import parse_recipe
 from distill.runs.in_step import lesson_key
 from distill.runs.interruption import TrainingInterruptedError
 from distill.runs.job import TrainingJob
+from distill.training.objective import Objective
 from distill.training.taught import Consecutive
 from distill.training.teachers import FrozenTeacher
 from distill.training.together import train_together
@@ -250,3 +253,78 @@ def test_values_by_their_place_are_made_in_order_and_once():
     assert values.at(1, 5) == (1, 5)
     assert started == [(0, 0), (1, 5)]
     assert made_values == [(0, 0), (0, 1), (0, 2), (1, 5)]
+
+
+@distill.register
+class _RaisesLater(distill.Method):
+    name, citation, requires = "raises_later", "a test", frozenset({"logits"})
+
+    def losses(self, student, teacher, labels, indices):
+        self.steps = getattr(self, "steps", 0) + 1
+        loss = F.mse_loss(student.logits, teacher.logits)
+        if self.steps > 5:
+            loss.register_hook(lambda gradient: torch.zeros(3) + torch.zeros(4))
+        return {"raises_later": loss}
+
+
+def test_an_error_of_any_kind_ends_one_training(jobs_of, alone):
+    expected = alone({"kd": STUDENTS["kd"]})
+    jobs = jobs_of({"wrong": {"losses": [{"method": "raises_later"}]}, "kd": STUDENTS["kd"]})
+    wrong, _ = made(jobs)
+    assert isinstance(wrong, XkdError)
+    assert str(wrong).startswith("training: it failed (The size of tensor a (3)")
+    assert {"kd": files_of(jobs[1].directory)} == expected
+
+
+def test_a_stop_between_two_groups_is_met(jobs_of, monkeypatch):
+    """Of students of which one at a time fits into the memory, the second is not begun."""
+    monkeypatch.setattr("distill.training.together._memory", lambda device: 0)
+    jobs = jobs_of({"kd": STUDENTS["kd"], "crd": STUDENTS["crd"]}, epochs=1)
+
+    def stop_at_the_end(point):
+        if point.metrics is not None:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(TrainingInterruptedError):
+        made(jobs, [stop_at_the_end, lambda point: None])
+    assert (jobs[0].directory / "last.pt").is_file()
+    assert not jobs[1].directory.exists()
+
+
+def test_a_student_that_has_ended_is_let_go(jobs_of, monkeypatch):
+    alive = []
+
+    def progress(point):
+        if point.epoch == 3 and point.metrics is not None:
+            gc.collect()
+            alive.append(sum(isinstance(one, Objective) for one in gc.get_objects()))
+
+    before = sum(isinstance(one, Objective) for one in gc.get_objects())
+    jobs = jobs_of({"kd": STUDENTS["kd"], "exp_kd": STUDENTS["exp_kd"], "again": STUDENTS["kd"]})
+    made(jobs, [lambda point: None, progress, lambda point: None])
+    assert alive == [before + 1]
+
+
+def test_a_method_that_needs_more_by_its_options_shares_with_its_like(recipe_of):
+    cam, gradcam = (
+        recipe_of(teacher={"model": "a.pt"}, losses=[*CE, {"method": "explanation_kd", "explainer": explainer}])
+        for explainer in ("cam", "gradcam")
+    )
+    assert len({lesson_key(one) for one in (cam, gradcam, recipe_of(losses=KD, teacher={"model": "a.pt"}))}) == 3
+
+
+def test_a_compiled_student_learns_by_itself(recipe_of):
+    assert lesson_key(recipe_of(losses=KD, teacher={"model": "a.pt"}, compile=True)) is None
+
+
+def test_what_fails_to_be_made_is_asked_for_again():
+    def start(epoch, step):
+        if step < 2:
+            yield step
+        raise XkdError("data: an image cannot be read")
+
+    values = Consecutive(start)
+    assert values.at(0, 1) == 1
+    for _ in range(2):
+        with pytest.raises(XkdError):
+            values.at(0, 2)
