@@ -37,9 +37,9 @@ def test_two_steps_are_those_without(recipe_of, tmp_path, teacher, losses):
         )
         setup = set_up(recipe, "cpu", tmp_path)
         setup.wrapped.train()
-        step, batches = OrdinaryStep(setup), iter(setup.train.batches(0, 0))
-        for _ in range(2):
-            values.append(step(next(batches), 0.1, setup.objective.weights(1)))
+        step = OrdinaryStep(setup)
+        for number in range(2):
+            values.append(step(step.input(0, number), 0.1, setup.objective.weights(1)))
         trained.append(setup.student.model.state_dict())
     assert_same_bits(*trained)
     assert trained[0]["bn1.num_batches_tracked"] == trained[1]["layer1.0.bn1.num_batches_tracked"] == 4

@@ -74,7 +74,7 @@ class Half(Cross):
     ],
 )
 def test_methods_are_looked_at_together(recipe_of, tmp_path, monkeypatch, methods, message):
-    monkeypatch.setattr("distill.training.setup.create_methods", lambda losses: methods)
+    monkeypatch.setattr("distill.training.lessons.create_methods", lambda losses: methods)
     with pytest.raises(XkdError, match=f"^{message}"):
         set_up(recipe_of(losses=[{"method": "ce"}, {"method": "kd"}]), "cpu", tmp_path)
 

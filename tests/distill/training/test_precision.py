@@ -24,7 +24,8 @@ def first_step(recipe, tmp_path):
     types = []
     setup.student.model.register_forward_hook(lambda module, inputs, output: types.append(output.dtype))
     before = setup.student.model.linear.bias.clone()
-    OrdinaryStep(setup)(next(iter(setup.train.batches(0, 0))), 1.0, [1.0])
+    step = OrdinaryStep(setup)
+    step(step.input(0, 0), 1.0, [1.0])
     return before - setup.student.model.linear.bias, types[-1]
 
 
