@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from distill.students.evaluate import evaluate
-from distill.training.evaluation import Evaluation
 from distill.training.setup import set_up
 from distill.training.store import store_answers
 from distill.training.train import train
@@ -109,7 +108,7 @@ def test_a_teacher_that_is_not_the_expected_one_is_said_to_be_another(right, rec
 
     def lines(data, which, expected):
         recipe = recipe_of(losses=KD, teacher={"model": right, "expected_top1": expected}, data=data)
-        return Evaluation(set_up(recipe, "cpu", Path())).accuracy("teacher", which)
+        return set_up(recipe, "cpu", Path()).answers.accuracy("teacher", which)
 
     (line,) = lines(data, "test", 72.34)
     found = re.fullmatch(
