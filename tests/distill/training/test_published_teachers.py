@@ -99,7 +99,7 @@ def vgg13(given, tmp_path_factory) -> str:
 
 @pytest.mark.parametrize("folder", [folder for folder in folders("cifar100") if folder != "norm"])
 def test_the_recipe_of_each_method_takes_a_step(given, vgg13, tmp_path, folder):
-    """On eight images, by a teacher that is not the published one, which is said. (norm is printed for another pair.)"""
+    """On eight images, by a teacher that is not the published one, which is said; norm's authors print no such pair."""
     changes = [f"data.path={given.folder}", "data.images=8", "batch_size=8", "epochs=1", f"teacher.model={vgg13}"]
     recipe = load_recipe(f"{folder}/cifar100/vgg13-vgg8", [*changes, "optimiser.learning_rate=1e-5"])
     notes: list[str] = []
