@@ -145,7 +145,7 @@ def test_a_student_without_a_cam_head_is_advised_nothing_that_train_lacks(xkd_di
 def test_recipes_prints_what_there_is(xkd_distill):
     _, listed, _ = xkd_distill("recipes")
     assert listed.count("quickstart") == listed.count("resnet34-resnet18, resnet50-mobilenetv1") == 1
-    assert re.search(r"2 variants: resnet34-resnet18.*\n(\S+/imagenet .*\n)*kd/imagenet  .*Hinton", listed)
+    assert re.search(r"2 variants: resnet34-resnet18.*\n(?:(?!.* variants: ).*\n)*kd/imagenet  .*Hinton", listed)
     assert "exp_kd" in xkd_distill("recipes", "--methods")[1]
     code, printed, _ = xkd_distill("recipes", "quickstart/kd", "--set", "epochs=3")
     assert code == 0

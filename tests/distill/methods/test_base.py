@@ -87,7 +87,7 @@ def test_cross_entropy_needs_no_teacher(student, labels):
 
 def test_every_method_is_there_and_cites_its_source():
     expected = "ce kd tf_kd dkd dist fitnet at sp rkd crd reviewkd ofd cat_kd sdd e2kd exp_kd pkt nst "
-    expected += "explanation_kd mld token_kd norm vitkd"
+    expected += "explanation_kd mld mlkd token_kd norm vitkd simkd srd ttm wttm vid"
     assert sorted(METHODS.names()) == sorted(expected.split())
     for name in METHODS.names():
         assert METHODS[name].citation
@@ -151,6 +151,8 @@ NEEDED = {
     "reviewkd": (2, 2),
     "norm": (2, 2),
     "ofd": (2, 2),
+    "srd": (2, 2),
+    "simkd": (2, 2),
     "fitnet": (2, 2),
 }
 

@@ -148,8 +148,7 @@ def test_a_stop_saves_all_and_each_goes_on_alone(jobs_of, alone):
     assert {job.name: files_of(job.directory) for job in jobs} == expected
 
 
-@distill.register
-class _FailsLater(distill.Method):
+class FailsLater(distill.Method):
     name, citation, requires = "fails_later", "a test", frozenset({"logits"})
 
     def losses(self, student, teacher, labels, indices):
@@ -159,7 +158,7 @@ class _FailsLater(distill.Method):
 
 
 FAULTS = {
-    "in a step": [{"method": "fails_later"}],
+    "in a step": [{"method": f"py:{__name__}:FailsLater"}],
     "when it is set up": [{"method": "exp_kd", "top_k": 11}],
     "at its options": [{"method": "exp_kd", "top_k": 1}],
 }
@@ -255,8 +254,7 @@ def test_values_by_their_place_are_made_in_order_and_once():
     assert made_values == [(0, 0), (0, 1), (0, 2), (1, 5)]
 
 
-@distill.register
-class _RaisesLater(distill.Method):
+class RaisesLater(distill.Method):
     name, citation, requires = "raises_later", "a test", frozenset({"logits"})
 
     def losses(self, student, teacher, labels, indices):
@@ -269,7 +267,7 @@ class _RaisesLater(distill.Method):
 
 def test_an_error_of_any_kind_ends_one_training(jobs_of, alone):
     expected = alone({"kd": STUDENTS["kd"]})
-    jobs = jobs_of({"wrong": {"losses": [{"method": "raises_later"}]}, "kd": STUDENTS["kd"]})
+    jobs = jobs_of({"wrong": {"losses": [{"method": f"py:{__name__}:RaisesLater"}]}, "kd": STUDENTS["kd"]})
     wrong, _ = made(jobs)
     assert isinstance(wrong, XkdError)
     assert str(wrong).startswith("training: it failed (The size of tensor a (3)")
