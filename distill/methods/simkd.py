@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from distill.methods.alike import check_alike
 from distill.methods.base import Method
+from distill.methods.fitnet import fitnet_loss
 from distill.methods.options import count
 from distill.methods.passes import Pass
 from distill.methods.registry import register
@@ -24,8 +23,7 @@ def simkd_loss(projected: Tensor, teacher: Tensor) -> Tensor:
     Returns:
         Scalar, the mean over all four dimensions.
     """
-    check_alike(projected, teacher, dimensions=2)
-    return F.mse_loss(*pool_to_smaller(projected, teacher))
+    return fitnet_loss(projected, teacher)
 
 
 @register

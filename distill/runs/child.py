@@ -81,9 +81,7 @@ def failures(jobs: Sequence[TrainingJob], code: int) -> list[str | None]:
     directory = jobs[0].directory
     file = directory / OUTCOMES
     told: dict[str, str | None] = json.loads(file.read_bytes()) if file.is_file() else {}
-    if len(told) == len(jobs):
-        return list(map(told.__getitem__, map(str, range(len(jobs)))))
-    died = why_ended(code, directory / _WORDS)
+    died = None if len(told) == len(jobs) else why_ended(code, directory / _WORDS)
     return [told.get(str(number), died) for number in range(len(jobs))]
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -163,15 +164,10 @@ class _Teaching:
             if batch is None:
                 return
             parts = batch.micro_batches(self._recipe.accumulate)
-            place = (epoch, step)
-
-            def teach(part: LabelledBatch, place: tuple[int, int] = place) -> tuple[Pass, ...]:
-                return self._teach(part, place)
-
-            yield TaughtBatch(parts, teach, self._shared, time.monotonic() - began)
+            yield TaughtBatch(parts, partial(self._teach, (epoch, step)), self._shared, time.monotonic() - began)
             step += 1
 
-    def _teach(self, part: LabelledBatch, place: tuple[int, int]) -> tuple[Pass, ...]:
+    def _teach(self, place: tuple[int, int], part: LabelledBatch) -> tuple[Pass, ...]:
         if self._teachers is None:
             return ()
         # A teacher that draws does so by itself, whoever learns from it.
