@@ -79,7 +79,7 @@ def relative_row(
     def share(means: Means) -> np.ndarray:
         return means[score] / means["clean"]
 
-    apart = found[less[0]].difference(found[less[1]], share)
+    apart = found[less[0]].difference(found[less[1]], share)[0]
     values = [found[model].interval(share).value for model in models]
     assert apart.value is not None and apart.low is not None and apart.high is not None
     bold = "**" if apart.low > 0 or apart.high < 0 else ""

@@ -61,7 +61,7 @@ def _simulate(n_images: int, shift: float, draws: int) -> None:
         first, second = (_hits(generator, difficulty, size) for size in (0.0, shift))
         resamples, others = (Resamples.of({"hits": hits}, seed=draw) for hits in (second, first))
         for name, score in SCORES.items():
-            interval = resamples.difference(others, score)
+            (interval,) = resamples.difference(others, score)
             assert interval.low is not None
             assert interval.high is not None
             held[name] += interval.low <= truths[name] <= interval.high

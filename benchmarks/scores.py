@@ -18,7 +18,8 @@ import pandas as pd
 from benchmarks.compared import number
 from benchmarks.lite import lite0, lite1
 from xkd_eval import Classifier, ScoreSpec, Study, evaluate
-from xkd_eval.statistics.paired import Interval, Resamples
+from xkd_eval.statistics.intervals import Interval
+from xkd_eval.statistics.paired import Resamples
 from xkd_eval.study.floors import CEILING, FLOORS, better_floors
 
 MODELS = {"lite0": lite0, "lite1": lite1}
@@ -93,7 +94,7 @@ def beyond_floors(studies: Sequence[Study], model: str) -> str:
             values = {floor.maps: spec.sign * spec.of(floor.summary)["value"] for floor in floors}
             most = max(values.values())
             best = [maps for maps, value in values.items() if value == most]
-            cells = [_apart(spec, drawn[maps].difference(drawn[best[0]], spec.compute)) for maps in own]
+            cells = [_apart(spec, drawn[maps].difference(drawn[best[0]], spec.compute)[0]) for maps in own]
             lines.append(f"| {spec.head} | {'all' if len(best) == len(floors) else best[0]} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from xkd_eval.statistics.intervals import Interval, corrected_level
 from xkd_eval.statistics.paired import (
-    Interval,
     Resamples,
     bca_interval,
     hierarchical_interval,
+    hierarchical_intervals,
 )
 from xkd_eval.statistics.rounding import difference_of
 
@@ -24,6 +25,17 @@ def test_bca_is_scipys():
     theirs = stats.bootstrap((a - b,), np.mean, method="BCa", n_resamples=20_000, rng=1).confidence_interval
     assert ours.value == pytest.approx((a - b).mean())
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)
+
+
+def test_a_wider_interval_is_scipys_at_that_level():
+    generator = np.random.default_rng(0)
+    a, b = generator.exponential(size=80), generator.exponential(size=80) * 0.7
+    level = corrected_level(6)
+    drawn = [Resamples.of({"x": values}, resamples=20_000) for values in (a, b)]
+    plain, wide = drawn[0].difference(drawn[1], mean, (0.95, level))
+    theirs = stats.bootstrap((a - b,), np.mean, method="BCa", n_resamples=20_000, rng=1, confidence_level=level)
+    assert (wide.low, wide.high) == pytest.approx(tuple(theirs.confidence_interval), abs=0.02)
+    assert wide.low < plain.low < plain.value == wide.value < plain.high < wide.high
 
 
 def test_bca_of_a_ratio_is_scipys():
@@ -69,6 +81,16 @@ def test_seeds_widen_what_images_alone_would_claim():
     assert wide.high - wide.low == pytest.approx(2 * 1.96 * np.sqrt(5 / 4 * 0.08 / 5), rel=0.15)
 
 
+def test_several_comparisons_share_the_error():
+    assert corrected_level(1) == corrected_level(0) == 0.95
+    assert corrected_level(10) == pytest.approx(0.995)
+    images = np.random.default_rng(0).normal(size=300)
+    drawn = [of_seeds(shifts, images) for shifts in ((0.1, 0.3, 0.2), (0.0, 0.1))]
+    plain, wide = hierarchical_intervals(drawn[0], mean, drawn[1], levels=(0.95, corrected_level(10)))
+    assert plain == hierarchical_interval(drawn[0], mean, drawn[1])
+    assert wide.low < plain.low < plain.high < wide.high
+
+
 def test_one_seed_has_the_interval_of_its_images():
     images = np.random.default_rng(0).normal(size=300)
     single = hierarchical_interval(of_seeds([0.1], images), mean)
@@ -106,7 +128,7 @@ def test_a_bound_of_nothing_is_exactly_nothing():
     ours = np.array([0.15, 0.35, 0.6, 0.1, 0.3, 0.7] * 7)
     theirs = np.array([0.1, 0.3, 0.55, 0.15, 0.35, 0.75] * 7)
     assert set((ours - theirs).round(3)) == {0.05, -0.05} and (ours - theirs).sum() != 0
-    assert Resamples.of({"x": ours}).difference(Resamples.of({"x": theirs}), mean).value == 0.0
+    assert Resamples.of({"x": ours}).difference(Resamples.of({"x": theirs}), mean)[0].value == 0.0
     drawn = difference_of(*(Resamples.of({"x": values}).drawn["x"] for values in (ours, theirs)))
     steps = drawn * len(ours) / 0.05
     assert (drawn[np.abs(steps) < 0.5] == 0).all() and (np.abs(steps) < 0.5).any()

@@ -11,7 +11,8 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.comparison.groups import interval_cells
 from xkd_eval.comparison.tables import Row
 from xkd_eval.evaluations.scores import PHOTOGRAPH
-from xkd_eval.statistics.paired import Interval, Resamples, bca_interval, hierarchical_interval
+from xkd_eval.statistics.intervals import Interval
+from xkd_eval.statistics.paired import Resamples, bca_interval, hierarchical_interval
 from xkd_eval.study.result import EvaluationResult
 
 ALL = "all"

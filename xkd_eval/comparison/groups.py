@@ -11,7 +11,8 @@ from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import differing_fields
 from xkd_eval.evaluations.scores import PHOTOGRAPH, ScoreSpec
-from xkd_eval.statistics.paired import Interval, Resamples, hierarchical_interval
+from xkd_eval.statistics.intervals import LEVEL, Interval, corrected_level
+from xkd_eval.statistics.paired import Resamples, hierarchical_interval, hierarchical_intervals
 from xkd_eval.study.result import EvaluationResult
 
 
@@ -75,11 +76,23 @@ class SeedGroup:
             return self.draws[0].interval(score)
         return _within(spec, hierarchical_interval(self.draws, score, seed=self.seed))
 
-    def difference(self, other: SeedGroup, spec: ScoreSpec) -> Interval:
-        """This model's score less the other's, paired over images."""
+    def difference(self, other: SeedGroup, spec: ScoreSpec, comparisons: int = 1) -> tuple[Interval, Interval]:
+        """This model's score less the other's, paired over images.
+
+        Args:
+            other: on the same images.
+            spec: of the score.
+            comparisons: how many differences are claimed by their intervals together with this one.
+
+        Returns:
+            Its 95 % interval, and the wider one of which all of them together hold the truth at 95 %.
+        """
+        levels = (LEVEL, corrected_level(comparisons))
         if len(self.draws) == len(other.draws) == 1:
-            return self.draws[0].difference(other.draws[0], spec.compute)
-        return hierarchical_interval(self.draws, spec.compute, other.draws, seed=self.seed)
+            plain, wide = self.draws[0].difference(other.draws[0], spec.compute, levels)
+        else:
+            plain, wide = hierarchical_intervals(self.draws, spec.compute, other.draws, levels=levels, seed=self.seed)
+        return plain, wide
 
     def per_image(self, spec: ScoreSpec) -> np.ndarray | None:
         """(n,) values whose mean a score is; None where there are none, or several seeds.

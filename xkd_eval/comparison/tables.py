@@ -56,18 +56,14 @@ def flagged(rows: Sequence[Row], own: Sequence[SeedGroup], floors: Sequence[Seed
 
 def difference_rows(models: Sequence[SeedGroup], suffix: str = "") -> list[Row]:
     """Every pair: later models less earlier ones, a student less its teacher."""
-    return [row for first, second in combinations(models, 2) for row in _differences(second, first, suffix)]
+    pairs = list(combinations(models, 2))
+    return [row for first, second in pairs for row in _differences(second, first, len(pairs), suffix)]
 
 
 def floor_rows(models: Sequence[SeedGroup], floors: Sequence[SeedGroup]) -> list[Row]:
     """Each model's own maps less each floor of the same model; of the scores that depend on maps."""
-    return [
-        row
-        for model in models
-        for floor in floors
-        if floor.name == model.name
-        for row in _differences(model, floor, of_maps=True)
-    ]
+    pairs = [(model, floor) for model in models for floor in floors if floor.name == model.name]
+    return [row for model, floor in pairs for row in _differences(model, floor, len(pairs), of_maps=True)]
 
 
 def right_rows(models: Sequence[SeedGroup], floors: Sequence[SeedGroup]) -> tuple[list[Row], list[Row]]:
@@ -93,7 +89,7 @@ def corrected(rows: Sequence[Row]) -> list[Row]:
             row["p_holm"] = p
     order = (
         *("test", "score", "model", "maps", "other", "other_maps"),
-        *("value", "low", "high", "p", "p_holm", "effect", "seeds"),
+        *("value", "low", "high", "low_corrected", "high_corrected", "p", "p_holm", "effect", "seeds"),
     )
     return [{name: row.get(name) for name in order} for row in rows]
 
@@ -146,11 +142,14 @@ def _numbers(group: SeedGroup, suffix: str = "") -> list[ScoreSpec]:
     return [spec for spec in group.specs() if spec.x is None and (spec.where_right or not suffix)]
 
 
-def _differences(model: SeedGroup, other: SeedGroup, suffix: str = "", *, of_maps: bool = False) -> Iterator[Row]:
+def _differences(
+    model: SeedGroup, other: SeedGroup, comparisons: int, suffix: str = "", *, of_maps: bool = False
+) -> Iterator[Row]:
     theirs = {spec.name for spec in other.specs()}
     for spec in _numbers(model, suffix):
         if spec.name not in theirs or (of_maps and not spec.of_maps):
             continue
+        plain, wide = model.difference(other, spec, comparisons)
         yield {
             "test": model.test.name,
             "score": f"{spec.name}{suffix}",
@@ -158,7 +157,9 @@ def _differences(model: SeedGroup, other: SeedGroup, suffix: str = "", *, of_map
             "maps": model.maps,
             "other": other.name,
             "other_maps": other.maps,
-            **interval_cells(model.difference(other, spec)),
+            **interval_cells(plain),
+            "low_corrected": wide.low,
+            "high_corrected": wide.high,
             **_tested(model, other, spec),
             "seeds": min(len(model.results), len(other.results)),
         }

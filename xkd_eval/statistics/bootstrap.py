@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from xkd_eval.statistics.intervals import bca
+
 RESAMPLES = 2000
 
 _BLOCK = 5_000_000  # counts at a time
@@ -57,7 +59,7 @@ def _of_images(means: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def scores_with_intervals(
     columns: Mapping[str, np.ndarray], scores: Mapping[str, Score], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Any]:
-    """Each score with its 95 % percentile bootstrap interval over images.
+    """Each score with its 95 % BCa bootstrap interval over images.
 
     Args:
         columns: name -> (n,) or (n, m), one row an image; a score of values that are not finite is undefined.
@@ -144,8 +146,6 @@ def _sums(values: np.ndarray) -> np.ndarray:
 def _with_interval(value: np.ndarray, resampled: np.ndarray, left_out: np.ndarray) -> Any:
     if np.ndim(value):
         return [_with_interval(value[i], resampled[:, i], left_out[:, i]) for i in range(len(value))]
-    if not np.isfinite(value):
-        return {"value": None, "ci95": None}
-    defined = resampled[np.isfinite(resampled)]
-    interval = np.percentile(defined, [2.5, 97.5]).tolist() if len(defined) and np.isfinite(left_out).all() else None
-    return {"value": float(value), "ci95": interval}
+    interval = bca(float(value), resampled, left_out)
+    bounds = None if interval.low is None else [interval.low, interval.high]
+    return {"value": interval.value, "ci95": bounds}

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from xkd_eval.statistics.bootstrap import (
     RESAMPLES,
@@ -17,18 +16,8 @@ from xkd_eval.statistics.bootstrap import (
     left_out_means,
     resampled_means,
 )
+from xkd_eval.statistics.intervals import LEVEL, Interval, bca, percentile
 from xkd_eval.statistics.rounding import difference_of
-
-_LEVEL = 0.95
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value with its 95 % interval; both None where the score is undefined."""
-
-    value: float | None
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)
@@ -71,12 +60,14 @@ class Resamples:
 
     def interval(self, score: Score) -> Interval:
         """A score's value over all images with its 95 % BCa interval."""
-        return _bca(*self.values(score))
+        (value,), drawn, left_out = self.values(score)
+        return bca(float(value), drawn, left_out)
 
-    def difference(self, other: Resamples, score: Score) -> Interval:
-        """Of this model's score less the other's."""
+    def difference(self, other: Resamples, score: Score, levels: Sequence[float] = (LEVEL,)) -> tuple[Interval, ...]:
+        """Of this model's score less the other's: its BCa interval at each of these levels."""
         pairs = zip(self.values(score), other.values(score), strict=True)
-        return _bca(*(difference_of(ours, theirs) for ours, theirs in pairs))
+        (value,), drawn, left_out = (difference_of(ours, theirs) for ours, theirs in pairs)
+        return tuple(bca(float(value), drawn, left_out, level) for level in levels)
 
     def values(self, score: Score) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """A score of all images (1,), of every draw (R,), and without each image (n,)."""
@@ -112,6 +103,19 @@ def bca_interval(
 def hierarchical_interval(
     ours: Sequence[Resamples], score: Score, theirs: Sequence[Resamples] = (), *, seed: int = 0
 ) -> Interval:
+    """95 % percentile bootstrap interval over training seeds and images, see `hierarchical_intervals`."""
+    (interval,) = hierarchical_intervals(ours, score, theirs, seed=seed)
+    return interval
+
+
+def hierarchical_intervals(
+    ours: Sequence[Resamples],
+    score: Score,
+    theirs: Sequence[Resamples] = (),
+    *,
+    levels: Sequence[float] = (LEVEL,),
+    seed: int = 0,
+) -> tuple[Interval, ...]:
     """Percentile bootstrap over training seeds and images, of a score's mean over seeds or of a difference of two.
 
     Every draw of images is shared by all seeds and both sides, since all of them scored the same images: the effects
@@ -121,6 +125,7 @@ def hierarchical_interval(
         ours: one a training seed, all of as many images drawn with the same seed.
         score: function of means.
         theirs: of the model that is subtracted; none for the score itself.
+        levels: of the intervals.
         seed: of the draws of training seeds.
 
     Returns:
@@ -133,7 +138,7 @@ def hierarchical_interval(
     if theirs:
         other, other_drawn = _over_seeds(theirs, score, generator)
         value, drawn = float(difference_of(np.array(value), np.array(other))), difference_of(drawn, other_drawn)
-    return _percentile(value, drawn)
+    return tuple(percentile(value, drawn, level) for level in levels)
 
 
 def _over_seeds(members: Sequence[Resamples], score: Score, generator: np.random.Generator) -> tuple[float, np.ndarray]:
@@ -148,35 +153,3 @@ def _over_seeds(members: Sequence[Resamples], score: Score, generator: np.random
         return float(np.mean([values[0] for values, _, _ in found])), mean + deviation * np.sqrt(
             n_seeds / max(n_seeds - 1, 1)
         )
-
-
-def _bca(all_images: np.ndarray, resampled: np.ndarray, left_out: np.ndarray) -> Interval:
-    value = float(all_images[0])
-    if not np.isfinite(value):
-        return Interval(None, None, None)
-    resampled = resampled[np.isfinite(resampled)]
-    if not (len(resampled) and np.isfinite(left_out).all()):  # a single image defines it
-        return Interval(value, None, None)
-    # Sums in another order move a constant score by rounding alone.
-    scale = 1e-12 * max(abs(value), np.abs(resampled).max(), 1.0)
-    if np.abs(resampled - value).max() <= scale:
-        return Interval(value, value, value)
-    below = (resampled < value - scale).mean() + 0.5 * (np.abs(resampled - value) <= scale).mean()
-    if not 0 < below < 1:  # the value lies outside of all resamples: no bias can be estimated
-        return _percentile(value, resampled)
-    bias = stats.norm.ppf(below)
-    pull = left_out.mean() - left_out
-    spread = (pull**2).sum() ** 1.5
-    acceleration = (pull**3).sum() / (6 * spread) if spread > 0 else 0.0
-    bounds = bias + stats.norm.ppf([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    shares = stats.norm.cdf(bias + bounds / (1 - acceleration * bounds))
-    low, high = np.quantile(resampled, shares)
-    return Interval(value, float(low), float(high))
-
-
-def _percentile(value: float, resampled: np.ndarray) -> Interval:
-    resampled = resampled[np.isfinite(resampled)]
-    if not np.isfinite(value) or not len(resampled):
-        return Interval(value if np.isfinite(value) else None, None, None)
-    low, high = np.quantile(resampled, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return Interval(value, float(low), float(high))

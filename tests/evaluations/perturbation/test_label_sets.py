@@ -65,6 +65,8 @@ def test_scores_are_known_by_hand(batch):
     assert summary["positive"]["map_auc_relative"]["value"] == pytest.approx(area / 0.9)
     assert summary["negative"]["map_auc"]["value"] == pytest.approx(0.9)
     assert summary["positive"]["probability_auc"]["value"] == pytest.approx((present + gone) / 2 * 0.1 + gone * 0.8)
+    assert summary["between"]["probability_auc"]["value"] == pytest.approx((present - gone) * 0.85)
+    assert summary["between"]["map_auc_relative"]["value"] == pytest.approx((0.9 - area) / 0.9)
     assert "clean_accuracy" not in summary and "auc" not in summary["positive"]
 
 

@@ -37,6 +37,34 @@ def test_curves_of_a_pixel_sum_classifier_are_known_by_hand(pixel_sum):
     assert summary["negative"]["auc"]["value"] == pytest.approx(0.9)
     assert summary["negative"]["auc_relative"]["value"] == pytest.approx(1.0)
     assert [point["value"] for point in summary["positive"]["curve"]] == [1.0] + [0.0] * 9
+    assert summary["between"]["auc"]["value"] == pytest.approx(0.85)
+
+
+def test_a_model_that_is_always_wrong_gains_nothing_by_its_positive_area(pixel_sum):
+    pixels = torch.zeros(1, 3, 10, 10, dtype=torch.uint8)
+    test = made()
+    summary = test.summarise(test.rows(batch_of(pixels, torch.rand(1, 10, 10), pixel_sum, [1], PLAIN)))
+    assert summary["positive"]["auc"]["value"] == summary["between"]["auc"]["value"] == 0
+
+
+@pytest.mark.parametrize("direction", ["positive", "negative"])
+def test_one_direction_is_a_headline_and_two_are_the_area_between(direction):
+    heads = [spec.name for spec in made(direction=direction).specs() if spec.is_at_least("headline")]
+    assert heads == ["clean_accuracy", f"{direction}.auc"]
+    assert [spec.name for spec in made().specs() if spec.is_at_least("headline")] == ["clean_accuracy", "between.auc"]
+
+
+def test_each_images_part_in_the_area_between_has_it_as_their_mean():
+    generator = np.random.default_rng(0)
+    rows = {f"{name}_hit": generator.random((40, 9)) > 0.4 for name in ("positive", "negative")}
+    spec = made().spec("between.auc")
+    means = {name: values.mean(0, keepdims=True) for name, values in rows.items()}
+    assert spec.per_image(rows).mean() == pytest.approx(spec.compute(means)[0])
+    areas = [
+        area_under_curve(np.r_[0.0, values], tuple(np.arange(1, 10) / 10))
+        for values in rows["negative_hit"].astype(float) - rows["positive_hit"]
+    ]
+    assert spec.per_image(rows) == pytest.approx(np.array(areas))
 
 
 def test_rule_of_the_area_reproduces_the_four_readings_of_one_curve():

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from xkd_eval.evaluations.batch import Batch
 from xkd_eval.evaluations.means import mean_score
-from xkd_eval.evaluations.perturbation.options import Direction
+from xkd_eval.evaluations.perturbation.options import DIRECTIONS, Direction
 from xkd_eval.evaluations.perturbation.protocol import area_under_curve
 from xkd_eval.evaluations.perturbation.ranking import map_values
 from xkd_eval.evaluations.removal import answer_values
-from xkd_eval.evaluations.scores import PHOTOGRAPH, Columns, ScoreSpec
+from xkd_eval.evaluations.scores import PHOTOGRAPH, Columns, Role, ScoreSpec
 from xkd_eval.statistics.bootstrap import Means
 
 
@@ -68,11 +68,41 @@ def label_specs(directions: tuple[Direction, ...], fractions: tuple[float, ...])
         of_maps=False,
     )
     ties = mean_score("tie_share", "pixels that share their value with another", role="detail")
-    areas = [spec for direction in directions for spec in _direction_specs(direction, fractions)]
-    return (clean, *areas, ties)
+    both = set(directions) == set(DIRECTIONS)
+    role: Role = "shown" if both else "headline"
+    areas = [spec for direction in directions for spec in _direction_specs(direction, fractions, role)]
+    return (clean, *(_between_specs(fractions) if both else ()), *areas, ties)
 
 
-def _direction_specs(direction: Direction, fractions: tuple[float, ...]) -> Iterator[ScoreSpec]:
+def _between_specs(fractions: tuple[float, ...]) -> Iterator[ScoreSpec]:
+    """The negative areas less the positive ones."""
+
+    def area(means: Means, outcome: str) -> np.ndarray:
+        # The clean images are both curves' first point.
+        curve = means[f"negative_{outcome}"] - means[f"positive_{outcome}"]
+        return area_under_curve(np.concatenate([np.zeros((len(curve), 1)), curve], axis=1), fractions)
+
+    shown: dict[str, Any] = {"better": "higher", "role": "headline", "note": "negative less positive; higher is better"}
+    yield ScoreSpec(
+        "between.map_auc_relative",
+        "area between the curves of mAP / (range x clean)",
+        lambda means: area(means, "map") / (fractions[-1] * means["clean_map"]),
+        **shown,
+    )
+    yield ScoreSpec(
+        "between.probability_auc",
+        "area between the curves of the probability",
+        lambda means: area(means, "probability"),
+        range=(-fractions[-1], fractions[-1]),
+        per_image=lambda rows: area(
+            {name: column.astype(np.float64) for name, column in rows.items() if name.endswith("_probability")},
+            "probability",
+        ),
+        **shown,
+    )
+
+
+def _direction_specs(direction: Direction, fractions: tuple[float, ...], role: Role) -> Iterator[ScoreSpec]:
     better: Any = "lower" if direction == "positive" else "higher"
     shown: dict[str, Any] = {"better": better, "note": f"{better} is better"}
     points: dict[str, Any] = {"better": better, "x": (0.0, *fractions)}
@@ -95,7 +125,7 @@ def _direction_specs(direction: Direction, fractions: tuple[float, ...]) -> Iter
         f"{direction} AUC of mAP / (range x clean)",
         lambda means: area(means, "map") / (fractions[-1] * means["clean_map"]),
         range=(0, None),
-        role="headline",  # which classes are found in the clean photographs must not decide whose maps are better
+        role=role,  # which classes are found in the clean photographs must not decide whose maps are better
         **shown,
     )
     yield ScoreSpec(
@@ -103,7 +133,7 @@ def _direction_specs(direction: Direction, fractions: tuple[float, ...]) -> Iter
         f"{direction} AUC of the probability",
         lambda means: area(means, "probability"),
         range=(0, fractions[-1]),
-        role="headline",
+        role=role,
         per_image=lambda rows: area(
             {name: column.astype(np.float64) for name, column in rows.items() if name.endswith("_probability")},
             "probability",

@@ -24,7 +24,7 @@ from xkd_eval.evaluations.perturbation.protocol import (
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import is_degenerate, removal_order, upsample
 from xkd_eval.evaluations.removal import fill_image, masked_logits
-from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.evaluations.scores import Columns, Role, ScoreSpec
 from xkd_eval.statistics.bootstrap import Means
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class PerturbationTest(Evaluation):
     forwards_again = True
     crosses = True
     about: str = (
-        "AUC is the trapezoid over the share of pixels removed and grows with accuracy: compare models by the relative "
-        "one, or where all are right."
+        "AUC is the trapezoid over the share of pixels removed. It grows with accuracy, so a broken model has a good "
+        "positive one: compare models by the area between the curves, negative less positive, where all are right."
     )
     curve_caption: str = (
         "Accuracy while the most relevant (positive) or the least relevant (negative) pixels are removed; "
@@ -205,11 +205,34 @@ def _specs(directions: tuple[Direction, ...], fractions: tuple[float, ...]) -> t
         role="detail",
         per_image=lambda rows: rows["tie_share"],
     )
-    areas = [list(_direction_specs(direction, fractions)) for direction in directions]
-    return (accuracy, *(spec for specs in areas for spec in specs), ties)
+    both = set(directions) == set(DIRECTIONS)
+    areas = [list(_direction_specs(direction, fractions, "shown" if both else "headline")) for direction in directions]
+    between = [_between(fractions)] if both else []
+    return (accuracy, *between, *(spec for specs in areas for spec in specs), ties)
 
 
-def _direction_specs(direction: Direction, fractions: tuple[float, ...]) -> Iterator[ScoreSpec]:
+def _between(fractions: tuple[float, ...]) -> ScoreSpec:
+    """The negative area less the positive one: a model that answers wrongly has neither, and gains nothing by it."""
+
+    def area(means: Means) -> np.ndarray:
+        # The clean accuracy is both curves' first point.
+        curve = means["negative_hit"] - means["positive_hit"]
+        return area_under_curve(np.concatenate([np.zeros((len(curve), 1)), curve], axis=1), fractions)
+
+    return ScoreSpec(
+        "between.auc",
+        "area between the curves",
+        area,
+        better="higher",
+        range=(-fractions[-1], fractions[-1]),
+        role="headline",
+        per_image=lambda rows: area({name: rows[name].astype(np.float64) for name in ("negative_hit", "positive_hit")}),
+        note="negative less positive AUC; higher is better",
+        where_right=True,
+    )
+
+
+def _direction_specs(direction: Direction, fractions: tuple[float, ...], role: Role) -> Iterator[ScoreSpec]:
     better: Any = "lower" if direction == "positive" else "higher"
     remark = f"{better} is better"
     x = (0.0, *fractions)
@@ -230,7 +253,7 @@ def _direction_specs(direction: Direction, fractions: tuple[float, ...]) -> Iter
         area,
         better=better,
         range=(0, fractions[-1]),
-        role="headline",
+        role=role,
         per_image=lambda rows: per_image("hit", rows),
         note=remark,
         where_right=True,
