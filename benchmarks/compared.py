@@ -18,7 +18,7 @@ from xkd_eval.evaluations import TESTS
 from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.statistics.bootstrap import Means
 from xkd_eval.statistics.paired import Resamples
-from xkd_eval.study.floors import CEILING, FLOORS
+from xkd_eval.study.floors import FLOORS, ORACLE
 from xkd_eval.study.result import EvaluationResult
 
 LEVEL = 0.05
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--scores", nargs="+", required=True)
     arguments = parser.parse_args()
     scores, differences = shown(arguments.folders, "scores"), shown(arguments.folders, "differences")
-    own = scores[~scores["maps"].isin([*FLOORS, CEILING])]
+    own = scores[~scores["maps"].isin([*FLOORS, ORACLE])]
     models = list(dict.fromkeys(scores["model"]))
     models.sort(key=lambda model: own[own["score"] == "insertion"]["model"].tolist().index(model))
     print(f"| score | {' | '.join(models)} | {' less '.join(arguments.less)} |")

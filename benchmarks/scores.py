@@ -20,7 +20,7 @@ from benchmarks.lite import lite0, lite1
 from xkd_eval import Classifier, ScoreSpec, Study, evaluate
 from xkd_eval.statistics.intervals import Interval
 from xkd_eval.statistics.paired import Resamples
-from xkd_eval.study.floors import CEILING, FLOORS, better_floors
+from xkd_eval.study.floors import FLOORS, ORACLE, better_floors
 
 MODELS = {"lite0": lite0, "lite1": lite1}
 EXPLAINERS = (
@@ -68,7 +68,7 @@ def _cell(spec: ScoreSpec, found: dict[tuple[str, str, str], Any], maps: str, co
     if entry is None or entry["value"] is None:
         return ""
     floors = {name: found[name, *column]["value"] for name in FLOORS if (name, *column) in found}
-    beaten = "" if maps in (*FLOORS, CEILING) else " ⚑" * bool(better_floors(spec, entry["value"], floors))
+    beaten = "" if maps in (*FLOORS, ORACLE) else " ⚑" * bool(better_floors(spec, entry["value"], floors))
     bounds = " ({} to {})".format(*(number(spec, end) for end in entry["ci95"])) if entry["ci95"] else ""
     return f"{number(spec, entry['value'])}{beaten}{bounds}"
 
@@ -77,7 +77,7 @@ def beyond_floors(studies: Sequence[Study], model: str) -> str:
     """A row a score, of each explainer's less the best floor's over the same images: bold where surely the better one
     (the 95 % interval of the difference), in italics where surely the worse one."""
     results = [result for study in studies for result in study.results if result.model == model]
-    own = [maps for maps in dict.fromkeys(result.maps for result in results) if maps not in (*FLOORS, CEILING)]
+    own = [maps for maps in dict.fromkeys(result.maps for result in results) if maps not in (*FLOORS, ORACLE)]
     lines = [
         f"| score | best floor | {' | '.join(name.partition(':')[0] for name in own)} |",
         f"|---|---|{'---:|' * len(own)}",
@@ -112,7 +112,7 @@ def agreement(study: Study, model: str) -> str:
     rows = study.agreement_of_scores("shown")
     chosen = [score for scores in SHOWN.values() for score in scores]
     rows = rows[(rows["model"] == model) & rows["score"].isin(chosen) & rows["other_score"].isin(chosen)]
-    own = rows[~rows["maps"].isin([*FLOORS, CEILING])]
+    own = rows[~rows["maps"].isin([*FLOORS, ORACLE])]
     means = own.groupby(["score", "other_score"], sort=False)["spearman"].agg(["mean", "min", "max"]).reset_index()
     lines = ["| score | and | mean over explainers | least | greatest |", "|---|---|---:|---:|---:|"]
     for row in means.itertuples():
@@ -125,7 +125,7 @@ def orders(studies: Sequence[Study], model: str) -> str:
     values: dict[str, dict[str, float]] = {}
     for study in studies:
         for result in study.results:
-            if result.model != model or result.maps in (*FLOORS, CEILING):
+            if result.model != model or result.maps in (*FLOORS, ORACLE):
                 continue
             for spec in result.test.specs():
                 if spec.name in SHOWN.get(result.test.name, ()):
@@ -151,7 +151,7 @@ def run(classifiers: dict[str, Classifier], arguments: argparse.Namespace) -> li
         classifiers, arguments.data, explainers=maps, tests=ON_PHOTOGRAPHS, limit=arguments.limit, **shared
     )
     frames = evaluate(
-        classifiers, arguments.masks, explainers=[*maps, CEILING], tests=ON_MASKS, limit=arguments.limit, **shared
+        classifiers, arguments.masks, explainers=[*maps, ORACLE], tests=ON_MASKS, limit=arguments.limit, **shared
     )
     few = min(arguments.limit or 40, 40)
     random = evaluate(

@@ -194,15 +194,30 @@ def test_every_evaluation_has_examples_in_its_help(xkd_eval, command):
 
 
 def test_a_run_prints_its_scores_and_is_found_again(xkd_eval, tmp_path):
-    code, first, _ = xkd_eval("perturbation", "--limit", "6")
+    code, first, _ = xkd_eval("perturbation", "--limit", "6", "--no-floors")
     assert code == 0
-    assert "positive AUC" in first and "95 % interval" in first
+    assert "Positive AUC ↓" in first and "95 % interval" in first
     (summary,) = tmp_path.glob("runs/perturbation/*/summary.json")
     before = summary.read_bytes()
-    code, again, _ = xkd_eval("perturbation", "--limit", "6")
+    code, again, _ = xkd_eval("perturbation", "--limit", "6", "--no-floors")
     assert code == 0
     assert summary.read_bytes() == before
     assert again.splitlines()[-1].endswith(str(summary.parent.relative_to(tmp_path)))
+
+
+def test_floors_stand_beside_a_run(xkd_eval, tmp_path):
+    code, printed, _ = xkd_eval("segmentation", "--limit", "6", "-o", "run")
+    assert code == 0
+    floors = {
+        path.name: json.loads((path / "summary.json").read_text()) for path in (tmp_path / "run/floors").iterdir()
+    }
+    assert set(floors) == {"random", "centre", "edges", "fake_cam", "oracle"}
+    assert not list(tmp_path.glob("run/floors/*/*.p*f")) and (tmp_path / "run/precision_recall.pdf").is_file()
+    best = max(floors[name]["miou"]["value"] for name in floors if name != "oracle")
+    (line,) = (line for line in printed.splitlines() if "mIoU" in line)
+    assert line.split("│")[4].split() == ["edges", f"{100 * best:.1f}"]
+    code, printed, _ = xkd_eval("segmentation", "--limit", "6", "-o", "run", "--no-floors")
+    assert code == 0 and "edges" not in printed
 
 
 def test_unreadable_images_are_skipped_and_listed_or_an_error(xkd_eval, tmp_path):
@@ -211,7 +226,7 @@ def test_unreadable_images_are_skipped_and_listed_or_an_error(xkd_eval, tmp_path
         _images(tree / name)
     (tree / "zero" / "empty.jpg").write_bytes(b"")
     (tree / "one" / "cut.png").write_bytes((tree / "one" / "0.png").read_bytes()[:60])
-    code, printed, _ = xkd_eval("perturbation", "-d", tree, "-o", "run")
+    code, printed, _ = xkd_eval("perturbation", "-d", tree, "-o", "run", "--no-floors")
     assert code == 0
     skipped = json.loads((tmp_path / "run/summary.json").read_text())["skipped"]
     assert {image["id"] for image in skipped["images"]} == {"zero/empty.jpg", "one/cut.png"}
@@ -257,7 +272,7 @@ def test_tests_are_listed_all_or_by_name(xkd_eval):
 def test_bf16_that_is_emulated_is_said_to_be_slower(xkd_eval, monkeypatch):
     native = {"avx512_bf16": True}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: native)
-    command = ("perturbation", "--precision", "bf16", "--device", "cpu", "--limit", "2", "-o")
+    command = ("perturbation", "--precision", "bf16", "--device", "cpu", "--limit", "2", "--no-floors", "-o")
     assert "emulated" not in xkd_eval(*command, "native")[2]
     native["avx512_bf16"] = False
     code, _, errors = xkd_eval(*command, "emulated")

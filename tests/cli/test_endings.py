@@ -12,7 +12,7 @@ import pytest
 
 from xkd_eval.cli.console import Terminated, terminable
 
-RUN = ("perturbation", "--limit", "3000", "--device", "cpu", "--batch-size", "4", "-o", "run")
+RUN = ("perturbation", "--limit", "3000", "--no-floors", "--device", "cpu", "--batch-size", "4", "-o", "run")
 
 # Sends itself and its workers the signal when the first rows come: from within, so that nothing has to be waited for.
 SIGNALLED = """

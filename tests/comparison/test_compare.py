@@ -9,8 +9,9 @@ import pytest
 
 from tests.statistics.exact import exact_areas, exact_effect, exact_p
 from xkd_eval import compare, load_classifier, perturbation_test
-from xkd_eval.comparison.findings import sentences
+from xkd_eval.comparison.headlines import headlines
 from xkd_eval.comparison.result import Comparison
+from xkd_eval.comparison.verdict import verdict
 from xkd_eval.datasets.embedded import EmbeddedDataset
 
 
@@ -37,8 +38,8 @@ def test_a_model_differs_from_itself_by_exactly_nothing(with_itself):
     agreement = of(with_itself.agreement, model="itself", outcome="all")
     for measure, expected in {"spearman": 1, "cosine": 1, "ssim": 1, "top20_iou": 1, "peak_distance": 0}.items():
         np.testing.assert_allclose(of(agreement, measure=measure)["value"], expected, atol=1e-6, err_msg=measure)
-    said = list(sentences(with_itself))
-    assert any("itself and teacher give the same result" in sentence for sentence in said)
+    for headline in headlines(with_itself):
+        assert headline.is_of_agreement or headline.claim("itself", "teacher") == 0
 
 
 def test_scores_are_those_of_the_tests(with_itself, images):
@@ -50,6 +51,24 @@ def test_scores_are_those_of_the_tests(with_itself, images):
         assert of(with_itself.scores, model="plain", maps="cam", score=score)["value"].item() == pytest.approx(
             value["value"]
         )
+
+
+def test_a_score_has_one_interval_in_a_run_and_in_a_comparison(with_itself, images):
+    alone = perturbation_test("embedded/plain", images).summary
+    for path in (("clean_accuracy",), ("between", "auc"), ("negative", "auc_relative")):
+        found = alone
+        for key in path:
+            found = found[key]
+        row = of(with_itself.scores, model="plain", maps="cam", score=".".join(path))
+        assert row[["low", "high"]].to_numpy()[0].tolist() == found["ci95"]
+
+
+def test_students_are_held_against_each_other_by_their_agreement(with_itself):
+    (row,) = of(with_itself.differences, test="agreement", score="spearman").to_dict("records")
+    assert (row["model"], row["other"]) == ("plain", "itself") and row["value"] < 0
+    means = of(with_itself.agreement, measure="spearman", target="predicted", outcome="all", maps="cam")
+    values = means.set_index("model")["value"]
+    assert row["value"] == pytest.approx(values["plain"] - values["itself"])
 
 
 def test_tests_of_areas_are_those_of_exact_arithmetic(with_itself, images):
@@ -74,7 +93,7 @@ def test_the_images_that_all_classify_correctly_are_counted(with_itself, images)
     assert set(rows["n_images"]) == {int((hits[0] & hits[1]).sum())}
 
 
-def test_floors_and_ceiling_stand_beside_every_model(with_itself):
+def test_floors_and_oracle_stand_beside_every_model(with_itself):
     for score in ("positive.auc", "positive.auc_common", "miou"):
         found = of(with_itself.scores, score=score, model="plain")
         assert set(found["maps"]) == {"cam", "random", "centre", "edges", "fake_cam", "oracle"}
@@ -86,7 +105,7 @@ def test_transfer_of_a_model_to_itself_is_its_own_score(with_itself):
     crossed = of(with_itself.transfer, maps_of="itself", measured_on="teacher", score="positive.auc")
     assert crossed["value"].item() == pytest.approx(own)
     models = with_itself.transfer[with_itself.transfer["maps_of"].isin(with_itself.models)]
-    assert len(models) == 8
+    assert len(models) == 4 * 3  # pairs x (positive, negative, between)
     floor = of(with_itself.transfer, maps_of="edges", measured_on="plain", score="positive.auc")["value"].item()
     assert floor == of(with_itself.scores, model="plain", maps="edges", score="positive.auc")["value"].item()
 
@@ -119,8 +138,8 @@ def test_it_continues_and_reads_run_directories(images, tmp_path):
     theirs = of(from_runs.differences, score="positive.auc")[["value", "low", "high", "p"]].to_numpy(dtype=float)
     np.testing.assert_allclose(ours, theirs)
     assert (tmp_path / "tables" / "differences.csv").is_file()
-    assert r"\toprule" in (tmp_path / "tables" / "scores.tex").read_text()
-    assert r"clean\_accuracy" in (tmp_path / "tables" / "scores.tex").read_text()
+    printed = (tmp_path / "tables" / "scores-perturbation.tex").read_text()
+    assert r"\toprule" in printed and r"Negative AUC $\uparrow$" in printed
 
 
 def test_equal_names_are_told_apart(images):
@@ -136,8 +155,8 @@ def test_floors_stand_beside_agreement_and_differences(with_itself):
     assert set(own["other_maps"]) == {"random", "centre", "edges", "fake_cam", "oracle"}
     assert "clean_accuracy" not in set(own["score"])
     better = of(own, score="negative.auc", other_maps="random")
-    assert better["low"].item() > 0
-    assert any("maps of plain are better than random" in sentence for sentence in sentences(with_itself))
+    assert better["low_corrected"].item() > 0
+    assert better["low_corrected"].item() <= better["low"].item() <= better["high"].item()
 
 
 def test_curves_start_at_the_accuracy_and_have_the_area(with_itself):
@@ -211,7 +230,8 @@ def test_of_the_labelled_class_there_is_one_agreement():
 def test_one_image_carries_no_claim():
     found = compare(["embedded/teacher", "embedded/plain"], EmbeddedDataset("test", size=1), floors=False)
     assert found.differences["low"].isna().all()
-    assert not any("better" in sentence or "worse" in sentence for sentence in sentences(found))
+    assert not any(headline.claim("plain", "teacher") for headline in headlines(found))
+    assert verdict(found).startswith("the images do not tell whether plain explains itself better than teacher;")
 
 
 def test_a_floor_may_be_the_explainer(tmp_path):

@@ -1,4 +1,4 @@
-"""Floors and ceiling, with answers known by hand."""
+"""Floors and oracle, with answers known by hand."""
 
 import pytest
 import torch

@@ -57,6 +57,7 @@ def page(browser, folder):
         lambda request: faults.append(request.url) if not request.url.startswith(("data:", "file:")) else None,
     )
     page.goto((folder / "report.html").as_uri())
+    page.eval_on_selector_all("details", "all => all.forEach(one => (one.open = true))")
     yield page
     page.close()
     assert faults == []
@@ -85,26 +86,37 @@ def test_names_from_data_are_escaped(html):
 
 
 def test_every_image_says_what_it_shows(html):
+    strips, gallery = html[: html.index('id="scores"')], html[html.index('id="gallery"') :]
+    # A panel's photo under its map is the card's photo again; a strip is a button that says what it enlarges.
+    for part, count, again in ((strips, 6, 4), (gallery, 20, 3)):
+        pictures = re.findall(r"<img[^>]*>", part)
+        assert len(pictures) == count * (1 + 2 * 3)
+        assert len([picture for picture in pictures if 'alt=""' in picture]) == count * again
+    assert strips.count('aria-label="Enlarge test-') == 6
     pictures = re.findall(r"<img[^>]*>", html)
-    assert len(pictures) == 20 * (1 + 2 * 3)
-    bare = [picture for picture in pictures if 'alt=""' in picture]
-    # A panel's photo under its map is the card's photo again.
-    assert len(bare) == 20 * 3
     assert all('alt="' in picture for picture in pictures)
 
 
 def test_it_says_whether_the_tests_agree(html):
     section = html[html.index('id="tests"') : html.index('id="gallery"')]
     rows = re.findall(r"<tr>\s*<th scope=\"row\">([^<]*)</th><td class=\"name\">([^<]*)</td>", section)
-    assert ("Positive AUC", "Pointing game") in rows
+    assert ("Area between the curves", "Pointing game") in rows
 
 
 def test_figures_and_tables_lie_beside_it(folder):
     for name in ("perturbation_curves", "agreement", "differences"):
         for suffix in ("pdf", "svg"):
             assert (folder / "figures" / f"{name}.{suffix}").stat().st_size > 1000
-    for name in ("scores", "differences", "agreement", "transfer", "curves", "score_agreement", "health"):
-        for suffix in ("csv", "md", "tex"):
+    for name in ("scores", "differences", "agreement", "transfer", "curves", "score_agreement", "health", "images"):
+        assert (folder / "tables" / f"{name}.csv").is_file()
+    for name in (
+        "headlines",
+        "scores-perturbation",
+        "floors-segmentation",
+        "differences-others-fidelity",
+        "transfer",
+    ):
+        for suffix in ("md", "tex"):
             assert (folder / "tables" / f"{name}.{suffix}").is_file()
 
 
@@ -112,7 +124,7 @@ def test_it_states_rules_command_and_how_many_images_are_common(html, folder):
     assert "xkd-eval compare teacher" in html
     for fact in ("tie_seed", "fractions", "digest", "preprocess.mean"):
         assert fact in html
-    common = re.search(r"([\d,]+) images are classified correctly by all models", html)
+    common = re.search(r"on the ([\d,]+) images that all classify correctly", html)
     assert common is not None
     rows = (folder / "tables" / "scores.csv").read_text().splitlines()
     heads = rows[0].split(",")
@@ -175,17 +187,61 @@ def test_the_keyboard_reaches_and_works_the_controls(page):
     page.keyboard.press("ArrowDown")
     assert page.input_value("#sort") == "least"
     assert shown(page) != before
-    page.focus("#show-floors")
-    assert page.is_visible("#scores tr.floor >> nth=0")
-    page.keyboard.press("Space")
-    assert not page.is_visible("#scores tr.floor >> nth=0")
+    page.focus("#cards > li:not([hidden])")
+    first, second = shown(page)[:2]
+    page.keyboard.press("Enter")
+    assert page.inner_text("#enlarged h3").endswith(first)
+    page.keyboard.press("ArrowRight")
+    assert page.inner_text("#enlarged h3").endswith(second)
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#large")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.dataset.id") == second
+
+
+def test_what_is_folded_opens_by_a_link_and_on_paper(browser, folder):
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto((folder / "report.html").as_uri())
+    assert page.eval_on_selector_all("details", "all => all.every(one => !one.open)")
+    # The answer fills the first screen, and nothing else is on it but the heads of what is folded.
+    assert page.eval_on_selector(".strips", "strips => strips.getBoundingClientRect().bottom") <= 800
+    page.goto((folder / "report.html").as_uri() + "#health")
+    assert page.evaluate("document.getElementById('health').open")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.eval_on_selector_all("details", "all => all.every(one => one.open)")
+    page.close()
+
+
+def test_a_strip_enlarges_its_image_and_the_next_ones_follow(page):
+    page.click(".strip >> nth=1")
+    first = page.inner_text("#enlarged h3")
+    assert first.endswith(page.get_attribute(".strip >> nth=1", "data-of"))
+    assert page.eval_on_selector("#enlarged img.photo", "photo => photo.getBoundingClientRect().width") > 150
+    page.click("#after")
+    page.click("#before")
+    assert page.inner_text("#enlarged h3") == first
+    assert page.eval_on_selector_all("#enlarged .layers .photo", "all => all.every(one => one.naturalWidth > 0)")
+
+
+def test_the_gallery_is_sorted_by_a_score_and_filtered_by_how_far_the_maps_are_apart(page, folder):
+    page.select_option("#sort", label="worst area between the curves")
+    page.select_option("#model", "1")
+    place = int(page.input_value("#sort").removeprefix("score-"))
+    values = [float(scores.split(";")[place].split(" ")[1]) for scores in data(page, "scores")]
+    assert values == sorted(values) and len(set(values)) > 1
+    page.select_option("#maps", "far")
+    assert all(float(both.split(" ")[1]) < 0.3 for both in data(page, "agreements"))
+    page.select_option("#maps", "near")
+    near = [float(both.split(" ")[1]) for both in data(page, "agreements")]
+    assert all(value > 0.7 for value in near) and page.inner_text("#shown").startswith(f"{len(near)} of 20")
 
 
 def test_panels_show_the_photo_under_the_map(page):
     loaded = page.eval_on_selector_all(".layers .photo", "photos => photos.every(photo => photo.naturalWidth > 0)")
     assert loaded
-    page.evaluate("document.getElementById('strength').value = 10")
-    page.dispatch_event("#strength", "input")
+    page.evaluate("document.querySelector('#controls .strength').value = 10")
+    page.dispatch_event("#controls .strength", "input")
+    assert page.input_value("#large .strength") == "10"
     assert page.eval_on_selector("img.map", "map => getComputedStyle(map).opacity") == "0.1"
 
 

@@ -51,10 +51,7 @@ def compare(
             rich_help_panel=o.WHAT,
         ),
     ] = [],  # noqa: B006 - typer copies it
-    floors: Annotated[
-        bool,
-        typer.Option(help="Score random, centre, edge and fake-CAM maps, and the oracle, too.", rich_help_panel=o.WHAT),
-    ] = True,
+    floors: o.Floors = True,
     pictured: Annotated[int, typer.Option(min=0, help="Images in the report's gallery.", rich_help_panel=o.HOW)] = 60,
     runs: o.Runs = None,
 ) -> None:

@@ -52,6 +52,14 @@ Runs = Annotated[
         help="Where runs lie; what is finished there is shared. By default OUTPUT/runs, or runs/.", rich_help_panel=HOW
     ),
 ]
+Floors = Annotated[
+    bool,
+    typer.Option(
+        help="Score maps that know nothing of the model as well (random, centre, edges, fake_cam), and the masks where "
+        "there are any: what a score must beat. They cost as much as an explainer each.",
+        rich_help_panel=WHAT,
+    ),
+]
 ExplainerName = Annotated[
     str,
     typer.Option(

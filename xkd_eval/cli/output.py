@@ -20,7 +20,7 @@ from rich.table import Table
 
 from xkd_eval.cli.console import console, errors, told
 from xkd_eval.escapes import visible
-from xkd_eval.study.floors import FLAG, better_floors, floors_beside
+from xkd_eval.study.floors import FLAG, FLOORS, better_floors, floors_beside
 from xkd_eval.wording import counted
 
 if TYPE_CHECKING:
@@ -85,15 +85,33 @@ def print_result(result: EvaluationResult) -> None:
     table.add_column("score")
     table.add_column("%", justify="right")
     table.add_column("95 % interval", justify="right")
+    if result.floors:
+        table.add_column("best floor", justify="right")
     table.add_column("")
     for spec in result.test.specs():
         found = spec.of(result.summary)
         if found is not None and spec.x is None and spec.is_at_least("shown"):
-            cells = (_number(spec, found["value"]), _interval(spec, found["ci95"]))
-            table.add_row(spec.title, *cells, f"[dim]{spec.note}[/dim]")
+            cells = [_number(spec, found["value"]), _interval(spec, found["ci95"])]
+            if result.floors:
+                cells.append(_best_floor(spec, found["value"], result))
+            table.add_row(spec.head, *cells, f"[dim]{spec.note}[/dim]")
     console.print(table)
+    if result.floors:
+        known = ", ".join(name for name in result.floors if name in FLOORS)
+        console.print(f"floors know nothing of the model: {known}; {FLAG} where one is better", highlight=False)
     for note in _notes(result):
         console.print(note, highlight=False)
+
+
+def _best_floor(spec: ScoreSpec, value: float | None, result: EvaluationResult) -> str:
+    """The best of the maps that know nothing of the model."""
+    known = {name: spec.of(floor.summary)["value"] for name, floor in result.floors.items() if name in FLOORS}
+    numbers = {name: number for name, number in known.items() if number is not None}
+    if not numbers or not spec.of_maps or not spec.sign:
+        return ""
+    best = max(numbers, key=lambda name: spec.sign * numbers[name])
+    flag = f" [yellow]{FLAG}[/yellow]" if better_floors(spec, value, numbers) else ""
+    return f"{best} {_number(spec, numbers[best])}{flag}"
 
 
 def print_study(study: Study) -> None:
@@ -142,35 +160,33 @@ def _some(names: Sequence[str], most: int = 4) -> str:
 
 
 def print_comparison(result: Comparison) -> None:
-    """Each model's scores, what its difference from the reference carries, and how far maps agree."""
-    from xkd_eval.comparison.findings import findings
+    """The verdict, and a table of the headline scores: a row a model. The report has the rest."""
+    from xkd_eval.comparison.shown import headline_table, legend
+    from xkd_eval.comparison.verdict import verdict
 
-    own = result.own(result.scores)
-    table = Table()
-    table.add_column("score, %", no_wrap=True)
-    for model in result.models:
-        table.add_column(escape(model), justify="right")
-    for (test, score), rows in own.groupby(["test", "score"], sort=False):
-        spec = result.spec(score, test)
-        assert spec is not None
-        cells = {
-            row.model: _cell(spec, {"value": row.value, "ci95": [row.low, row.high]}, flagged=bool(row.beaten_by))
-            for row in rows.itertuples()
-        }
-        name = score if len(own.loc[own["score"] == score, "test"].unique()) == 1 else f"{score} ({test})"
-        table.add_row(escape(name), *(cells.get(model, "") for model in result.models))
+    found = headline_table(result, _COLUMNS)
+    table = Table(
+        title=escape(visible(verdict(result))),
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        header_style="underline",
+    )
+    for head in found.heads:
+        table.add_column(escape(head), justify="left" if head == found.heads[0] else "right")
+    for line in found.lines[:_MODELS]:
+        cells = (f"{cell.value} {cell.symbol}".strip() for cell in line.cells)
+        bold = ("b" if cell.marked else "" for cell in line.cells)
+        styled = (f"[b]{text}[/b]" if style else text for text, style in zip(cells, bold, strict=True))
+        table.add_row(escape(visible(line.head[0])), *styled)
     console.print(table)
-    if own["beaten_by"].any():
-        floors = dict.fromkeys(floor for beaten in own["beaten_by"] for floor in beaten.split(", ") if floor)
-        console.print(f"[yellow]{FLAG} {', '.join(floors)} maps score better there[/yellow]; see the report")
-    for finding in findings(result):
-        console.print(f"\n[b]{escape(finding.title)}[/b]", highlight=False)
-        for sentence in finding.against_reference:
-            console.print(escape(sentence), highlight=False)
-        if finding.others:
-            console.print(f"[dim]{counted(len(finding.others), 'other pair')}: see the report[/dim]", highlight=False)
-    for note in result.left_out:
-        console.print(f"\n[yellow]{escape(visible(note))}[/yellow]", highlight=False)
+    more = [f"{counted(len(found.lines) - _MODELS, 'more model')} in the report."] if len(found.lines) > _MODELS else []
+    beaten = [f"{FLAG} some scores are won by maps that know nothing."] if result.scores["beaten_by"].any() else []
+    left_out = [f"{visible(sentence)}." for sentence in result.left_out]
+    console.print(escape(" ".join([legend(result, found), *more, *beaten, *left_out])), style="dim", highlight=False)
+
+
+_MODELS, _COLUMNS = 6, 5  # for which a screen has room
 
 
 def print_explainers(known: Sequence[ExplainerInfo]) -> None:

@@ -31,6 +31,7 @@ def perturbation(
     model: o.Model = "embedded",
     data: o.Data = "embedded",
     explainer: o.ExplainerName = "cam",
+    floors: o.Floors = True,
 ) -> None:
     """Remove the most (positive) or least (negative) relevant pixels and classify again."""
-    run_test("perturbation", model, data, explainer, options)
+    run_test("perturbation", model, data, explainer, floors, options)

@@ -26,6 +26,7 @@ def segmentation(
     model: o.Model = "embedded",
     data: o.Data = "embedded",
     explainer: o.ExplainerName = "cam",
+    floors: o.Floors = True,
 ) -> None:
     """Score maps against object masks: pixel accuracy, mIoU, mAP, F1, pointing game."""
-    run_test("segmentation", model, data, explainer, options)
+    run_test("segmentation", model, data, explainer, floors, options)

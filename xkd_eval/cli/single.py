@@ -7,13 +7,15 @@ from typing import Any
 from xkd_eval.cli.console import console, keeping_what_is_done
 
 
-def run_test(test: str, model: str, data: str, explainer: str, options: dict[str, Any]) -> None:
+def run_test(test: str, model: str, data: str, explainer: str, floors: bool, options: dict[str, Any]) -> None:
     """Run or continue a test, and print its scores."""
     from xkd_eval.cli.output import print_result, progress_bar, warn_of_slow_precision
     from xkd_eval.study.evaluate import evaluate_one
 
     warn_of_slow_precision(options)
     with keeping_what_is_done(), progress_bar() as report:
-        result = evaluate_one(test, model, data, explainer=explainer, progress=report, **{"output": "auto", **options})
+        result = evaluate_one(
+            test, model, data, explainer=explainer, floors=floors, progress=report, **{"output": "auto", **options}
+        )
     print_result(result)
     console.print(f"in {result.directory}", highlight=False, markup=False, soft_wrap=True)

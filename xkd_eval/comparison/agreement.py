@@ -51,6 +51,7 @@ def agreement_rows(
 
 def image_rows(
     own: Sequence[EvaluationResult],
+    scored: Sequence[EvaluationResult],
     found: Sequence[EvaluationResult],
     floors: Sequence[EvaluationResult],
     classifiers: Mapping[str, Classifier],
@@ -60,6 +61,7 @@ def image_rows(
 
     Args:
         own: one result a model, the reference first, whose rows hold the answers.
+        scored: results of the models' own maps on these images, whose scores have a value an image.
         found, floors: agreements of each model's own class; see `agreement_rows`.
         classifiers: by name.
         ids: of the images.
@@ -72,11 +74,23 @@ def image_rows(
     for result in own:
         agreement = measured.get((result.model, result.maps), {})
         answers = _answers(result.restricted(ids), classifiers[result.model])
-        rows += [row | agreement.get(row["id"], {}) for row in answers]
+        scores = _scores_by_image([one for one in scored if one.model == result.model], ids)
+        rows += [row | scores.get(row["id"], {}) | agreement.get(row["id"], {}) for row in answers]
     for result in floors:
         agreement = measured[result.model, result.maps]
         rows += [{"id": name, "model": result.model, "maps": result.maps, **agreement[name]} for name in ids]
     return rows
+
+
+def _scores_by_image(results: Sequence[EvaluationResult], ids: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Of every score that says something of the maps and is a mean over images."""
+    values = {
+        spec.name: spec.per_image(result.restricted(ids).columns).astype(np.float64)
+        for result in results
+        for spec in result.test.specs()
+        if spec.per_image is not None and spec.of_maps and spec.is_at_least("shown")
+    }
+    return {name: {score: float(column[place]) for score, column in values.items()} for place, name in enumerate(ids)}
 
 
 def _by_image(result: EvaluationResult) -> dict[str, dict[str, float]]:

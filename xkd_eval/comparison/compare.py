@@ -1,4 +1,4 @@
-"""Models side by side: floors and ceiling, paired differences, agreement and transfer of their maps, as tables."""
+"""Models side by side: floors and oracle, paired differences, agreement and transfer of their maps, as tables."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from xkd_eval.study.choose import (
     tests_of,
     without_core,
 )
-from xkd_eval.study.floors import CEILING, FLOORS
+from xkd_eval.study.floors import FLOORS, ORACLE
 from xkd_eval.study.inputs import Data, StudyInputs, offered, open_data, open_masks, sets_for, unlabelled
 from xkd_eval.study.models import Models, NamedModel, name_models
 from xkd_eval.study.result import EvaluationResult
@@ -168,7 +168,7 @@ def _check(named: Sequence[NamedModel]) -> None:
     if runs and len(runs) < len(named):
         other = next(entry.name for entry in named if not entry.is_run)
         raise XkdError(f"models: {runs[0]} is a run directory and {other} is none; give one kind")
-    floor = next((model.group for model in named if model.group in (*FLOORS, CEILING) and not runs), None)
+    floor = next((model.group for model in named if model.group in (*FLOORS, ORACLE) and not runs), None)
     if floor is not None:
         raise XkdError(f"models: one is called {floor!r}, as a floor is; give it another NAME=MODEL")
     if named[0].name != named[0].group:

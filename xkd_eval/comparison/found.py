@@ -84,7 +84,8 @@ def tables_of(
         right = right_rows(own, floors)
         scores, differences = scores + flagged(right[0], own, floors), differences + right[1]
         transfer += _transfer(found, name, floors, ids, seed)
-    agreements, images = _agreements(found, inputs, seed)
+    agreements, images, apart = _agreements(found, inputs, seed)
+    differences += apart
     members = {model: [result for result in found.of("own") if result.model == model] for model in found.groups}
     return Comparison(
         models=tuple(dict.fromkeys(found.groups.values())),
@@ -105,11 +106,14 @@ def tables_of(
     )
 
 
-def _agreements(found: Found, inputs: StudyInputs | None, seed: int) -> tuple[list[Row], list[Row]]:
-    """Of the images that all models score: see `agreement_rows` and `image_rows`."""
+def _agreements(found: Found, inputs: StudyInputs | None, seed: int) -> tuple[list[Row], list[Row], list[Row]]:
+    """Of the images that all models score: see `agreement_rows` and `image_rows`; and the differences of the students.
+
+    Those are of the maps of the class that each explains.
+    """
     pairs, floors = found.of("agreement"), found.of("floor's agreement")
     if not pairs or inputs is None:
-        return [], []
+        return [], [], []
     digest = pairs[0].summary["data"]["digest"]
     beside = [result for result in found.of("own") if result.summary["data"]["digest"] == digest]
     alone = [result for result in beside if not result.test.needs_reference]
@@ -118,9 +122,17 @@ def _agreements(found: Found, inputs: StudyInputs | None, seed: int) -> tuple[li
     ids = common_ids([*first, *pairs])
     pairs, floors = ([result.restricted(ids) for result in group] for group in (pairs, floors))
     rows = agreement_rows(pairs, floors, found.groups, seed)
+    of_own_class = [result for result in pairs if result.test.protocol.target != "reference"]
+    apart = [
+        row
+        for name in dict.fromkeys(result.test.name for result in of_own_class)
+        for row in difference_rows(
+            _pooled([result for result in of_own_class if result.test.name == name], found.groups, ids, seed)
+        )
+    ]
     if not first:  # no test of these images tells the models' answers
-        return rows, []
-    return rows, image_rows(first, pairs, floors, inputs.classifiers, ids)
+        return rows, [], apart
+    return rows, image_rows(first, alone, pairs, floors, inputs.classifiers, ids), apart
 
 
 def _pooled(

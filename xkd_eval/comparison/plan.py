@@ -1,4 +1,4 @@
-"""Which cells a comparison has: each model on its own maps, beside floors and ceiling, crossed with the reference."""
+"""Which cells a comparison has: each model on its own maps, beside floors and oracle, crossed with the reference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from xkd_eval.datasets import ImageDataset
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.explainers import Explainer, create_explainer
 from xkd_eval.study.cells import Cell, explained, of_references_class, own_cell
-from xkd_eval.study.floors import CEILING, FLOORS
+from xkd_eval.study.floors import FLOORS, ORACLE
 from xkd_eval.study.inputs import StudyInputs
 
 Kind = Literal["own", "floor", "crossed", "agreement", "floor's agreement"]
@@ -53,11 +53,11 @@ def plan_cells(
         floors: score maps that know nothing of the model as well, and the masks where there are any.
         without: (test, model), which do not fit.
     """
-    made = {name: create_explainer(name).seeded(inputs.options.seed) for name in (*FLOORS, CEILING)}
+    made = {name: create_explainer(name).seeded(inputs.options.seed) for name in (*FLOORS, ORACLE)}
     planned: list[PlannedCell] = []
     for name, test in tests.items():
         dataset = sets[name]
-        known = (*FLOORS, CEILING) if dataset.has_masks else FLOORS
+        known = (*FLOORS, ORACLE) if dataset.has_masks else FLOORS
         beside = [made[floor] for floor in known if floors and floor != explainer.name]
         if test.is_of_pairs():
             planned += _agreements(inputs, test, dataset, explainer, beside)

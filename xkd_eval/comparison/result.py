@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,10 @@ import pandas as pd
 
 from xkd_eval.arguments import public
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.comparison.formats import latex, markdown
 from xkd_eval.comparison.tables import WHERE_RIGHT
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.errors import XkdError
-from xkd_eval.escapes import csv_bytes, visible
+from xkd_eval.escapes import csv_bytes, file_names, visible
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.files import replacing, writing
@@ -52,19 +52,21 @@ class Comparison:
     Attributes:
         models: names, the reference first; several training seeds have one.
         explainer: of the models' own maps; None for run directories, whose maps each row names.
-        scores: model, maps (the explainer, or a floor or ceiling), test, score, value, low, high, n_images, seeds,
+        scores: model, maps (the explainer, a floor or the oracle), test, score, value, low, high, n_images, seeds,
             beaten_by (the floors that score better than a model's own maps). A score that ends in "_common" is of the
             images that every model classifies correctly.
-        differences: test, score, model, maps, other, other_maps, value (model - other), low, high, and where a score
-            is a mean over images and each model has one seed: p, p_holm (corrected over the pairs of models, or over
-            the floors) and effect (rank-biserial). Rows of a model and itself hold its own maps against its floors.
+        differences: test, score, model, maps, other, other_maps, value (model - other), low, high, low_corrected and
+            high_corrected (bounds that hold together over the pairs of models, or over the floors), and where a score
+            is a mean over images and each model has one seed: p, p_holm (corrected likewise) and effect
+            (rank-biserial). Rows of a model and itself hold its own maps against its floors.
         agreement: model, maps, test, target ("predicted", "true" or "reference"), outcome ("all", "both right", ...),
             measure, value, low, high, n_images, seeds, uninformative (a map under 4x4). The reference's own rows are
             its floors, over all images. Empty for run directories.
         transfer: maps_of, measured_on, test, score, value, low, high: one model's maps are scored, the other answers.
         curves: model, maps, test, score, x, value, low, high.
-        images: id, model, maps, label, predicted, probability, right, and each measure of agreement, seed by seed; of
-            the reference's floors only the agreement. Empty for run directories.
+        images: id, model, maps, label, predicted, probability, right, each score of maps that is a mean over images,
+            and each measure of agreement, seed by seed; of the reference's floors only the agreement. Empty for run
+            directories.
         score_agreement: model (seed by seed), maps, test, score, other_test, other_score, spearman, low, high,
             n_images: whether two tests rank the images alike, see `Study.agreement_of_scores`.
         health: model, test, maps, protocol, n_images, skipped, degenerate_maps, notes.
@@ -118,7 +120,7 @@ class Comparison:
         return next(name for name in self.members if name in (model, f"{model} (1)"))
 
     def own(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The rows of a table with a column `maps` that are of the models themselves, without floors and ceiling."""
+        """The rows of a table with a column `maps` that are of the models themselves, without floors and oracle."""
         return table[[self.is_own(maps) for maps in table["maps"]]] if len(table) else table
 
     def is_own(self, maps: str) -> bool:
@@ -127,16 +129,20 @@ class Comparison:
 
     @public()
     def write(self, directory: Path) -> None:
-        """NAME.csv, NAME.md and NAME.tex (booktabs) of every table; of the images, which are many, only the first.
+        """Every table as NAME.csv; and those to be read, a model a row, as NAME.md and NAME.tex (booktabs).
 
         Raises:
             XkdError: the directory cannot be written.
         """
-        files: dict[str, bytes] = {}
-        for name, table in self.tables().items():
-            files[f"{name}.csv"] = csv_bytes(table)
-            if name != "images":
-                files |= {f"{name}.md": markdown(table).encode(), f"{name}.tex": latex(table).encode()}
+        from xkd_eval.comparison.formats import latex_to_read, markdown_to_read
+        from xkd_eval.comparison.shown import legend, tables_to_read
+
+        files = {f"{name}.csv": csv_bytes(table) for name, table in self.tables().items()}
+        to_read = tables_to_read(self)
+        for name, file_name in file_names(to_read).items():
+            note = legend(self, to_read[name])
+            files[f"{file_name}.md"] = markdown_to_read(to_read[name], note).encode()
+            files[f"{file_name}.tex"] = latex_to_read(to_read[name], note).encode()
         with writing(f"output: {str(directory)!r}"):
             directory.mkdir(parents=True, exist_ok=True)
             for file_name, content in files.items():
@@ -161,12 +167,10 @@ class Comparison:
         return visible(f"<Comparison of {', '.join(self.models)}; rows: {sizes}>")
 
     def _repr_html_(self) -> str:
-        from html import escape
+        from xkd_eval.comparison.formats import html_to_read
+        from xkd_eval.comparison.shown import headline_table, legend
+        from xkd_eval.comparison.verdict import verdict
 
-        from xkd_eval.comparison.findings import sentences
-
-        said = "".join(f"<li>{escape(visible(sentence))}</li>" for sentence in sentences(self))
-        own = self.own(self.scores)
-        shown = own.map(lambda cell: visible(cell) if isinstance(cell, str) else cell)
-        table = shown.to_html(index=False, float_format="{:.4f}".format, na_rep="")
-        return f"<p>{escape(repr(self).strip('<>'))}</p><ul>{said}</ul>{table}"
+        table = headline_table(self)
+        said, note = (escape(visible(text)) for text in (verdict(self), legend(self, table)))
+        return f"<p><b>{said}</b></p>{html_to_read(table)}<p>{note}</p>"

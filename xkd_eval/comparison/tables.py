@@ -109,7 +109,7 @@ def curve_rows(group: SeedGroup) -> Iterator[Row]:
 
 
 def transfer_rows(source: str, group: SeedGroup) -> list[Row]:
-    """The headline scores of one model on another's maps."""
+    """The headline scores of one model on another's maps, and those that they are made of."""
     return [
         {
             "maps_of": source,
@@ -119,7 +119,7 @@ def transfer_rows(source: str, group: SeedGroup) -> list[Row]:
             **interval_cells(group.interval(spec)),
         }
         for spec in _numbers(group)
-        if spec.of_maps and spec.is_at_least("headline")
+        if spec.of_maps and (spec.is_at_least("headline") or spec.where_right)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Maps that look at no network: the floors and the ceiling of every table. All at the input's resolution."""
+"""Maps that look at no network: the floors of every table, and the oracle. All at the input's resolution."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Oracle(Explainer):
     """The ground-truth mask: 1 on the object, 0 on background and on ignored pixels."""
 
     name: ClassVar[str] = "oracle"
-    citation: ClassVar[str] = "reference ceiling: the ground-truth mask"
+    citation: ClassVar[str] = "the ground-truth mask, as an oracle"
     cost: ClassVar[str] = "0"
     model_free: ClassVar[bool] = True
 

@@ -26,6 +26,8 @@ _WIDEST_LABEL = 1.9
 
 _IN_A_ROW = 4
 
+_COLOURS = {1: PALETTE[0], -1: PALETTE[1], 0: MUTED}
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -34,21 +36,19 @@ class Difference:
     Attributes:
         name: of the model.
         value, low, high: the difference with its 95 % interval, in the units that the panel shows; NaN where undefined.
-        is_carried: whether the interval, and the test where there is one, carry the claim of a difference.
-        colour: place in the palette, as in other figures of the same models.
+        claim: 1 where it is claimed that the model is better, -1 worse, 0 where neither is.
     """
 
     name: str
     value: float
     low: float
     high: float
-    is_carried: bool
-    colour: int
+    claim: int
 
 
 @house_style()
 def forest_panels(panels: Mapping[str, Sequence[Difference]], note: str) -> Figure:
-    """A panel a score, four side by side: filled points where the difference is carried, open ones where it is not.
+    """A panel a score, four side by side: coloured and filled where a difference is claimed, grey and open where not.
 
     Args:
         panels: title -> rows, the same models in the same order in each.
@@ -88,11 +88,11 @@ def _draw(axes: Axes, rows: Sequence[Difference]) -> None:
     axes.set_axisbelow(True)
     axes.axvline(0, color=HAIRLINE, linewidth=0.8)
     for place, row in enumerate(rows):
-        colour = PALETTE[row.colour % len(PALETTE)]
+        colour = _COLOURS[row.claim]
         if np.isfinite([row.low, row.high]).all():
             axes.plot([row.low, row.high], [place, place], color=colour)
         if np.isfinite(row.value):
-            axes.plot(row.value, place, "o", color=colour, markerfacecolor=colour if row.is_carried else "white")
+            axes.plot(row.value, place, "o", color=colour, markerfacecolor=colour if row.claim else "white")
         else:
             axes.text(0.5, place, "undefined", transform=axes.get_yaxis_transform(), size=SMALL, color=INK, ha="center")
     reach = max(

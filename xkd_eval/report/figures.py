@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from xkd_eval.comparison.claims import claim
 from xkd_eval.comparison.drawing import curve_figures
-from xkd_eval.comparison.findings import is_carried
 from xkd_eval.comparison.result import Comparison
 from xkd_eval.comparison.tables import WHERE_RIGHT
 from xkd_eval.escapes import file_names
@@ -18,7 +18,7 @@ from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.figures.distributions import Distribution, distribution_panels
 from xkd_eval.figures.forest import Difference, forest_panels
 from xkd_eval.figures.style import HAIRLINE, INK, MUTED, save_figure
-from xkd_eval.study.floors import CEILING
+from xkd_eval.study.floors import ORACLE
 
 _DISTRIBUTIONS = 4  # measures of agreement that the figure has room for
 
@@ -43,7 +43,9 @@ def draw(comparison: Comparison) -> dict[str, Figure]:
     """Name -> figure, of those for which there is something to draw."""
     figures = curve_figures(comparison)
     if panels := _differences(comparison):
-        note = f"Less {comparison.models[0]}, 95 % intervals; filled where the difference is carried, see the table"
+        note = (
+            f"Less {comparison.models[0]}; intervals hold together at 95 %. Blue: claimed better; orange: claimed worse"
+        )
         figures[FOREST] = forest_panels(panels, note)
     if len(comparison.images):
         figures[AGREEMENT] = distribution_panels(_distributions(comparison))
@@ -102,7 +104,7 @@ def _differences(comparison: Comparison) -> dict[str, list[Difference]]:
             found = {model: rows.get((name, score, model)) for model in students}
             if any(found.values()):
                 title = spec.head if spec.head not in panels else f"{spec.head} ({test.title})"
-                panels[title] = [_difference(found[model], spec, model, 1 + students.index(model)) for model in found]
+                panels[title] = [_difference(found[model], spec, model) for model in found]
     return panels
 
 
@@ -115,14 +117,14 @@ def _from_the_references_own(comparison: Comparison, row: dict[Any, Any]) -> dic
     best = spec.range[1] if spec.sign > 0 else spec.range[0]
     if best is None:
         return None
-    cells = {name: np.nan if pd.isna(row[name]) else row[name] - best for name in ("value", "low", "high")}
-    return {**cells, "p_holm": np.nan}
+    value, low, high = (np.nan if pd.isna(row[name]) else row[name] - best for name in ("value", "low", "high"))
+    return {"value": value, "low_corrected": low, "high_corrected": high, "p_holm": np.nan}
 
 
-def _difference(row: dict[Any, Any] | None, spec: ScoreSpec, model: str, colour: int) -> Difference:
-    cells = [None if row is None else row[name] for name in ("value", "low", "high")]
+def _difference(row: dict[Any, Any] | None, spec: ScoreSpec, model: str) -> Difference:
+    cells = [None if row is None else row[name] for name in ("value", "low_corrected", "high_corrected")]
     value, low, high = (np.nan if cell is None or pd.isna(cell) else spec.scale * cell for cell in cells)
-    return Difference(model, value, low, high, row is not None and is_carried(row), colour)
+    return Difference(model, value, low, high, 0 if row is None else claim(row, spec))
 
 
 def _distributions(comparison: Comparison) -> dict[str, list[Distribution]]:
@@ -132,7 +134,7 @@ def _distributions(comparison: Comparison) -> dict[str, list[Distribution]]:
     floors = [maps for maps in dict.fromkeys(images["maps"]) if maps != comparison.explainer]
     rows = {name: own[own["model"] == name] for name in others}
     rows |= {
-        f"{maps} (masks)" if maps == CEILING else f"{maps} (floor)": images[images["maps"] == maps] for maps in floors
+        f"{maps} (masks)" if maps == ORACLE else f"{maps} (floor)": images[images["maps"] == maps] for maps in floors
     }
     specs = [spec for test in comparison.tests.values() if test.is_of_pairs() for spec in test.specs()]
     return {

@@ -16,6 +16,7 @@ from skimage.segmentation import find_boundaries
 from xkd_eval.bands import displayed
 from xkd_eval.comparison.result import Comparison, Pictured
 from xkd_eval.errors import UnreadableImageError
+from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.explainers.stored import StoredMaps
 from xkd_eval.figures.heatmap import heatmap, shown_size
 
@@ -72,6 +73,7 @@ class Picture:
         error: of ERRORS.
         disagreement: 1 less the mean rank correlation of the other models' maps with the reference's.
         panels: one a model, the reference first.
+        scores: of each of `ranked`, each other model's value, the greater the better; NaN where it has none.
     """
 
     id: str
@@ -82,6 +84,7 @@ class Picture:
     error: str
     disagreement: float
     panels: tuple[Panel, ...]
+    scores: tuple[tuple[float, ...], ...] = ()
 
 
 def pictures(comparison: Comparison, source: Pictured, count: int) -> list[Picture]:
@@ -100,6 +103,7 @@ def pictures(comparison: Comparison, source: Pictured, count: int) -> list[Pictu
     shown = [comparison.first_seed(model) for model in comparison.models]
     measure = _measure(comparison)
     images = everyone[everyone["model"].isin(shown)]
+    by = ranked(comparison)
     disagreement = 1 - images.groupby("id", sort=False)[measure].mean()
     ordered = disagreement.sort_values(ascending=False, kind="stable")
     dataset = source.dataset
@@ -125,9 +129,25 @@ def pictures(comparison: Comparison, source: Pictured, count: int) -> list[Pictu
                 error=_error(right[identifier]),
                 disagreement=float(ordered.iloc[place]),
                 panels=tuple(_panel(source, row, photo.shape, measure) for row in rows),
+                scores=tuple(tuple(_oriented(spec, row) for row in rows[1:]) for spec in by),
             )
         )
     return found
+
+
+def ranked(comparison: Comparison) -> list[ScoreSpec]:
+    """The scores by which single images can be ordered: those of which the comparison's images have a value each."""
+    return [
+        spec
+        for test in comparison.tests.values()
+        if not test.is_of_pairs()
+        for spec in test.specs()
+        if spec.sign and spec.name in comparison.images.columns
+    ]
+
+
+def _oriented(spec: ScoreSpec, row: dict[Any, Any]) -> float:
+    return spec.sign * float(row[spec.name])
 
 
 def _measure(comparison: Comparison) -> str:

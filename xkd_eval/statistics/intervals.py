@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from scipy import stats
 
 LEVEL = 0.95
 """Of an interval, unless it is said otherwise."""
@@ -49,13 +49,13 @@ def bca(value: float, drawn: np.ndarray, left_out: np.ndarray, level: float = LE
     below = (drawn < value - scale).mean() + 0.5 * (np.abs(drawn - value) <= scale).mean()
     if not 0 < below < 1:  # the value lies outside of all draws: no bias can be estimated
         return percentile(value, drawn, level)
-    bias = stats.norm.ppf(below)
+    normal = NormalDist()  # scipy's takes a while to import, and every run has intervals
+    bias = normal.inv_cdf(below)
     pull = left_out.mean() - left_out
     spread = (pull**2).sum() ** 1.5
     acceleration = (pull**3).sum() / (6 * spread) if spread > 0 else 0.0
-    bounds = bias + stats.norm.ppf([(1 - level) / 2, (1 + level) / 2])
-    shares = stats.norm.cdf(bias + bounds / (1 - acceleration * bounds))
-    low, high = np.quantile(drawn, shares)
+    bounds = (bias + normal.inv_cdf(share) for share in ((1 - level) / 2, (1 + level) / 2))
+    low, high = np.quantile(drawn, [normal.cdf(bias + bound / (1 - acceleration * bound)) for bound in bounds])
     return Interval(value, float(low), float(high))
 
 

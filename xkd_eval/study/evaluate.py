@@ -15,10 +15,10 @@ from xkd_eval.escapes import csv_bytes
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.perturbation.test import PerturbationTest
 from xkd_eval.evaluations.segmentation.test import SegmentationTest
-from xkd_eval.explainers import Explainer
+from xkd_eval.explainers import Explainer, create_explainer
 from xkd_eval.files import replacing, writing
 from xkd_eval.study.answers import StudyAnswers
-from xkd_eval.study.cells import default_directory, own_cells, unfitting
+from xkd_eval.study.cells import Cell, default_directory, own_cell, own_cells, unfitting
 from xkd_eval.study.choose import (
     TestLike,
     check_stored,
@@ -29,6 +29,7 @@ from xkd_eval.study.choose import (
     tests_of,
     without_core,
 )
+from xkd_eval.study.floors import FLOORS, ORACLE
 from xkd_eval.study.inputs import Data, StudyInputs, offered, open_data, open_masks, sets_for, unlabelled
 from xkd_eval.study.models import Model, Models, name_models
 from xkd_eval.study.result import EvaluationResult, Study
@@ -122,6 +123,7 @@ def perturbation_test(
     data: Data = "embedded",
     *,
     explainer: str | Explainer = "cam",
+    floors: bool = False,
     progress: Progress | None = None,
     **options: Any,
 ) -> EvaluationResult:
@@ -131,6 +133,8 @@ def perturbation_test(
         model: what `load_classifier` takes, or a Classifier.
         data: what `open_dataset` takes, or an ImageDataset. It must have labels.
         explainer: a name that `xkd-eval explainers` lists, or an Explainer.
+        floors: score random, centre, edge and fake-CAM maps as well, and the oracle where there are masks; the result's
+            `floors` has them.
         progress: called with what is under way, the images done and the images in all.
         options: fractions, fill ("black", "mean" or "blur"), direction ("both", "positive" or "negative"), and those of
             RunOptions; `output` is the run's directory.
@@ -146,7 +150,7 @@ def perturbation_test(
         >>> xkd_eval.perturbation_test("embedded/kd", limit=8, direction="positive").summary["fractions"][:3]
         [0.0, 0.1, 0.2]
     """
-    return evaluate_one(PerturbationTest, model, data, explainer=explainer, progress=progress, **options)
+    return evaluate_one(PerturbationTest, model, data, explainer=explainer, floors=floors, progress=progress, **options)
 
 
 @public(models="model", explainers="explainer")
@@ -155,6 +159,7 @@ def segmentation_test(
     data: Data = "embedded",
     *,
     explainer: str | Explainer = "cam",
+    floors: bool = False,
     progress: Progress | None = None,
     **options: Any,
 ) -> EvaluationResult:
@@ -164,6 +169,8 @@ def segmentation_test(
         model: what `load_classifier` takes, or a Classifier.
         data: what `open_dataset` takes, or an ImageDataset. It must have masks.
         explainer: a name that `xkd-eval explainers` lists, or an Explainer.
+        floors: score random, centre, edge and fake-CAM maps as well, and the oracle where there are masks; the result's
+            `floors` has them.
         progress: called with what is under way, the images done and the images in all.
         options: those of RunOptions; `output` is the run's directory.
 
@@ -178,7 +185,7 @@ def segmentation_test(
         >>> xkd_eval.segmentation_test("embedded/kd", explainer="oracle", limit=4).summary["pointing_game"]["value"]
         1.0
     """
-    return evaluate_one(SegmentationTest, model, data, explainer=explainer, progress=progress, **options)
+    return evaluate_one(SegmentationTest, model, data, explainer=explainer, floors=floors, progress=progress, **options)
 
 
 def evaluate_one(
@@ -187,6 +194,7 @@ def evaluate_one(
     data: Data = "embedded",
     *,
     explainer: str | Explainer = "cam",
+    floors: bool = False,
     progress: Progress | None = None,
     **options: Any,
 ) -> EvaluationResult:
@@ -194,10 +202,11 @@ def evaluate_one(
 
     Args:
         test: by name, class, or made.
-        model, data, explainer, progress: as for `perturbation_test`.
-        options: the test's, and those of RunOptions; `output` is the run's directory, "auto" one under runs/.
+        model, data, explainer, floors, progress: as for `perturbation_test`.
+        options: the test's, and those of RunOptions; `output` is the run's directory, "auto" one under runs/. The
+            floors' runs lie beside it in the latter case, and else within, in floors/.
     """
-    run, chosen = read_options({"figures": True, **options}, [test], ("explainer", "progress"))
+    run, chosen = read_options({"figures": True, **options}, [test], ("explainer", "floors", "progress"))
     inputs = StudyInputs.load(name_models(model), run)
     dataset = open_data(data, run, run.labels, run.boxes)
     inputs.suit(dataset)
@@ -210,17 +219,33 @@ def evaluate_one(
     if not cells:
         raise XkdError(f"tests: {next(iter(made))} holds models against a reference; use evaluate with at least two")
     (cell,) = cells.values()
+    beside = _floors_of(cell, inputs) if floors else {}
 
     def place(described: dict[str, Any]) -> Path | None:
         if run.output is None:
             return None
-        return default_directory(described) if str(run.output) == "auto" else Path(run.output)
+        if str(run.output) == "auto":
+            return default_directory(described)
+        maps = described["explainer"]["name"]
+        return Path(run.output) / "floors" / maps if maps in beside else Path(run.output)
 
     kept = []
     if run.save_maps is not None and cell.source is not None:
         kept = [KeptMaps(cell.source, cell.dataset, Path(run.save_maps))]
-    (result,) = run_study([cell], inputs, place, kept=kept, progress=progress)
-    return result
+    undrawn = list(beside.values())
+    result, *others = run_study([cell, *undrawn], inputs, place, kept=kept, undrawn=undrawn, progress=progress)
+    return replace(result, floors=dict(zip(beside, others, strict=True)))
+
+
+def _floors_of(cell: Cell, inputs: StudyInputs) -> dict[str, Cell]:
+    """The same test of maps that know nothing of the model, and of the masks where there are any."""
+    if cell.source is None:
+        return {}
+    known = (*FLOORS, ORACLE) if cell.dataset.has_masks else FLOORS
+    made = {
+        name: create_explainer(name).seeded(inputs.options.seed) for name in known if name != cell.source.explainer.name
+    }
+    return {name: own_cell(inputs, cell.test, cell.dataset, cell.model, floor) for name, floor in made.items()}
 
 
 def _write_scores(study: Study, output: Path) -> None:

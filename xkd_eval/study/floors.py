@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 FLOORS = ("random", "centre", "edges", "fake_cam")
 """The explainers that look at no network and at no mask."""
 
-CEILING = "oracle"
-"""The explainer that returns the mask."""
+ORACLE = "oracle"
+"""The explainer that returns the mask: what finds the object best, which need not be what the model looks at."""
 
 FLAG = "⚑"
 """Marks a score on which a floor is better."""
@@ -38,8 +38,8 @@ def better_floors(spec: ScoreSpec, value: float | None, floors: Mapping[str, flo
 
 
 def floors_beside(result: EvaluationResult, others: Sequence[EvaluationResult]) -> dict[str, EvaluationResult]:
-    """The floors among the results of one test that stand beside a result; none where it is a floor, or the ceiling."""
-    if result.summary["explainer"]["name"] in (*FLOORS, CEILING) or not result.test.needs_maps:
+    """The floors among the results of one test that stand beside a result; none where it is a floor, or the oracle."""
+    if result.summary["explainer"]["name"] in (*FLOORS, ORACLE) or not result.test.needs_maps:
         return {}
     return {
         other.maps: other

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,8 @@ class EvaluationResult:
         rows: one row an image in the data set's order, skipped ones included.
         directory: where all of it lies; None for a run kept in memory.
         continued: how many images the directory already held.
+        floors: the same test of maps that know nothing of the model, and of the masks, by the explainer's name; where
+            they were asked for.
 
     Example:
         >>> import xkd_eval
@@ -56,6 +58,7 @@ class EvaluationResult:
     rows: pa.Table
     directory: Path | None
     continued: int = 0
+    floors: Mapping[str, EvaluationResult] = field(default_factory=dict)
 
     @classmethod
     @public()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +38,7 @@ def run_study(
     place: Place,
     *,
     kept: Sequence[KeptMaps] = (),
+    undrawn: Collection[Cell] = (),
     progress: Progress | None = None,
 ) -> list[EvaluationResult]:
     """Run or continue every cell, each in its own directory.
@@ -47,6 +48,7 @@ def run_study(
         inputs: models and options.
         place: gives each its directory.
         kept: maps that are written as they are made.
+        undrawn: cells whose runs have no figures of their own, whatever the options say.
         progress: told after every batch.
 
     Returns:
@@ -86,7 +88,8 @@ def run_study(
     failed: list[XkdError] = []
     for run, description in described.items():
         try:
-            results[run] = _finished(run, description, inputs, state.is_main_process)
+            drawn = bool(inputs.options.figures) and run.cell not in undrawn
+            results[run] = _finished(run, description, inputs, writes=state.is_main_process, drawn=drawn)
         except XkdError as error:  # must not cost the others their summaries
             failed.append(error)
     state.wait_for_everyone()
@@ -145,7 +148,9 @@ def _fresh(job: KeptMaps, scoring: Sequence[CellRun]) -> KeptMaps:
     return replace(job, fresh=everything.difference(*(run.done for run in scoring)))
 
 
-def _finished(run: CellRun, description: dict[str, Any], inputs: StudyInputs, writes: bool) -> EvaluationResult:
+def _finished(
+    run: CellRun, description: dict[str, Any], inputs: StudyInputs, *, writes: bool, drawn: bool
+) -> EvaluationResult:
     cell, store = run.cell, run.store
     rows = store.read_rows()
     n_images = len(cell.dataset)
@@ -158,7 +163,7 @@ def _finished(run: CellRun, description: dict[str, Any], inputs: StudyInputs, wr
         summary = summarise(cell.test, description, rows, run.images_per_second)
         if writes:
             store.write_summary(summary)
-    if writes and inputs.options.figures and isinstance(store, RunDirectory):
+    if writes and drawn and isinstance(store, RunDirectory):
         from xkd_eval.study.figures import write_figures
 
         # After the summary, which a figure that fails must not cost.

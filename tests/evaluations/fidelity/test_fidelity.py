@@ -9,7 +9,7 @@ import torch
 
 from tests.evaluations.conftest import batch_of
 from xkd_eval import Preprocess, compare, evaluate, load_classifier
-from xkd_eval.comparison.findings import sentences
+from xkd_eval.comparison.headlines import headlines
 from xkd_eval.datasets.base import ImageDataset
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.errors import XkdError
@@ -120,9 +120,9 @@ def test_it_stands_in_every_comparison(with_itself):
     pairs = with_itself.differences[with_itself.differences["test"] == "fidelity"]
     assert set(zip(pairs["model"], pairs["other"], strict=True)) == {("kd", "twin")}
     assert set(pairs["score"]) >= {"agreement", "kl", "cka"} and pairs["p"].notna().any()
-    said = list(sentences(with_itself))
-    assert any(line.startswith("Agreement with the reference: twin: 100.0 %") for line in said)
-    assert any(line.startswith("KL from the reference, nats: kd ") and "than twin" in line for line in said)
+    agreement, divergence = (one for one in headlines(with_itself) if one.test.name == "fidelity")
+    assert agreement.number(agreement.values["twin"]["value"]) == "100.0"
+    assert divergence.claim("kd", "twin") == -1 and divergence.claim("kd", "teacher") is None
 
 
 def test_the_forest_shows_how_far_it_is_from_the_references_own(with_itself):
@@ -163,7 +163,7 @@ def test_without_labels_it_is_not_known_where_the_reference_is_right():
     assert result.summary["agreement_right"] == {"value": None, "ci95": None}
     assert "no image has a label" in " ".join(result.test.notes(result.summary))
     found = compare(["embedded/teacher", "embedded/kd"], images, tests="fidelity", floors=False)
-    assert any("Agreement with the reference: kd" in line for line in sentences(found))
+    assert "kd" in next(one for one in headlines(found) if one.spec.name == "agreement").values
 
 
 def test_of_a_part_of_the_images_it_says_so(images):

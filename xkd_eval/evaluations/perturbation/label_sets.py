@@ -82,7 +82,7 @@ def _between_specs(fractions: tuple[float, ...]) -> Iterator[ScoreSpec]:
         curve = means[f"negative_{outcome}"] - means[f"positive_{outcome}"]
         return area_under_curve(np.concatenate([np.zeros((len(curve), 1)), curve], axis=1), fractions)
 
-    shown: dict[str, Any] = {"better": "higher", "role": "headline", "note": "negative less positive; higher is better"}
+    shown: dict[str, Any] = {"better": "higher", "role": "headline", "note": "negative less positive"}
     yield ScoreSpec(
         "between.map_auc_relative",
         "area between the curves of mAP / (range x clean)",
@@ -104,7 +104,7 @@ def _between_specs(fractions: tuple[float, ...]) -> Iterator[ScoreSpec]:
 
 def _direction_specs(direction: Direction, fractions: tuple[float, ...], role: Role) -> Iterator[ScoreSpec]:
     better: Any = "lower" if direction == "positive" else "higher"
-    shown: dict[str, Any] = {"better": better, "note": f"{better} is better"}
+    shown: dict[str, Any] = {"better": better}
     points: dict[str, Any] = {"better": better, "x": (0.0, *fractions)}
 
     def curve(means: Means, outcome: str) -> np.ndarray:

@@ -227,14 +227,13 @@ def _between(fractions: tuple[float, ...]) -> ScoreSpec:
         range=(-fractions[-1], fractions[-1]),
         role="headline",
         per_image=lambda rows: area({name: rows[name].astype(np.float64) for name in ("negative_hit", "positive_hit")}),
-        note="negative less positive AUC; higher is better",
+        note="negative less positive AUC",
         where_right=True,
     )
 
 
 def _direction_specs(direction: Direction, fractions: tuple[float, ...], role: Role) -> Iterator[ScoreSpec]:
     better: Any = "lower" if direction == "positive" else "higher"
-    remark = f"{better} is better"
     x = (0.0, *fractions)
 
     def curve(means: Means, outcome: str = "hit") -> np.ndarray:
@@ -255,7 +254,6 @@ def _direction_specs(direction: Direction, fractions: tuple[float, ...], role: R
         range=(0, fractions[-1]),
         role=role,
         per_image=lambda rows: per_image("hit", rows),
-        note=remark,
         where_right=True,
     )
     yield ScoreSpec(
@@ -264,7 +262,6 @@ def _direction_specs(direction: Direction, fractions: tuple[float, ...], role: R
         lambda means: area(means) / (fractions[-1] * means["clean_hit"]),
         better=better,
         range=(0, None),
-        note=remark,
     )
     yield ScoreSpec(
         f"{direction}.probability_auc",
@@ -274,7 +271,6 @@ def _direction_specs(direction: Direction, fractions: tuple[float, ...], role: R
         range=(0, fractions[-1]),
         role="compared",
         per_image=lambda rows: per_image("probability", rows),
-        note=remark,
     )
     yield ScoreSpec(
         f"{direction}.curve", f"{direction} curve", curve, better=better, role="compared", x=x, area=f"{direction}.auc"

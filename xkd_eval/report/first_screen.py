@@ -1,0 +1,129 @@
+"""What a reader sees first: how far each model is from the reference, score by score, drawn and as a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from xkd_eval.comparison.claims import SYMBOLS
+from xkd_eval.comparison.headlines import Headline, foremost, headlines
+from xkd_eval.comparison.result import Comparison
+
+COLUMNS = 5
+"""Scores that there is room for."""
+
+_WORDS = {1: "better", -1: "worse", 0: "untold", None: "plain"}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A model's cell of the forest plot.
+
+    Attributes:
+        value: the score itself, as text; "" where there is none.
+        difference: from the reference, as text with its sign.
+        symbol: of what is claimed.
+        word: "better", "worse", "untold", or "plain" where nothing is held against the reference.
+        place, low, high: of the difference, in percent of the column's width; None where nothing is drawn.
+        said: for who cannot see the drawing.
+    """
+
+    value: str
+    difference: str = ""
+    symbol: str = ""
+    word: str = "plain"
+    place: float | None = None
+    low: float = 0.0
+    high: float = 0.0
+    said: str = ""
+
+
+@dataclass(frozen=True)
+class Forest:
+    """A row a model, a column a headline score.
+
+    Attributes:
+        heads: of the columns.
+        has_zero: of each, whether differences from the reference are drawn, about a line of zero.
+        rows: model -> a mark a column, the reference first.
+        where_right: whether a column is of the images that all models classify correctly.
+    """
+
+    heads: tuple[str, ...]
+    has_zero: tuple[bool, ...]
+    rows: dict[str, tuple[Mark, ...]]
+    where_right: bool
+
+
+def forest(comparison: Comparison) -> Forest:
+    """Of the accuracy, the explanation's score, the agreement of maps, and as many others as there is room for."""
+    chosen = foremost(headlines(comparison), COLUMNS)
+    columns = [_marks(comparison, one) for one in chosen]
+    return Forest(
+        tuple(f"{one.spec.head}{' *' if one.where_right else ''}" for one in chosen),
+        tuple(_is_held(comparison, one) for one in chosen),
+        {model: tuple(marks[model] for marks in columns) for model in comparison.models},
+        any(one.where_right for one in chosen),
+    )
+
+
+def _is_held(comparison: Comparison, headline: Headline) -> bool:
+    """Whether models' differences from the reference are known."""
+    reference, *students = comparison.models
+    return any(headline.less(model, reference) is not None for model in students)
+
+
+def _marks(comparison: Comparison, headline: Headline) -> dict[str, Mark]:
+    """Of one column: the differences about zero, or the values themselves where the reference has none."""
+    reference = comparison.models[0]
+    held = _is_held(comparison, headline)
+    bounds = {}
+    for model in comparison.models:
+        row = headline.less(model, reference) if held and model != reference else headline.values.get(model)
+        if row is not None and not pd.isna(row["value"]) and not (held and model == reference):
+            ends = ("low_corrected", "high_corrected") if held else ("low", "high")
+            low, high = (row["value"] if pd.isna(row[end]) else row[end] for end in ends)
+            bounds[model] = (row["value"], low, high)
+    reach = max((abs(number) for numbers in bounds.values() for number in numbers), default=0.0) or 1.0
+    if not held and headline.spec.range is not None and headline.spec.range[1] is not None:
+        reach = headline.spec.range[1]
+    return {
+        model: _mark(headline, model, reference, bounds.get(model), reach, held=held) for model in comparison.models
+    }
+
+
+def _mark(
+    headline: Headline,
+    model: str,
+    reference: str,
+    bounds: tuple[float, float, float] | None,
+    reach: float,
+    *,
+    held: bool,
+) -> Mark:
+    row = headline.values.get(model)
+    if row is None:
+        return Mark("")
+    if pd.isna(row["value"]):
+        return Mark("undefined")
+    value = headline.number(row["value"])
+    if bounds is None:
+        return Mark(value)
+    least, span = (-reach, 2 * reach) if held else (0.0, reach)
+    place, low, high = (round(100 * (number - least) / span, 1) for number in bounds)
+    if not held:
+        said = f"{headline.number(bounds[1])} to {headline.number(bounds[2])}"
+        return Mark(value, place=place, low=low, high=high, said=said)
+    claimed = headline.claim(model, reference)
+    ends = " to ".join(headline.number(bound, signed=True) for bound in bounds[1:])
+    return Mark(
+        value,
+        headline.number(bounds[0], signed=True),
+        SYMBOLS[claimed or 0],
+        _WORDS[claimed],
+        place,
+        low,
+        high,
+        f"{headline.points(bounds[0])}, interval {ends}",
+    )
