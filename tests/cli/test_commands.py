@@ -202,7 +202,8 @@ def test_a_run_prints_its_scores_and_is_found_again(xkd_eval, tmp_path):
     code, again, _ = xkd_eval("perturbation", "--limit", "6", "--no-floors")
     assert code == 0
     assert summary.read_bytes() == before
-    assert again.splitlines()[-1].endswith(str(summary.parent.relative_to(tmp_path)))
+    assert again.splitlines()[-1].endswith(str(summary.parent.relative_to(tmp_path) / "report.html"))
+    assert "<h1>embedded, cam: accuracy " in (summary.parent / "report.html").read_text()
 
 
 def test_floors_stand_beside_a_run(xkd_eval, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,6 +60,7 @@ def evaluate(
 ) -> None:
     """Models x explainers x tests in one stream: each photograph is read, classified and explained once."""
     from xkd_eval.cli.output import print_study, progress_bar, warn_of_slow_precision
+    from xkd_eval.report.run_page import write_study_page
     from xkd_eval.study.evaluate import evaluate as evaluate_models
 
     warn_of_slow_precision(options)
@@ -75,3 +78,5 @@ def evaluate(
         )
     print_study(study)
     console.print(f"table: {study.directory}/scores.csv", highlight=False, markup=False, soft_wrap=True)
+    page = write_study_page(study, shlex.join(["xkd-eval", *sys.argv[1:]]))
+    console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)

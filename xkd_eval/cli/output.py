@@ -122,7 +122,7 @@ def print_study(study: Study) -> None:
         summary = results[0].summary
         spelt = "" if name == results[0].test.name else f" ({name})"
         title = f"{results[0].test.title}{spelt}: {_images(summary)}"
-        table = Table("model", "maps", title=escape(title), title_justify="left")
+        table = Table("Model", "Maps", title=escape(title), title_justify="left", box=None, header_style="underline")
         for spec in shown:
             table.add_column(spec.head, justify="right")
         wins: dict[str, list[str]] = {}
@@ -135,22 +135,17 @@ def print_study(study: Study) -> None:
                 better = better_floors(spec, found["value"], floors) if found else []
                 for floor in better:
                     wins.setdefault(floor, []).append(f"{result.maps} of {result.model} ({spec.title})")
-                cells.append(_cell(spec, found, flagged=bool(better)))
+                flag = f" [yellow]{FLAG}[/yellow]" if better else ""
+                cells.append(f"{_number(spec, found['value'])}{flag}" if found else "")
             table.add_row(escape(result.model), escape(result.maps), *cells)
         console.print(table)
+        console.print()
         for floor, beaten in wins.items():
             console.print(f"[yellow]{FLAG} {floor} maps score better here[/yellow] than {escape(_some(beaten))}")
     for note in dict.fromkeys(note for result in study.results for note in _skips(result.summary)):
         console.print(note, highlight=False)
     for sentence in study.left_out:
         console.print(f"[yellow]{escape(sentence)}[/yellow]", highlight=False)
-
-
-def _cell(spec: ScoreSpec, found: dict[str, Any] | None, *, flagged: bool) -> str:
-    if not found:
-        return ""
-    flag = f" [yellow]{FLAG}[/yellow]" if flagged else ""
-    return f"{_number(spec, found['value'])}{flag} [dim]{_interval(spec, found['ci95'])}[/dim]"
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:

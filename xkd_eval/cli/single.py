@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from typing import Any
 
 from xkd_eval.cli.console import console, keeping_what_is_done
@@ -10,6 +12,7 @@ from xkd_eval.cli.console import console, keeping_what_is_done
 def run_test(test: str, model: str, data: str, explainer: str, floors: bool, options: dict[str, Any]) -> None:
     """Run or continue a test, and print its scores."""
     from xkd_eval.cli.output import print_result, progress_bar, warn_of_slow_precision
+    from xkd_eval.report.run_page import write_run_page
     from xkd_eval.study.evaluate import evaluate_one
 
     warn_of_slow_precision(options)
@@ -18,4 +21,5 @@ def run_test(test: str, model: str, data: str, explainer: str, floors: bool, opt
             test, model, data, explainer=explainer, floors=floors, progress=report, **{"output": "auto", **options}
         )
     print_result(result)
-    console.print(f"in {result.directory}", highlight=False, markup=False, soft_wrap=True)
+    page = write_run_page(result, shlex.join(["xkd-eval", *sys.argv[1:]]))
+    console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)

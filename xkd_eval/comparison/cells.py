@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from xkd_eval.comparison.claims import is_claimed
-from xkd_eval.comparison.result import Comparison
 from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.study.floors import FLOORS, ORACLE
 
@@ -82,13 +82,13 @@ class Table:
     lines: tuple[Line, ...]
 
 
-def span_of(comparison: Comparison, rows: Iterable[Mapping[Any, Any] | None]) -> tuple[float, float]:
-    """The least and the greatest of a column's figures and bounds."""
+def span_of(rows: Iterable[Mapping[Any, Any] | None], is_own: Callable[[str], bool]) -> tuple[float, float]:
+    """The least and the greatest of a column's figures, and of the bounds of models' own maps."""
     known = [
         row[bound]
         for row in rows
         if row is not None
-        for bound in ("value", *(("low", "high") if comparison.is_own(row["maps"]) else ()))
+        for bound in ("value", *(("low", "high") if is_own(row["maps"]) else ()))
         if not pd.isna(row[bound])
     ]
     return (min(known), max(known)) if known else (0.0, 0.0)
@@ -125,12 +125,7 @@ def cell_of(row: Mapping[Any, Any] | None, spec: ScoreSpec, *, signed: bool = Fa
         return Cell()
     if pd.isna(row["value"]):
         return Cell("undefined")
-    sign, digits = "+" if signed else "", 1 if spec.unit == "%" else 2
-
-    def text(value: float) -> str:
-        # Adding zero turns the -0.0 that rounding leaves into 0.0.
-        return f"{round(spec.scale * value, digits) + 0.0:{sign}.{digits}f}"
-
+    text = partial(spec.text, signed=signed)
     beaten = str(row.get("beaten_by") or "")
     if pd.isna(row["low"]):
         return Cell(text(row["value"]), beaten_by=beaten)

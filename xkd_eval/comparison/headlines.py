@@ -69,9 +69,7 @@ class Headline:
 
     def number(self, value: float, *, signed: bool = False) -> str:
         """A value as it is shown."""
-        # Adding zero turns the -0.0 that rounding leaves into 0.0.
-        digits = 1 if self.spec.unit == "%" else 2
-        return f"{round(self.spec.scale * value, digits) + 0.0:{'+' if signed else ''}.{digits}f}"
+        return self.spec.text(value, signed=signed)
 
     def points(self, value: float) -> str:
         """A difference in words: "+1.2 points"."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -263,17 +263,6 @@ def health(comparison: Comparison) -> tuple[list[str], Table | None]:
     return said, Table(("Model", "Test", "Maps", *(heads.get(name, "Notes") for name in varied)), tuple(lines))
 
 
-def facts(values: Any, path: str = "") -> list[tuple[str, str]]:
-    """Nested plain values as dotted names and texts."""
-    if isinstance(values, Mapping):
-        return [
-            fact for name, value in values.items() for fact in facts(value, f"{path}.{name}" if path else str(name))
-        ]
-    if isinstance(values, Sequence) and not isinstance(values, str):
-        return [(path, ", ".join(str(value) for value in values))]
-    return [(path, str(values))]
-
-
 def _wide(comparison: Comparison, table: pd.DataFrame, columns: Mapping[str, Column], key: str) -> Table | None:
     """A row a model and kind of maps, a column a score that is there."""
     rows: dict[tuple[str, str], dict[str, dict[Any, Any]]] = {}
@@ -283,7 +272,7 @@ def _wide(comparison: Comparison, table: pd.DataFrame, columns: Mapping[str, Col
     if not present:
         return None
     place = {name: number for number, name in enumerate(comparison.models)}
-    spans = {name: span_of(comparison, [found.get(name) for found in rows.values()]) for name in present}
+    spans = {name: span_of([found.get(name) for found in rows.values()], comparison.is_own) for name in present}
     lines = [
         Line(
             _row_head(comparison, *names, next(iter(found.values()))),

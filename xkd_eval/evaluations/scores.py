@@ -110,6 +110,12 @@ class ScoreSpec:
         """The title with a capital, but for those that are written otherwise ("mIoU")."""
         return self.title if self.title[1:2].isupper() else f"{self.title[0].upper()}{self.title[1:]}"
 
+    def text(self, value: float, *, signed: bool = False) -> str:
+        """A value as tables show it: in percent with one digit, or with two."""
+        digits = 1 if self.unit == "%" else 2
+        # Adding zero turns the -0.0 that rounding leaves into 0.0.
+        return f"{round(self.scale * value, digits) + 0.0:{'+' if signed else ''}.{digits}f}"
+
     def is_at_least(self, role: Role) -> bool:
         """Whether as much is made of it as of scores of that role."""
         return _ROLES.index(self.role) <= _ROLES.index(role)

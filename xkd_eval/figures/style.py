@@ -98,6 +98,14 @@ def check_figure_path(output: Path | str) -> Path:
 
 
 @house_style()
+def svg_of(figure: Figure) -> str:
+    """A figure as the text of an SVG file, without a date."""
+    drawn = BytesIO()
+    figure.savefig(drawn, format="svg", metadata=_METADATA[".svg"])
+    return drawn.getvalue().decode()
+
+
+@house_style()
 def save_figure(figure: Figure, output: Path | str) -> Path:
     """Write a figure as PNG, PDF or SVG by the path's suffix: whole or not at all, and without a date.
 

@@ -65,11 +65,11 @@ def write(figures: dict[str, Figure], folder: Path) -> dict[str, str]:
     files = file_names(figures)
     for name, figure in figures.items():
         save_figure(figure, folder / f"{files[name]}.pdf")
-        inline[name] = _inline(save_figure(figure, folder / f"{files[name]}.svg").read_text())
+        inline[name] = inlined(save_figure(figure, folder / f"{files[name]}.svg").read_text())
     return inline
 
 
-def _inline(svg: str) -> str:
+def inlined(svg: str) -> str:
     """Without the XML header and the white paper, in the page's colours."""
     svg = svg[svg.index("<svg") :]
     for colour, variable in _THEMED.items():

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-import xkd_eval
 from xkd_eval.comparison import shown
 from xkd_eval.comparison.agreement import ALL, OUTCOMES
 from xkd_eval.comparison.cells import Table
 from xkd_eval.comparison.result import Comparison
 from xkd_eval.comparison.verdict import verdict
-from xkd_eval.escapes import visible
 from xkd_eval.figures.style import PALETTE
-from xkd_eval.files import replacing, writing
 from xkd_eval.report import figures
 from xkd_eval.report.first_screen import forest
 from xkd_eval.report.gallery import ERRORS, Picture, pictures, ranked
+from xkd_eval.report.page import REPORT, rules_of, write_page
 from xkd_eval.wording import counted
-
-REPORT = "report.html"
 
 _MEANINGS = {
     "predicted": "the class that each predicts",
@@ -53,61 +47,45 @@ def write_report(directory: Path, comparison: Comparison, *, pictured: int, comm
     drawn = figures.write(figures.draw(comparison), directory / "figures")
     source = comparison.pictured
     found = [] if source is None or not len(comparison.images) else pictures(comparison, source, pictured)
-    page = _page(comparison, drawn, found, command)
-    path = directory / REPORT
-    with writing(f"output: {str(path)!r}"), replacing(path) as file:
-        file.write(page.encode())
-    return path
+    return write_page(directory / REPORT, "report.html", command, **_content(comparison, drawn, found))
 
 
-def _page(comparison: Comparison, drawn: dict[str, str], pictured: list[Picture], command: str | None) -> str:
-    environment = Environment(
-        loader=PackageLoader("xkd_eval.report"),
-        autoescape=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def _content(comparison: Comparison, drawn: dict[str, str], pictured: list[Picture]) -> dict[str, Any]:
     # The figures are our own drawings, in which names from data are outlines and not text.
     svgs = {name: Markup(svg) for name, svg in drawn.items()}
     captions = {f"{name}_curves": test.curve_caption for name, test in comparison.tests.items()}
     healthy, unlike = shown.health(comparison)
-    return environment.get_template("report.html").render(
-        comparison=comparison,
-        version=xkd_eval.__version__,
-        verdict=verdict(comparison),
-        about_data=_about_data(comparison),
-        forest=forest(comparison),
-        legend=shown.legend(comparison, shown.headline_table(comparison), bold=False),
-        legend_of=partial(shown.legend, comparison),
-        colours=[PALETTE[place % len(PALETTE)] for place in range(len(comparison.models))],
-        figures=svgs,
-        curves=next((name for name in captions if name in svgs), None),
-        scores=shown.score_tables(comparison),
-        floors=shown.floor_tables(comparison),
-        about=[test.about for test in comparison.tests.values() if test.about],
-        captions=captions,
-        agreement=_agreement(comparison),
-        starred=shown.common_images(comparison) is not None,
-        differences=shown.difference_tables(comparison),
-        transfer=shown.transfer_table(comparison),
-        score_agreement=shown.score_agreement_table(comparison),
-        healthy=healthy,
-        health=unlike,
-        rules=_rules(comparison),
-        coarse=bool(len(comparison.agreement) and comparison.agreement["uninformative"].any()),
-        pictures=pictured,
-        ranked=ranked(comparison),
-        all_pictured=len(pictured) == comparison.images["id"].nunique() if len(comparison.images) else False,
-        errors=ERRORS,
-        counts=Counter(picture.error for picture in pictured),
-        classes=sorted({picture.label for picture in pictured}),
-        counted=counted,
-        command=command,
-        style=Markup(_asset("report.css")),
-        script=Markup(_asset("report.js")),
-    )
+    return {
+        "comparison": comparison,
+        "title": f"{', '.join(comparison.models)}: who explains itself best?",
+        "verdict": verdict(comparison),
+        "about_data": _about_data(comparison),
+        "forest": forest(comparison),
+        "legend": shown.legend(comparison, shown.headline_table(comparison), bold=False),
+        "legend_of": partial(shown.legend, comparison),
+        "colours": [PALETTE[place % len(PALETTE)] for place in range(len(comparison.models))],
+        "figures": svgs,
+        "curves": next((name for name in captions if name in svgs), None),
+        "scores": shown.score_tables(comparison),
+        "floors": shown.floor_tables(comparison),
+        "about": [test.about for test in comparison.tests.values() if test.about],
+        "captions": captions,
+        "agreement": _agreement(comparison),
+        "starred": shown.common_images(comparison) is not None,
+        "differences": shown.difference_tables(comparison),
+        "transfer": shown.transfer_table(comparison),
+        "score_agreement": shown.score_agreement_table(comparison),
+        "healthy": healthy,
+        "health": unlike,
+        "rules": rules_of(comparison.rules, comparison.tests),
+        "coarse": bool(len(comparison.agreement) and comparison.agreement["uninformative"].any()),
+        "pictures": pictured,
+        "ranked": ranked(comparison),
+        "all_pictured": len(pictured) == comparison.images["id"].nunique() if len(comparison.images) else False,
+        "errors": ERRORS,
+        "counts": Counter(picture.error for picture in pictured),
+        "classes": sorted({picture.label for picture in pictured}),
+    }
 
 
 def _about_data(comparison: Comparison) -> str:
@@ -131,25 +109,3 @@ def _agreement(comparison: Comparison) -> list[tuple[str, list[tuple[str, Table]
         if tables:
             groups.append((meaning, tables))
     return groups
-
-
-def _rules(comparison: Comparison) -> list[dict[str, Any]]:
-    """Of each test; what is recorded of every model alike is said once."""
-    found = []
-    for test, rule in comparison.rules.items():
-        columns = {model: shown.facts(column) for model, column in rule["columns"].items()}
-        alike = [fact for fact in next(iter(columns.values())) if all(fact in facts for facts in columns.values())]
-        apart = {model: [fact for fact in facts if fact not in alike] for model, facts in columns.items()}
-        found.append(
-            {
-                "title": comparison.tests[test].title,
-                "protocol": shown.facts(rule["protocol"]),
-                "data": shown.facts(rule["data"]),
-                "columns": [("Every model", alike), *((model, facts) for model, facts in apart.items() if facts)],
-            }
-        )
-    return found
-
-
-def _asset(name: str) -> str:
-    return (files("xkd_eval.report") / "templates" / name).read_text(encoding="utf-8")

@@ -230,18 +230,8 @@ class Study:
         Raises:
             XkdError: no test has.
         """
-        from xkd_eval.evaluations.drawing import summary_curves
-
         for test in dict.fromkeys(result.test_name for result in self.results):
-            group = [result for result in self.results if result.test_name == test]
-            several = len({result.maps for result in group}) > 1
-            curves: dict[str, list[Any]] = {}
-            for result in group:
-                name = f"{result.model}, {result.maps}" if several else result.model
-                for score, found in summary_curves(result.test, name, result.summary).items():
-                    curves.setdefault(score, []).extend(found)
-            classes = {result.summary["model"]["num_classes"] for result in group}
-            figure = group[0].test.curve_figure(curves, classes.pop() if len(classes) == 1 else None)
+            figure = curves_of([result for result in self.results if result.test_name == test])
             if figure is not None:
                 return figure
         raise XkdError("plot: none of the study's tests has curves; its numbers are in `scores`")
@@ -254,6 +244,20 @@ class Study:
 
     def _repr_html_(self) -> str:
         return _html(self.scores, repr(self).strip("<>"))
+
+
+def curves_of(results: Sequence[EvaluationResult]) -> Figure | None:
+    """The curves of several results of one test in one figure; None where the test has none."""
+    from xkd_eval.evaluations.drawing import summary_curves
+
+    several = len({result.maps for result in results}) > 1
+    curves: dict[str, list[Any]] = {}
+    for result in results:
+        name = f"{result.model}, {result.maps}" if several else result.model
+        for score, found in summary_curves(result.test, name, result.summary).items():
+            curves.setdefault(score, []).extend(found)
+    classes = {result.summary["model"]["num_classes"] for result in results}
+    return results[0].test.curve_figure(curves, classes.pop() if len(classes) == 1 else None)
 
 
 _SCORE_COLUMNS = ["model", "maps", "test", "score", "value", "low", "high"]

@@ -1,0 +1,94 @@
+"""One HTML file: what all pages of this project share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+import xkd_eval
+from xkd_eval.escapes import visible
+from xkd_eval.evaluations.base import Evaluation
+from xkd_eval.files import replacing, writing
+from xkd_eval.wording import counted
+
+REPORT = "report.html"
+"""The page's name in the directory that it is about."""
+
+
+def write_page(path: Path, template: str, command: str | None, **content: Any) -> Path:
+    """Fill a template, and write it whole or not at all: no other file or network is needed to read it.
+
+    Args:
+        path: of the file.
+        template: of templates/.
+        command: what made it.
+        content: what the template reads.
+
+    Returns:
+        The path.
+
+    Raises:
+        XkdError: it cannot be written.
+    """
+    environment = Environment(
+        loader=PackageLoader("xkd_eval.report"),
+        autoescape=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template(template).render(
+        version=xkd_eval.__version__,
+        command=command,
+        counted=counted,
+        style=Markup(_asset("report.css")),
+        script=Markup(_asset("report.js")),
+        **content,
+    )
+    with writing(f"output: {str(path)!r}"), replacing(path) as file:
+        file.write(page.encode())
+    return path
+
+
+def rules_of(rules: Mapping[str, Mapping[str, Any]], tests: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
+    """Of each test protocol, data and columns as texts; what is recorded of every model alike is said once.
+
+    Args:
+        rules: test -> "protocol", "data" and "columns", as Comparison.rules has them.
+        tests: by name.
+    """
+    found = []
+    for test, rule in rules.items():
+        columns = {model: facts(column) for model, column in rule["columns"].items()}
+        alike = [fact for fact in next(iter(columns.values())) if all(fact in known for known in columns.values())]
+        apart = {model: [fact for fact in known if fact not in alike] for model, known in columns.items()}
+        found.append(
+            {
+                "title": tests[test].title,
+                "protocol": facts(rule["protocol"]),
+                "data": facts(rule["data"]),
+                "columns": [("Every model", alike), *((model, known) for model, known in apart.items() if known)],
+            }
+        )
+    return found
+
+
+def facts(values: Any, path: str = "") -> list[tuple[str, str]]:
+    """Nested plain values as dotted names and texts."""
+    if isinstance(values, Mapping):
+        return [
+            fact for name, value in values.items() for fact in facts(value, f"{path}.{name}" if path else str(name))
+        ]
+    if isinstance(values, list | tuple):
+        return [(path, ", ".join(str(value) for value in values))]
+    return [(path, str(values))]
+
+
+def _asset(name: str) -> str:
+    return (files("xkd_eval.report") / "templates" / name).read_text(encoding="utf-8")
