@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from xkd_eval.explainers import Explainer, create_explainer, register_explainer
     from xkd_eval.explanations.explain import Explanation, explain
     from xkd_eval.explanations.overlay import overlay
+    from xkd_eval.gate import Gate
+    from xkd_eval.gate.check import check
     from xkd_eval.report.compare import compare
     from xkd_eval.study.evaluate import evaluate, perturbation_test, segmentation_test
     from xkd_eval.study.options import RunOptions
@@ -46,6 +48,7 @@ _HOME = {
     "EvaluationResult": "xkd_eval.study.result",
     "Explainer": "xkd_eval.explainers",
     "Explanation": "xkd_eval.explanations.explain",
+    "Gate": "xkd_eval.gate",
     "ImageDataset": "xkd_eval.datasets",
     "Preprocess": "xkd_eval.classifiers.preprocess",
     "RunOptions": "xkd_eval.study.options",
@@ -53,6 +56,7 @@ _HOME = {
     "ScoreSpec": "xkd_eval.evaluations.scores",
     "Study": "xkd_eval.study.result",
     "XkdError": "xkd_eval.errors",
+    "check": "xkd_eval.gate.check",
     "class_activation_maps": "xkd_eval.cam",
     "compare": "xkd_eval.report.compare",
     "create_explainer": "xkd_eval.explainers",
@@ -79,6 +83,7 @@ __all__ = [
     "EvaluationResult",
     "Explainer",
     "Explanation",
+    "Gate",
     "ImageDataset",
     "Preprocess",
     "RunOptions",
@@ -86,6 +91,7 @@ __all__ = [
     "ScoreSpec",
     "Study",
     "XkdError",
+    "check",
     "class_activation_maps",
     "compare",
     "create_explainer",
