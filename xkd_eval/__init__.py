@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from xkd_eval.explanations.overlay import overlay
     from xkd_eval.gate import Gate
     from xkd_eval.gate.check import check
+    from xkd_eval.leaderboard import Leaderboard
+    from xkd_eval.leaderboard.table import table
     from xkd_eval.report.compare import compare
     from xkd_eval.study.evaluate import evaluate, perturbation_test, segmentation_test
     from xkd_eval.study.options import RunOptions
@@ -50,6 +52,7 @@ _HOME = {
     "Explanation": "xkd_eval.explanations.explain",
     "Gate": "xkd_eval.gate",
     "ImageDataset": "xkd_eval.datasets",
+    "Leaderboard": "xkd_eval.leaderboard",
     "Preprocess": "xkd_eval.classifiers.preprocess",
     "RunOptions": "xkd_eval.study.options",
     "Sample": "xkd_eval.datasets",
@@ -72,6 +75,7 @@ _HOME = {
     "register_test": "xkd_eval.evaluations",
     "save_checkpoint": "xkd_eval.classifiers.checkpoint",
     "segmentation_test": "xkd_eval.study.evaluate",
+    "table": "xkd_eval.leaderboard.table",
 }
 
 __all__ = [
@@ -85,6 +89,7 @@ __all__ = [
     "Explanation",
     "Gate",
     "ImageDataset",
+    "Leaderboard",
     "Preprocess",
     "RunOptions",
     "Sample",
@@ -107,6 +112,7 @@ __all__ = [
     "register_test",
     "save_checkpoint",
     "segmentation_test",
+    "table",
 ]
 
 
