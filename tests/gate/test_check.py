@@ -141,9 +141,27 @@ def test_what_a_run_says_is_no_option(images, study, options, message):
         check(f"{study},model=embedded/teacher", "embedded/plain", images, **{"explainer": "cam", **options})
 
 
+def test_a_mistyped_margin_costs_no_evaluation(images, study, tmp_path):
+    for baseline in ("embedded/teacher", f"{study},model=embedded/teacher"):
+        with pytest.raises(XkdError, match=r"^margins: unknown score 'mioo'; nearest: segmentation.miou"):
+            check(baseline, "embedded/kd", images, margins={"mioo": 1}, explainer="cam", runs=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_option_of_the_explainer_says_which_of_two_runs_is_meant(images, tmp_path):
+    for relu in ("true", "false"):
+        options = {"tests": "segmentation", "explainers": f"gradcam:relu={relu}", "limit": 4}
+        evaluate("embedded/kd", images, output=tmp_path / "runs", **options)
+    with pytest.raises(XkdError, match=r"^baseline: .* holds several runs of segmentation, of other rules, maps or"):
+        check(tmp_path / "runs", "embedded/kd", images, explainer="gradcam")
+    assert check(tmp_path / "runs", "embedded/kd", images, explainer="gradcam:relu=false", margins=0).verdict == "pass"
+
+
 def test_two_runs_leave_nothing_to_compute(images, study):
     with pytest.raises(XkdError, match=r"^limit: nothing is computed again of run directories"):
         check(f"{study},model=embedded/teacher", f"{study},model=embedded/plain", limit=4)
+    with pytest.raises(XkdError, match=r"^seed: 'x' found; expected a whole number"):
+        check(f"{study},model=embedded/teacher", f"{study},model=embedded/plain", seed="x")
 
 
 def test_unfinished_damaged_and_no_runs_are_refused(study, tmp_path):

@@ -96,7 +96,10 @@ def test_the_scores_are_those_of_the_summaries(found, runs):
 
 
 def test_rows_are_sorted_and_the_best_is_never_a_floor(runs):
+    hidden = table(runs, scores="between.auc", sort="positive.auc").blocks[0]
     (block, *_) = table(runs, scores=["between.auc", "perturbation.positive.auc"], sort="positive.auc").blocks
+    order = [[(entry.model, entry.maps) for entry in found.entries] for found in (hidden, block)]
+    assert order[0] == order[1], "by a score that is not shown"
     assert [spec.name for spec in block.specs] == ["between.auc", "positive.auc"]
     positive = block.specs[1]
     values = [entry.value(positive)[0] for entry in block.entries]
@@ -214,7 +217,7 @@ def test_the_page_asks_for_nothing_from_outside_and_says_what_bold_is(found, tmp
     text = (tmp_path / "t.html").read_text()
     assert "http" not in text.replace("http-equiv", "") and "@@" not in text
     assert "claims no difference" in text and text.count("<table") == 4
-    assert "Not to be compared with the first table of this test: these differ: fill mean instead of black." in text
+    assert "Not to be compared with the first table of this test; these differ: fill mean instead of black." in text
 
 
 def test_a_click_on_a_head_sorts_and_another_turns_around(found, tmp_path):

@@ -19,6 +19,7 @@ from xkd_eval.gate.verdicts import ScoreVerdict, verdict_of, without_images
 from xkd_eval.study.choose import TestLike
 from xkd_eval.study.inputs import Data
 from xkd_eval.study.models import Model, NamedModel, name_models, split_name
+from xkd_eval.study.options import RunOptions
 from xkd_eval.study.result import EvaluationResult
 from xkd_eval.study.stream import Progress
 
@@ -26,7 +27,7 @@ from xkd_eval.study.stream import Progress
 _OF_RUNS = ("seed", "device")
 
 
-@public(models="baseline or candidate", explainers="explainer")
+@public(models="baseline or candidate", model="baseline or candidate", explainers="explainer")
 def check(
     baseline: Model,
     candidate: Model,
@@ -68,7 +69,8 @@ def check(
         >>> gate.verdict, list(gate.scores["score"])
         ('pass', ['clean_accuracy'])
     """
-    asked = Asked(data, masks, tests, explainer, runs, progress, options)
+    asked = Asked(data, masks, tests, explainer, margins, runs, progress, options)
+    seed = RunOptions(seed=options.get("seed", 0)).seed
     (first, second), left_out = _sides(baseline, candidate, asked)
     pairs = {test: (first.results[test], second.results[test]) for test in first.results if test in second.results}
     for side, other in ((first, second), (second, first)):
@@ -81,7 +83,7 @@ def check(
             check_comparable(pair)
         ids = {test: common_ids(pair) for test, pair in pairs.items()}
     scores = asked_scores({test: ours.test for test, (ours, _) in pairs.items()}, margins)
-    verdicts = _verdicts(scores, pairs, ids, options.get("seed", 0))
+    verdicts = _verdicts(scores, pairs, ids, seed)
     n_images = {test: len(names) for test, names in ids.items()}
     return Gate(first.name, second.name, tuple(verdicts), n_images, tuple(dict.fromkeys(left_out)))
 

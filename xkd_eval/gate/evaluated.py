@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ from typing import Any
 from xkd_eval.datasets import ImageDataset, limit
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
-from xkd_eval.evaluations.protocol import PROTOCOLS, Rules, shared_rules
+from xkd_eval.evaluations.protocol import PROTOCOLS, Rules, of_label_sets, shared_rules
 from xkd_eval.explainers import Explainer, create_explainer
 from xkd_eval.explainers.stored import StoredMaps
 from xkd_eval.foreign import printable
+from xkd_eval.gate.margins import Margins, asked_scores
 from xkd_eval.gate.recorded import says_nothing
 from xkd_eval.study.cells import NO_MAPS
-from xkd_eval.study.choose import TestLike, compared_kinds, one_or_several, read_options
+from xkd_eval.study.choose import TestLike, compared_kinds, one_or_several, read_options, tests_of, without_core
 from xkd_eval.study.evaluate import evaluate
 from xkd_eval.study.inputs import Data, offered, open_data, open_masks
 from xkd_eval.study.models import NamedModel
@@ -41,6 +42,7 @@ class Asked:
         data, masks: what `open_dataset` takes, or data sets.
         tests: named by the user; None for the default ones.
         explainer: named by the user; None for the default one, or the record's.
+        margins: which are refused before anything is computed.
         runs: where the runs of single cells lie.
         progress: called with what is under way.
         options: those of RunOptions, and of the tests.
@@ -50,6 +52,7 @@ class Asked:
     masks: Data | None
     tests: TestLike | Sequence[TestLike] | None
     explainer: str | Explainer | None
+    margins: Margins
     runs: str | Path | None
     progress: Progress | None
     options: Mapping[str, Any]
@@ -70,10 +73,11 @@ def evaluated_together(
     asked.check_unread()
     given = None if asked.tests is None else one_or_several("tests", asked.tests, (str, type, Evaluation))
     beside = ("margins", "tests", "explainer", "masks", "runs", "progress")
-    run, _ = read_options(asked.options, compared_kinds() if given is None else given, beside)
+    run, own = read_options(asked.options, compared_kinds() if given is None else given, beside)
     data, masks = _opened(asked, run)
     there = {*offered(1, data, masks), "labels"}
-    tests = [kind for kind in compared_kinds(there) if not kind.needs_reference] if given is None else given
+    tests: list[TestLike] = [*compared_kinds(there)] if given is None else given
+    asked_scores(_made(tests, there, data, own), asked.margins)
     study = _evaluate({entry.name: entry.model for entry in named}, data, masks, tests, asked)
     left_out = [*study.left_out, *dict.fromkeys(says_nothing(r.test_name) for r in study.results if _is_of_pairs(r))]
     results: list[Results] = [{} for _ in named]
@@ -105,14 +109,17 @@ def evaluated_alike(named: NamedModel, recorded: Results, asked: Asked, argument
     results = list(recorded.values())
     rules = _rules_of(results, argument)
     explainer = _explainer_of(results, argument)
+    asked_scores({name: result.test for name, result in recorded.items()}, asked.margins)
     run, _ = read_options(asked.options, ())
     derived = _options_of(rules, asked.options, argument)
     if any(result.description["precision"] == "bf16" for result in results):
         derived["precision"] = "bf16"
     data, masks = _opened(asked, run)
     data, masks = _as_many(data, results, run), None if masks is None else _as_many(masks, results, run)
+    digests = {id(dataset): dataset.digest() for dataset in (data, masks) if dataset is not None}
     for result in results:
-        _check_images(result, masks if result.test.needs_masks and masks is not None else data, argument)
+        dataset = masks if result.test.needs_masks and masks is not None else data
+        _check_images(result, dataset, digests[id(dataset)], argument)
     again = replace(asked, explainer=explainer, options={**asked.options, **derived})
     study = _evaluate({named.name: named.model}, data, masks, [result.test for result in results], again)
     return {result.test.name: result for result in study.results}
@@ -132,6 +139,17 @@ def _evaluate(
         progress=asked.progress,
         **options,
     )
+
+
+def _made(
+    tests: Sequence[TestLike], there: Collection[str], data: ImageDataset, own: Mapping[str, Any]
+) -> dict[str, Evaluation]:
+    """The tests that say something of a model alone, as they will be run but for the rules that all share."""
+    rules = Rules() if data.label_sets is None else of_label_sets(Rules())
+    made = [test for test in tests if isinstance(test, Evaluation)]
+    named, _ = without_core([test for test in tests if not isinstance(test, Evaluation)], there)
+    found = {test.name: test for test in made} | (tests_of(named, rules, own) if named else {})
+    return {name: test for name, test in found.items() if not test.needs_reference}
 
 
 def _opened(asked: Asked, run: RunOptions) -> tuple[ImageDataset, ImageDataset | None]:
@@ -200,14 +218,19 @@ def _explainer_of(results: Sequence[EvaluationResult], argument: str) -> Explain
 
 def _as_many(dataset: ImageDataset, results: Sequence[EvaluationResult], run: RunOptions) -> ImageDataset:
     """The sample that the runs are of, where they are of one and the user does not say which."""
-    counts = {result.description["data"]["n_images"] for result in results}
+    counts = {result.description["data"]["n_images"] for result in results if _scores_the_set(result)}
     if run.limit is not None or len(dataset) in counts:
         return dataset
     smaller = [count for count in counts if count < len(dataset)]
     return limit(dataset, max(smaller), run.seed) if smaller else dataset
 
 
-def _check_images(result: EvaluationResult, dataset: ImageDataset, argument: str) -> None:
+def _scores_the_set(result: EvaluationResult) -> bool:
+    """Whether a test scores the photographs as they are, and not what it makes of them, as grids."""
+    return type(result.test).images is Evaluation.images
+
+
+def _check_images(result: EvaluationResult, dataset: ImageDataset, digest: str, argument: str) -> None:
     """Raise XkdError where a data set is not the one that a run records.
 
     Of a test that makes a set of its own, as grids, the comparison that follows tells.
@@ -218,13 +241,13 @@ def _check_images(result: EvaluationResult, dataset: ImageDataset, argument: str
         raise XkdError(
             f"boxes: the run directory of `{argument}` was given a file of boxes for {recorded['name']}; give it"
         )
-    if type(result.test).images is not Evaluation.images or recorded["digest"] == dataset.digest():
+    if not _scores_the_set(result) or recorded["digest"] == digest:
         return
     which = "masks" if result.test.needs_masks else "data"
     found, expected = (
-        f"{printable(name)}, {counted(count, 'image')}, digest {digest[:12]}"
-        for name, count, digest in (
-            (dataset.name, len(dataset), dataset.digest()),
+        f"{printable(name)}, {counted(count, 'image')}, digest {known[:12]}"
+        for name, count, known in (
+            (dataset.name, len(dataset), digest),
             (recorded["name"], recorded["n_images"], recorded["digest"]),
         )
     )

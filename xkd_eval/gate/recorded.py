@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from xkd_eval.errors import XkdError, renamed
 from xkd_eval.explainers import Explainer
 from xkd_eval.explainers.named import as_explainer
 from xkd_eval.foreign import is_there, printable
+from xkd_eval.registry import name_and_rest
 from xkd_eval.study.cells import NO_MAPS
 from xkd_eval.study.floors import CEILING, FLOORS
 from xkd_eval.study.records import Description, read_record
@@ -71,7 +72,7 @@ def read_recorded(
         )
     runs = [(place, read_record(place / "protocol.json", Description, _AGAIN, argument)) for place in places]
     pairs = dict.fromkeys(says_nothing(record["test"]) for _, record in runs if "reference" in record)
-    wanted = None if explainer is None else as_explainer(explainer).name
+    wanted = None if explainer is None else _Wanted.of(explainer)
     alone = [run for run in runs if "reference" not in run[1] and (places == [path] or _is_own(run[1], wanted))]
     where = f"{argument}: {str(path)!r}"
     if not alone:
@@ -98,10 +99,30 @@ def said_of(argument: str) -> Iterator[None]:
         raise
 
 
-def _is_own(record: Mapping[str, Any], wanted: str | None) -> bool:
+class _Wanted(NamedTuple):
+    """The explainer that is meant: its name, and those of its options that are said."""
+
+    name: str
+    options: dict[str, Any]
+
+    @classmethod
+    def of(cls, explainer: str | Explainer) -> _Wanted:
+        made = as_explainer(explainer)
+        written = explainer if isinstance(explainer, str) else None
+        said = {part.partition("=")[0].strip() for part in name_and_rest(written)[1].split(",")} if written else None
+        options = {key: value for key, value in made.parameters().items() if said is None or key in said}
+        return cls(made.name, options)
+
+    def is_met(self, explainer: Mapping[str, Any]) -> bool:
+        said = {key: explainer.get(key) for key in self.options}
+        return self.name == explainer["name"] and said == self.options
+
+
+def _is_own(record: Mapping[str, Any], wanted: _Wanted | None) -> bool:
     """Whether a run is of a model on its own maps, or on those that are asked for."""
     explainer = record["explainer"]
-    return not explainer.get("of") and (explainer["name"] == wanted or explainer["name"] not in (*FLOORS, CEILING))
+    is_meant = wanted is not None and wanted.name == explainer["name"]
+    return not explainer.get("of") and (is_meant or explainer["name"] not in (*FLOORS, CEILING))
 
 
 def _of_one_model(runs: Sequence[Run], path: str, argument: str, model: str | None) -> list[Run]:
@@ -119,16 +140,17 @@ def _of_one_model(runs: Sequence[Run], path: str, argument: str, model: str | No
     return [run for run in runs if (run[1]["model"]["name"], run[1]["model"]["digest"]) in chosen]
 
 
-def _of_one_explainer(runs: Sequence[Run], where: str, wanted: str | None) -> list[Run]:
+def _of_one_explainer(runs: Sequence[Run], where: str, wanted: _Wanted | None) -> list[Run]:
     """The runs on one kind of maps, and those on none."""
-    names = dict.fromkeys(record["explainer"]["name"] for _, record in runs)
-    maps = [name for name in names if name != NO_MAPS]
-    if wanted is not None and maps and wanted not in maps:
-        raise XkdError(f"{where} holds no maps of {printable(wanted)}; it holds those of {printable(listed(maps))}")
-    if wanted is None and len(maps) > 1:
-        raise XkdError(f"{where} holds maps of {printable(listed(maps))}; say whose, by `explainer`")
-    kept = {NO_MAPS, *(maps if wanted is None else [wanted])}
-    return [run for run in runs if run[1]["explainer"]["name"] in kept]
+    on_maps = [run for run in runs if run[1]["explainer"]["name"] != NO_MAPS]
+    names = list(dict.fromkeys(record["explainer"]["name"] for _, record in on_maps))
+    meant = [run for run in on_maps if wanted is None or wanted.is_met(run[1]["explainer"])]
+    if wanted is not None and on_maps and not meant:
+        said = wanted.name if wanted.name not in names else f"{wanted.name} with {wanted.options}"
+        raise XkdError(f"{where} holds no maps of {printable(said)}; it holds those of {printable(listed(names))}")
+    if wanted is None and len(names) > 1:
+        raise XkdError(f"{where} holds maps of {printable(listed(names))}; say whose, by `explainer`")
+    return [run for run in runs if run in meant or run not in on_maps]
 
 
 def _check_one_a_test(runs: Sequence[Run], where: str) -> None:
@@ -136,6 +158,6 @@ def _check_one_a_test(runs: Sequence[Run], where: str) -> None:
     for place, record in runs:
         if (first := seen.setdefault(record["test"], place)) != place:
             raise XkdError(
-                f"{where} holds several runs of {printable(record['test'])}, of other rules or images: {first.name!r} "
-                f"and {place.name!r}; give a run directory"
+                f"{where} holds several runs of {printable(record['test'])}, of other rules, maps or images: "
+                f"{first.name!r} and {place.name!r}; give a run directory"
             )

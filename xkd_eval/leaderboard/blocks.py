@@ -36,8 +36,9 @@ class Entry:
 
     @property
     def is_beside(self) -> bool:
-        """Whether it is a floor or the ceiling, which no model competes with."""
-        return self.result.summary["explainer"]["name"] in (*FLOORS, CEILING)
+        """Whether its maps are a floor's, the ceiling's or another model's, which no model competes with."""
+        explainer = self.result.summary["explainer"]
+        return explainer["name"] in (*FLOORS, CEILING) or bool(explainer.get("of"))
 
     def value(self, spec: ScoreSpec) -> tuple[float | None, float | None, float | None]:
         """A score with its 95 % interval; None where it is undefined."""
@@ -90,7 +91,7 @@ class Block:
         return pd.DataFrame(rows, columns=["model", "maps", "test", "score", "value", "low", "high"])
 
     def best(self, spec: ScoreSpec) -> float | None:
-        """The best value of a score, floors and ceiling aside; None where no direction is better, or none competes."""
+        """The best value of a score on models' own maps; None where no direction is better, or none competes."""
         found = [entry.value(spec)[0] for entry in self.entries if not entry.is_beside]
         known = [value for value in found if value is not None]
         if not spec.sign or len(known) < 2:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from xkd_eval.evaluations.scores import ScoreSpec
 
 CAPTION = (
-    "Bold marks the best value of a column, floors and oracle aside, and claims no difference: that is what "
+    "Bold marks the best value of a column among models on their own maps, and claims no difference: that is what "
     "`xkd-eval compare` and `xkd-eval check` ask."
 )
 """What a reader must know below every table."""
@@ -46,7 +46,7 @@ def heads(block: Block) -> list[str]:
 
 def apart(block: Block) -> str:
     """Why a block is one of its own; "" of the first of its test."""
-    return f"Not to be compared with the first table of this test: {block.reason}." if block.reason else ""
+    return f"Not to be compared with the first table of this test; {block.reason}." if block.reason else ""
 
 
 def figures(block: Block, entry: Entry, *, intervals: bool) -> list[Figure]:
@@ -96,8 +96,7 @@ def html(blocks: Sequence[Block], left_out: Sequence[str], *, intervals: bool) -
 
 def fragment(blocks: Sequence[Block], left_out: Sequence[str], *, intervals: bool) -> str:
     """The blocks as HTML, without a page around them."""
-    parts = [_html_block(block, intervals) for block in blocks]
-    parts.append(f'<p class="note">{_html(CAPTION)}</p>')
+    parts = [f'<p class="note">{_html(CAPTION)}</p>', *(_html_block(block, intervals) for block in blocks)]
     parts += [f'<p class="note">{_html(sentence)}</p>' for sentence in left_out]
     return "\n".join(parts)
 

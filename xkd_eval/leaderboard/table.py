@@ -52,8 +52,10 @@ def table(
         raise XkdError("runs: none given; expected run directories, or folders that hold some")
     results, left_out = _read([Path(path) for path in given])
     wanted = None if scores is None else one_or_more(scores, str, "scores", "a name, or several", "expected names")
-    blocks = _chosen(blocks_of(results), wanted)
-    return Leaderboard(tuple(_sorted(blocks, sort)), tuple(left_out))
+    blocks = blocks_of(results)
+    if sort is None:
+        return Leaderboard(tuple(map(_by_headline, _chosen(blocks, wanted))), tuple(left_out))
+    return Leaderboard(tuple(_chosen(_sorted(blocks, sort), wanted)), tuple(left_out))
 
 
 def _read(paths: Sequence[Path]) -> tuple[list[EvaluationResult], list[str]]:
@@ -66,12 +68,16 @@ def _read(paths: Sequence[Path]) -> tuple[list[EvaluationResult], list[str]]:
             )
         places += run_directories(path)
     results, left_out = [], []
-    for place in dict.fromkeys(place.resolve() for place in places):
-        shown = next(known for known in places if known.resolve() == place)
+    once: dict[Path, Path] = {}
+    for place in places:
+        once.setdefault(place.resolve(), place)
+    for place in once.values():
         try:
-            results.append(EvaluationResult.read(shown))
+            results.append(EvaluationResult.read(place))
         except XkdError as error:
-            left_out.append(f"left out: {str(error).partition(': ')[2]}")
+            reason = str(error).partition(": ")[2]
+            where = "" if str(place) in reason else f"{printable(str(place))}: "
+            left_out.append(f"left out: {where}{reason}")
     if not results:
         why = f"; {left_out[0]}" if left_out else "; expected what `evaluate`, `compare` or a test left"
         raise XkdError(f"runs: no finished run in {printable(', '.join(map(str, paths)))}{why}")
@@ -90,16 +96,23 @@ def _chosen(blocks: Sequence[Block], wanted: Sequence[str] | None) -> list[Block
     return [block for block in chosen if block.specs]
 
 
-def _sorted(blocks: Sequence[Block], sort: str | None) -> list[Block]:
-    if sort is not None:
-        _check_known("sort", sort, blocks)
+def _sorted(blocks: Sequence[Block], sort: str) -> list[Block]:
+    """By a score; a block that has it not, by its first headline one."""
+    _check_known("sort", sort, blocks)
     found = []
     for block in blocks:
-        named = [spec for spec in block.specs if sort is not None and _is(sort, block, spec)]
-        usual = [spec for spec in block.specs if spec.sign and spec.is_at_least("headline")]
-        by = (named or usual)[:1]
-        found += [replace(block, entries=tuple(_ranked(block.entries, spec))) for spec in by] or [block]
+        named = next((spec for spec in block.specs if _is(sort, block, spec)), None)
+        found.append(_by_headline(block) if named is None else _by(block, named))
     return found
+
+
+def _by_headline(block: Block) -> Block:
+    usual = next((spec for spec in block.specs if spec.sign and spec.is_at_least("headline")), None)
+    return block if usual is None else _by(block, usual)
+
+
+def _by(block: Block, spec: ScoreSpec) -> Block:
+    return replace(block, entries=tuple(_ranked(block.entries, spec)))
 
 
 def _ranked(entries: Sequence[Entry], spec: ScoreSpec) -> list[Entry]:
