@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from xkd_eval import check, compare, evaluate, perturbation_test, save_checkpoint
+from xkd_eval import check, compare, evaluate, perturbation_test, save_checkpoint, table
 from xkd_eval.classifiers.checkpoint import read_checkpoint
 from xkd_eval.cli import main
 from xkd_eval.datasets.embedded import EmbeddedDataset
@@ -155,6 +155,21 @@ def test_an_option_of_the_explainer_says_which_of_two_runs_is_meant(images, tmp_
     with pytest.raises(XkdError, match=r"^baseline: .* holds several runs of segmentation, of other rules, maps or"):
         check(tmp_path / "runs", "embedded/kd", images, explainer="gradcam")
     assert check(tmp_path / "runs", "embedded/kd", images, explainer="gradcam:relu=false", margins=0).verdict == "pass"
+
+
+def test_what_a_study_asked_for_its_own_sake_is_no_test(images, tmp_path):
+    """Grids are made of what the models answered to the photographs, which is kept as a run of its own."""
+    evaluate("embedded/kd", images, tests="grid_pointing:confidence=0.2", output=tmp_path, limit=20)
+    assert {place.name for place in (tmp_path / "runs").iterdir()} == {"answers", "grid_pointing"}
+    gate = check(tmp_path, "embedded/kd", images, margins=0, limit=20)
+    assert [(row.name, row.verdict) for row in gate.verdicts] == [("grid_pointing.grid_pointing", "pass")]
+    found = table(tmp_path)
+    assert ([block.test.name for block in found.blocks], found.left_out) == (["grid_pointing"], ())
+
+
+def test_a_test_of_pairs_alone_is_refused(images):
+    with pytest.raises(XkdError, match=r"^tests: fidelity is left out: it holds a model against a reference"):
+        check("embedded/kd", "embedded/plain", images, tests="fidelity")
 
 
 def test_two_runs_leave_nothing_to_compute(images, study):

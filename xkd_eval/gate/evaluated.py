@@ -149,7 +149,10 @@ def _made(
     made = [test for test in tests if isinstance(test, Evaluation)]
     named, _ = without_core([test for test in tests if not isinstance(test, Evaluation)], there)
     found = {test.name: test for test in made} | (tests_of(named, rules, own) if named else {})
-    return {name: test for name, test in found.items() if not test.needs_reference}
+    alone = {name: test for name, test in found.items() if not test.needs_reference}
+    if found and not alone:
+        raise XkdError(f"tests: {'; '.join(map(says_nothing, found))}; name another")
+    return alone
 
 
 def _opened(asked: Asked, run: RunOptions) -> tuple[ImageDataset, ImageDataset | None]:

@@ -13,6 +13,7 @@ from xkd_eval.explainers import Explainer
 from xkd_eval.explainers.named import as_explainer
 from xkd_eval.foreign import is_there, printable
 from xkd_eval.registry import name_and_rest
+from xkd_eval.study.answers import CleanPass
 from xkd_eval.study.cells import NO_MAPS
 from xkd_eval.study.floors import CEILING, FLOORS
 from xkd_eval.study.records import Description, read_record
@@ -70,7 +71,8 @@ def read_recorded(
         raise XkdError(
             f"{argument}: {str(path)!r} holds no run; expected a run directory, or what `evaluate` or `compare` left"
         )
-    runs = [(place, read_record(place / "protocol.json", Description, _AGAIN, argument)) for place in places]
+    read = [(place, read_record(place / "protocol.json", Description, _AGAIN, argument)) for place in places]
+    runs = [(place, record) for place, record in read if record["test"] != CleanPass.name]
     pairs = dict.fromkeys(says_nothing(record["test"]) for _, record in runs if "reference" in record)
     wanted = None if explainer is None else _Wanted.of(explainer)
     alone = [run for run in runs if "reference" not in run[1] and (places == [path] or _is_own(run[1], wanted))]

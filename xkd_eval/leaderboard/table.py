@@ -13,8 +13,12 @@ from xkd_eval.foreign import is_there, printable
 from xkd_eval.leaderboard.blocks import Block, Entry, blocks_of
 from xkd_eval.leaderboard.result import Leaderboard
 from xkd_eval.registry import nearest
+from xkd_eval.study.answers import CleanPass
+from xkd_eval.study.records import Description, read_record
 from xkd_eval.study.result import EvaluationResult
 from xkd_eval.study.trees import run_directories
+
+_AGAIN = "run its test again in another directory"
 
 
 @public(models="runs")
@@ -73,7 +77,9 @@ def _read(paths: Sequence[Path]) -> tuple[list[EvaluationResult], list[str]]:
         once.setdefault(place.resolve(), place)
     for place in once.values():
         try:
-            results.append(EvaluationResult.read(place))
+            # What a study's models answered, for tests that choose photographs by it, is no test.
+            if read_record(place / "protocol.json", Description, _AGAIN, "runs")["test"] != CleanPass.name:
+                results.append(EvaluationResult.read(place))
         except XkdError as error:
             reason = str(error).partition(": ")[2]
             where = "" if str(place) in reason else f"{printable(str(place))}: "
