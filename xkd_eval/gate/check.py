@@ -97,8 +97,7 @@ class _Side(NamedTuple):
 
 def _sides(baseline: Model, candidate: Model, asked: Asked) -> tuple[list[_Side], list[str]]:
     """Both sides, and a sentence for each test that is left out."""
-    arguments = ("baseline", "candidate")
-    named = _named([baseline, candidate])
+    arguments, named = ("baseline", "candidate"), _named([baseline, candidate])
     places = [directory_of(entry.model) for entry in named]
     if not any(places):
         results, left_out = evaluated_together(named, asked)
@@ -107,18 +106,16 @@ def _sides(baseline: Model, candidate: Model, asked: Asked) -> tuple[list[_Side]
         _check_unread(asked)
     sides: list[_Side | None] = [None, None]
     left_out = []
-    for place, entry, argument, number in zip(places, named, arguments, (0, 1), strict=True):
+    for number, place in enumerate(places):
         if place is not None:
-            path, model = place
-            recorded = read_recorded(path, entry.name, argument, model=model, explainer=asked.explainer)
-            sides[number] = _Side(entry.name, recorded.results)
+            name, (path, model) = named[number].name, place
+            recorded = read_recorded(path, name, arguments[number], model=model, explainer=asked.explainer)
+            sides[number] = _Side(name, recorded.results)
             left_out += recorded.left_out
-    for entry, number in zip(named, (0, 1), strict=True):
-        if sides[number] is None:
-            other = sides[1 - number]
-            assert other is not None
-            found = evaluated_alike(entry, other.results, asked, arguments[1 - number])
-            sides[number] = _Side(entry.name, found)
+    for number, other in enumerate(sides[::-1]):
+        if sides[number] is None and other is not None:
+            found = evaluated_alike(named[number], other.results, asked, arguments[1 - number])
+            sides[number] = _Side(named[number].name, found)
     return [side for side in sides if side is not None], left_out
 
 

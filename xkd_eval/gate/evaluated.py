@@ -15,7 +15,7 @@ from xkd_eval.explainers import Explainer, create_explainer
 from xkd_eval.explainers.stored import StoredMaps
 from xkd_eval.foreign import printable
 from xkd_eval.gate.margins import Margins, asked_scores
-from xkd_eval.gate.recorded import says_nothing
+from xkd_eval.gate.recorded import plain_options, says_nothing
 from xkd_eval.study.cells import NO_MAPS
 from xkd_eval.study.choose import TestLike, compared_kinds, one_or_several, read_options, tests_of, without_core
 from xkd_eval.study.evaluate import evaluate
@@ -214,7 +214,7 @@ def _explainer_of(results: Sequence[EvaluationResult], argument: str) -> Explain
     if name == StoredMaps.name or known[0].get("of"):
         raise XkdError(f"{argument}: its maps are no explainer's of the model ({printable(name)}); {remedy}")
     made = create_explainer(name, **options)
-    if made.parameters() != options:
+    if plain_options(made) != options:
         raise XkdError(f"{argument}: {printable(name)} cannot be made again of {options}; {remedy}")
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,6 +87,11 @@ def read_recorded(
     return Recorded({result.test.name: result for result in results}, tuple(pairs))
 
 
+def plain_options(explainer: Explainer) -> dict[str, Any]:
+    """An explainer's options as a record has them."""
+    return json.loads(json.dumps(explainer.parameters(), default=str))
+
+
 def says_nothing(test: str) -> str:
     """Why a test is left out."""
     return f"{test} is left out: it holds a model against a reference, and says nothing of one alone"
@@ -109,13 +115,15 @@ class _Wanted(NamedTuple):
 
     @classmethod
     def of(cls, explainer: str | Explainer) -> _Wanted:
+        """What the user says: of a text the options that are written, of an Explainer all."""
         made = as_explainer(explainer)
         written = explainer if isinstance(explainer, str) else None
         said = {part.partition("=")[0].strip() for part in name_and_rest(written)[1].split(",")} if written else None
-        options = {key: value for key, value in made.parameters().items() if said is None or key in said}
+        options = {key: value for key, value in plain_options(made).items() if said is None or key in said}
         return cls(made.name, options)
 
     def is_met(self, explainer: Mapping[str, Any]) -> bool:
+        """Whether a record's explainer is the one that is meant."""
         said = {key: explainer.get(key) for key in self.options}
         return self.name == explainer["name"] and said == self.options
 
