@@ -27,6 +27,8 @@ COMMANDS = {
     "overlay --help": set(),
     "compare --help": set(),
     "evaluate --help": set(),
+    "check --help": set(),
+    "table --help": set(),
     "demo --help": set(),
     "explainers": {"torch"},
     "tests": {"torch"},
@@ -36,6 +38,7 @@ COMMANDS = {
     f"segmentation {_LIMITED}": _RUN | {"skimage", "scipy"},  # Otsu's threshold
     f"evaluate embedded/teacher embedded/kd {_LIMITED} -o study": _RUN,
     f"compare embedded/teacher embedded/kd {_LIMITED} -o report": _RUN | {"skimage", "scipy", "jinja2"},
+    "table study": _RUN | {"scipy"},
 }
 """What xkd-eval is called with -> which of HEAVY it may import: what else it brought would be imported for nothing."""
 

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from xkd_eval.explainers import Explainer, create_explainer, register_explainer
     from xkd_eval.explanations.explain import Explanation, explain
     from xkd_eval.explanations.overlay import overlay
+    from xkd_eval.gate import Gate
+    from xkd_eval.gate.check import check
+    from xkd_eval.leaderboard import Leaderboard
+    from xkd_eval.leaderboard.table import table
     from xkd_eval.report.compare import compare
     from xkd_eval.study.evaluate import evaluate, perturbation_test, segmentation_test
     from xkd_eval.study.options import RunOptions
@@ -46,13 +50,16 @@ _HOME = {
     "EvaluationResult": "xkd_eval.study.result",
     "Explainer": "xkd_eval.explainers",
     "Explanation": "xkd_eval.explanations.explain",
+    "Gate": "xkd_eval.gate",
     "ImageDataset": "xkd_eval.datasets",
+    "Leaderboard": "xkd_eval.leaderboard",
     "Preprocess": "xkd_eval.classifiers.preprocess",
     "RunOptions": "xkd_eval.study.options",
     "Sample": "xkd_eval.datasets",
     "ScoreSpec": "xkd_eval.evaluations.scores",
     "Study": "xkd_eval.study.result",
     "XkdError": "xkd_eval.errors",
+    "check": "xkd_eval.gate.check",
     "class_activation_maps": "xkd_eval.cam",
     "compare": "xkd_eval.report.compare",
     "create_explainer": "xkd_eval.explainers",
@@ -68,6 +75,7 @@ _HOME = {
     "register_test": "xkd_eval.evaluations",
     "save_checkpoint": "xkd_eval.classifiers.checkpoint",
     "segmentation_test": "xkd_eval.study.evaluate",
+    "table": "xkd_eval.leaderboard.table",
 }
 
 __all__ = [
@@ -79,13 +87,16 @@ __all__ = [
     "EvaluationResult",
     "Explainer",
     "Explanation",
+    "Gate",
     "ImageDataset",
+    "Leaderboard",
     "Preprocess",
     "RunOptions",
     "Sample",
     "ScoreSpec",
     "Study",
     "XkdError",
+    "check",
     "class_activation_maps",
     "compare",
     "create_explainer",
@@ -101,6 +112,7 @@ __all__ = [
     "register_test",
     "save_checkpoint",
     "segmentation_test",
+    "table",
 ]
 
 

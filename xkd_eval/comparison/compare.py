@@ -13,7 +13,6 @@ from xkd_eval.comparison.plan import PlannedCell, plan_cells
 from xkd_eval.comparison.result import Comparison, Pictured
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.errors import XkdError
-from xkd_eval.evaluations import TESTS
 from xkd_eval.evaluations.base import NEEDS, Evaluation
 from xkd_eval.explainers import Explainer
 from xkd_eval.study.answers import StudyAnswers
@@ -21,9 +20,9 @@ from xkd_eval.study.cells import MapSource, default_directory, maps_folder, unfi
 from xkd_eval.study.choose import (
     TestLike,
     check_stored,
+    compared_kinds,
     core_of,
     explainers_of,
-    is_suited,
     one_or_several,
     read_options,
     tests_of,
@@ -158,7 +157,7 @@ def _tests(given: Sequence[TestLike] | None, there: Collection[str]) -> tuple[li
         return without_core(given, there)
     # Without labels there is no default comparison, and the first test that needs them says so.
     there = {*there, "labels"}
-    return [kind for _, kind in TESTS.items() if kind.in_comparisons and is_suited(kind, there)], []
+    return [*compared_kinds(there)], []
 
 
 def _check(named: Sequence[NamedModel]) -> None:

@@ -133,34 +133,38 @@ def check_comparable(results: Sequence[EvaluationResult]) -> None:
         XkdError: protocol or data differ, or the pictures under one name; the message names the fields, or the picture.
     """
     first = results[0]
-    pictures = _content_hashes(first)
     for other in results[1:]:
-        fields = [
-            name
-            for name, ours, theirs in (
-                ("protocol.hash", first.description["protocol"]["hash"], other.description["protocol"]["hash"]),
-                ("data.digest", first.description["data"]["digest"], other.description["data"]["digest"]),
-                ("data.boxes", first.description["data"].get("boxes"), other.description["data"].get("boxes")),
-                (
-                    "reference.digest",
-                    *(result.description.get("reference", {}).get("digest") for result in (first, other)),
-                ),
-            )
-            if ours != theirs
-        ]
-        if fields:
-            more = differing_fields(first.description["protocol"], other.description["protocol"])
-            raise XkdError(
-                f"models: {first.model} and {other.model} cannot be compared; these differ: "
-                f"{', '.join([*fields, *(f'protocol.{name}' for name in more if name not in ('hash', 'name'))])}"
-            )
-        theirs = _content_hashes(other)
-        changed = next((name for name, content in pictures.items() if theirs.get(name, content) != content), None)
-        if changed is not None:
-            raise XkdError(
-                f"models: {first.model} and {other.model} cannot be compared; the image {changed!r} of one is not that "
-                "of the other"
-            )
+        beginning = f"models: {first.model} and {other.model} cannot be compared"
+        if fields := differing_parts(first, other):
+            raise XkdError(f"{beginning}; these differ: {', '.join(fields)}")
+        if (changed := changed_picture(first, other)) is not None:
+            raise XkdError(f"{beginning}; the image {changed!r} of one is not that of the other")
+
+
+def differing_parts(first: EvaluationResult, other: EvaluationResult) -> list[str]:
+    """What differs of the rules and the data of two runs, as "data.digest"; nothing where they can be compared."""
+    ours, theirs = first.description, other.description
+    fields = [
+        name
+        for name, our, their in (
+            ("protocol.hash", ours["protocol"]["hash"], theirs["protocol"]["hash"]),
+            ("data.digest", ours["data"]["digest"], theirs["data"]["digest"]),
+            ("data.boxes", ours["data"].get("boxes"), theirs["data"].get("boxes")),
+            ("reference.digest", *(described.get("reference", {}).get("digest") for described in (ours, theirs))),
+        )
+        if our != their
+    ]
+    if not fields:
+        return []
+    more = differing_fields(ours["protocol"], theirs["protocol"])
+    return [*fields, *(f"protocol.{name}" for name in more if name not in ("hash", "name"))]
+
+
+def changed_picture(first: EvaluationResult, other: EvaluationResult) -> str | None:
+    """The first image of two runs that is another picture under the same name; None where there is none."""
+    theirs = _content_hashes(other)
+    pictures = _content_hashes(first).items()
+    return next((name for name, content in pictures if theirs.get(name, content) != content), None)
 
 
 def _content_hashes(result: EvaluationResult) -> dict[str, str | None]:

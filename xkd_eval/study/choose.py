@@ -173,6 +173,12 @@ def is_suited(kind: type[Evaluation], offered: Collection[str]) -> bool:
     return kind.suited(offered) is not None and (LABEL_SETS not in offered or kind.takes_label_sets)
 
 
+def compared_kinds(offered: Collection[str] | None = None) -> list[type[Evaluation]]:
+    """The tests that stand in comparisons; with what is offered, those of them that are suited."""
+    known = [kind for _, kind in TESTS.items() if kind.in_comparisons]
+    return known if offered is None else [kind for kind in known if is_suited(kind, offered)]
+
+
 def core_of(given: Sequence[TestLike], tests: Mapping[str, Evaluation]) -> set[str]:
     """The names of tests that "core" brought with it, which may be left out; none where it was not asked for."""
     if CORE not in given:
