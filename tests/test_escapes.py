@@ -10,7 +10,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from distill.runs.tables import csv_text as lines_as_csv
-from xkd_eval.comparison.formats import latex, markdown
+from xkd_eval.comparison.cells import Line, Table
+from xkd_eval.comparison.formats import latex_to_read, markdown
 from xkd_eval.errors import XkdError
 from xkd_eval.escapes import csv_bytes, csv_text, file_name, file_names, latex_text, visible
 
@@ -67,9 +68,8 @@ def test_latex_takes_no_command_and_no_option_of_a_row():
     assert latex_text("a_b & 50 % {x} \\input{y} #1 ~ ^") == (
         r"a\_b \& 50 \% \{x\} \textbackslash{}input\{y\} \#1 \textasciitilde{} \textasciicircum{}"
     )
-    assert "\\\\\n{[}3pt{]} & {*}\\textbar{}\\textless{} \\\\" in latex(
-        pd.DataFrame({"a": ["x", "[3pt]"], "b": ["", "*|<"]})
-    )
+    lines = (Line(("x", ""), ()), Line(("[3pt]", "*|<"), ()))
+    assert "\\\\\n{[}3pt{]} & {*}\\textbar{}\\textless{} \\\\" in latex_to_read(Table(("a", "b"), lines))
     assert "\n" not in latex_text("a\nb")
 
 

@@ -1,4 +1,4 @@
-"""Tables as Markdown and as LaTeX: data frames, and those that are to be read."""
+"""Tables to be read as Markdown, LaTeX and HTML; data frames as Markdown."""
 
 from __future__ import annotations
 
@@ -18,13 +18,6 @@ def markdown(table: pd.DataFrame) -> str:
     """A pipe table; names from data are escaped."""
     rows = [[markdown_text(_cell(value)) for value in row] for row in table.itertuples(index=False)]
     return _pipes([str(name) for name in table.columns], ["---"] * len(table.columns), rows)
-
-
-def latex(table: pd.DataFrame) -> str:
-    """A booktabs tabular; names from data are escaped."""
-
-    rows = [[latex_text(_cell(value)) for value in row] for row in table.itertuples(index=False)]
-    return _booktabs([latex_text(str(name)) for name in table.columns], "l" * len(table.columns), rows)
 
 
 def markdown_to_read(table: Table, note: str = "") -> str:

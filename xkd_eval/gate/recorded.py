@@ -16,7 +16,7 @@ from xkd_eval.foreign import is_there, printable
 from xkd_eval.registry import name_and_rest
 from xkd_eval.study.answers import CleanPass
 from xkd_eval.study.cells import NO_MAPS
-from xkd_eval.study.floors import CEILING, FLOORS
+from xkd_eval.study.floors import FLOORS, ORACLE
 from xkd_eval.study.records import Description, read_record
 from xkd_eval.study.result import EvaluationResult
 from xkd_eval.study.trees import run_directories
@@ -132,7 +132,7 @@ def _is_own(record: Mapping[str, Any], wanted: _Wanted | None) -> bool:
     """Whether a run is of a model on its own maps, or on those that are asked for."""
     explainer = record["explainer"]
     is_meant = wanted is not None and wanted.name == explainer["name"]
-    return not explainer.get("of") and (is_meant or explainer["name"] not in (*FLOORS, CEILING))
+    return not explainer.get("of") and (is_meant or explainer["name"] not in (*FLOORS, ORACLE))
 
 
 def _of_one_model(runs: Sequence[Run], path: str, argument: str, model: str | None) -> list[Run]:

@@ -13,7 +13,7 @@ from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import differing_fields
 from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.foreign import short
-from xkd_eval.study.floors import CEILING, FLOORS
+from xkd_eval.study.floors import FLOORS, ORACLE
 from xkd_eval.study.result import EvaluationResult
 from xkd_eval.wording import counted
 
@@ -36,9 +36,9 @@ class Entry:
 
     @property
     def is_beside(self) -> bool:
-        """Whether its maps are a floor's, the ceiling's or another model's, which no model competes with."""
+        """Whether its maps are a floor's, the oracle's or another model's, which no model competes with."""
         explainer = self.result.summary["explainer"]
-        return explainer["name"] in (*FLOORS, CEILING) or bool(explainer.get("of"))
+        return explainer["name"] in (*FLOORS, ORACLE) or bool(explainer.get("of"))
 
     def value(self, spec: ScoreSpec) -> tuple[float | None, float | None, float | None]:
         """A score with its 95 % interval; None where it is undefined."""
