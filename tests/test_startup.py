@@ -28,6 +28,7 @@ COMMANDS = {
     "compare --help": set(),
     "evaluate --help": set(),
     "demo --help": set(),
+    "card --help": set(),
     "explainers": {"torch"},
     "tests": {"torch"},
     "inspect embedded/kd": {"torch"},
@@ -35,6 +36,7 @@ COMMANDS = {
     f"perturbation {_LIMITED}": _RUN,
     f"segmentation {_LIMITED}": _RUN | {"skimage", "scipy"},  # Otsu's threshold
     f"evaluate embedded/teacher embedded/kd {_LIMITED} -o study": _RUN,
+    f"card embedded/kd --data embedded {_LIMITED} -o card/README.md": _RUN,
     f"compare embedded/teacher embedded/kd {_LIMITED} -o report": _RUN | {"skimage", "scipy", "jinja2"},
 }
 """What xkd-eval is called with -> which of HEAVY it may import: what else it brought would be imported for nothing."""

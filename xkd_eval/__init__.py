@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xkd_eval.cam import class_activation_maps
+    from xkd_eval.card import ModelCard, model_card
     from xkd_eval.classifiers.architectures import register_architecture
     from xkd_eval.classifiers.checkpoint import Checkpoint, save_checkpoint
     from xkd_eval.classifiers.classifier import Classifier
@@ -47,6 +48,7 @@ _HOME = {
     "Explainer": "xkd_eval.explainers",
     "Explanation": "xkd_eval.explanations.explain",
     "ImageDataset": "xkd_eval.datasets",
+    "ModelCard": "xkd_eval.card",
     "Preprocess": "xkd_eval.classifiers.preprocess",
     "RunOptions": "xkd_eval.study.options",
     "Sample": "xkd_eval.datasets",
@@ -59,6 +61,7 @@ _HOME = {
     "evaluate": "xkd_eval.study.evaluate",
     "explain": "xkd_eval.explanations.explain",
     "load_classifier": "xkd_eval.classifiers.loading",
+    "model_card": "xkd_eval.card",
     "open_dataset": "xkd_eval.datasets",
     "overlay": "xkd_eval.explanations.overlay",
     "perturbation_test": "xkd_eval.study.evaluate",
@@ -80,6 +83,7 @@ __all__ = [
     "Explainer",
     "Explanation",
     "ImageDataset",
+    "ModelCard",
     "Preprocess",
     "RunOptions",
     "Sample",
@@ -92,6 +96,7 @@ __all__ = [
     "evaluate",
     "explain",
     "load_classifier",
+    "model_card",
     "open_dataset",
     "overlay",
     "perturbation_test",

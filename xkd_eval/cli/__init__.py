@@ -5,7 +5,7 @@ Commands parse and print; what they do is imported when it is needed.
 
 from __future__ import annotations
 
-from xkd_eval.cli import compare, demo, evaluate, inspect, lists, overlay, perturbation, segmentation  # noqa: F401
+from xkd_eval.cli import card, compare, demo, evaluate, inspect, lists, overlay, perturbation, segmentation  # noqa: F401
 from xkd_eval.cli.app import app
 from xkd_eval.cli.console import run
 
