@@ -125,6 +125,15 @@ def test_it_says_how_it_was_trained(checkpoint):
     assert {"kd", "knowledge-distillation"} <= set(yaml.safe_load(text.split("---")[1])["tags"])
 
 
+def test_where_files_lie_here_is_said_to_nobody(checkpoint):
+    kept = read_checkpoint(checkpoint)
+    private = {"teacher": {"model": "/home/me/secret/t.pt,size=32"}, "data": {"path": "../secret/photos/"}}
+    save_checkpoint(replace(kept, recipe={**kept.recipe, **private}), checkpoint)
+    text = model_card(checkpoint).text
+    assert "secret" not in text and str(checkpoint.parent) not in text
+    assert "- teacher: t.pt, right on 92.50 %" in text and "- data: photos, 8,000 training images" in text
+
+
 def test_how_to_load_it_loads_it(checkpoint, monkeypatch):
     monkeypatch.chdir(checkpoint.parent)
     block = re.search(r"```python\n(.*?)```", model_card(checkpoint).text, re.DOTALL)[1]

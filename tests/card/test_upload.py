@@ -10,7 +10,7 @@ import pytest
 
 from xkd_eval import model_card
 from xkd_eval.card import upload as module
-from xkd_eval.card.upload import check_repository, upload
+from xkd_eval.card.upload import check_upload, upload
 from xkd_eval.errors import XkdError
 
 ANSWER = {"url": "http://localhost/org/mine", "error": "You have no right to write here"}
@@ -87,27 +87,29 @@ def test_a_hub_that_refuses_is_one_line(card, hub, tmp_path, monkeypatch):
 
 
 def test_who_may_push_is_asked_before_the_work(hub, monkeypatch):
-    check_repository("org/mine")
+    check_upload("embedded/kd", "org/mine")
     for name in ("mine", "org/mine/more", "org/mi ne", "../x"):
         with pytest.raises(XkdError, match=r"^push_to: .* is no repository.*expected ORG/NAME$"):
-            check_repository(name)
+            check_upload("embedded/kd", name)
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
     with pytest.raises(
         XkdError, match=r"^push_to: nobody is logged in at the hub; run `hf auth login`, or set HF_TOKEN$"
     ):
-        check_repository("org/mine")
+        check_upload("embedded/kd", "org/mine")
 
 
 def test_a_hub_that_does_not_answer_is_said_before_the_work(hub, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(XkdError, match=r"^push_to: the hub does not answer \(HF_HUB_OFFLINE is set\); leave it out"):
-        check_repository("org/mine")
+        check_upload("embedded/kd", "org/mine")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(module, "why_unreachable", lambda: "Connection refused")
     with pytest.raises(XkdError, match=r"^push_to: the hub does not answer \(Connection refused\)"):
-        check_repository("org/mine")
+        check_upload("embedded/kd", "org/mine")
 
 
 def test_a_model_without_a_file_is_not_uploaded(card, tmp_path):
-    with pytest.raises(XkdError, match=r"^push_to: mine is no file that could be uploaded; name a checkpoint"):
+    with pytest.raises(XkdError, match=r"^push_to: 'mine' is no file that could be uploaded; name a checkpoint"):
         upload(replace(card, file=None), tmp_path / "README.md", "org/mine")
+    with pytest.raises(XkdError, match=r"^push_to: 'timm/resnet18' is no file"):
+        check_upload("timm/resnet18", "org/mine")

@@ -19,6 +19,7 @@ _PACKAGE = "embedded"
 _PRETRAINED = "pretrained"
 _TIMM = "timm/"
 _NAMES = 10
+_FILES = (".pt", ".pth", ".th", ".safetensors", ".onnx", ".xml", ".tar", ".parquet", ".mat")
 _CROSS_ENTROPY = "ce"
 
 
@@ -98,15 +99,16 @@ def facts_of(model: str | Path, classifier: Classifier) -> Facts:
         model: as it was named.
         classifier: as it was loaded.
     """
-    file = _file_of(str(model))
+    file = file_of(model)
     if file is None:
         return Facts(classifier)
     content = read_weight_file(file, "model") if file.suffix in (".pt", ".safetensors") else None
     return Facts(classifier, file, parsed_checkpoint(content, file) if is_checkpoint(content) else None)
 
 
-def _file_of(model: str) -> Path | None:
-    name = split_words(model).name
+def file_of(model: str | Path) -> Path | None:
+    """The file that a model is loaded from; None of one that has none of its own, as a library's."""
+    name = split_words(str(model)).name
     library, _, short = name.partition("/")
     if library == _PACKAGE and not Path(name).exists():
         name = str(embedded_classifier_path(short or EMBEDDED[0]))
@@ -139,7 +141,9 @@ def _teachers(recipe: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _taught_by(teacher: Mapping[str, Any], scores: Mapping[str, Any]) -> str:
-    name = str(teacher.get("model") or f"of the recipe {teacher.get('recipe')}")
+    model = teacher.get("model")
+    # Where its file lies on the machine that trained is nobody else's business.
+    name = f"of the recipe {teacher.get('recipe')}" if model is None else _without_folders(str(model))
     right = scores.get("test_top1")
     known = f", right on {100 * right:.2f} % of the test images" if isinstance(right, float | int) else ""
     digest = f", digest {scores['digest'][:12]}" if isinstance(scores.get("digest"), str) else ""
@@ -150,7 +154,13 @@ def _data(data: Mapping[str, Any], training: Mapping[str, Any]) -> str:
     images = training.get("train_images")
     count = f", {counted(images, 'training image')}" if isinstance(images, int) else ""
     digest = f", digest {training['trained'][:12]}" if isinstance(training.get("trained"), str) else ""
-    return f"{Path(str(data.get('path', 'not recorded'))).name}{count}{digest}"
+    return f"{_without_folders(str(data.get('path', 'not recorded')))}{count}{digest}"
+
+
+def _without_folders(name: str) -> str:
+    """A path's last part; what names no file (timm/resnet18) stays."""
+    path = Path(split_words(name).name)
+    return path.name if path.is_absolute() or path.suffix in _FILES or name.endswith("/") else str(path)
 
 
 def _saved(metrics: Mapping[str, Any], training: Mapping[str, Any]) -> str:

@@ -85,12 +85,15 @@ def card(
 ) -> None:
     """A model card for the Hugging Face hub: scores with intervals, how it was trained, pictures."""
     from xkd_eval.card.card import check_card_output, model_card
-    from xkd_eval.card.upload import check_repository, upload
+    from xkd_eval.card.facts import file_of
+    from xkd_eval.card.upload import check_upload, upload
+    from xkd_eval.cli.output import warn_of_slow_precision
     from xkd_eval.cli.progress import progress_bar
 
-    check_card_output(output)
+    check_card_output(output, file_of(model))
     if push_to is not None:
-        check_repository(push_to)
+        check_upload(model, push_to)
+    warn_of_slow_precision(options)
     with progress_bar() as report:
         made = model_card(
             model,
