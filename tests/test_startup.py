@@ -30,6 +30,7 @@ COMMANDS = {
     "check --help": set(),
     "table --help": set(),
     "demo --help": set(),
+    "card --help": set(),
     "explainers": {"torch"},
     "tests": {"torch"},
     "inspect embedded/kd": {"torch"},
@@ -37,6 +38,7 @@ COMMANDS = {
     f"perturbation {_LIMITED}": _RUN,
     f"segmentation {_LIMITED}": _RUN | {"skimage", "scipy"},  # Otsu's threshold
     f"evaluate embedded/teacher embedded/kd {_LIMITED} -o study": _RUN,
+    f"card embedded/kd --data embedded {_LIMITED} -o card/README.md": _RUN,
     f"compare embedded/teacher embedded/kd {_LIMITED} -o report": _RUN | {"skimage", "scipy", "jinja2"},
     "table study": _RUN | {"scipy"},
 }

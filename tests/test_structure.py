@@ -15,7 +15,7 @@ LAYERS = (
     *("arguments", "files", "written", "packages"),
     *("devices", "ambient", "resizing", "bands", "assets", "statistics"),
     *("classifiers", "datasets", "figures", "explainers", "engines", "explanations", "evaluations"),
-    *("study", "comparison", "gate", "report", "leaderboard", "testing", "cli", "__main__"),
+    *("study", "comparison", "gate", "report", "leaderboard", "card", "testing", "cli", "__main__"),
 )
 """From the lowest to the highest."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xkd_eval.cam import class_activation_maps
+    from xkd_eval.card import ModelCard, model_card
     from xkd_eval.classifiers.architectures import register_architecture
     from xkd_eval.classifiers.checkpoint import Checkpoint, save_checkpoint
     from xkd_eval.classifiers.classifier import Classifier
@@ -53,6 +54,7 @@ _HOME = {
     "Gate": "xkd_eval.gate",
     "ImageDataset": "xkd_eval.datasets",
     "Leaderboard": "xkd_eval.leaderboard",
+    "ModelCard": "xkd_eval.card",
     "Preprocess": "xkd_eval.classifiers.preprocess",
     "RunOptions": "xkd_eval.study.options",
     "Sample": "xkd_eval.datasets",
@@ -66,6 +68,7 @@ _HOME = {
     "evaluate": "xkd_eval.study.evaluate",
     "explain": "xkd_eval.explanations.explain",
     "load_classifier": "xkd_eval.classifiers.loading",
+    "model_card": "xkd_eval.card",
     "open_dataset": "xkd_eval.datasets",
     "overlay": "xkd_eval.explanations.overlay",
     "perturbation_test": "xkd_eval.study.evaluate",
@@ -90,6 +93,7 @@ __all__ = [
     "Gate",
     "ImageDataset",
     "Leaderboard",
+    "ModelCard",
     "Preprocess",
     "RunOptions",
     "Sample",
@@ -103,6 +107,7 @@ __all__ = [
     "evaluate",
     "explain",
     "load_classifier",
+    "model_card",
     "open_dataset",
     "overlay",
     "perturbation_test",

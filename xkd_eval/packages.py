@@ -17,4 +17,4 @@ def require(where: str, extra: str, *packages: str) -> None:
     """
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
-        raise XkdError(f"{where} needs {', '.join(missing)}; install with `pip install 'xkd[{extra}]'`")
+        raise XkdError(f"{where} needs {', '.join(missing)}; install with `pip install 'xkd-eval[{extra}]'`")

@@ -18,7 +18,7 @@ from distill.cli.sweep import EXAMPLES as SWEEP_EXAMPLES
 from distill.cli.sweep import sweep
 from distill.cli.train import EXAMPLES as TRAIN_EXAMPLES
 from distill.cli.train import train
-from xkd_eval.cli.console import Command, Group, run
+from xkd_eval.cli.console import Command, Group, run, takes_version
 
 app = typer.Typer(
     cls=Group,
@@ -29,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+takes_version(app)
 app.command(cls=Command)(recipes)
 app.command(cls=Command, epilog=TRAIN_EXAMPLES)(train)
 app.command(cls=Command, epilog=STORE_EXAMPLES)(store)

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.table import Table
 
 from xkd_eval.cli.console import console, errors, told
-from xkd_eval.cli.output import stderr_bar
+from xkd_eval.cli.progress import ProgressLines, Report, stderr_bar
 from xkd_eval.escapes import visible
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ _CLASSES, _MISTAKES = 5, 5
 
 
 @contextmanager
-def evaluation_bar() -> Iterator[Any]:
-    """Bars on stderr for (what, done, total) callbacks, one after the other."""
+def evaluation_bar() -> Iterator[Report]:
+    """Shows on stderr how far an evaluation is: bars, one after the other, or lines."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -31,11 +31,14 @@ def evaluation_bar() -> Iterator[Any]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    progress = stderr_bar(*columns)
+    progress, lines = stderr_bar(*columns), ProgressLines("done")
 
     def report(what: str, done: int, total: int) -> None:
         if done:
             told.say_inputs()
+        if not errors.is_interactive:
+            lines(what, done, total)
+            return
         progress.start()  # not before: bad input is one line, and no bar beside it
         description = escape(visible(what))
         if not progress.tasks or progress.tasks[-1].description != description:

@@ -60,7 +60,7 @@ def export(
     from distill.cli.output import print_export
     from distill.recipe.imports import import_all
     from distill.students.export import export as write
-    from xkd_eval.cli.output import progress_bar
+    from xkd_eval.cli.progress import progress_bar
     from xkd_eval.datasets import limit, open_dataset
 
     import_all(imports or ())

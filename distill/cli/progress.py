@@ -12,13 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 
 from distill.runs.launch import is_first_process
 from xkd_eval.cli.console import errors, told
-from xkd_eval.cli.output import stderr_bar
+from xkd_eval.cli.progress import SECONDS_BETWEEN_LINES, ProgressLines, clock, say_line, stderr_bar
 
 if TYPE_CHECKING:
     from distill.training.progress import TrainingPoint, TrainingProgress
     from distill.training.store import StoringPoint
-
-_SECONDS_BETWEEN_LINES = 30.0
 
 
 @contextmanager
@@ -44,10 +42,10 @@ class TrainingLines:
     """
 
     def __init__(
-        self, title: str, between: float = _SECONDS_BETWEEN_LINES, say: Callable[[str], None] | None = None
+        self, title: str, between: float = SECONDS_BETWEEN_LINES, say: Callable[[str], None] | None = None
     ) -> None:
         self._title = title
-        self._say = say or _say
+        self._say = say or say_line
         self._between = between
         self._printed = time.monotonic()
         self._first: tuple[float, int] | None = None
@@ -75,14 +73,10 @@ class TrainingLines:
             return ""
         rate = (point.images - first) / max(now - began, 1e-9)
         left = (point.total_images - point.images) / rate
-        return f", {rate:,.0f} images/s, {_clock(left)} left"
+        return f", {rate:,.0f} images/s, {clock(left)} left"
 
     def _print(self, said: str) -> None:
         self._say(f"{self._title}: {said}")
-
-
-def _say(line: str) -> None:
-    errors.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -107,7 +101,7 @@ class SweepLines:
         """Print a line if something changed."""
         said = f"{done}/{total} runs" + (f", under way: {where}" if where else "")
         if said != self._said:
-            _say(said)
+            say_line(said)
         self._said = said
 
 
@@ -139,16 +133,9 @@ def _training_bar(title: str) -> Iterator[TrainingProgress]:
         yield report
 
 
-def _clock(seconds: float) -> str:
-    """3725 -> 1:02:05, 65 -> 1:05."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 @contextmanager
 def storing_progress() -> Iterator[Callable[[StoringPoint], None]]:
-    """Says on stderr how many bytes answers will have, then shows a bar for the points of `store_answers`."""
+    """Says on stderr how many bytes answers will have, then shows how far `store_answers` is."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -158,7 +145,7 @@ def storing_progress() -> Iterator[Callable[[StoringPoint], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    progress = stderr_bar(*columns)
+    progress, lines = stderr_bar(*columns), ProgressLines("images")
 
     def report(point: StoringPoint) -> None:
         told.say_inputs()
@@ -167,10 +154,12 @@ def storing_progress() -> Iterator[Callable[[StoringPoint], None]]:
             said = (
                 f"{point.rounds} rounds of {point.total_images // point.rounds:,} images: {point.bytes:,} bytes{there}"
             )
-            errors.print(said, highlight=False, markup=False, soft_wrap=True)
+            say_line(said)
             progress.start()  # not before: bad input is one line, and no bar beside it
             progress.add_task("answers", total=point.total_images)
         progress.update(progress.task_ids[0], completed=point.images)
+        if not errors.is_interactive:
+            lines("answers", point.images, point.total_images)
 
     try:
         yield report

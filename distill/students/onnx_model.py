@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reading
+from xkd_eval.packages import require
 
 _OPSET = 18
 
 
 def check_packages() -> None:
     """Raise XkdError where one that ONNX needs is missing."""
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
-    if missing:
-        raise XkdError(f"export: ONNX needs {', '.join(missing)}; install them by `pip install 'xkd[onnx]'`")
+    require("export: ONNX", "onnx", "onnx", "onnxscript", "onnxruntime")
 
 
 def onnx_model(classifier: Classifier, texts: Mapping[str, str]) -> Any:

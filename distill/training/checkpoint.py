@@ -20,7 +20,13 @@ from xkd_eval.foreign import file_digest, reading
 _PACKAGES = ("torch", "torchvision", "accelerate", "numpy")
 
 
-def write_student(setup: TrainingSetup, network: nn.Module, metrics: Mapping[str, Any], path: Path) -> str | None:
+def write_student(
+    setup: TrainingSetup,
+    network: nn.Module,
+    metrics: Mapping[str, Any],
+    path: Path,
+    training: Mapping[str, Any] | None = None,
+) -> str | None:
     """Write the student, in one process only.
 
     Args:
@@ -28,6 +34,7 @@ def write_student(setup: TrainingSetup, network: nn.Module, metrics: Mapping[str
         network: with the weights that are written: those that are trained, or their moving average.
         metrics: of the epoch.
         path: of the file.
+        training: see Checkpoint; of a training that is over.
 
     Returns:
         SHA-256 of the file; None in the other processes.
@@ -39,7 +46,8 @@ def write_student(setup: TrainingSetup, network: nn.Module, metrics: Mapping[str
         return None
     recipe, student = setup.recipe, setup.student
     # Read anew, so that the file's bytes do not depend on which of equal texts are one object.
-    plain = json.loads(json.dumps({"recipe": recipe.model_dump(mode="json"), "metrics": _timeless(metrics)}))
+    values = {"recipe": recipe.model_dump(mode="json"), "metrics": _timeless(metrics), "training": training or {}}
+    plain = json.loads(json.dumps(values))
     contents = Checkpoint(
         architecture=student.name,  # the recipe's own, but where a method has made another of it
         arguments=setup.arguments,
@@ -50,6 +58,7 @@ def write_student(setup: TrainingSetup, network: nn.Module, metrics: Mapping[str
         recipe=plain["recipe"],
         metrics=plain["metrics"],
         versions=versions(),
+        training=plain["training"],
     )
     save_checkpoint(contents, path)
     return file_digest(path)

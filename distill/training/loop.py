@@ -27,7 +27,7 @@ from distill.training.evaluation import Evaluation, Weights, better_weights
 from distill.training.finite import FiniteChecks
 from distill.training.means import EpochMeans
 from distill.training.networks import proof_notes
-from distill.training.outcome import outcome_of
+from distill.training.outcome import outcome_of, record_of
 from distill.training.progress import TrainingPoint, TrainingProgress
 from distill.training.schedules import factor
 from distill.training.setup import TrainingSetup
@@ -219,7 +219,7 @@ class TrainingLoop:
         notes = proof_notes(setup.student, self._network(weights))
         for note in notes:
             tell_note(note)
-        write_student(setup, self._network(weights), chosen, self.directory.path / STUDENT)
+        write_student(setup, self._network(weights), chosen, self.directory.path / STUDENT, record_of(setup))
         average = {"saved": weights, "better": better_weights(chosen, setup.selection)}
         written = self.directory.write_result(
             {

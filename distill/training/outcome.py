@@ -50,6 +50,27 @@ def outcome_of(setup: TrainingSetup, position: Position, notes: Sequence[str] = 
     }
 
 
+def record_of(setup: TrainingSetup) -> dict[str, Any]:
+    """What a student's own file says of its training beside recipe and metrics; the same for the same training.
+
+    Args:
+        setup: of a training that is over.
+
+    Returns:
+        Plain values: the numbers of images, the digests of their listings, what the best epoch is best on, and of each
+        teacher by name its digest and its scores.
+    """
+    origin, scores = setup.origin, setup.answers.scores(*dict.fromkeys((setup.selection, "test")))
+    return {
+        "train_images": setup.train.n_images,
+        "test_images": len(setup.splits.test.labels),
+        "trained": origin.trained.listing,
+        "tested": origin.tested.listing,
+        "best_on": setup.splits.val_from or "test images",
+        "teachers": {name: {"digest": digest, **scores.get(name, {})} for name, digest in origin.teachers.items()},
+    }
+
+
 def _peak_memory(device: torch.device) -> int:
     """Bytes, of this process since it started: on an accelerator torch's tensors there, else all that is resident."""
     if device.type == "cuda":

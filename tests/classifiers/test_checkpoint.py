@@ -37,6 +37,15 @@ def test_a_checkpoint_comes_back_as_it_was_written(checkpoint, tmp_path):
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["student.pt"]
 
 
+def test_what_is_known_of_the_training_is_kept_and_may_be_missing(checkpoint, tmp_path):
+    told = {"train_images": 8000, "teachers": {"teacher": {"test_top1": 0.9}}}
+    save_checkpoint(replace(checkpoint, training=told), tmp_path / "told.pt")
+    save_checkpoint(checkpoint, tmp_path / "untold.pt")  # as a file of before it was kept
+    assert read_checkpoint(tmp_path / "told.pt").training == told
+    assert "training" not in torch.load(tmp_path / "untold.pt", weights_only=True)
+    assert read_checkpoint(tmp_path / "untold.pt").training == {}
+
+
 def test_the_file_is_plain_enough_for_torch_itself(checkpoint, tmp_path):
     save_checkpoint(checkpoint, tmp_path / "student.pt")
     content = torch.load(tmp_path / "student.pt", weights_only=True)

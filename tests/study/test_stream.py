@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ import pytest
 from xkd_eval import compare, evaluate, perturbation_test, segmentation_test
 from xkd_eval.engines import network
 from xkd_eval.errors import XkdError
+from xkd_eval.study import stream
 
 from .conftest import CountedCam, CountedImages
 
@@ -221,3 +224,25 @@ def test_maps_that_depend_on_the_size_are_not_read_back(counted, tmp_path):
 def test_an_option_of_a_single_test_is_refused(counted, tmp_path, function):
     with pytest.raises(XkdError, match=r"^save_maps: "):
         function(counted.models, counted.images, save_maps=tmp_path)
+
+
+def said_while(counted, monkeypatch, seconds):
+    """What progress is told of a study, on a clock that moves by each map alone."""
+    explained, said = counted.explainer.explained, []
+    clock = SimpleNamespace(monotonic=lambda: seconds * explained.total(), perf_counter=time.perf_counter)
+    monkeypatch.setattr(stream, "time", clock)
+    options = {"explainers": [counted.explainer], "tests": ["segmentation"], "batch_size": 4}
+    evaluate({"kd": counted.models["kd"]}, counted.images, progress=lambda *told: said.append(told), **options)
+    return said
+
+
+def test_quick_maps_are_said_by_the_batch(counted, monkeypatch):
+    assert said_while(counted, monkeypatch, 0.1) == [("segmentation", done, 10) for done in (0, 4, 8, 10)]
+
+
+def test_slow_maps_are_said_one_by_one(counted, monkeypatch):
+    expected = [("segmentation", 0, 10)]
+    for done, due in ((0, 4), (4, 4), (8, 2)):
+        expected += [(f"segmentation, map {made} of {due}", done, 10) for made in range(1, due + 1)]
+        expected.append(("segmentation", done + due, 10))
+    assert said_while(counted, monkeypatch, 90.0) == expected

@@ -22,7 +22,7 @@ FORMAT = "xkd-checkpoint"
 VERSION = 1
 
 _PLAIN = (str, int, float, bool, type(None))
-_FREE = ("arguments", "recipe", "metrics")  # whose values no type describes
+_FREE = ("arguments", "recipe", "metrics", "training")  # whose values no type describes
 _DEEPEST = 50
 
 _Names = Annotated[tuple[StrictStr, ...], Strict()]
@@ -43,6 +43,8 @@ class Checkpoint:
         recipe: the resolved recipe; empty where there was none.
         metrics: name to number, as measured when it was saved.
         versions: package name to version.
+        training: what else is known of how it came about: images, teachers and what they are right on; empty where
+            nothing is, as in files of before it was kept.
 
     Example:
         >>> from xkd_eval import Checkpoint, Preprocess
@@ -62,6 +64,7 @@ class Checkpoint:
     recipe: dict[StrictStr, Any] = field(default_factory=dict)
     metrics: dict[StrictStr, Any] = field(default_factory=dict)
     versions: dict[StrictStr, StrictStr] = field(default_factory=dict)
+    training: dict[StrictStr, Any] = field(default_factory=dict)
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "arbitrary_types_allowed": True}
 
@@ -165,6 +168,7 @@ def plain_content(checkpoint: Checkpoint) -> dict[str, Any]:
         "recipe": checkpoint.recipe,
         "metrics": checkpoint.metrics,
         "versions": checkpoint.versions,
+        **({"training": checkpoint.training} if checkpoint.training else {}),
     }
     _check_plain(content, "checkpoint")
     return content

@@ -5,7 +5,19 @@ Commands parse and print; what they do is imported when it is needed.
 
 from __future__ import annotations
 
-from xkd_eval.cli import check, compare, demo, evaluate, inspect, lists, overlay, perturbation, segmentation, table  # noqa: F401
+from xkd_eval.cli import (  # noqa: F401
+    card,
+    check,
+    compare,
+    demo,
+    evaluate,
+    inspect,
+    lists,
+    overlay,
+    perturbation,
+    segmentation,
+    table,
+)
 from xkd_eval.cli.app import app
 from xkd_eval.cli.console import run
 

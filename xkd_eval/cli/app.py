@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from xkd_eval.cli.console import Group
+from xkd_eval.cli.console import Group, takes_version
 
 app = typer.Typer(
     cls=Group,
@@ -15,3 +15,4 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+takes_version(app)

@@ -90,7 +90,8 @@ def check(
     ] = None,
 ) -> None:
     """A gate: exit code 0 if the candidate is shown to be no worse, 1 if worse, 3 if the images do not decide."""
-    from xkd_eval.cli.output import progress_bar, warn_of_slow_precision
+    from xkd_eval.cli.output import warn_of_slow_precision
+    from xkd_eval.cli.progress import progress_bar
     from xkd_eval.gate.check import check as check_models
 
     files = {"summary": summary, "junit": junit}

@@ -56,7 +56,8 @@ def compare(
     runs: o.Runs = None,
 ) -> None:
     """Which model explains itself better, is the difference real, and does it look where its teacher looks?"""
-    from xkd_eval.cli.output import print_comparison, progress_bar, warn_of_slow_precision
+    from xkd_eval.cli.output import print_comparison, warn_of_slow_precision
+    from xkd_eval.cli.progress import progress_bar
     from xkd_eval.report.compare import compare as compare_models
 
     warn_of_slow_precision(options)

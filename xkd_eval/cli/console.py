@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
+from xkd_eval import __version__
 from xkd_eval.cli.told import ToldLines
 from xkd_eval.errors import XkdError, renamed
 from xkd_eval.escapes import visible
@@ -91,6 +92,21 @@ class Group(TyperGroup):
             return super().invoke(ctx)
 
 
+def takes_version(app: typer.Typer) -> None:
+    """Give an application `--version`, which prints its name and the version, and imports nothing for it."""
+
+    def show(asked: bool) -> None:
+        if asked:
+            console.print(f"{app.info.name} {__version__}", highlight=False)
+            raise typer.Exit
+
+    @app.callback()
+    def options(
+        version: bool = typer.Option(False, "--version", callback=show, is_eager=True, help="Print the version."),
+    ) -> None:
+        pass
+
+
 def run(app: typer.Typer, report: Callable[[XkdError], bool] = lambda error: False) -> NoReturn:
     """A console script: one-line errors on stderr with exit code 2; 130 after Ctrl-C, 143 after SIGTERM.
 
@@ -114,6 +130,7 @@ def end(work: Callable[[], int | None], report: Callable[[XkdError], bool] = lam
     code: int | None = BAD_INPUT
     asked: list[int] = []
     try:
+        _let_threads_wait()
         _escape_what_cannot_be_printed()
         with terminable(asked):
             code = work()
@@ -211,6 +228,13 @@ def _say_failure(error: OSError) -> int:
         return SIGNALLED + _SIGPIPE
     say(f"error: {error.filename or 'stdout'}: {reason(error)}; {advice(error)}")
     return BAD_INPUT
+
+
+def _let_threads_wait() -> None:
+    """Threads that have nothing to do give their core away instead of spinning on it, which stalls them all beside
+    another process. torch's OpenMP reads it once, when torch is imported; what the user has set stays.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def _escape_what_cannot_be_printed() -> None:

@@ -23,7 +23,8 @@ def demo(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer images.")] = False,
 ) -> None:
     """All evaluations on the embedded data, and a teacher compared with its students: under a minute, offline."""
-    from xkd_eval.cli.output import print_comparison, print_result, progress_bar
+    from xkd_eval.cli.output import print_comparison, print_result
+    from xkd_eval.cli.progress import progress_bar
     from xkd_eval.explanations.overlay import write_overlays
     from xkd_eval.report.compare import compare
     from xkd_eval.study.evaluate import evaluate_one

@@ -59,7 +59,8 @@ def evaluate(
     runs: o.Runs = None,
 ) -> None:
     """Models x explainers x tests in one stream: each photograph is read, classified and explained once."""
-    from xkd_eval.cli.output import print_study, progress_bar, warn_of_slow_precision
+    from xkd_eval.cli.output import print_study, warn_of_slow_precision
+    from xkd_eval.cli.progress import progress_bar
     from xkd_eval.report.run_page import write_study_page
     from xkd_eval.study.evaluate import evaluate as evaluate_models
 

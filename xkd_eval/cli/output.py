@@ -1,24 +1,14 @@
-"""What the commands print: progress bars, tables of scores, notes."""
+"""What the commands print: tables of scores, notes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
-from xkd_eval.cli.console import console, errors, told
+from xkd_eval.cli.console import console, errors
 from xkd_eval.escapes import visible
 from xkd_eval.study.floors import FLAG, FLOORS, better_floors, floors_beside
 from xkd_eval.wording import counted
@@ -30,42 +20,6 @@ if TYPE_CHECKING:
     from xkd_eval.explainers import ExplainerInfo
     from xkd_eval.explainers.inspection import Inspection
     from xkd_eval.study.result import EvaluationResult, Study
-
-
-def stderr_bar(*columns: ProgressColumn, shown: bool = True) -> Progress:
-    """A bar of which nothing stays: neither in a log file nor in a terminal, once it is stopped."""
-    return Progress(*columns, console=errors, transient=True, disable=not (shown and errors.is_interactive))
-
-
-@contextmanager
-def progress_bar(of: str = "scored") -> Iterator[Any]:
-    """A bar on stderr for (what, done, total) callbacks, with the time left; nothing of it stays in a log file.
-
-    Args:
-        of: what is counted, said behind the numbers.
-    """
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(of),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    progress = stderr_bar(*columns)
-    task = progress.add_task("", total=None)
-
-    def report(what: str, done: int, total: int) -> None:
-        if done:
-            told.say_inputs()
-        progress.start()  # not before: bad input is one line, and no bar beside it
-        progress.update(task, description=escape(visible(what)), completed=done, total=total)
-
-    try:
-        yield report
-    finally:
-        progress.stop()
 
 
 def warn_of_slow_precision(options: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ from xkd_eval.cli.console import console, keeping_what_is_done
 
 def run_test(test: str, model: str, data: str, explainer: str, floors: bool, options: dict[str, Any]) -> None:
     """Run or continue a test, and print its scores."""
-    from xkd_eval.cli.output import print_result, progress_bar, warn_of_slow_precision
+    from xkd_eval.cli.output import print_result, warn_of_slow_precision
+    from xkd_eval.cli.progress import progress_bar
     from xkd_eval.report.run_page import write_run_page
     from xkd_eval.study.evaluate import evaluate_one
 

@@ -36,6 +36,7 @@ class Network:
         remembers: keep what `classify` answers until `forget`, so that an image that several tests make is forwarded
             once. On a CPU alone: an accelerator would have to send each image back to tell it from others.
         side: photographs along the edge of an image, see `chunk_size`.
+        explained: called while `explain` makes maps with how many there are, and of how many.
 
     Attributes:
         classifier: the network as it was made, on the device and under that input convention: explainers see this one,
@@ -53,6 +54,7 @@ class Network:
         *,
         remembers: bool = False,
         side: int = 1,
+        explained: Callable[[int, int], None] = lambda made, due: None,
     ) -> None:
         self.classifier = _under(preprocess, on_device(classifier, device).private())
         self.preprocess = preprocess
@@ -62,6 +64,7 @@ class Network:
         if precision != "fp32":
             self._fast = prepare(classifier, device, precision, preprocess.size)
         self._precision = precision
+        self._explained = explained
         self._finite = torch.ones((), dtype=torch.bool, device=device)
         self._answered: dict[bytes, Tensor] | None = {} if remembers and device.type == "cpu" else None
 
@@ -167,6 +170,7 @@ class Network:
             places = torch.arange(start, start + width, device=images.device).clamp(max=len(images) - 1)
             made = explainer(classifier or self.classifier, images[places], classes[places], _taken(context, places))
             maps.append(made[: len(images) - start])
+            self._explained(min(start + width, len(images)), len(images))
         return torch.cat(maps)
 
 

@@ -28,6 +28,8 @@ from xkd_eval.study.work import CellRun, KeptMaps
 Progress = Callable[[str, int, int], None]
 """Called with what is under way, the rows that are done and the rows in all (one an image and cell)."""
 
+_SECONDS_UNTIL_MAPS_ARE_SAID = 1.0
+
 
 def run_cells(
     runs: Sequence[CellRun], kept: Sequence[KeptMaps], inputs: StudyInputs, progress: Progress | None = None
@@ -41,7 +43,7 @@ def run_cells(
         runs: cells with their stores.
         kept: maps to be written.
         inputs: models and options.
-        progress: told after every batch.
+        progress: told after every batch, and after maps that take long.
 
     Raises:
         XkdError: an unreadable image under `strict`, logits that are not finite, a full disk.
@@ -58,7 +60,7 @@ def run_cells(
         networks: dict[str, Network] = {}
         for dataset in _distinct([run.cell.dataset for run in now] + [job.dataset for job in writing]):
             for model in models:
-                _make_ready(networks, model, dataset, now, inputs, device)
+                _make_ready(networks, model, dataset, now, inputs, device, report)
             here = [run for run in now if run.cell.dataset is dataset]
             jobs = {job: missing[job] for job in writing if job.dataset is dataset}
             report.doing(_title(here, models))
@@ -85,6 +87,7 @@ def _make_ready(
     runs: Sequence[CellRun],
     inputs: StudyInputs,
     device: torch.device,
+    report: _Report,
 ) -> None:
     """Have a model in `networks`, ready for a data set; it stays ready for another whose images have the same size.
 
@@ -105,6 +108,7 @@ def _make_ready(
         inputs.options.precision,
         remembers=len(tests) > 1,
         side=side,
+        explained=report.explained,
     )
 
 
@@ -124,6 +128,7 @@ class _Report:
         self._progress = progress
         self._done, self._total, self._processes = done, total, processes
         self._what = ""
+        self._told = time.monotonic()
 
     def doing(self, what: str) -> None:
         self._what = what
@@ -131,8 +136,17 @@ class _Report:
 
     def add(self, rows: int) -> None:
         self._done = min(self._done + rows * self._processes, self._total)
+        self._tell(self._what)
+
+    def explained(self, made: int, due: int) -> None:
+        """Say how many maps of a batch there are, where they take so long that no row has been said for a while."""
+        if time.monotonic() - self._told >= _SECONDS_UNTIL_MAPS_ARE_SAID:
+            self._tell(f"{self._what}, map {made} of {due}")
+
+    def _tell(self, what: str) -> None:
+        self._told = time.monotonic()
         if self._progress is not None:
-            self._progress(self._what, self._done, self._total)
+            self._progress(what, self._done, self._total)
 
 
 def _sit(sitting: Sitting, report: _Report, processes: int) -> None:

@@ -121,7 +121,7 @@ def test_a_missing_package_is_named_with_its_command(suffix, package, written, m
     path = written(f"kd.{suffix}")
     monkeypatch.setattr("xkd_eval.packages.find_spec", lambda name: None if name == package else 1)
     extra = {"onnx": "onnx", "xml": "openvino"}[suffix]
-    with pytest.raises(XkdError, match=rf"needs {package}; install with `pip install 'xkd\[{extra}\]'`$"):
+    with pytest.raises(XkdError, match=rf"needs {package}; install with `pip install 'xkd-eval\[{extra}\]'`$"):
         load_classifier(path)
 
 

@@ -22,6 +22,7 @@ from distill.training.train import train
 from tests.distill.conftest import EXP_KD, KD, assert_same_bits, values_of, weights_of
 from tests.distill.processes import start, wait_for
 from xkd_eval import load_classifier
+from xkd_eval.classifiers.checkpoint import read_checkpoint
 from xkd_eval.errors import XkdError
 
 
@@ -41,6 +42,16 @@ def test_a_run_leaves_what_it_came_to(recipe_of, tmp_path, cifar10):
     classifier = load_classifier(tmp_path / "student.pt")
     assert classifier.class_names[3] == "class 3"
     assert classifier.head is not None
+
+
+def test_a_students_file_says_what_it_was_taught_by_and_on(recipe_of, teacher, tmp_path):
+    result = train(recipe_of(losses=KD, teacher={"model": str(teacher)}, epochs=1), tmp_path, device="cpu").result
+    kept = read_checkpoint(tmp_path / "student.pt").training
+    assert (kept["train_images"], kept["best_on"]) == (result["train_images"], "test images")
+    assert kept["trained"] == result["origin"]["trained"]["listing"] != kept["tested"]
+    told = kept["teachers"]["teacher"]
+    assert told == {"digest": result["origin"]["teachers"]["teacher"], **result["teachers"]["teacher"]}
+    assert 0 < told["test_top1"] <= 1
 
 
 def test_it_learns(recipe_of, tmp_path):
