@@ -35,12 +35,12 @@ COMMANDS = {
     "tests": {"torch"},
     "inspect embedded/kd": {"torch"},
     "overlay photo.png --device cpu -o overlay.png": {"torch", "accelerate", "matplotlib"},
-    f"perturbation {_LIMITED}": _RUN,
-    f"segmentation {_LIMITED}": _RUN | {"skimage", "scipy"},  # Otsu's threshold
-    f"evaluate embedded/teacher embedded/kd {_LIMITED} -o study": _RUN,
+    f"perturbation {_LIMITED}": _RUN | {"jinja2", "skimage", "scipy"},  # for its page, and the edges of a floor
+    f"segmentation {_LIMITED}": _RUN | {"jinja2", "skimage", "scipy"},  # Otsu's threshold
+    f"evaluate embedded/teacher embedded/kd {_LIMITED} -o study": _RUN | {"jinja2"},
     f"card embedded/kd --data embedded {_LIMITED} -o card/README.md": _RUN,
     f"compare embedded/teacher embedded/kd {_LIMITED} -o report": _RUN | {"skimage", "scipy", "jinja2"},
-    "table study": _RUN | {"scipy"},
+    "table study": _RUN,
 }
 """What xkd-eval is called with -> which of HEAVY it may import: what else it brought would be imported for nothing."""
 

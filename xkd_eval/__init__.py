@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from xkd_eval.classifiers.classifier import Classifier
     from xkd_eval.classifiers.loading import load_classifier
     from xkd_eval.classifiers.preprocess import Preprocess
-    from xkd_eval.comparison import Comparison
+    from xkd_eval.comparison.result import Comparison
     from xkd_eval.datasets import ImageDataset, Sample, open_dataset, register_dataset
     from xkd_eval.errors import XkdError
     from xkd_eval.evaluations import register_test
@@ -46,7 +46,7 @@ _HOME = {
     "Batch": "xkd_eval.evaluations.batch",
     "Checkpoint": "xkd_eval.classifiers.checkpoint",
     "Classifier": "xkd_eval.classifiers.classifier",
-    "Comparison": "xkd_eval.comparison",
+    "Comparison": "xkd_eval.comparison.result",
     "Evaluation": "xkd_eval.evaluations.base",
     "EvaluationResult": "xkd_eval.study.result",
     "Explainer": "xkd_eval.explainers",

@@ -8,7 +8,7 @@ import pytest
 from xkd_eval import compare
 from xkd_eval.comparison.verdict import verdict
 from xkd_eval.datasets.embedded import EmbeddedDataset
-from xkd_eval.report import write_report
+from xkd_eval.report.write import write_report
 
 HOSTILE = "=cmd|'!A0 <script>alert(1)</script> \x1b[31m\u202e[red]*x* `y` \\ \n\0 & {} #1 $x$"
 NAMES = (HOSTILE, "x" * 300)

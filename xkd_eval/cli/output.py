@@ -14,7 +14,7 @@ from xkd_eval.study.floors import FLAG, FLOORS, better_floors, floors_beside
 from xkd_eval.wording import counted
 
 if TYPE_CHECKING:
-    from xkd_eval.comparison import Comparison
+    from xkd_eval.comparison.result import Comparison
     from xkd_eval.evaluations.listing import TestInfo
     from xkd_eval.evaluations.scores import ScoreSpec
     from xkd_eval.explainers import ExplainerInfo

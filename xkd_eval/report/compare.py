@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from xkd_eval.arguments import Within, public
-from xkd_eval.comparison import Comparison, compare_models
+from xkd_eval.comparison.compare import compare_models
+from xkd_eval.comparison.result import Comparison
 from xkd_eval.devices import process_state
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import Explainer

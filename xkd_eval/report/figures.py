@@ -17,7 +17,8 @@ from xkd_eval.escapes import file_names
 from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.figures.distributions import Distribution, distribution_panels
 from xkd_eval.figures.forest import Difference, forest_panels
-from xkd_eval.figures.style import HAIRLINE, INK, MUTED, save_figure
+from xkd_eval.figures.style import save_figure
+from xkd_eval.report.page import inlined
 from xkd_eval.study.floors import ORACLE
 
 _DISTRIBUTIONS = 4  # measures of agreement that the figure has room for
@@ -27,16 +28,6 @@ AGREEMENT = "agreement"
 
 FOREST = "differences"
 """The name of the figure on differences from the reference."""
-
-_GRID = "#e4e4e4"
-# A page in dark mode shows the same drawing in its own ink.
-_THEMED = {
-    INK: "var(--ink)",
-    MUTED: "var(--muted)",
-    HAIRLINE: "var(--rule)",
-    _GRID: "var(--grid)",
-    "#000000": "var(--ink)",
-}
 
 
 def draw(comparison: Comparison) -> dict[str, Figure]:
@@ -67,14 +58,6 @@ def write(figures: dict[str, Figure], folder: Path) -> dict[str, str]:
         save_figure(figure, folder / f"{files[name]}.pdf")
         inline[name] = inlined(save_figure(figure, folder / f"{files[name]}.svg").read_text())
     return inline
-
-
-def inlined(svg: str) -> str:
-    """Without the XML header and the white paper, in the page's colours."""
-    svg = svg[svg.index("<svg") :]
-    for colour, variable in _THEMED.items():
-        svg = svg.replace(colour, variable)
-    return svg.replace("fill: #ffffff", "fill: none")
 
 
 def _differences(comparison: Comparison) -> dict[str, list[Difference]]:

@@ -13,11 +13,23 @@ from markupsafe import Markup
 import xkd_eval
 from xkd_eval.escapes import visible
 from xkd_eval.evaluations.base import Evaluation
+from xkd_eval.figures.style import HAIRLINE, INK, MUTED
 from xkd_eval.files import replacing, writing
 from xkd_eval.wording import counted
 
 REPORT = "report.html"
 """The page's name in the directory that it is about."""
+
+
+_GRID = "#e4e4e4"
+# A page in dark mode shows the same drawing in its own ink.
+_THEMED = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    HAIRLINE: "var(--rule)",
+    _GRID: "var(--grid)",
+    "#000000": "var(--ink)",
+}
 
 
 def write_page(path: Path, template: str, command: str | None, **content: Any) -> Path:
@@ -54,6 +66,14 @@ def write_page(path: Path, template: str, command: str | None, **content: Any) -
     with writing(f"output: {str(path)!r}"), replacing(path) as file:
         file.write(page.encode())
     return path
+
+
+def inlined(svg: str) -> str:
+    """Without the XML header and the white paper, in the page's colours."""
+    svg = svg[svg.index("<svg") :]
+    for colour, variable in _THEMED.items():
+        svg = svg.replace(colour, variable)
+    return svg.replace("fill: #ffffff", "fill: none")
 
 
 def rules_of(rules: Mapping[str, Mapping[str, Any]], tests: Mapping[str, Evaluation]) -> list[dict[str, Any]]:

@@ -13,8 +13,7 @@ from markupsafe import Markup
 from xkd_eval.comparison.cells import Line, Table, band_of, cell_of, span_of
 from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.figures.style import svg_of
-from xkd_eval.report.figures import inlined
-from xkd_eval.report.page import REPORT, rules_of, write_page
+from xkd_eval.report.page import REPORT, inlined, rules_of, write_page
 from xkd_eval.study.figures import EXTREMES
 from xkd_eval.study.floors import FLOORS, ORACLE, better_floors
 from xkd_eval.study.result import EvaluationResult, Study, curves_of
