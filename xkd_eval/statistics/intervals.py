@@ -54,7 +54,9 @@ def bca(value: float, drawn: np.ndarray, left_out: np.ndarray, level: float = LE
     pull = left_out.mean() - left_out
     spread = (pull**2).sum() ** 1.5
     acceleration = (pull**3).sum() / (6 * spread) if spread > 0 else 0.0
-    bounds = (bias + normal.inv_cdf(share) for share in ((1 - level) / 2, (1 + level) / 2))
+    bounds = [bias + normal.inv_cdf(share) for share in ((1 - level) / 2, (1 + level) / 2)]
+    if any(acceleration * bound >= 1 for bound in bounds):  # past the pole the bounds would change places
+        return percentile(value, drawn, level)
     low, high = np.quantile(drawn, [normal.cdf(bias + bound / (1 - acceleration * bound)) for bound in bounds])
     return Interval(value, float(low), float(high))
 
