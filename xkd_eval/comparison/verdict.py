@@ -15,6 +15,8 @@ from xkd_eval.comparison.headlines import (
 )
 from xkd_eval.comparison.result import Comparison
 
+_BEGINNINGS = ("of the students", "the images")
+
 
 def verdict(result: Comparison) -> str:
     """What the images carry of it; no claim that the intervals do not carry."""
@@ -27,13 +29,18 @@ def verdict(result: Comparison) -> str:
     }
     known = {does: headline for does, headline in asked.items() if headline is not None}
     parts = list(_among(known, students) if len(students) > 1 else _beside(found, students[0], reference))
-    return f"{'; '.join(parts)}." if parts else f"Nothing says which of {_joined(result.models)} is better."
+    if not parts:
+        return f"Nothing says which of {_joined(result.models)} is better."
+    said = f"{'; '.join(parts)}."
+    # A model's name stays as it is.
+    return f"{said[0].upper()}{said[1:]}" if said.startswith(_BEGINNINGS) else said
 
 
 def _among(known: Mapping[str, Headline], students: list[str]) -> Iterator[str]:
     """Each question's best student, or those of whom one is the best."""
     said: dict[str, list[str]] = {}
     undecided = []
+    shared = []
     for does, headline in known.items():
         first, *others = headline.best_first(students) or [""]
         beaten = [other for other in others if headline.claim(first, other) == 1]
@@ -43,9 +50,12 @@ def _among(known: Mapping[str, Headline], students: list[str]) -> Iterator[str]:
             said.setdefault(first, []).append(f"{does} ({_ahead(headline, first, others[0])})")
         else:
             level = [first, *(other for other in others if other not in beaten)]
-            said.setdefault(_joined(level, "or"), []).append(does)
-    for who, all_that in said.items():
-        yield f"{who} {_joined(all_that)}"
+            # Each on its own: the one of them that leads in this need not be the one that leads in that.
+            shared.append(f"{_joined(level, 'or')} {does}")
+    best = [*(f"{who} {_joined(all_that)}" for who, all_that in said.items()), *shared]
+    if best:
+        # The reference is not asked, and may be better than all of them.
+        yield f"of the students, {'; '.join(best)}"
     if undecided:
         yield f"the images do not tell which student {_joined(undecided, 'or')}"
 
