@@ -178,6 +178,7 @@ def test_where_neither_direction_is_better_nothing_is_claimed():
     accuracy = headlines(three((0.5, 0.6, 0.4), (0.8, 0.85, 0.7), (0.5, 0.8, 0.3)))[0]
     neither = replace(accuracy, spec=replace(accuracy.spec, better=None))
     assert accuracy.claim("exp_kd", "plain") == 1 and neither.claim("exp_kd", "plain") is None
+    assert foremost([neither, accuracy], 5) == [accuracy, neither] and foremost([neither], 5) == [neither]
 
 
 def test_scores_of_one_title_are_told_apart_by_their_tests():

@@ -104,7 +104,8 @@ def foremost(found: Sequence[Headline], count: int) -> list[Headline]:
     """
     answers, maps, agreement = first_of_answers(found), first_of_maps(found), first_of_agreement(found)
     known = [one for one in (answers, maps, agreement) if one is not None]
-    rest = [one for one in found if one not in known and one.spec.sign]
+    # Those of which neither direction is better come after the others.
+    rest = sorted((one for one in found if one not in known), key=lambda one: not one.spec.sign)
     room = max(count - len(known), 0)
     return [*(one for one in (answers, maps) if one), *rest[:room], *([agreement] if agreement else [])]
 

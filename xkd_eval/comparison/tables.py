@@ -19,6 +19,9 @@ Row = dict[str, Any]
 WHERE_RIGHT = "_common"
 """Ends the name of a score on the images that every model classifies correctly."""
 
+SCORES = ("model", "maps", "test", "score", "value", "low", "high", "n_images", "seeds", "beaten_by")
+"""The columns of Comparison.scores."""
+
 
 def score_rows(group: SeedGroup, suffix: str = "") -> list[Row]:
     """A row a score that is a number; with a suffix, only those that are computed where all are right."""

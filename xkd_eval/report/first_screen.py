@@ -119,7 +119,7 @@ def _mark(
     return Mark(
         value,
         headline.number(bounds[0], signed=True),
-        SYMBOLS[claimed or 0],
+        "" if claimed is None else SYMBOLS[claimed],
         _WORDS[claimed],
         place,
         low,
