@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from xkd_eval import Evaluation, ScoreSpec, compare, evaluate
@@ -69,3 +71,19 @@ def test_explainers_of_a_study_are_held_against_the_floors_beside_them(images, c
     study = evaluate("embedded/kd", images, tests=[Mass], explainers=["cam", "fake_cam"])
     print_study(study)
     assert "fake_cam maps score better here than cam of kd (mass)" in " ".join(capsys.readouterr().out.split())
+
+
+class Detail(Mass):
+    """Without a score that a comparison has."""
+
+    name, title = "detail", "Detail"
+
+    def specs(self):
+        return tuple(replace(spec, role="detail") for spec in super().specs())
+
+
+def test_a_comparison_without_a_number_says_so(images, tmp_path, capsys):
+    found = compare(["embedded/teacher", "embedded/plain"], images, tests=[Detail], limit=4, output=tmp_path)
+    print_comparison(found)
+    assert capsys.readouterr().out.startswith("Nothing says which of teacher and plain is better.")
+    assert "beaten_by" in found.scores and (tmp_path / "report.html").exists()

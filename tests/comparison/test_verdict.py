@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,16 @@ import pytest
 
 from xkd_eval.comparison.claims import claim, is_claimed
 from xkd_eval.comparison.formats import html_to_read, latex_to_read, markdown_to_read
-from xkd_eval.comparison.headlines import foremost, headlines
+from xkd_eval.comparison.headlines import foremost, headlines, heads_of
 from xkd_eval.comparison.result import Comparison
-from xkd_eval.comparison.shown import headline_table, legend
+from xkd_eval.comparison.shown import (
+    agreement_table,
+    difference_tables,
+    floor_tables,
+    headline_table,
+    legend,
+    score_tables,
+)
 from xkd_eval.comparison.verdict import verdict
 from xkd_eval.evaluations import TESTS
 from xkd_eval.evaluations.protocol import Rules
@@ -78,25 +86,32 @@ def three(maps, accuracy, agreement) -> Comparison:
             (0.5, 0.6, 0.4),
             (0.8, 0.85, 0.7),
             (0.5, 0.8, 0.3),
-            "exp_kd explains itself best (+10.0 points on kd), is the most accurate (+5.0 points on kd) and looks most "
-            "where teacher looks (0.80, kd 0.50).",
+            "Of the students, exp_kd explains itself best (+10.0 points on kd), is the most accurate (+5.0 points on "
+            "kd) and looks most where teacher looks (0.80, kd 0.50).",
         ),
         (
             (0.59, 0.6, 0.4),
             (0.8, 0.7, 0.6),
             (0.5, 0.51, 0.5),
-            "exp_kd or kd explains itself best; kd is the most accurate (+10.0 points on exp_kd); the images do not "
-            "tell which student looks most where teacher looks.",
+            "Of the students, kd is the most accurate (+10.0 points on exp_kd); exp_kd or kd explains itself best; the "
+            "images do not tell which student looks most where teacher looks.",
+        ),
+        (
+            (0.59, 0.6, 0.4),
+            (0.8, 0.79, 0.6),
+            (0.5, 0.51, 0.3),
+            "Of the students, exp_kd or kd explains itself best; kd or exp_kd is the most accurate; exp_kd or kd looks "
+            "most where teacher looks.",
         ),
         (
             (0.6, 0.6, 0.61),
             (0.8, 0.8, 0.8),
             (0.5, 0.5, 0.5),
-            "the images do not tell which student explains itself best, is the most accurate or looks most where "
+            "The images do not tell which student explains itself best, is the most accurate or looks most where "
             "teacher looks.",
         ),
     ],
-    ids=["one student in all", "two share the lead", "nothing is told"],
+    ids=["one student in all", "two share the lead", "two share it in all", "nothing is told"],
 )
 def test_the_best_of_several_students(maps, accuracy, agreement, said):
     assert verdict(three(maps, accuracy, agreement)) == said
@@ -134,8 +149,6 @@ def test_a_claim_needs_the_interval_that_holds_for_all_pairs_and_the_corrected_t
     row = {"value": 0.1, "low": 0.01, "low_corrected": -0.01, "high_corrected": 0.2, "p_holm": 0.001}
     assert not is_claimed(row) and claim(row, spec) == 0
     assert claim(row | {"low_corrected": 0.005}, spec) == -1  # greater, where lower is better
-    assert claim(row | {"low_corrected": 0.005, "p_holm": 0.06}, spec) == 0
-    assert claim(row | {"low_corrected": 0.005, "p_holm": np.nan}, spec) == -1
     assert claim({"value": -0.1, "low_corrected": -0.2, "high_corrected": -0.05, "p_holm": 0.01}, spec) == 1
 
 
@@ -152,6 +165,55 @@ def test_a_pair_is_read_in_both_directions():
     assert accuracy.claim("exp_kd", "kd") == 1 and accuracy.claim("exp_kd", "nobody") is None
     assert [one.spec.name for one in found] == ["clean_accuracy", "between.auc", "spearman"]
     assert [one.spec.name for one in foremost(found, 2)] == ["clean_accuracy", "between.auc", "spearman"]
+    others = [replace(found[1], spec=replace(found[1].spec, name=name)) for name in "abc"]
+    more = [*found[:2], *others, found[2]]
+    assert [len(foremost(more, count)) for count in (2, 3, 4, 9)] == [3, 3, 4, 6]
+    of_two_kinds = replace(accuracy, differences={("a", "b"): {**forwards, "maps": "cam", "other_maps": "rise"}})
+    assert of_two_kinds.less("b", "a")["maps"] == "rise"
+
+
+def test_where_neither_direction_is_better_nothing_is_claimed():
+    accuracy = headlines(three((0.5, 0.6, 0.4), (0.8, 0.85, 0.7), (0.5, 0.8, 0.3)))[0]
+    neither = replace(accuracy, spec=replace(accuracy.spec, better=None))
+    assert accuracy.claim("exp_kd", "plain") == 1 and neither.claim("exp_kd", "plain") is None
+    assert foremost([neither, accuracy], 5) == [accuracy, neither] and foremost([neither], 5) == [neither]
+
+
+def test_scores_of_one_title_are_told_apart_by_their_tests():
+    accuracy, maps, _ = headlines(three((0.5, 0.6, 0.4), (0.8, 0.85, 0.7), (0.5, 0.8, 0.3)))
+    assert heads_of([accuracy, maps]) == ["Accuracy ↑", "Area between the curves ↑ *"]
+    other = replace(accuracy, test=test_of("segmentation"))
+    assert heads_of([accuracy, other]) == ["Accuracy ↑ (perturbation test)", "Accuracy ↑ (segmentation test)"]
+
+
+def test_a_table_of_differences_has_the_titles_of_its_own_test():
+    found = three((0.5, 0.6, 0.4), (0.8, 0.85, 0.7), (0.5, 0.8, 0.3))
+    test = test_of("segmentation")
+    renamed = replace(test.specs()[0], name="clean_accuracy", title="another", role="shown")
+    test.specs = lambda: (renamed,)
+    rows = found.differences
+    both = pd.concat([rows, rows[rows["score"] == "clean_accuracy"].assign(test="segmentation")])
+    tables = difference_tables(replace(found, differences=both, tests=found.tests | {"segmentation": test}))
+    assert tables["reference"]["perturbation"].heads[2] == "Accuracy ↑"
+    assert tables["reference"]["segmentation"].heads[2] == "Another ↑"
+
+
+def test_a_band_lies_within_its_column_and_no_floor_beside_what_depends_on_no_map():
+    found = three((0.5, 0.69, 0.4), (0.8, 0.85, 0.7), (0.5, 0.8, 0.3))
+    floors = found.scores.assign(maps="random", value=0.1, low=-0.5, high=0.7)
+    table = score_tables(replace(found, scores=pd.concat([found.scores, floors])))["perturbation"]
+    accuracy, maps = table.lines[-1].cells[:2]
+    assert table.lines[-1].head[0] == "plain" and accuracy.band.floor is None
+    of_floors = floor_tables(replace(found, scores=pd.concat([found.scores, floors])))["perturbation"]
+    # Its score is the same whatever the model, and the accuracy depends on no map.
+    assert [line.head for line in of_floors.lines] == [("any", "random")]
+    assert of_floors.heads == ("Model", "Maps", "Area between the curves ↑ *")
+    # From the floor's 0.1 to the 0.72 that the teacher's interval ends with.
+    assert maps.band.floor == (0.0, 0.0) and maps.band.value == round(100 * 0.3 / 0.62, 1)
+    pairs = found.agreement[found.agreement["model"] == "kd"].assign(model="teacher", maps="random", low=-2.0, high=3.0)
+    table = agreement_table(replace(found, agreement=pd.concat([found.agreement, pairs])), "predicted", "all")
+    assert [line.head[1] for line in table.lines] == ["cam"] * 3 + ["random"]
+    assert [line.cells[0].band is None for line in table.lines] == [False] * 3 + [True]
 
 
 def test_tables_to_read_have_signs_bold_and_a_legend_of_what_they_have():
@@ -168,6 +230,11 @@ def test_tables_to_read_have_signs_bold_and_a_legend_of_what_they_have():
         "other student; * on the 80 images that all classify correctly."
     )
     assert "bold" not in legend(found, table, bold=False)
+    beaten = replace(found, scores=found.scores.assign(beaten_by="edges"))
+    assert "⚑" in legend(beaten, headline_table(beaten)) and "⚑" not in legend(
+        beaten, headline_table(beaten), flags=False
+    )
+    assert r"\<b\>\*" in markdown_to_read(table, "<b>*")
     markdown = markdown_to_read(table, said).splitlines()
     assert markdown[0] == r"| Model | Accuracy ↑ | Area between the curves ↑ \* | Rank correlation ↑ |"
     assert markdown[4] == "| exp_kd | **85.0** ▼ (83.0 to 87.0) | **69.0** ○ (67.0 to 71.0) | **0.80** (0.78 to 0.82) |"
@@ -184,4 +251,7 @@ def test_the_forest_draws_what_is_claimed_about_zero_and_agreement_on_its_range(
     assert (accuracy.word, accuracy.difference, accuracy.place, accuracy.low) == ("worse", "-20.0", 4.5, 0.0)
     assert (agreement.word, agreement.value, agreement.place, agreement.difference) == ("plain", "0.30", 30.0, "")
     assert found.rows["exp_kd"][1].word == "untold" and found.rows["teacher"][0].value == "90.0"
+    below = forest(three((0.5, 0.69, 0.4), (0.8, 0.85, 0.7), (0.5, 0.8, -0.23))).rows
+    # From the worst bound, 0.25 below nothing, to the best that there is.
+    assert (below["plain"][2].low, below["plain"][2].place, below["kd"][2].place) == (0.0, 1.6, 60.0)
     assert accuracy.said == "-20.0 points, interval -22.0 to -18.0" and maps.word == "worse"

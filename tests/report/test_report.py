@@ -197,6 +197,8 @@ def test_the_keyboard_reaches_and_works_the_controls(page):
     assert not page.is_visible("#large")
     page.keyboard.press("ArrowRight")
     assert page.evaluate("document.activeElement.dataset.id") == second
+    page.keyboard.press("Space")
+    assert page.inner_text("#enlarged h3").endswith(second)
 
 
 def test_what_is_folded_opens_by_a_link_and_on_paper(browser, folder):
@@ -209,6 +211,8 @@ def test_what_is_folded_opens_by_a_link_and_on_paper(browser, folder):
     assert page.evaluate("document.getElementById('health').open")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.eval_on_selector_all("details", "all => all.every(one => one.open)")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.eval_on_selector_all("details[open]", "all => all.map(one => one.id)") == ["health"]
     page.close()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xkd_eval.statistics.intervals import Interval, corrected_level
+from xkd_eval.statistics.intervals import Interval, bca, corrected_level, percentile
 from xkd_eval.statistics.paired import (
     Resamples,
     bca_interval,
@@ -36,6 +36,14 @@ def test_a_wider_interval_is_scipys_at_that_level():
     theirs = stats.bootstrap((a - b,), np.mean, method="BCa", n_resamples=20_000, rng=1, confidence_level=level)
     assert (wide.low, wide.high) == pytest.approx(tuple(theirs.confidence_interval), abs=0.02)
     assert wide.low < plain.low < plain.value == wide.value < plain.high < wide.high
+
+
+def test_bounds_do_not_change_places_where_the_acceleration_has_its_pole():
+    # One of 200 images makes the score, and nearly no draw exceeds it: 1 - a z is negative at the upper bound.
+    drawn = np.append(np.linspace(-1, -0.1, 4999), 0.1)
+    level = corrected_level(190)
+    interval = bca(0.0, drawn, -np.eye(200)[0], level)
+    assert interval.low < interval.high and interval == percentile(0.0, drawn, level)
 
 
 def test_bca_of_a_ratio_is_scipys():

@@ -114,13 +114,9 @@ def print_comparison(result: Comparison) -> None:
     from xkd_eval.comparison.verdict import verdict
 
     found = headline_table(result, _COLUMNS)
-    table = Table(
-        title=escape(visible(verdict(result))),
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        header_style="underline",
-    )
+    # Not the table's title, which is broken where a narrow table ends.
+    console.print(escape(visible(verdict(result))), style="bold", highlight=False)
+    table = Table(box=None, header_style="underline")
     for head in found.heads:
         table.add_column(escape(head), justify="left" if head == found.heads[0] else "right")
     for line in found.lines[:_MODELS]:
@@ -132,7 +128,9 @@ def print_comparison(result: Comparison) -> None:
     more = [f"{counted(len(found.lines) - _MODELS, 'more model')} in the report."] if len(found.lines) > _MODELS else []
     beaten = [f"{FLAG} some scores are won by maps that know nothing."] if result.scores["beaten_by"].any() else []
     left_out = [f"{visible(sentence)}." for sentence in result.left_out]
-    console.print(escape(" ".join([legend(result, found), *more, *beaten, *left_out])), style="dim", highlight=False)
+    console.print(
+        escape(" ".join([legend(result, found, flags=False), *more, *beaten, *left_out])), style="dim", highlight=False
+    )
 
 
 _MODELS, _COLUMNS = 6, 5  # for which a screen has room

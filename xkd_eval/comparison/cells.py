@@ -100,7 +100,18 @@ def band_of(
     rows: Mapping[tuple[str, str], Mapping[str, Mapping[Any, Any]]],
     model: str,
     name: str,
+    *,
+    of_maps: bool = True,
 ) -> Band | None:
+    """Where a model's figure lies among the others of its column.
+
+    Args:
+        row: of the figure.
+        span: of the column.
+        rows: (model, maps) -> score -> row, the floors' among them.
+        model, name: of the row, and of its score.
+        of_maps: whether the score depends on maps; no floor stands beside one that does not.
+    """
     least, most = span
     if row is None or pd.isna(row["value"]) or not most > least:
         return None
@@ -108,7 +119,11 @@ def band_of(
     def place(value: float) -> float:
         return round(100 * (value - least) / (most - least), 1)
 
-    beside = {maps: found[name]["value"] for (owner, maps), found in rows.items() if owner == model and name in found}
+    beside = {
+        maps: found[name]["value"]
+        for (owner, maps), found in rows.items()
+        if of_maps and owner == model and name in found
+    }
     floors = [place(beside[maps]) for maps in FLOORS if maps in beside and not pd.isna(beside[maps])]
     low, high = (row["value"] if pd.isna(row[bound]) else row[bound] for bound in ("low", "high"))
     return Band(

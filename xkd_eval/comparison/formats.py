@@ -32,7 +32,9 @@ def markdown_to_read(table: Table, note: str = "") -> str:
         [*map(markdown_text, line.head), *(_filled(cell, markdown_text, "**{}**") for cell in line.cells)]
         for line in table.lines
     ]
-    return _pipes([markdown_text(name) for name in names], aligned, rows) + (f"\n{note}\n" if note else "")
+    return _pipes([markdown_text(name) for name in names], aligned, rows) + (
+        f"\n{markdown_text(note)}\n" if note else ""
+    )
 
 
 def latex_to_read(table: Table, note: str = "") -> str:

@@ -13,6 +13,7 @@ from xkd_eval.comparison.groups import SeedGroup, check_comparable, common_ids
 from xkd_eval.comparison.plan import Kind, PlannedCell
 from xkd_eval.comparison.result import Comparison
 from xkd_eval.comparison.tables import (
+    SCORES,
     Row,
     corrected,
     curve_rows,
@@ -90,7 +91,8 @@ def tables_of(
     return Comparison(
         models=tuple(dict.fromkeys(found.groups.values())),
         explainer=explainer,
-        scores=pd.DataFrame(scores),
+        # With its columns where no test has a number to compare.
+        scores=pd.DataFrame(scores) if scores else pd.DataFrame(columns=list(SCORES)),
         differences=pd.DataFrame(corrected(differences)),
         agreement=pd.DataFrame(agreements),
         transfer=pd.DataFrame(transfer),

@@ -11,7 +11,7 @@ from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import differing_fields
 from xkd_eval.evaluations.scores import PHOTOGRAPH, ScoreSpec
-from xkd_eval.statistics.intervals import LEVEL, Interval, corrected_level
+from xkd_eval.statistics.intervals import LEVEL, Interval, corrected_level, widened
 from xkd_eval.statistics.paired import Resamples, hierarchical_interval, hierarchical_intervals
 from xkd_eval.study.result import EvaluationResult
 
@@ -92,7 +92,7 @@ class SeedGroup:
             plain, wide = self.draws[0].difference(other.draws[0], spec.compute, levels)
         else:
             plain, wide = hierarchical_intervals(self.draws, spec.compute, other.draws, levels=levels, seed=self.seed)
-        return plain, wide
+        return plain, widened(plain, wide, levels[1])
 
     def per_image(self, spec: ScoreSpec) -> np.ndarray | None:
         """(n,) values whose mean a score is; None where there are none, or several seeds.

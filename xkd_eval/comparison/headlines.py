@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,12 +56,16 @@ class Headline:
             return None
         signs = {name: -turned[name] for name in ("value", "effect") if not pd.isna(turned[name])}
         bounds = {name: -turned[found] for name, found in _BOUNDS.items() if not pd.isna(turned[found])}
-        return {**turned, "model": model, "other": other, **signs, **bounds}
+        maps = {"maps": turned["other_maps"], "other_maps": turned["maps"]}
+        return {**turned, "model": model, "other": other, **maps, **signs, **bounds}
 
     def claim(self, model: str, other: str) -> int | None:
-        """1 where the model is better than the other, -1 worse, 0 where that is not told; None if undefined."""
+        """1 where the model is better than the other, -1 worse, 0 where that is not told; None if undefined.
+
+        Nor is there a claim where neither direction is better.
+        """
         row = self.less(model, other)
-        return None if row is None or pd.isna(row["value"]) else claim(row, self.spec)
+        return None if row is None or pd.isna(row["value"]) or not self.spec.sign else claim(row, self.spec)
 
     def best_first(self, models: Sequence[str]) -> list[str]:
         """Those of the models that have a value, the best first."""
@@ -93,12 +98,24 @@ def foremost(found: Sequence[Headline], count: int) -> list[Headline]:
 
     Args:
         found: all of them.
-        count: at most.
+        count: at most, but for these three.
     """
     answers, maps, agreement = first_of_answers(found), first_of_maps(found), first_of_agreement(found)
     known = [one for one in (answers, maps, agreement) if one is not None]
-    rest = [one for one in found if one not in known and one.spec.sign]
-    return [*(one for one in (answers, maps) if one), *rest[: count - len(known)], *([agreement] if agreement else [])]
+    # Those of which neither direction is better come after the others.
+    rest = sorted((one for one in found if one not in known), key=lambda one: not one.spec.sign)
+    room = max(count - len(known), 0)
+    return [*(one for one in (answers, maps) if one), *rest[:room], *([agreement] if agreement else [])]
+
+
+def heads_of(found: Sequence[Headline]) -> list[str]:
+    """Of columns; two tests' scores of one title are told apart by their tests."""
+    titles = Counter(one.spec.head for one in found)
+    return [
+        f"{one.spec.head}{f' ({one.test.title.lower()})' if titles[one.spec.head] > 1 else ''}"
+        f"{' *' if one.where_right else ''}"
+        for one in found
+    ]
 
 
 def first_of_answers(found: Sequence[Headline]) -> Headline | None:
@@ -119,7 +136,9 @@ def first_of_agreement(found: Sequence[Headline]) -> Headline | None:
 def _headline(result: Comparison, test: Evaluation, spec: ScoreSpec) -> Headline:
     right = f"{spec.name}{WHERE_RIGHT}"
     # What grows with accuracy is compared where all models are right.
-    where_right = bool(spec.where_right and len(result.scores) and (result.scores["score"] == right).any())
+    table = result.scores
+    known = set(zip(table["test"], table["score"], strict=True)) if len(table) else set()
+    where_right = spec.where_right and (test.name, right) in known
     score = right if where_right else spec.name
     values = {row["model"]: row for row in _values(result, test, score)}
     differences = {

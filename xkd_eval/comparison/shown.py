@@ -11,7 +11,7 @@ import pandas as pd
 from xkd_eval.comparison.agreement import ALL
 from xkd_eval.comparison.cells import Cell, Column, Line, Table, band_of, cell_of, span_of
 from xkd_eval.comparison.claims import SYMBOLS
-from xkd_eval.comparison.headlines import Headline, foremost, headlines
+from xkd_eval.comparison.headlines import Headline, foremost, headlines, heads_of
 from xkd_eval.comparison.result import Comparison
 from xkd_eval.comparison.tables import WHERE_RIGHT
 from xkd_eval.escapes import visible
@@ -38,8 +38,8 @@ def tables_to_read(comparison: Comparison) -> dict[str, Table]:
     return {name: table for name, table in found.items() if table is not None}
 
 
-def legend(comparison: Comparison, table: Table, *, bold: bool = True) -> str:
-    """What the signs of a table mean, of those that it has; without those in bold where these are not shown so."""
+def legend(comparison: Comparison, table: Table, *, bold: bool = True, flags: bool = True) -> str:
+    """What the signs of a table mean, of those that it has; without bold and flags where these are not shown."""
     common, cells = common_images(comparison), [cell for line in table.lines for cell in line.cells]
     signed = any(cell.symbol for cell in cells)
     claimed = "at 95 %, corrected for all pairs"
@@ -51,7 +51,7 @@ def legend(comparison: Comparison, table: Table, *, bold: bool = True) -> str:
         f"* on the {counted(common or 0, 'image')} that all classify correctly": any(
             head.endswith(" *") for head in table.heads
         ),
-        f"{FLAG} maps that know nothing of the model score better": any(cell.beaten_by for cell in cells),
+        f"{FLAG} maps that know nothing of the model score better": flags and any(cell.beaten_by for cell in cells),
     }
     parts = [part for part, is_needed in known.items() if is_needed]
     return f"{'; '.join(parts)}." if parts else ""
@@ -75,8 +75,7 @@ def headline_table(comparison: Comparison, count: int | None = None) -> Table:
     lines = [
         Line((model,), tuple(_headline_cell(comparison, one, model) for one in found)) for model in comparison.models
     ]
-    heads = (f"{one.spec.head}{' *' if one.where_right else ''}" for one in found)
-    return Table(("Model", *heads), tuple(lines))
+    return Table(("Model", *heads_of(found)), tuple(lines))
 
 
 def _headline_cell(comparison: Comparison, headline: Headline, model: str) -> Cell:
@@ -100,13 +99,16 @@ def score_tables(comparison: Comparison) -> dict[str, Table]:
 
 
 def floor_tables(comparison: Comparison) -> dict[str, Table]:
-    """Test -> a row a floor: once where it scores the same whatever the model, else once a model."""
+    """Test -> a row a floor: once where it scores the same whatever the model, else once a model.
+
+    Of the scores that depend on maps.
+    """
     tables = {}
-    for name, table in _score_tables(comparison).items():
+    for name, table in _score_tables(comparison, of_maps=True).items():
         floors = [line for line in table.lines if line.floor]
         said: dict[tuple[str, tuple[Cell, ...]], list[Line]] = {}
         for line in floors:
-            said.setdefault((line.head[1], tuple(replace(cell, band=None) for cell in line.cells)), []).append(line)
+            said.setdefault((line.head[1], line.cells), []).append(line)
         n_models = len({line.head[0] for line in floors})
         lines = []
         for (maps, cells), same in said.items():
@@ -117,12 +119,12 @@ def floor_tables(comparison: Comparison) -> dict[str, Table]:
     return tables
 
 
-def _score_tables(comparison: Comparison) -> dict[str, Table]:
+def _score_tables(comparison: Comparison, *, of_maps: bool = False) -> dict[str, Table]:
     tables = {}
     for name, test in comparison.tests.items():
         columns: dict[str, Column] = {}
         for spec in test.specs():
-            if spec.x is None and spec.is_at_least("shown"):
+            if spec.x is None and spec.is_at_least("shown") and (spec.of_maps or not of_maps):
                 columns[spec.name] = Column(spec.head, spec)
                 columns[f"{spec.name}{WHERE_RIGHT}"] = Column(f"{spec.head} *", spec)
         rows = comparison.scores
@@ -160,17 +162,19 @@ def difference_tables(comparison: Comparison) -> dict[str, dict[str, Table]]:
     A row a pair, a column a score.
     """
     found: dict[str, dict[str, dict[tuple[str, str], dict[str, Cell]]]] = {}
-    heads: dict[str, str] = {}
+    heads: dict[str, dict[str, str]] = {}
     for row in comparison.differences.to_dict("records"):
         spec = comparison.spec(row["score"], row["test"])
         if spec is not None and spec.is_at_least("shown"):
             floor = row["model"] == row["other"]
             pairs = "floors" if floor else "reference" if row["other"] == comparison.models[0] else "others"
             pair = (row["model"], f"{row['other_maps']} maps" if floor else row["other"])
-            heads[row["score"]] = f"{spec.head}{'' if row['score'] == spec.name else ' *'}"
+            heads.setdefault(row["test"], {})[row["score"]] = f"{spec.head}{'' if row['score'] == spec.name else ' *'}"
             cells = found.setdefault(pairs, {}).setdefault(row["test"], {}).setdefault(pair, {})
             cells[row["score"]] = cell_of(row, spec, signed=True)
-    return {pairs: {test: _pivoted(rows, heads) for test, rows in tests.items()} for pairs, tests in found.items()}
+    return {
+        pairs: {test: _pivoted(rows, heads[test]) for test, rows in tests.items()} for pairs, tests in found.items()
+    }
 
 
 def _pivoted(rows: Mapping[tuple[str, str], Mapping[str, Cell]], heads: Mapping[str, str]) -> Table:
@@ -234,33 +238,25 @@ def _correlation(row: Mapping[Any, Any]) -> Cell:
 
 
 def health(comparison: Comparison) -> tuple[list[str], Table | None]:
-    """What went wrong, or might have: what holds of every run, as texts, and a row a run that has more to tell.
-
-    A row has what is not the same everywhere; None where all runs are alike.
-    """
+    """What went wrong, or might have: a line a test, and a row a run that has more to tell; None where none has."""
     table = comparison.health
-    titles = {
-        "protocol": "protocol {}",
-        "n_images": "{} images",
-        "skipped": "{} skipped",
-        "degenerate_maps": "{} degenerate maps",
-        "notes": "{}",
-    }
-    alike = [name for name in titles if table[name].nunique() == 1]
-    said = [titles[name].format(table[name].iloc[0]) for name in alike if str(table[name].iloc[0])]
-    varied = [name for name in titles if name not in alike]
-    if not varied:
-        return said, None
+    said = []
+    for name, rows in table.groupby("test", sort=False):
+        skipped, images = int(rows["skipped"].max()), int(rows["n_images"].max())
+        runs = f", in each of {len(rows)} runs" if len(rows) > 1 else ""
+        none = "none" if skipped == 0 else f"up to {skipped:,}"
+        said.append(f"{comparison.tests[str(name)].title}: {counted(images, 'image')} scored, {none} skipped{runs}")
+    own = [comparison.is_own(maps) for maps in table["maps"]]
+    told = table[(table["degenerate_maps"] > 0) | (table["skipped"] > 0) | (pd.Series(own) & (table["notes"] != ""))]
     lines = [
         Line(
-            tuple(str(row[name]) for name in ("model", "test", "maps")),
-            tuple(Cell(f"{row[name]:,}" if isinstance(row[name], int) else str(row[name])) for name in varied),
+            (row["model"], comparison.tests[row["test"]].title, row["maps"]),
+            (Cell(f"{row['skipped']:,}"), Cell(f"{row['degenerate_maps']:,}"), Cell(row["notes"])),
             floor=not comparison.is_own(row["maps"]),
         )
-        for row in table.to_dict("records")
+        for row in told.to_dict("records")
     ]
-    heads = {"protocol": "Protocol", "n_images": "Images", "skipped": "Skipped", "degenerate_maps": "Degenerate maps"}
-    return said, Table(("Model", "Test", "Maps", *(heads.get(name, "Notes") for name in varied)), tuple(lines))
+    return said, Table(("Model", "Test", "Maps", "Skipped", "Degenerate maps", "Notes"), tuple(lines)) if lines else None
 
 
 def _wide(comparison: Comparison, table: pd.DataFrame, columns: Mapping[str, Column], key: str) -> Table | None:
@@ -279,7 +275,12 @@ def _wide(comparison: Comparison, table: pd.DataFrame, columns: Mapping[str, Col
             tuple(
                 replace(
                     cell_of(found.get(name), columns[name].spec),
-                    band=band_of(found.get(name), spans[name], rows, names[0], name),
+                    # The column spans the models' intervals: a floor's own could reach past it.
+                    band=band_of(
+                        *(found.get(name), spans[name], rows, names[0], name), of_maps=columns[name].spec.of_maps
+                    )
+                    if comparison.is_own(names[1])
+                    else None,
                 )
                 for name in present
             ),

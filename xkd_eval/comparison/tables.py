@@ -16,8 +16,13 @@ from xkd_eval.study.result import EvaluationResult
 
 Row = dict[str, Any]
 
+_LEVEL = 0.05
+
 WHERE_RIGHT = "_common"
 """Ends the name of a score on the images that every model classifies correctly."""
+
+SCORES = ("model", "maps", "test", "score", "value", "low", "high", "n_images", "seeds", "beaten_by")
+"""The columns of Comparison.scores."""
 
 
 def score_rows(group: SeedGroup, suffix: str = "") -> list[Row]:
@@ -87,11 +92,19 @@ def corrected(rows: Sequence[Row]) -> list[Row]:
     for family in families.values():
         for row, p in zip(family, holm([row["p"] for row in family]), strict=True):
             row["p_holm"] = p
+            if p >= _LEVEL:
+                row.update(_with_zero(row))
     order = (
         *("test", "score", "model", "maps", "other", "other_maps"),
         *("value", "low", "high", "low_corrected", "high_corrected", "p", "p_holm", "effect", "seeds"),
     )
     return [{name: row.get(name) for name in order} for row in rows]
+
+
+def _with_zero(row: Row) -> Row:
+    """The bounds of a claim, zero among them: the exact test does not reject it, so it is no value to be excluded."""
+    low, high = row["low_corrected"], row["high_corrected"]
+    return {} if low is None else {"low_corrected": min(low, 0.0), "high_corrected": max(high, 0.0)}
 
 
 def curve_rows(group: SeedGroup) -> Iterator[Row]:

@@ -15,37 +15,61 @@ from xkd_eval.comparison.headlines import (
 )
 from xkd_eval.comparison.result import Comparison
 
+_BEGINNINGS = ("of the students", "the images")
+
 
 def verdict(result: Comparison) -> str:
     """What the images carry of it; no claim that the intervals do not carry."""
     found = headlines(result)
     reference, *students = result.models
+    parts = list(_among(_asked(found, reference), students) if students[1:] else _beside(found, students[0], reference))
+    if not parts:
+        return f"Nothing says which of {_joined(result.models)} is better."
+    said = f"{'; '.join(parts)}."
+    # A model's name stays as it is.
+    return f"{said[0].upper()}{said[1:]}" if said.startswith(_BEGINNINGS) else said
+
+
+def _maps_headline(found: list[Headline]) -> Headline | None:
+    """What explanations are held to; not where it grows with accuracy, and no image is right for all models."""
+    headline = first_of_maps(found)
+    return None if headline is None or (headline.spec.where_right and not headline.where_right) else headline
+
+
+def _asked(found: list[Headline], reference: str) -> dict[str, Headline]:
+    """What may be said of a student -> by which score."""
     asked = {
-        "explains itself best": first_of_maps(found),
+        "explains itself best": _maps_headline(found),
         "is the most accurate": first_of_answers(found),
         f"looks most where {reference} looks": first_of_agreement(found),
     }
     known = {does: headline for does, headline in asked.items() if headline is not None}
-    parts = list(_among(known, students) if len(students) > 1 else _beside(found, students[0], reference))
-    return f"{'; '.join(parts)}." if parts else f"Nothing says which of {_joined(result.models)} is better."
+    return known or {f"has the best {one.spec.title}": one for one in found if one.spec.sign}
 
 
 def _among(known: Mapping[str, Headline], students: list[str]) -> Iterator[str]:
     """Each question's best student, or those of whom one is the best."""
     said: dict[str, list[str]] = {}
     undecided = []
+    shared = []
     for does, headline in known.items():
+        # Which score it is goes without saying of accuracy alone.
+        named = f"{headline.spec.title} " if headline.spec.of_maps and headline.spec.title not in does else ""
         first, *others = headline.best_first(students) or [""]
         beaten = [other for other in others if headline.claim(first, other) == 1]
-        if not beaten:
+        if not beaten or len(others) + 1 < len(students):  # one that has no value may be the best
             undecided.append(does)
         elif len(beaten) == len(others):
-            said.setdefault(first, []).append(f"{does} ({_ahead(headline, first, others[0])})")
+            said.setdefault(first, []).append(f"{does} ({named}{_ahead(headline, first, others[0])})")
         else:
             level = [first, *(other for other in others if other not in beaten)]
-            said.setdefault(_joined(level, "or"), []).append(does)
-    for who, all_that in said.items():
-        yield f"{who} {_joined(all_that)}"
+            by = f" (by {named.strip()})" if named else ""
+            # Each on its own: the one of them that leads in this need not be the one that leads in that.
+            shared.append(f"{_joined(level, 'or')} {does}{by}")
+    best = [*(f"{who} {_joined(all_that)}" for who, all_that in said.items()), *shared]
+    if best:
+        # The reference is not asked, and may be better than all of them.
+        yield f"of the students, {'; '.join(best)}"
     if undecided:
         yield f"the images do not tell which student {_joined(undecided, 'or')}"
 
@@ -61,10 +85,11 @@ def _ahead(headline: Headline, first: str, second: str) -> str:
 
 def _beside(found: list[Headline], student: str, reference: str) -> Iterator[str]:
     """A single student beside the reference."""
-    asked = {
-        "explains itself {} than": ("better", "worse", first_of_maps(found)),
-        "is {} accurate than": ("more", "less", first_of_answers(found)),
-    }
+    maps, answers, agreement = _maps_headline(found), first_of_answers(found), first_of_agreement(found)
+    asked = {"explains itself {}": ("better", "worse", maps), "is {} accurate": ("more", "less", answers)}
+    if maps is answers is None:
+        asked = {f"has a {{}} {one.spec.title}": ("better", "worse", one) for one in found if one.spec.sign}
+    undecided = []
     for does, (better, worse, headline) in asked.items():
         if headline is None:
             continue
@@ -74,11 +99,13 @@ def _beside(found: list[Headline], student: str, reference: str) -> Iterator[str
         elif row["low"] == row["high"] == 0:
             yield f"{student} and {reference} have the same {headline.spec.title}"
         elif said == 0:
-            yield f"the images do not tell whether {student} {does.format(better)} {reference}"
+            undecided.append(does.format(better))
         else:
+            named = f"{headline.spec.title} " if headline.spec.of_maps and headline.spec.title not in does else ""
             held = does.format(better if said > 0 else worse)
-            yield f"{student} {held} {reference} ({headline.points(row['value'])})"
-    agreement = first_of_agreement(found)
+            yield f"{student} {held} than {reference} ({named}{headline.points(row['value'])})"
+    if undecided:
+        yield f"the images do not tell whether {student} {_joined(undecided, 'or')} than {reference}"
     if agreement is not None and student in agreement.values:
         value = agreement.values[student]["value"]
         shown = "undefined" if pd.isna(value) else agreement.number(value)

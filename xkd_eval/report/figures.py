@@ -101,7 +101,8 @@ def _from_the_references_own(comparison: Comparison, row: dict[Any, Any]) -> dic
     if best is None:
         return None
     value, low, high = (np.nan if pd.isna(row[name]) else row[name] - best for name in ("value", "low", "high"))
-    return {"value": value, "low_corrected": low, "high_corrected": high, "p_holm": np.nan}
+    # Nothing is better than the reference's own: that a model is worse is no claim.
+    return {"value": value, "low_corrected": min(low, 0.0), "high_corrected": max(high, 0.0)}
 
 
 def _difference(row: dict[Any, Any] | None, spec: ScoreSpec, model: str) -> Difference:

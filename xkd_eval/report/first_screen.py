@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from xkd_eval.comparison.claims import SYMBOLS
-from xkd_eval.comparison.headlines import Headline, foremost, headlines
+from xkd_eval.comparison.headlines import Headline, foremost, headlines, heads_of
 from xkd_eval.comparison.result import Comparison
 
 COLUMNS = 5
@@ -47,13 +47,11 @@ class Forest:
         heads: of the columns.
         has_zero: of each, whether differences from the reference are drawn, about a line of zero.
         rows: model -> a mark a column, the reference first.
-        where_right: whether a column is of the images that all models classify correctly.
     """
 
     heads: tuple[str, ...]
     has_zero: tuple[bool, ...]
     rows: dict[str, tuple[Mark, ...]]
-    where_right: bool
 
 
 def forest(comparison: Comparison) -> Forest:
@@ -61,10 +59,9 @@ def forest(comparison: Comparison) -> Forest:
     chosen = foremost(headlines(comparison), COLUMNS)
     columns = [_marks(comparison, one) for one in chosen]
     return Forest(
-        tuple(f"{one.spec.head}{' *' if one.where_right else ''}" for one in chosen),
+        tuple(heads_of(chosen)),
         tuple(_is_held(comparison, one) for one in chosen),
         {model: tuple(marks[model] for marks in columns) for model in comparison.models},
-        any(one.where_right for one in chosen),
     )
 
 
@@ -82,15 +79,17 @@ def _marks(comparison: Comparison, headline: Headline) -> dict[str, Mark]:
     for model in comparison.models:
         row = headline.less(model, reference) if held and model != reference else headline.values.get(model)
         if row is not None and not pd.isna(row["value"]) and not (held and model == reference):
-            ends = ("low_corrected", "high_corrected") if held else ("low", "high")
-            low, high = (row["value"] if pd.isna(row[end]) else row[end] for end in ends)
+            names = ("low_corrected", "high_corrected") if held else ("low", "high")
+            low, high = (row["value"] if pd.isna(row[name]) else row[name] for name in names)
             bounds[model] = (row["value"], low, high)
-    reach = max((abs(number) for numbers in bounds.values() for number in numbers), default=0.0) or 1.0
-    if not held and headline.spec.range is not None and headline.spec.range[1] is not None:
-        reach = headline.spec.range[1]
-    return {
-        model: _mark(headline, model, reference, bounds.get(model), reach, held=held) for model in comparison.models
-    }
+    known = [number for numbers in bounds.values() for number in numbers]
+    reach = max(map(abs, known), default=0.0) or 1.0
+    if held:
+        ends = (-reach, reach)
+    else:  # from nothing to the best, or from the least where a model is below nothing
+        most = headline.spec.range[1] if headline.spec.range is not None else None
+        ends = (min([0.0, *known]), reach if most is None else most)
+    return {model: _mark(headline, model, reference, bounds.get(model), ends, held=held) for model in comparison.models}
 
 
 def _mark(
@@ -98,7 +97,7 @@ def _mark(
     model: str,
     reference: str,
     bounds: tuple[float, float, float] | None,
-    reach: float,
+    column: tuple[float, float],
     *,
     held: bool,
 ) -> Mark:
@@ -110,8 +109,8 @@ def _mark(
     value = headline.number(row["value"])
     if bounds is None:
         return Mark(value)
-    least, span = (-reach, 2 * reach) if held else (0.0, reach)
-    place, low, high = (round(100 * (number - least) / span, 1) for number in bounds)
+    least, most = column
+    place, low, high = (round(100 * (number - least) / (most - least), 1) for number in bounds)
     if not held:
         said = f"{headline.number(bounds[1])} to {headline.number(bounds[2])}"
         return Mark(value, place=place, low=low, high=high, said=said)
@@ -120,7 +119,7 @@ def _mark(
     return Mark(
         value,
         headline.number(bounds[0], signed=True),
-        SYMBOLS[claimed or 0],
+        "" if claimed is None else SYMBOLS[claimed],
         _WORDS[claimed],
         place,
         low,

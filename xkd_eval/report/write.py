@@ -61,7 +61,7 @@ def _content(comparison: Comparison, drawn: dict[str, str], pictured: list[Pictu
         "verdict": verdict(comparison),
         "about_data": _about_data(comparison),
         "forest": forest(comparison),
-        "legend": shown.legend(comparison, shown.headline_table(comparison), bold=False),
+        "legend": shown.legend(comparison, shown.headline_table(comparison), bold=False, flags=False),
         "legend_of": partial(shown.legend, comparison),
         "colours": [PALETTE[place % len(PALETTE)] for place in range(len(comparison.models))],
         "figures": svgs,

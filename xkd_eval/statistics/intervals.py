@@ -25,6 +25,24 @@ def corrected_level(comparisons: int, level: float = LEVEL) -> float:
     return 1 - (1 - level) / max(comparisons, 1)
 
 
+def widened(plain: Interval, corrected: Interval, level: float) -> Interval:
+    """An interval at a higher level, no narrower than a normal distribution makes of the 95 % one.
+
+    The draws know their own tails badly: of 2,000 two lie beyond the bounds of twenty-five comparisons.
+
+    Args:
+        plain: at `LEVEL`.
+        corrected: of the same draws at `level`.
+        level: of the latter.
+    """
+    if plain.value is None or plain.low is None or plain.high is None or corrected.low is None or corrected.high is None:
+        return corrected
+    normal = NormalDist()
+    factor = normal.inv_cdf((1 + level) / 2) / normal.inv_cdf((1 + LEVEL) / 2)
+    low, high = (plain.value + factor * (bound - plain.value) for bound in (plain.low, plain.high))
+    return Interval(plain.value, min(low, corrected.low), max(high, corrected.high))
+
+
 def bca(value: float, drawn: np.ndarray, left_out: np.ndarray, level: float = LEVEL) -> Interval:
     """Bias-corrected and accelerated bootstrap interval (Efron, JASA 1987).
 
@@ -54,7 +72,9 @@ def bca(value: float, drawn: np.ndarray, left_out: np.ndarray, level: float = LE
     pull = left_out.mean() - left_out
     spread = (pull**2).sum() ** 1.5
     acceleration = (pull**3).sum() / (6 * spread) if spread > 0 else 0.0
-    bounds = (bias + normal.inv_cdf(share) for share in ((1 - level) / 2, (1 + level) / 2))
+    bounds = [bias + normal.inv_cdf(share) for share in ((1 - level) / 2, (1 + level) / 2)]
+    if any(acceleration * bound >= 1 for bound in bounds):  # past the pole the bounds would change places
+        return percentile(value, drawn, level)
     low, high = np.quantile(drawn, [normal.cdf(bias + bound / (1 - acceleration * bound)) for bound in bounds])
     return Interval(value, float(low), float(high))
 

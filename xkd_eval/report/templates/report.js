@@ -9,7 +9,12 @@
   };
   addEventListener("hashchange", reveal);
   reveal();
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => (part.open = true)));
+  let folded = [];
+  addEventListener("beforeprint", () => {
+    folded = [...document.querySelectorAll("details:not([open])")];
+    for (const part of folded) part.open = true;
+  });
+  addEventListener("afterprint", () => folded.forEach((part) => (part.open = false)));
 
   const list = byId("cards");
   if (!list) return;
@@ -86,7 +91,7 @@
   list.addEventListener("keydown", (event) => {
     const card = event.target.closest(".card");
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (event.key === "Enter") {
+    if (event.key === "Enter" || event.key === " ") {
       event.preventDefault(); // or the button that has the focus then is pressed by the same key
       enlarge(card);
     }
