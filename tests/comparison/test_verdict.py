@@ -21,6 +21,7 @@ from xkd_eval.comparison.shown import (
     legend,
     score_tables,
 )
+from xkd_eval.comparison.tables import corrected
 from xkd_eval.comparison.verdict import verdict
 from xkd_eval.evaluations import TESTS
 from xkd_eval.evaluations.protocol import Rules
@@ -86,22 +87,22 @@ def three(maps, accuracy, agreement) -> Comparison:
             (0.5, 0.6, 0.4),
             (0.8, 0.85, 0.7),
             (0.5, 0.8, 0.3),
-            "Of the students, exp_kd explains itself best (+10.0 points on kd), is the most accurate (+5.0 points on "
-            "kd) and looks most where teacher looks (0.80, kd 0.50).",
+            "Of the students, exp_kd explains itself best (area between the curves +10.0 points on kd), is the most "
+            "accurate (+5.0 points on kd) and looks most where teacher looks (rank correlation 0.80, kd 0.50).",
         ),
         (
             (0.59, 0.6, 0.4),
             (0.8, 0.7, 0.6),
             (0.5, 0.51, 0.5),
-            "Of the students, kd is the most accurate (+10.0 points on exp_kd); exp_kd or kd explains itself best; the "
-            "images do not tell which student looks most where teacher looks.",
+            "Of the students, exp_kd or kd explains itself best (by area between the curves); kd is the most accurate "
+            "(+10.0 points on exp_kd); the images do not tell which student looks most where teacher looks.",
         ),
         (
             (0.59, 0.6, 0.4),
             (0.8, 0.79, 0.6),
             (0.5, 0.51, 0.3),
-            "Of the students, exp_kd or kd explains itself best; kd or exp_kd is the most accurate; exp_kd or kd looks "
-            "most where teacher looks.",
+            "Of the students, exp_kd or kd explains itself best (by area between the curves); kd or exp_kd is the most "
+            "accurate; exp_kd or kd looks most where teacher looks (by rank correlation).",
         ),
         (
             (0.6, 0.6, 0.61),
@@ -120,12 +121,13 @@ def test_the_best_of_several_students(maps, accuracy, agreement, said):
 @pytest.mark.parametrize(
     ("maps", "accuracy", "said"),
     [
-        (0.5, 0.95, "kd explains itself worse than teacher (-20.0 points); kd is more accurate than teacher "
-         "(+5.0 points)"),
-        (0.8, 0.89, "kd explains itself better than teacher (+10.0 points); the images do not tell whether kd is more "
-         "accurate than teacher"),
+        (0.5, 0.95, "kd explains itself worse than teacher (area between the curves -20.0 points); kd is more accurate "
+         "than teacher (+5.0 points)"),
+        (0.8, 0.89, "kd explains itself better than teacher (area between the curves +10.0 points); the images do not "
+         "tell whether kd is more accurate than teacher"),
+        (0.71, 0.89, "The images do not tell whether kd explains itself better or is more accurate than teacher"),
     ],
-    ids=["worse and more accurate", "better and not told"],
+    ids=["worse and more accurate", "better and not told", "nothing is told"],
 )  # fmt: skip
 def test_a_single_student_is_held_against_the_reference(maps, accuracy, said):
     found = compared(
@@ -140,11 +142,26 @@ def test_a_single_student_is_held_against_the_reference(maps, accuracy, said):
 
 def test_what_is_undefined_is_no_claim():
     found = three((np.nan, np.nan, np.nan), (0.8, 0.7, 0.6), (0.5, 0.5, 0.5))
-    assert "explains" in verdict(found) and "nan" not in verdict(found)
+    assert verdict(found) == (
+        "Of the students, kd is the most accurate (+10.0 points on exp_kd); the images do not tell which student "
+        "explains itself best or looks most where teacher looks."
+    )
     assert [cell.value for line in headline_table(found).lines for cell in line.cells[1:2]][1:] == ["undefined"] * 3
 
 
-def test_a_claim_needs_the_interval_that_holds_for_all_pairs_and_the_corrected_test():
+def test_where_the_exact_test_does_not_reject_zero_the_interval_of_the_claim_holds_it():
+    pair = {"test": "a", "score": "a", "maps": "cam", "other": "b", "other_maps": "cam", "low": 0.2, "high": 0.4}
+    bounds = {"low_corrected": 0.1, "high_corrected": 0.5}
+    rows = [pair | bounds | {"model": name, "p": p} for name, p in {"x": 0.04, "y": 0.001, "z": 0.03}.items()]
+    found = {row["model"]: row for row in corrected([*rows, pair | bounds | {"model": "w", "p": None}])}
+    # By Holm: 0.001 three times, 0.03 twice, 0.04 at least as much as the one before it.
+    assert [found[name]["p_holm"] for name in "yzx"] == pytest.approx([0.003, 0.06, 0.06])
+    assert {name: row["low_corrected"] for name, row in found.items()} == {"x": 0.0, "y": 0.1, "z": 0.0, "w": 0.1}
+    assert {row["high_corrected"] for row in found.values()} == {0.5}
+    assert [is_claimed(found[name]) for name in "xyzw"] == [False, True, False, True]
+
+
+def test_a_claim_needs_the_interval_that_holds_for_all_pairs():
     spec = ScoreSpec("a", "a", lambda means: means["a"], better="lower")
     row = {"value": 0.1, "low": 0.01, "low_corrected": -0.01, "high_corrected": 0.2, "p_holm": 0.001}
     assert not is_claimed(row) and claim(row, spec) == 0

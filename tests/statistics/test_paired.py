@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xkd_eval.statistics.intervals import Interval, bca, corrected_level, percentile
+from xkd_eval.statistics.intervals import Interval, bca, corrected_level, percentile, widened
 from xkd_eval.statistics.paired import (
     Resamples,
     bca_interval,
@@ -87,6 +87,17 @@ def test_seeds_widen_what_images_alone_would_claim():
     assert narrow.high - narrow.low == pytest.approx(0, abs=1e-12)
     # The mean of five draws out of five equally likely shifts has variance 0.08 / 5, without Bessel's 5 / 4.
     assert wide.high - wide.low == pytest.approx(2 * 1.96 * np.sqrt(5 / 4 * 0.08 / 5), rel=0.15)
+
+
+def test_an_interval_of_many_comparisons_is_no_narrower_than_a_normal_one():
+    plain, level = Interval(0.0, -1.0, 2.0), corrected_level(100)
+    factor = stats.norm.ppf(1 - 0.05 / 200) / stats.norm.ppf(0.975)
+    found = widened(plain, Interval(0.0, -1.1, 5.0), level)
+    assert (found.low, found.high) == (pytest.approx(-factor), 5.0) and factor > 1.7
+    student = widened(plain, Interval(0.0, -1.1, 2.0), level, freedom=4)
+    assert student.high == pytest.approx(2 * stats.t.ppf(1 - 0.05 / 200, 4) / stats.norm.ppf(0.975))
+    assert widened(plain, Interval(0.0, None, None), level) == Interval(0.0, None, None)
+    assert widened(Interval(0.0, 0.0, 0.0), Interval(0.0, 0.0, 0.0), level) == Interval(0.0, 0.0, 0.0)
 
 
 def test_several_comparisons_share_the_error():

@@ -90,9 +90,11 @@ class SeedGroup:
         levels = (LEVEL, corrected_level(comparisons))
         if len(self.draws) == len(other.draws) == 1:
             plain, wide = self.draws[0].difference(other.draws[0], spec.compute, levels)
+            freedom = None
         else:
             plain, wide = hierarchical_intervals(self.draws, spec.compute, other.draws, levels=levels, seed=self.seed)
-        return plain, widened(plain, wide, levels[1])
+            freedom = len(self.draws) + len(other.draws) - 2
+        return plain, widened(plain, wide, levels[1], freedom)
 
     def per_image(self, spec: ScoreSpec) -> np.ndarray | None:
         """(n,) values whose mean a score is; None where there are none, or several seeds.

@@ -256,7 +256,9 @@ def health(comparison: Comparison) -> tuple[list[str], Table | None]:
         )
         for row in told.to_dict("records")
     ]
-    return said, Table(("Model", "Test", "Maps", "Skipped", "Degenerate maps", "Notes"), tuple(lines)) if lines else None
+    return said, Table(
+        ("Model", "Test", "Maps", "Skipped", "Degenerate maps", "Notes"), tuple(lines)
+    ) if lines else None
 
 
 def _wide(comparison: Comparison, table: pd.DataFrame, columns: Mapping[str, Column], key: str) -> Table | None:

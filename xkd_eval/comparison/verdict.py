@@ -51,7 +51,6 @@ def _among(known: Mapping[str, Headline], students: list[str]) -> Iterator[str]:
     """Each question's best student, or those of whom one is the best."""
     said: dict[str, list[str]] = {}
     undecided = []
-    shared = []
     for does, headline in known.items():
         # Which score it is goes without saying of accuracy alone.
         named = f"{headline.spec.title} " if headline.spec.of_maps and headline.spec.title not in does else ""
@@ -65,11 +64,10 @@ def _among(known: Mapping[str, Headline], students: list[str]) -> Iterator[str]:
             level = [first, *(other for other in others if other not in beaten)]
             by = f" (by {named.strip()})" if named else ""
             # Each on its own: the one of them that leads in this need not be the one that leads in that.
-            shared.append(f"{_joined(level, 'or')} {does}{by}")
-    best = [*(f"{who} {_joined(all_that)}" for who, all_that in said.items()), *shared]
-    if best:
+            said[f"{_joined(level, 'or')} {does}{by}"] = []
+    if said:
         # The reference is not asked, and may be better than all of them.
-        yield f"of the students, {'; '.join(best)}"
+        yield f"of the students, {'; '.join(f'{who} {_joined(does)}' if does else who for who, does in said.items())}"
     if undecided:
         yield f"the images do not tell which student {_joined(undecided, 'or')}"
 

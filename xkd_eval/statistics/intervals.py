@@ -25,20 +25,30 @@ def corrected_level(comparisons: int, level: float = LEVEL) -> float:
     return 1 - (1 - level) / max(comparisons, 1)
 
 
-def widened(plain: Interval, corrected: Interval, level: float) -> Interval:
-    """An interval at a higher level, no narrower than a normal distribution makes of the 95 % one.
+def widened(plain: Interval, corrected: Interval, level: float, freedom: int | None = None) -> Interval:
+    """An interval at a higher level, no narrower than a normal distribution makes of the 95 % one, or Student's.
 
-    The draws know their own tails badly: of 2,000 two lie beyond the bounds of twenty-five comparisons.
+    The draws know their own tails badly: of 2,000 two lie beyond the bounds of twenty-five comparisons, and of three
+    training seeds there are few means to be drawn at all.
 
     Args:
         plain: at `LEVEL`.
         corrected: of the same draws at `level`.
         level: of the latter.
+        freedom: degrees of freedom of the seeds' spread, for Student's distribution; None of single seeds.
     """
-    if plain.value is None or plain.low is None or plain.high is None or corrected.low is None or corrected.high is None:
+    if plain.value is None or plain.low is None or plain.high is None:
+        return corrected
+    if corrected.low is None or corrected.high is None:
         return corrected
     normal = NormalDist()
-    factor = normal.inv_cdf((1 + level) / 2) / normal.inv_cdf((1 + LEVEL) / 2)
+    if freedom is None:
+        reach = normal.inv_cdf((1 + level) / 2)
+    else:
+        from scipy import stats
+
+        reach = float(stats.t.ppf((1 + level) / 2, freedom))
+    factor = reach / normal.inv_cdf((1 + LEVEL) / 2)
     low, high = (plain.value + factor * (bound - plain.value) for bound in (plain.low, plain.high))
     return Interval(plain.value, min(low, corrected.low), max(high, corrected.high))
 

@@ -119,7 +119,7 @@ def hierarchical_intervals(
     """Percentile bootstrap over training seeds and images, of a score's mean over seeds or of a difference of two.
 
     Every draw of images is shared by all seeds and both sides, since all of them scored the same images: the effects
-    of seeds and images are crossed and not nested.
+    of seeds and images are crossed and not nested. Seeds are drawn anew for each side.
 
     Args:
         ours: one a training seed, all of as many images drawn with the same seed.
@@ -129,9 +129,9 @@ def hierarchical_intervals(
         seed: of the draws of training seeds.
 
     Returns:
-        With a single seed a side, its spread is that of the images alone. The mean of S seeds is moved in each draw of
-        images by Student's t with S - 1 degrees of freedom, times the standard error that the seeds have in that draw:
-        a bootstrap of three seeds would see too few of the means that they might have had.
+        With a single seed a side, its spread is that of the images alone. A bootstrap of S seeds sees (S - 1) / S of
+        their variance, so deviations from the mean over seeds are widened by the root of S / (S - 1). Of three seeds it
+        still knows little: docs/statistics.md says how often it holds the truth.
     """
     generator = np.random.Generator(np.random.PCG64(seed))
     value, drawn = _over_seeds(ours, score, generator)
@@ -142,14 +142,14 @@ def hierarchical_intervals(
 
 
 def _over_seeds(members: Sequence[Resamples], score: Score, generator: np.random.Generator) -> tuple[float, np.ndarray]:
-    """The score's mean over the seeds, and in each draw of images, moved as other seeds might have: (R,)."""
+    """The score's mean over the seeds, and over drawn seeds in each draw of images: (R,)."""
     found = [member.values(score) for member in members]
     # Where a single image defines a seed's score, its draws say nothing about the spread.
     scores = np.stack([drawn if np.isfinite(left_out).all() else drawn * np.nan for _, drawn, left_out in found])
-    mean = scores.mean(0)
-    if len(scores) > 1:
-        # Few seeds have few means to be drawn: their spread about each other is Student's instead.
-        deviation = generator.standard_t(len(scores) - 1, len(mean))
-        with np.errstate(invalid="ignore"):
-            mean = mean + deviation * scores.std(0, ddof=1) / np.sqrt(len(scores))
-    return float(np.mean([values[0] for values, _, _ in found])), mean
+    n_seeds, mean = len(scores), scores.mean(0)
+    chosen = generator.integers(0, n_seeds, scores.shape)
+    with np.errstate(invalid="ignore"):
+        deviation = np.take_along_axis(scores, chosen, 0).mean(0) - mean
+        return float(np.mean([values[0] for values, _, _ in found])), mean + deviation * np.sqrt(
+            n_seeds / max(n_seeds - 1, 1)
+        )
