@@ -103,6 +103,7 @@ FUNCTIONS = [
 # Whatever stands for a required argument must not be looked at before the unknown keyword is.
 FITTING = {
     **{"model": "embedded/kd", "models": ["embedded/teacher", "embedded/kd"], "name": "cam", "num_classes": 3},
+    **{"baseline": "embedded/teacher", "candidate": "embedded/kd", "runs": "runs"},
     **{"features": torch.zeros(1, 2, 3, 3), "head_weight": torch.zeros(4, 2), "path": "embedded"},
 }
 
