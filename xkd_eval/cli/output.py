@@ -10,7 +10,7 @@ from rich.table import Table
 
 from xkd_eval.cli.console import console, errors
 from xkd_eval.escapes import visible
-from xkd_eval.study.floors import FLAG, FLOORS, better_floors, floors_beside
+from xkd_eval.study.floors import FLAG, FLOORS, best_floor, better_floors, floors_beside
 from xkd_eval.wording import counted
 
 if TYPE_CHECKING:
@@ -59,13 +59,12 @@ def print_result(result: EvaluationResult) -> None:
 
 def _best_floor(spec: ScoreSpec, value: float | None, result: EvaluationResult) -> str:
     """The best of the maps that know nothing of the model."""
-    known = {name: spec.of(floor.summary)["value"] for name, floor in result.floors.items() if name in FLOORS}
-    numbers = {name: number for name, number in known.items() if number is not None}
-    if not numbers or not spec.of_maps or not spec.sign:
+    found = best_floor(result, spec)
+    if found is None:
         return ""
-    best = max(numbers, key=lambda name: spec.sign * numbers[name])
-    flag = f" [yellow]{FLAG}[/yellow]" if better_floors(spec, value, numbers) else ""
-    return f"{best} {_number(spec, numbers[best])}{flag}"
+    name, number = found
+    flag = f" [yellow]{FLAG}[/yellow]" if better_floors(spec, value, dict([found])) else ""
+    return f"{name} {_number(spec, number)}{flag}"
 
 
 def print_study(study: Study) -> None:

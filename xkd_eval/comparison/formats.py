@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def markdown(table: pd.DataFrame) -> str:
     """A pipe table; names from data are escaped."""
     rows = [[markdown_text(_cell(value)) for value in row] for row in table.itertuples(index=False)]
-    return _pipes([str(name) for name in table.columns], ["---"] * len(table.columns), rows)
+    return pipes([str(name) for name in table.columns], ["---"] * len(table.columns), rows)
 
 
 def markdown_to_read(table: Table, note: str = "") -> str:
@@ -32,7 +32,7 @@ def markdown_to_read(table: Table, note: str = "") -> str:
         [*map(markdown_text, line.head), *(_filled(cell, markdown_text, "**{}**") for cell in line.cells)]
         for line in table.lines
     ]
-    return _pipes([markdown_text(name) for name in names], aligned, rows) + (
+    return pipes([markdown_text(name) for name in names], aligned, rows) + (
         f"\n{markdown_text(note)}\n" if note else ""
     )
 
@@ -46,10 +46,10 @@ def latex_to_read(table: Table, note: str = "") -> str:
     """
     names, aligned = _columns(table, "l", "r")
     rows = [
-        [*map(_latex, line.head), *(_filled(cell, _latex, r"\textbf{{{}}}") for cell in line.cells)]
+        [*map(latex_signed, line.head), *(_filled(cell, latex_signed, r"\textbf{{{}}}") for cell in line.cells)]
         for line in table.lines
     ]
-    return (f"% {note}\n" if note else "") + _booktabs([_latex(name) for name in names], "".join(aligned), rows)
+    return (f"% {note}\n" if note else "") + booktabs([latex_signed(name) for name in names], "".join(aligned), rows)
 
 
 def html_to_read(table: Table) -> str:
@@ -72,7 +72,8 @@ _SIGNS = {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "▲": r"$\blacktriangle
 _SIGNS |= {"○": r"$\circ$", "⚑": r"$\dagger$"}
 
 
-def _latex(text: str) -> str:
+def latex_signed(text: str) -> str:
+    """As `latex_text`, our own signs as LaTeX has them."""
     text = latex_text(text)
     for sign, command in _SIGNS.items():
         text = text.replace(sign, command)
@@ -91,11 +92,13 @@ def _filled(cell: Cell, escaped: Callable[[str], str], bold: str) -> str:
     return " ".join([bold.format(first) if cell.marked else first, *others])
 
 
-def _pipes(heads: Sequence[str], aligned: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def pipes(heads: Sequence[str], aligned: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A pipe table of cells that are Markdown already."""
     return "\n".join("| " + " | ".join(line) + " |" for line in [heads, aligned, *rows]) + "\n"
 
 
-def _booktabs(heads: Sequence[str], aligned: str, rows: Sequence[Sequence[str]]) -> str:
+def booktabs(heads: Sequence[str], aligned: str, rows: Sequence[Sequence[str]]) -> str:
+    """A tabular of cells that are LaTeX already; `aligned` has a letter a column."""
     head, *body = (" & ".join(cells) + r" \\" for cells in [heads, *rows])
     begin = r"\begin{tabular}{" + aligned + "}"
     return "\n".join([begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]) + "\n"

@@ -8,7 +8,8 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from xkd_eval.escapes import csv_bytes, latex_text, markdown_text, visible
+from xkd_eval.comparison.formats import booktabs, latex_signed, pipes
+from xkd_eval.escapes import csv_bytes, markdown_text, visible
 from xkd_eval.leaderboard.blocks import Block, Entry
 
 if TYPE_CHECKING:
@@ -68,8 +69,7 @@ def markdown(blocks: Sequence[Block], left_out: Sequence[str], *, intervals: boo
             parts.append(f"{markdown_text(apart(block))}\n")
         rows = _rows(block, markdown_text, "**{}**", intervals)
         aligned = ["---", "---", *["---:"] * len(block.specs)]
-        lines = [[markdown_text(head) for head in ("model", "maps", *heads(block))], aligned, *rows]
-        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
+        parts.append(pipes([markdown_text(head) for head in ("model", "maps", *heads(block))], aligned, rows))
     parts += [f"{CAPTION}\n", *(f"{markdown_text(sentence)}\n" for sentence in left_out)]
     return "\n".join(parts).encode()
 
@@ -130,28 +130,10 @@ def _rows(block: Block, escaped: Callable[[str], str], bold: str, intervals: boo
 
 def _latex_table(block: Block, intervals: bool) -> str:
     caption = " ".join(filter(None, [f"{block.title}.", apart(block), CAPTION]))
-    head = [_latex(text) for text in ("model", "maps", *heads(block))]
-    rows = [f"{' & '.join(row)} \\\\" for row in (head, *_rows(block, _latex, r"\textbf{{{}}}", intervals))]
-    return "\n".join(
-        [
-            r"\begin{table}",
-            rf"\caption{{{_latex(caption.replace('`', ''))}}}",
-            rf"\begin{{tabular}}{{ll{'r' * len(block.specs)}}}",
-            r"\toprule",
-            rows[0],
-            r"\midrule",
-            *rows[1:],
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
-
-
-def _latex(text: str) -> str:
-    """As `latex_text`; our own arrows are signs of mathematics there."""
-    return latex_text(text).replace("↑", r"$\uparrow$").replace("↓", r"$\downarrow$")
+    head = [latex_signed(text) for text in ("model", "maps", *heads(block))]
+    rows = _rows(block, latex_signed, r"\textbf{{{}}}", intervals)
+    tabular = booktabs(head, f"ll{'r' * len(block.specs)}", rows)
+    return f"\\begin{{table}}\n\\caption{{{latex_signed(caption.replace('`', ''))}}}\n{tabular}\\end{{table}}\n"
 
 
 def _html_block(block: Block, intervals: bool) -> str:

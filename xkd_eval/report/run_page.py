@@ -15,7 +15,7 @@ from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.figures.style import svg_of
 from xkd_eval.report.page import REPORT, inlined, rules_of, write_page
 from xkd_eval.study.figures import EXTREMES
-from xkd_eval.study.floors import FLOORS, ORACLE, better_floors
+from xkd_eval.study.floors import FLOORS, ORACLE, best_floor, better_floors
 from xkd_eval.study.result import EvaluationResult, Study, curves_of
 from xkd_eval.wording import counted
 
@@ -89,11 +89,8 @@ def _sentence(result: EvaluationResult) -> str:
         found = spec.of(result.summary) if spec.x is None and spec.is_at_least("headline") else None
         if found is None or found["value"] is None:
             continue
-        beside = {name: spec.of(floor.summary)["value"] for name, floor in result.floors.items() if name in FLOORS}
-        known = {name: value for name, value in beside.items() if value is not None}
-        best = max(known, key=lambda name: spec.sign * known[name]) if known and spec.of_maps and spec.sign else None
-        unit = " %" if spec.unit else ""
-        floor = "" if best is None else f" (the best map that knows nothing, {best}: {spec.text(known[best])}{unit})"
+        unit, best = " %" if spec.unit else "", best_floor(result, spec)
+        floor = "" if best is None else f" (the best map that knows nothing, {best[0]}: {spec.text(best[1])}{unit})"
         parts.append(f"{spec.title} {spec.text(found['value'])}{unit}{floor}")
     return f"{result.model}, {result.maps}: {'; '.join(parts)}"
 

@@ -37,6 +37,21 @@ def better_floors(spec: ScoreSpec, value: float | None, floors: Mapping[str, flo
     ]
 
 
+def best_floor(result: EvaluationResult, spec: ScoreSpec) -> tuple[str, float] | None:
+    """The best of the maps that know nothing of the model, and its score; None where there is none, or no direction.
+
+    Args:
+        result: with its `floors`.
+        spec: of a score of its test.
+    """
+    known = {name: spec.of(floor.summary)["value"] for name, floor in result.floors.items() if name in FLOORS}
+    numbers = {name: value for name, value in known.items() if value is not None}
+    if not numbers or not spec.of_maps or not spec.sign:
+        return None
+    best = max(numbers, key=lambda name: spec.sign * numbers[name])
+    return best, numbers[best]
+
+
 def floors_beside(result: EvaluationResult, others: Sequence[EvaluationResult]) -> dict[str, EvaluationResult]:
     """The floors among the results of one test that stand beside a result; none where it is a floor, or the oracle."""
     if result.summary["explainer"]["name"] in (*FLOORS, ORACLE) or not result.test.needs_maps:
