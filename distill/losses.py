@@ -1,7 +1,7 @@
 """The losses of distill's methods as plain functions of tensors, for a loop of one's own.
 
 Each returns a scalar that has a gradient where its student has one, unless its docstring says otherwise (`help` prints
-it, with shapes and paper). The defaults are those of the method of that name.
+it, with shapes and paper). The defaults are those of the method of that name::
 
     of logits (B, K)          kd_loss, dkd_loss, dist_loss, tf_kd_loss, ttm_loss, wttm_loss, mlkd_loss;
                               standardise_logits in front of the first three; mld_loss of any number of labels,

@@ -21,7 +21,7 @@ def at_loss(student: Tensor, teacher: Tensor, power: float = 2.0) -> Tensor:
 
     Args:
         student, teacher: (B, C_s, h, w) and (B, C_t, h', w'); the larger is averaged to the smaller's size.
-        power: p of the attention, mean over channels of |F|^p.
+        power: p of the attention, mean over channels of `|F|^p`.
 
     Returns:
         Scalar, the mean over batch and places.

@@ -26,28 +26,29 @@ class TrainingResult:
         directory: with all that it left; docs/distillation.md lists the files.
         recipe: as it was resolved.
         result: what result.json holds, by name:
-            "last", "best": of the last and of the best epoch: each loss by name, unweighted, and "total", their
-                weighted sum; scores, fractions of 1 ("test_top1", "test_agreement" with the teacher, "val_top1", ...)
-                or nats ("test_loss"), with `ema_decay` those of the average and those of the trained weights
-                ("test_top1_trained"); an epoch that validation images chose has test scores of one of the two, which
-                student.pt holds; "epoch", "learning_rate", "seconds".
-            "student": which of the two student.pt is.
-            "best_on": the images that the best is best on, "validation images", "held-out training images" or
-                "test images".
-            "average": with `ema_decay` the weights that are "saved" and those that are "better" on the images that
-                select, "average" or "trained"; else None.
-            "teachers": the scores of each on the same images, by its name, {"teacher": {"test_top1": ..., ...}}; {}
-                without one.
-            "seed", "epochs" (as many as were made), "train_images", "processes", "batch_norm_images" (over which a
-                batch norm averages).
-            "seconds": that the epochs' steps took, evaluation apart; "images_per_second": in them.
-            "parameters", "macs": of the student; multiply-accumulates an image, None where they cannot be counted.
-            "peak_memory": bytes, of tensors on an accelerator, else of the whole process since it started.
-            "device", "versions": that it was trained on, and of the software by name.
-            "notes": what was decided where the recipe leaves it open, a sentence each.
-            "origin": the recipe's values, and digests of images, teachers and starting weights.
-            "recipe", "metrics", "weights", "digest": SHA-256 of three files and of all else, by which an edited one is
-                noticed.
+
+            - "last", "best": of the last and of the best epoch: each loss by name, unweighted, and "total", their
+              weighted sum; scores, fractions of 1 ("test_top1", "test_agreement" with the teacher, "val_top1", ...)
+              or nats ("test_loss"), with `ema_decay` those of the average and those of the trained weights
+              ("test_top1_trained"); an epoch that validation images chose has test scores of one of the two, which
+              student.pt holds; "epoch", "learning_rate", "seconds".
+            - "student": which of the two student.pt is.
+            - "best_on": the images that the best is best on, "validation images", "held-out training images" or
+              "test images".
+            - "average": with `ema_decay` the weights that are "saved" and those that are "better" on the images that
+              select, "average" or "trained"; else None.
+            - "teachers": the scores of each on the same images, by its name, {"teacher": {"test_top1": ..., ...}}; {}
+              without one.
+            - "seed", "epochs" (as many as were made), "train_images", "processes", "batch_norm_images" (over which a
+              batch norm averages).
+            - "seconds": that the epochs' steps took, evaluation apart; "images_per_second": in them.
+            - "parameters", "macs": of the student; multiply-accumulates an image, None where they cannot be counted.
+            - "peak_memory": bytes, of tensors on an accelerator, else of the whole process since it started.
+            - "device", "versions": that it was trained on, and of the software by name.
+            - "notes": what was decided where the recipe leaves it open, a sentence each.
+            - "origin": the recipe's values, and digests of images, teachers and starting weights.
+            - "recipe", "metrics", "weights", "digest": SHA-256 of three files and of all else, by which an edited one
+              is noticed.
 
     Example:
         >>> import distill

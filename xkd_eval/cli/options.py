@@ -17,7 +17,7 @@ from xkd_eval.study.options import helps
 from xkd_eval.written import written_numbers, written_size
 
 WHAT = "What is evaluated"
-RULES = "Rules (they change the protocol's hash)"
+RULES = "Rules that change the protocol hash"
 HOW = "How it runs"
 
 MODEL_HELP = (

@@ -39,7 +39,7 @@ class RunOptions:
         save_maps: write the raw maps there as well.
         limit: only a seeded, label-stratified sample of so many images.
 
-    The model's input (by default its own):
+    What the model is fed with in place of its own input:
         size: input size: 224 or 224x320 (height x width).
         resize: squash: ignore the aspect ratio (default); crop: short side + centre; squash_crop: squash, then centre.
         interpolation: PIL's filter.
@@ -51,7 +51,7 @@ class RunOptions:
         value_range: the value of white: 1 or 255.
         crop_fraction: share of the short side that the centre crop keeps.
 
-    Rules (they change the protocol's hash):
+    Rules that change the protocol hash:
         protocol: model: each model's own input; chefer, exp-kd: as published.
         target: the class that is explained: by default the predicted one, and of photographs with several labels each.
 

@@ -1,0 +1,123 @@
+"""What the documentation tells people to type parses, and its Python compiles; tests of their own run it.
+
+Links and cross-references are checked where the site is built: a warning ends the build.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from distill.cli import app as distill_app
+from xkd_eval.cli import app as eval_app
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    page.relative_to(ROOT).as_posix()
+    for pattern in ("*.md", "docs/*.md", "docs/metrics/*.md", "data/*.md", "benchmarks/*.md")
+    for page in ROOT.glob(pattern)
+)
+PROGRAMS = {"xkd-eval": typer.main.get_command(eval_app), "xkd-distill": typer.main.get_command(distill_app)}
+FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+# A line that is nothing but a command: what a page prints of a command's output never begins with its name.
+COMMAND = re.compile(r"^(?:\$ )?(?:uv run )?(xkd-eval|xkd-distill|python) ")
+SHELL = re.compile(r"[<>&]|2>|->")
+PLACEHOLDER = re.compile(r"\.\.\.|…")
+
+
+def code_of(page: str) -> Iterator[tuple[str, str]]:
+    """Language and text of each block of code, "" for indented ones and those without a language."""
+    text = (ROOT / page).read_text()
+    for _, language, block in FENCED.findall(text):
+        yield language, block
+    for block in re.findall(r"(?:^    .*\n|^\s*\n)+", FENCED.sub("", text), re.MULTILINE):
+        yield "", block
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Page, and a command as a shell splits it."""
+    for page in PAGES:
+        for language, block in code_of(page):
+            if language in ("", "sh", "yaml", "console"):
+                yield from ((page, command) for command in _commands(block))
+
+
+def _commands(block: str) -> Iterator[list[str]]:
+    joined = re.sub(r"\\\n\s*", " ", block)
+    for line in joined.splitlines():
+        for part in re.split(r";|&&|\||\bdo\b|(?<=:) (?=xkd-)", line):
+            if COMMAND.match(part := part.strip()):
+                words = shlex.split(re.sub(r"^(\$ )?(uv run )?", "", part), comments=True)
+                end = next((at for at, word in enumerate(words) if SHELL.match(word)), len(words))
+                yield words[:end]
+
+
+COMMANDS = [given for given in commands() if not PLACEHOLDER.search(" ".join(given[1]))]
+
+
+def test_there_are_many():
+    assert len(COMMANDS) > 100
+    assert {program for _, (program, *_) in COMMANDS} == {"xkd-eval", "xkd-distill", "python"}
+
+
+@pytest.mark.parametrize(
+    ("page", "command"), COMMANDS, ids=lambda part: part if isinstance(part, str) else " ".join(part)
+)
+def test_a_command_parses(page, command):
+    program, *words = command
+    if program == "python":
+        _check_script(words)
+        return
+    group = PROGRAMS[program]
+    if words[0] in group.commands:
+        group.commands[words[0]].make_context(words[0], words[1:])
+    else:
+        assert words in (["--version"], ["--help"]), page
+
+
+def _check_script(words: list[str]) -> None:
+    """A script of this repository, and options that it has."""
+    name = words[1].replace(".", "/") if words[0] == "-m" else words[0].removesuffix(".py")
+    candidates = [ROOT / f"{name}.py", ROOT / name / "__main__.py", ROOT / "docs/examples" / f"{name}.py"]
+    if words[0] in ("-c", "-m") and not any(path.exists() for path in candidates):
+        assert words[1] in ("xkd_eval", "distill", "sphinx", "http.server", "venv"), words
+        return
+    (script,) = [path for path in candidates if path.exists()]
+    source = script.read_text()
+    for word in words[1:]:
+        if word.startswith("--") and word != "--help":
+            assert f'"{word.split("=")[0]}"' in source, (script, word)
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    return [(page, block) for page in PAGES for name, block in code_of(page) if name == language]
+
+
+@pytest.mark.parametrize(("page", "block"), blocks("python"), ids=lambda part: part if part in PAGES else "")
+def test_python_compiles(page, block):
+    ast.parse(block, page)
+
+
+@pytest.mark.parametrize(("page", "block"), blocks("yaml"), ids=lambda part: part if part in PAGES else "")
+def test_yaml_parses(page, block):
+    assert yaml.safe_load(block) is not None
+
+
+def test_every_page_with_python_is_run_somewhere():
+    read = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__))
+    for page, _ in blocks("python"):
+        assert Path(page).name in read, f"{page}: no test reads it"
+
+
+def test_links_of_pages_outside_the_site_lead_somewhere():
+    """Sphinx checks those of the site's pages."""
+    for page in ("README.md", "CONTRIBUTING.md", "data/README.md", "benchmarks/README.md"):
+        for link in re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", (ROOT / page).read_text()):
+            assert (ROOT / page).parent.joinpath(link).exists(), (page, link)
