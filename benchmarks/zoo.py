@@ -9,7 +9,7 @@ a map of an image of the embedded set (with few masks or steps where a map takes
 finite, of more than one place in both directions, of the image's proportions, and not the same everywhere but where a
 ReLU or DeepLIFT may make it so; each that is refused has to name explainers that hold. What is proven of the network
 at birth may not be proven at another place once all its weights are of ordinary size, drawn anew. A line a network is
-written to OUTPUT/zoo.jsonl, and the tables of docs/models.md to OUTPUT/zoo.md.
+written to OUTPUT/zoo.jsonl, and the tables of docs/families.md to OUTPUT/zoo.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""docs/extend.md runs as it stands: its files, its commands, its notebook cells and its entry points."""
+"""docs/extend.md and the pages on one's own parts run as they stand: files, commands, notebook cells, entry points."""
 
 import re
 import shlex
@@ -18,16 +18,24 @@ from xkd_eval.datasets import DATASETS
 from xkd_eval.evaluations import TESTS
 from xkd_eval.explainers import EXPLAINERS
 
-TEXT = (Path(__file__).parents[2] / "docs" / "extend.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = {
+    name: (DOCS / f"{name}.md").read_text()
+    for name in ("own_model", "own_explainer", "own_data", "own_architecture", "extend", "own_metric")
+}
 REGISTRIES = {registry.group: registry for registry in (EXPLAINERS, DATASETS, ARCHITECTURES, TESTS, METHODS)}
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+def blocks(language, pages=tuple(PAGES)):
+    text = "\n".join(PAGES[page] for page in pages)
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-FILES = [block for block in blocks("python") if block.startswith("# mine.py")]
-CELLS = [block for block in blocks("python") if not block.startswith("# mine.py")]
+def is_file(block):
+    return block.startswith("# mine.py")
+
+
+FILES = list(filter(is_file, blocks("python")))
 
 
 @pytest.fixture
@@ -49,7 +57,7 @@ def own_things(registry):
 
 @pytest.fixture
 def mine(clean):
-    """All the files of the page as one."""
+    """All the files of the pages as one."""
     (clean / "mine.py").write_text("\n\n".join(FILES))
     return clean / "mine.py"
 
@@ -66,16 +74,28 @@ def test_the_commands_run(command, mine, capsys):
 
     program, *arguments = shlex.split(command)
     assert program == "xkd-eval"
+    if arguments[0] == "inspect":
+        app(arguments, standalone_mode=False)
+        assert "re-derived" in capsys.readouterr().out
+        return
     app([*arguments, "--workers", "0", "--device", "cpu"], standalone_mode=False)
     assert re.search(r" (images|photographs) of ", capsys.readouterr().out.replace("\n", " "))
 
 
-def test_the_cells_of_a_notebook_run_and_run_again(clean, monkeypatch):
+@pytest.mark.parametrize("page", PAGES)
+def test_the_cells_of_a_page_run_in_its_own_notebook_and_run_again(page, clean, monkeypatch):
     notebook = ModuleType("__main__")
     monkeypatch.setitem(sys.modules, "__main__", notebook)
-    for cell in [*FILES, *FILES, *CELLS]:
+    cells = blocks("python", [page])
+    for cell in [*filter(is_file, cells), *cells]:
         exec(compile(cell, "cell", "exec"), vars(notebook))
-    assert EXPLAINERS["activation"] is notebook.Activation
+    if page == "own_explainer":
+        assert EXPLAINERS["activation"] is notebook.Activation
+
+
+def test_every_page_on_ones_own_parts_is_run():
+    tested_elsewhere = {"own_loss"}  # tests/distill/test_python.py
+    assert {path.stem for path in DOCS.glob("own_*.md")} - tested_elsewhere == set(PAGES) - {"extend"}
 
 
 def test_the_recipes_architecture_is_built(mine):

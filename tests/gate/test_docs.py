@@ -1,4 +1,4 @@
-"""docs/gate.md: its workflow is YAML, its commands parse, its Python runs."""
+"""docs/gate.md: its workflow is YAML with a command of ours, its exit codes are the command's, its Python runs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ import re
 import shlex
 from pathlib import Path
 
-import pytest
-import typer
 import yaml
 
-from xkd_eval.cli import app
 from xkd_eval.cli.check import EXIT_CODES
 
 TEXT = (Path(__file__).parents[2] / "docs" / "gate.md").read_text()
-COMMANDS = typer.main.get_command(app)
 
 
 def blocks(language: str) -> list[str]:
@@ -27,19 +23,12 @@ def commands(text: str) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in re.findall(r"^\s*(xkd-eval .*)$", joined, re.MULTILINE)]
 
 
-def test_the_workflow_is_yaml_with_a_command_that_parses():
+def test_the_workflow_is_yaml_with_the_command():
     (block,) = blocks("yaml")
     (job,) = yaml.safe_load(block)["jobs"].values()
     found = [command for step in job["steps"] for command in commands(step.get("run", ""))]
     assert [command[1] for command in found] == ["check"]
     assert all("uses" in step or "run" in step for step in job["steps"])
-
-
-@pytest.mark.parametrize("command", commands(TEXT), ids=" ".join)
-def test_every_command_parses(command):
-    program, name, *arguments = command
-    assert program == "xkd-eval"
-    COMMANDS.commands[name].make_context(name, arguments)
 
 
 def test_the_exit_codes_are_those_of_the_command():
