@@ -1,4 +1,4 @@
-"""docs/python.md, docs/own_loss.md, docs/examples and what the README does with a network of one's own run as they stand."""
+"""docs/python.md, docs/own_loss.md, docs/examples and the README's network of one's own run as they stand."""
 
 from __future__ import annotations
 
