@@ -36,7 +36,7 @@ through ours:
 float64 rounds by 1e-16. What is below 1e-13 comes from the order in which numbers are summed. What is above has a
 note. Whatever is trained beside the student begins with the same weights on both sides, and whatever is drawn at random
 is the same. What surrounds the losses (where maps are taken, how everything is trained) is compared in
-[faithful.md](faithful.md).
+[Every baseline as its authors ran it](faithful.md).
 """
 
 
