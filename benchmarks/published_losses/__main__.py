@@ -25,12 +25,18 @@ _HEADING = """# The losses beside their authors' code
     python -m benchmarks.published_losses --repositories DIR --fetch | sh     # the checkouts, at the commits below
     python -m benchmarks.published_losses --repositories DIR > docs/published_losses.md
 
-The same float64 inputs through the published code, which is read where it lies, and through ours. Value: the largest
-relative difference of the loss over four shapes. Gradient: of its gradient with respect to whatever the student made,
-relative to the gradient's largest entry. float64 rounds by 1e-16: what is below 1e-13 is the order of sums; what is
-above has a note. What is trained beside the student begins with the same weights on both sides, what is drawn at
-random is the same. What surrounds the losses (where maps are tapped, how all of it is trained) is compared in
-[faithful.md](faithful.md).
+Is a loss here the loss that its authors published? This page answers that by numbers, for whoever uses one as a
+baseline. The same float64 inputs go through the published code, which is read from a checkout of its repository, and
+through ours:
+
+- "Value" is the largest relative difference of the loss over four shapes of inputs, which are listed below the table.
+- "Gradient" is the largest difference of the loss's gradient with respect to whatever the student made, relative to the
+  gradient's largest entry.
+
+float64 rounds by 1e-16. What is below 1e-13 comes from the order in which numbers are summed. What is above has a
+note. Whatever is trained beside the student begins with the same weights on both sides, and whatever is drawn at random
+is the same. What surrounds the losses (where maps are taken, how everything is trained) is compared in
+[Every baseline as its authors ran it](faithful.md).
 """
 
 

@@ -34,7 +34,7 @@ def normalised_cat_kd(given: Inputs, theirs: Any) -> Pair:
     "exp_kd, reading author",
     "Exp-KD",
     "mdistiller/distillers/CAM.py",
-    note="of the first revision, which never calls it; the last one's leaves the student no gradient",
+    note="of the first revision, which never calls it; that of the last revision leaves the student no gradient",
     absent=("cv2", "imageio"),
 )
 def exp_kd(given: Inputs, theirs: Any) -> Pair:
@@ -92,7 +92,7 @@ class _Method(Enum):
     "e2kd, gradcam",
     "GoodTeachersExplain",
     "bcos/distillation_methods/TeachersExplain.py",
-    note="the explanations' loss; its other explanation, of B-cos networks, is not ours",
+    note="the loss of the explanations; its other explanation, for B-cos networks, is not here",
     absent=("bcos.experiments.utils.config_utils",),
 )
 def e2kd(given: Inputs, theirs: Any) -> Pair:
@@ -109,7 +109,7 @@ def e2kd(given: Inputs, theirs: Any) -> Pair:
     "explanation_kd, cosine",
     "GoodTeachersExplain",
     "bcos/distillation_methods/TeachersExplain.py",
-    note="of two maps that are given; its other explainers and distances have no published code",
+    note="of two given maps; the other explainers and distances have no published code",
     absent=("bcos.experiments.utils.config_utils",),
 )
 def explanation_kd(given: Inputs, theirs: Any) -> Pair:

@@ -73,7 +73,7 @@ def dist_of_segmentation(given: Inputs, theirs: Any) -> Pair:
     "tf_kd, variant author",
     "Teacher-free-Knowledge-Distillation",
     "my_loss_function.py",
-    note="its cross-entropy taken off; the default is the paper's eq. 9, which softens both sides",
+    note="without its cross-entropy; our default is the paper's eq. 9, which softens both sides",
 )
 def tf_kd(given: Inputs, theirs: Any) -> Pair:
     logits = given.student.logits
@@ -95,7 +95,7 @@ def wttm(given: Inputs, theirs: Any) -> Pair:
     return theirs.WTTM(0.2)(*logits), wttm_loss(*logits, exponent=0.2)
 
 
-_ONE_VIEW = "without its cross-entropy; each of its two views the same images"
+_ONE_VIEW = "without its cross-entropy; both of its views are the same images"
 
 
 @case(
@@ -135,7 +135,7 @@ def _of_two_views(given: Inputs, distiller: Any) -> Tensor:
     return torch.stack([losses[name] for name in ("loss_kd", "loss_cc", "loss_bc")]).sum()
 
 
-@case("mld", "L2D", "criterion/distiller_zoo/logits_based/mld.py", note="theirs clamps probabilities to 1e-8")
+@case("mld", "L2D", "criterion/distiller_zoo/logits_based/mld.py", note="theirs clamps probabilities at 1e-8")
 def mld(given: Inputs, theirs: Any) -> Pair:
     logits = given.student.logits, given.teacher.logits
     return theirs.MLD()(*logits), mld_loss(*logits)
@@ -146,7 +146,12 @@ def hard_token_kd(given: Inputs, theirs: Any) -> Pair:
     return _of_a_token(given, theirs, "hard"), token_kd_loss(given.student.logits, given.teacher.logits)
 
 
-@case("token_kd, soft", "deit", "losses.py", note="theirs times K, by which it divides and the paper does not")
+@case(
+    "token_kd, soft",
+    "deit",
+    "losses.py",
+    note="theirs is multiplied by K, by which its code divides and the paper does not",
+)
 def soft_token_kd(given: Inputs, theirs: Any) -> Pair:
     logits = given.student.logits, given.teacher.logits
     expected = _of_a_token(given, theirs, "soft") * logits[0].shape[1]

@@ -49,7 +49,8 @@ def reviewkd(given: Inputs, theirs: Any) -> Pair:
     "ofd",
     "overhaul-distillation",
     "CIFAR-100/distiller.py",
-    note="with margins by a batch norm, theirs in float32; theirs divided by the images, as its training does",
+    note="with margins by a batch norm, which theirs computes in float32; theirs is divided by the number of images, "
+    "as its training does",
 )
 def ofd(given: Inputs, theirs: Any) -> Pair:
     norm = norm_of(given.teacher)
@@ -75,7 +76,7 @@ def norm(given: Inputs, theirs: Any) -> Pair:
     return _lines_of_norm(theirs, expanded, given.teacher.maps, _GROUPS), norm_loss(expanded, given.teacher.maps)
 
 
-@case("norm, a larger teacher", "NORM", "helper/loops.py", note="its map max-pooled to half")
+@case("norm, a larger teacher", "NORM", "helper/loops.py", note="the teacher's map is max-pooled to half")
 def norm_of_a_larger_teacher(given: Inputs, theirs: Any) -> Pair:
     larger = F.interpolate(given.teacher.maps.sin(), scale_factor=2, mode="bilinear")
     return _lines_of_norm(theirs, given.regressed, larger, 1), norm_loss(given.regressed, larger)

@@ -24,7 +24,7 @@ def dot(given: Inputs, theirs: Any) -> Pair:
     "dot, weight decay",
     "mdistiller",
     "mdistiller/engine/dot.py",
-    note=f"{_NOTE}; without one that distillation alone reaches, whose first step theirs does not decay",
+    note=f"{_NOTE}; without a weight that distillation alone reaches, which theirs does not decay in its first step",
 )
 def dot_with_decay(given: Inputs, theirs: Any) -> Pair:
     return _stepped(given, theirs, decay=0.05)

@@ -25,7 +25,7 @@ def sp(given: Inputs, theirs: Any) -> Pair:
     "rkd",
     "mdistiller",
     "mdistiller/distillers/RKD.py",
-    note="they expand the squared distances, ours takes differences",
+    note="theirs expands the squared distances, ours takes differences",
 )
 def rkd(given: Inputs, theirs: Any) -> Pair:
     embeddings = given.student.embedding, given.teacher.embedding
@@ -45,7 +45,7 @@ _CHANNELS = 512  # which theirs has written into it
     "srd",
     "Simple-Recipe-Distillation",
     "imagenet/torchdistill/losses/single.py",
-    note="all of theirs: twice srd, of embeddings of 512 channels behind its projector, beside kd of T 1",
+    note="the whole of theirs: twice srd, on embeddings of 512 channels behind its projector, beside kd of T 1",
 )
 def srd(given: Inputs, theirs: Any) -> Pair:
     published = theirs.OurDistillationLoss("log_bn_corr_4").double()
@@ -71,7 +71,7 @@ _TEMPERATURE = 0.0625  # exact in float32, in which theirs keeps it
     "crd",
     "RepDistiller",
     "crd/criterion.py",
-    note="both embeddings, memories and normalisers; the same negatives given to both, in two steps",
+    note="of both embeddings, memories and normalisers, over two steps; both are given the same negatives",
 )
 def crd(given: Inputs, theirs: Any) -> Pair:
     batch, own = given.student.embedding.shape

@@ -45,7 +45,7 @@ def fitnet(given: Inputs, theirs: Any) -> Pair:
     "ofd",
     "mdistiller",
     "mdistiller/distillers/OFD.py",
-    note="of two maps, with its connectors; margins by batch norms, theirs in float32",
+    note="of two maps, with its connectors; with margins by batch norms, which theirs computes in float32",
 )
 def ofd(given: Inputs, theirs: Any) -> Pair:
     own = [F.avg_pool2d(given.regressed, 2), given.regressed.sin()]

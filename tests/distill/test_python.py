@@ -1,4 +1,4 @@
-"""docs/python.md, docs/examples and what the README does with a network of one's own run as they stand."""
+"""docs/python.md, docs/own_loss.md, docs/examples and the README's network of one's own run as they stand."""
 
 from __future__ import annotations
 
@@ -57,6 +57,24 @@ def test_the_page_runs_from_top_to_bottom(capsys):
     assert "gap" in names["gap"].metrics
     assert names["found"].table["model"].tolist() == ["kd", "mine", "embedded/teacher (teacher)"]
     assert any(parameter.grad.any() for parameter in names["network"].parameters())
+
+
+def test_the_page_on_losses_runs_from_top_to_bottom(place, monkeypatch, capsys):
+    text = (DOCS / "own_loss.md").read_text()
+    cells = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (recipe,) = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (place / "mine.py").write_text("\n\n".join(cell for cell in cells if cell.startswith("# mine.py")))
+    (place / "mine.yaml").write_text(recipe)
+    monkeypatch.syspath_prepend(place)
+    names: dict[str, object] = {}
+    try:
+        for cell in cells:
+            if not cell.startswith("# mine.py"):
+                exec(compile(cell, "docs/own_loss.md", "exec"), names)
+    finally:
+        sys.modules.pop("mine", None)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert names["result"].result["last"]["logit_distance"] > 0
 
 
 def test_a_network_of_ones_own_in_the_readme(capsys, caplog, place):

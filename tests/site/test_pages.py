@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ PAGES = sorted(
 PROGRAMS = {"xkd-eval": typer.main.get_command(eval_app), "xkd-distill": typer.main.get_command(distill_app)}
 FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 # A line that is nothing but a command: what a page prints of a command's output never begins with its name.
-COMMAND = re.compile(r"^(?:\$ )?(?:uv run )?(xkd-eval|xkd-distill|python) ")
+COMMAND = re.compile(r"^(?:\$ |uv run |srun |[A-Z_]+=\S+ )*((?:xkd-eval|xkd-distill|python) .*)")
 SHELL = re.compile(r"[<>&]|2>|->")
 PLACEHOLDER = re.compile(r"\.\.\.|…")
 
@@ -53,8 +54,8 @@ def _commands(block: str) -> Iterator[list[str]]:
     joined = re.sub(r"\\\n\s*", " ", block)
     for line in joined.splitlines():
         for part in re.split(r";|&&|\||\bdo\b|(?<=:) (?=xkd-)", line):
-            if COMMAND.match(part := part.strip()):
-                words = shlex.split(re.sub(r"^(\$ )?(uv run )?", "", part), comments=True)
+            if found := COMMAND.match(part.strip()):
+                words = shlex.split(found[1], comments=True)
                 end = next((at for at, word in enumerate(words) if SHELL.match(word)), len(words))
                 yield words[:end]
 
@@ -108,6 +109,11 @@ def test_python_compiles(page, block):
 @pytest.mark.parametrize(("page", "block"), blocks("yaml"), ids=lambda part: part if part in PAGES else "")
 def test_yaml_parses(page, block):
     assert yaml.safe_load(block) is not None
+
+
+@pytest.mark.parametrize(("page", "block"), blocks("sh"), ids=lambda part: part if part in PAGES else "")
+def test_a_shell_reads_scripts(page, block):
+    subprocess.run(["bash", "-n"], input=block, text=True, check=True)
 
 
 def test_every_page_with_python_is_run_somewhere():
