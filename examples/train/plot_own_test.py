@@ -2,16 +2,17 @@
 A test of your own
 ==================
 
-How much of the photograph does a map need for half of what it has to say? Few places mean a pointed map. No test of the
-package asks that, so this one is written here, in twenty lines.
+How much of the photograph does a map need for half of what it has to say? Few places mean a pointed
+map. No test of the package asks that, so this one is written here, in twenty lines.
 """
 
 # %%
 # Rows, and scores of their means
 # -------------------------------
 #
-# ``rows`` returns a number for each photograph. A score is a function of the numbers' means, so that intervals and paired
-# differences come by themselves. The decorator makes the name known to ``evaluate`` and ``compare``.
+# ``rows`` returns a number for each photograph. A score is a function of the numbers' means, so
+# that intervals and paired differences come by themselves. The decorator makes the name known to
+# ``evaluate`` and ``compare``.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,7 +22,7 @@ import xkd_eval
 
 @xkd_eval.register_test
 class HalfArea(xkd_eval.Evaluation):
-    """The share of the places, the highest first, that hold half of a map's mass; negative values count as nothing."""
+    """The share of the places, the highest first, that hold half of a map."""
 
     name, title, citation = "half_area", "Half area", "mine"
 
@@ -31,7 +32,7 @@ class HalfArea(xkd_eval.Evaluation):
         return {"half_area": (shares < 0.5).double().mean(1).cpu().numpy()}
 
     def specs(self):
-        return (xkd_eval.ScoreSpec("half_area", "half area", lambda means: means["half_area"]),)
+        return (xkd_eval.ScoreSpec(self.name, "half area", lambda mean: mean[self.name]),)
 
 
 # %%
@@ -53,9 +54,11 @@ for place, result in enumerate(study.results):
     axes.plot([values.mean()] * 2, [place - 0.35, place + 0.35], color="black")
 axes.set(yticks=range(len(study.models)), yticklabels=study.models, ylim=(2.5, -0.5))
 axes.set(xlabel="Share of the places that hold half of the map's mass (%)", xlim=(0, None))
+plt.show()
 
 # %%
-# Each dot is a photograph, each bar a mean. A smaller area is a more pointed map, and not a better one: a map that marks one
-# wrong pixel is the most pointed of all. That is why the score was given no direction.
+# Each dot is a photograph, each bar a mean. A smaller area is a more pointed map, and not a better
+# one: a map that marks one wrong pixel is the most pointed of all. That is why the score was given
+# no direction.
 #
 # ``xkd_eval.testing.check_test`` runs the package's contract tests on a test of yours.
