@@ -9,6 +9,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from xkd_eval.figures.shown import ShownFigure
 from xkd_eval.figures.style import BODY, HAIRLINE, INK, SMALL, house_style
 from xkd_eval.figures.text import fit_text
 
@@ -38,7 +39,7 @@ def confusion_figure(matrix: np.ndarray, names: Sequence[str], title: str) -> Fi
     count = len(matrix)
     cell = float(np.clip(_LARGEST_SIDE / count, _SMALLEST_CELL, _CELL))
     side = min(max(cell * count, 2.0), 2 * _LARGEST_SIDE)
-    figure = Figure(figsize=(side + 2.4, side + 1.9), layout="constrained")
+    figure = ShownFigure(figsize=(side + 2.4, side + 1.9), layout="constrained")
     axes = figure.subplots()
     support = matrix.sum(1, keepdims=True)
     shares = np.divide(matrix, support, out=np.zeros(matrix.shape), where=support > 0)

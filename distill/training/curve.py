@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from xkd_eval.figures.shown import ShownFigure
 from xkd_eval.figures.style import LINE_STYLES, PALETTE, house_style
 
 _NO_LOSS = ("epoch", "learning_rate", "seconds", "total")
@@ -22,8 +23,8 @@ def learning_curve(metrics: pd.DataFrame) -> Figure:
     """
     scores = [name for name in metrics if name.startswith(("test_", "val_"))]
     losses = [name for name in metrics if name not in (*_NO_LOSS, *scores) and "/" not in name]
-    figure = Figure(figsize=(6.4, 2.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure = ShownFigure(figsize=(6.4, 2.6), layout="constrained")
+    left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.08})
     for number, name in enumerate(losses):
         style = {"color": PALETTE[number % len(PALETTE)], "linestyle": LINE_STYLES[number % len(LINE_STYLES)]}
         left.plot(metrics["epoch"], metrics[name], marker=".", label=name, **style)

@@ -13,6 +13,7 @@ from xkd_eval.comparison.headlines import headlines
 from xkd_eval.comparison.result import Comparison
 from xkd_eval.comparison.verdict import verdict
 from xkd_eval.datasets.embedded import EmbeddedDataset
+from xkd_eval.errors import XkdError
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,15 @@ def test_a_model_differs_from_itself_by_exactly_nothing(with_itself):
         np.testing.assert_allclose(of(agreement, measure=measure)["value"], expected, atol=1e-6, err_msg=measure)
     for headline in headlines(with_itself):
         assert headline.is_of_agreement or headline.claim("itself", "teacher") == 0
+
+
+def test_each_figure_of_the_report_is_a_call_away(with_itself):
+    heads = {"Accuracy ↑", "mIoU ↑"}
+    drawn = {text.get_text() for text in with_itself.plot("differences").texts}
+    assert heads <= drawn and {"itself", "plain"} <= drawn
+    assert "Rank correlation" in {text.get_text() for text in with_itself.plot("agreement").texts}
+    curves = {text.get_text() for text in with_itself.plot().texts}
+    assert {"teacher", "itself", "plain"} <= curves and not heads & curves
 
 
 def test_scores_are_those_of_the_tests(with_itself, images):
@@ -134,6 +144,8 @@ def test_it_continues_and_reads_run_directories(images, tmp_path):
     place = tmp_path / "runs" / "perturbation"
     runs = {label: str(next(place.glob(f"{model.replace('/', '_')}-cam-*"))) for label, model in models.items()}
     from_runs = compare(runs)
+    with pytest.raises(XkdError, match="plot: finished runs hold no maps"):
+        from_runs.plot("agreement")
     ours = of(first.differences, score="positive.auc")[["value", "low", "high", "p"]].to_numpy(dtype=float)
     theirs = of(from_runs.differences, score="positive.auc")[["value", "low", "high", "p"]].to_numpy(dtype=float)
     np.testing.assert_allclose(ours, theirs)

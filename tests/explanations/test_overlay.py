@@ -155,3 +155,22 @@ def test_a_number_of_classes_that_cannot_be_is_refused(drawn, classes):
 def test_photos_of_any_shape_are_drawn(size):
     figure = overlays.overlay(load_classifier("embedded/kd"), Image.new("RGB", size, "navy"))
     assert all(side > 0 for side in figure.get_size_inches())
+
+
+def test_several_explainers_are_a_column_each(monkeypatch):
+    made = []
+    monkeypatch.setattr(overlays, "overlay_figure", lambda rows, **style: made.extend(rows))
+    models = [load_classifier("embedded/teacher"), load_classifier("embedded/kd")]
+    photo = Image.effect_noise((60, 40), 80).convert("RGB")
+    overlays.overlay(models, [photo, photo], explainer=["cam", "saliency"], classes="top:2")
+    assert len(made) == 4
+    names = [f"{model}, {method}" for model in ("embedded/teacher", "embedded/kd") for method in ("cam", "saliency")]
+    assert all([panel.model for panel in row] == names for row in made)
+    own = explain(models[1], photo, explainer="saliency")
+    np.testing.assert_allclose(made[0][3].map, own.maps[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(("several", "reason"), [([], "none given"), (["cam", "cam"], "two of one name")])
+def test_explainers_that_make_no_columns_are_refused(several, reason):
+    with pytest.raises(XkdError, match=f"explainer: {reason}"):
+        overlays.overlay(load_classifier("embedded/kd"), Image.new("RGB", (64, 64)), explainer=several)

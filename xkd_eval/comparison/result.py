@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _TABLES = ("scores", "differences", "agreement", "transfer", "curves", "score_agreement", "health")
+_UNDRAWN = {
+    "curves": "none of the tests has curves; the numbers are in `scores`",
+    "differences": "no headline score of a model beside the reference's; the numbers are in `scores`",
+    "agreement": "finished runs hold no maps that agreement could be measured of; compare the models themselves",
+}
 
 
 @dataclass(frozen=True)
@@ -149,18 +154,27 @@ class Comparison:
                 with replacing(directory / file_name) as file:
                     file.write(content)
 
-    def plot(self) -> Figure:
-        """The curves of the models' own maps, with 95 % bands, of the first test that has curves.
+    @public()
+    def plot(self, kind: Literal["curves", "differences", "agreement"] = "curves") -> Figure:
+        """One of the report's figures.
+
+        Args:
+            kind: "curves" of the models' own maps, with 95 % bands, of the first test that has curves; "differences" of
+                each model from the reference in the headline scores, with the intervals that hold together, in colour
+                where a difference is claimed; "agreement" of the maps with the reference's, image by image.
 
         Raises:
-            XkdError: no test has.
+            XkdError: there is nothing of that kind to draw.
         """
-        from xkd_eval.comparison.drawing import curve_figures
+        from xkd_eval.comparison.drawing import agreement_figure, curve_figures, difference_figure
 
-        figures = curve_figures(self)
-        if not figures:
-            raise XkdError("plot: none of the tests has curves; the numbers are in `scores`")
-        return next(iter(figures.values()))
+        if kind == "curves":
+            figure = next(iter(curve_figures(self).values()), None)
+        else:
+            figure = difference_figure(self) if kind == "differences" else agreement_figure(self)
+        if figure is None:
+            raise XkdError(f"plot: {_UNDRAWN[kind]}")
+        return figure
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} ({len(table):,})" for name, table in self.tables().items())

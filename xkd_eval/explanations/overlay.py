@@ -69,7 +69,7 @@ def overlay(
     photos: Photo | NamedPhoto | Iterable[Photo | NamedPhoto],
     *,
     classes: str | int = "top:1",
-    explainer: str | Explainer = "cam",
+    explainer: str | Explainer | Sequence[str | Explainer] = "cam",
     colormap: str | None = None,
     alpha: float | None = None,
     device: str = "auto",
@@ -77,7 +77,7 @@ def overlay(
     batch_size: Annotated[int, Within(1)] = 32,
     seed: Annotated[int, Within(0, 2**63 - 1)] = 0,
 ) -> Figure:
-    """Photo, map and overlay side by side: a row an image, a column a model.
+    """Photo, map and overlay side by side: a row an image, a column a model, or a model and one of several explainers.
 
     An image that is no photograph is shown by its first three channels, see `xkd_eval.bands.displayed`.
 
@@ -87,7 +87,7 @@ def overlay(
             NamedPhotos.
         classes: what is explained: "top:K", the model's own K most probable classes, a row each; or one class by index,
             name or WordNet id, the same for all.
-        explainer: a name that `xkd-eval explainers` lists, or an Explainer.
+        explainer: a name that `xkd-eval explainers` lists, or an Explainer; or several, a column each.
         colormap: matplotlib's name; None is the house style's.
         alpha: the map's share in the overlay, 0 to 1; None is the house style's.
         device: "auto", "cpu", "cuda", ...
@@ -109,18 +109,32 @@ def overlay(
     """
     named = _named(photos)
     given = _classifiers(models)
-    columns = [on_device(model, resolve_device(device)) for model in given]
-    method = as_explainer(explainer).seeded(seed)
-    make = partial(_panels, classes=classes, explainer=method, device=device, precision=precision)
+    placed = [on_device(model, resolve_device(device)) for model in given]
+    methods = _explainers(explainer, seed)
+    columns = [(model, name, method) for model in placed for name, method in methods.items()]
+    make = partial(_panels, classes=classes, device=device, precision=precision)
     rows, titles = [], []
     for start in range(0, len(named), batch_size):
         batch = named[start : start + batch_size]
         # Of each model, of each photo: a panel a class.
-        for photo, *panels in zip(batch, *(make(model, batch) for model in columns), strict=True):
+        for photo, *panels in zip(batch, *(make(*column, batch) for column in columns), strict=True):
             rows.extend([list(row) for row in zip(*panels, strict=True)])
             titles.extend([photo.name, *[""] * (len(panels[0]) - 1)])
     style = {name: value for name, value in (("colormap", colormap), ("alpha", alpha)) if value is not None}
     return overlay_figure(rows, row_titles=titles, **style)  # type: ignore[arg-type]
+
+
+def _explainers(explainer: Any, seed: int) -> dict[str, Explainer]:
+    """What stands above a column -> explainer: of one alone nothing but the model's name."""
+    several = None if isinstance(explainer, str | Explainer) else listed(explainer)
+    if several is None:
+        return {"": as_explainer(explainer).seeded(seed)}
+    if not several:
+        raise XkdError("explainer: none given; expected at least one")
+    made = {method if isinstance(method, str) else as_explainer(method).name: method for method in several}
+    if len(made) < len(several):
+        raise XkdError("explainer: two of one name; tell them apart by their options, as in 'occlusion:windows=5'")
+    return {name: as_explainer(method).seeded(seed) for name, method in made.items()}
 
 
 def _classifiers(models: Any) -> list[Classifier]:
@@ -282,14 +296,15 @@ def _top_count(classes: str | int) -> int | None:
 
 def _panels(
     model: Classifier,
+    method: str,
+    explainer: Explainer,
     photos: Sequence[NamedPhoto],
     *,
     classes: str | int,
-    explainer: Explainer,
     device: str,
     precision: Literal["fp32", "bf16"],
 ) -> list[list[OverlayPanel]]:
-    """Of each photo, a panel a class."""
+    """Of each photo, a panel a class; the method's name stands behind the model's, where it has one."""
     images = [as_photo(photo.photo, "photos") for photo in photos]
     wanted = _wanted(model, images, classes)
     masks = [photo.mask for photo in photos if photo.mask is not None]
@@ -305,6 +320,8 @@ def _panels(
         precision=precision,
     )
     panels = explanation.panels()
+    if method:
+        panels = [replace(panel, model=f"{panel.model}, {method}") for panel in panels]
     return [panels[start : start + per_photo] for start in range(0, len(panels), per_photo)]
 
 

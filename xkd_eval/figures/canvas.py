@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from xkd_eval.figures.shown import ShownFigure
 from xkd_eval.figures.style import BODY, HAIRLINE, INK
 from xkd_eval.figures.text import line_height
 
@@ -31,8 +30,7 @@ class Canvas:
     def __init__(self, width: float, height: float) -> None:
         self.width = width
         self.height = height
-        self.figure = Figure(figsize=(width, height), facecolor="white")
-        FigureCanvasAgg(self.figure)
+        self.figure = ShownFigure(figsize=(width, height), facecolor="white")
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
         """Empty axes whose frame is exactly this box."""
