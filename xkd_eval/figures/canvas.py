@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from xkd_eval.figures.style import BODY, HAIRLINE, INK
+from xkd_eval.figures.paper import PRINT_DPI, current_size
+from xkd_eval.figures.style import BODY, HAIRLINE, HAIRLINE_WIDTH, INK, METADATA, house_style
 from xkd_eval.figures.text import line_height
 
 # The share of a line's height that lies under its baseline.
@@ -31,7 +33,8 @@ class Canvas:
     def __init__(self, width: float, height: float) -> None:
         self.width = width
         self.height = height
-        self.figure = Figure(figsize=(width, height), facecolor="white")
+        dots = {} if current_size() is None else {"dpi": PRINT_DPI}
+        self.figure = _Page(figsize=(width, height), facecolor="white", **dots)
         FigureCanvasAgg(self.figure)
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
@@ -47,7 +50,7 @@ class Canvas:
         axes.set_xticks([])
         axes.set_yticks([])
         for spine in axes.spines.values():
-            spine.set(visible=True, linewidth=0.4, edgecolor=HAIRLINE)
+            spine.set(visible=True, linewidth=HAIRLINE_WIDTH, edgecolor=HAIRLINE)
         return axes
 
     def text(
@@ -87,13 +90,22 @@ class Canvas:
         """A horizontal hairline."""
         x = [left / self.width, right / self.width]
         level = 1 - y / self.height
-        self.figure.add_artist(Line2D(x, [level, level], linewidth=0.6, color=HAIRLINE))
+        self.figure.add_artist(Line2D(x, [level, level], linewidth=HAIRLINE_WIDTH, color=HAIRLINE))
 
     def sample(self, left: float, y: float, width: float, style: Mapping[str, Any]) -> None:
         """A piece of a curve, as a key shows it; its marker, if it has one, in the middle."""
         x = [(left + share * width) / self.width for share in (0.0, 0.5, 1.0)]
         level = 1 - y / self.height
         self.figure.add_artist(Line2D(x, [level] * 3, markevery=[1], **style))
+
+
+class _Page(Figure):
+    """A figure whose own `savefig` embeds its fonts and leaves the date out, as `save_figure` does."""
+
+    def savefig(self, fname: Any, **options: Any) -> None:
+        suffix = f".{options['format']}" if "format" in options else Path(str(fname)).suffix
+        with house_style():
+            super().savefig(fname, **{"metadata": METADATA.get(suffix.lower()), **options})
 
 
 def fit_box(image: np.ndarray, width: float, height: float) -> tuple[float, float]:
