@@ -18,6 +18,8 @@ from xkd_eval.errors import XkdError
 from xkd_eval.escapes import csv_bytes, file_names, visible
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.scores import ScoreSpec
+from xkd_eval.figures.drawn import Drawn
+from xkd_eval.figures.paper import made_for
 from xkd_eval.files import replacing, writing
 from xkd_eval.study.cells import NO_MAPS
 
@@ -43,7 +45,7 @@ class Pictured:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison:
+class Comparison(Drawn):
     """Models scored on the same images under the same protocol.
 
     Values and bounds are fractions of 1 unless the measure says otherwise; bounds are 95 % intervals over images, and
@@ -149,18 +151,27 @@ class Comparison:
                 with replacing(directory / file_name) as file:
                     file.write(content)
 
-    def plot(self) -> Figure:
+    @public()
+    def plot(self, size: str | None = None) -> Figure:
         """The curves of the models' own maps, with 95 % bands, of the first test that has curves.
 
+        Args:
+            size: see `figures`.
+
         Raises:
-            XkdError: no test has.
+            XkdError: no test has, or another size.
         """
         from xkd_eval.comparison.drawing import curve_figures
 
-        figures = curve_figures(self)
+        figures = made_for(size, lambda: curve_figures(self))
         if not figures:
             raise XkdError("plot: none of the tests has curves; the numbers are in `scores`")
         return next(iter(figures.values()))
+
+    def _drawn(self) -> dict[str, Figure]:
+        from xkd_eval.comparison.drawing import figures_of
+
+        return figures_of(self)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} ({len(table):,})" for name, table in self.tables().items())

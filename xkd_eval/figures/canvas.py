@@ -33,8 +33,9 @@ class Canvas:
     def __init__(self, width: float, height: float) -> None:
         self.width = width
         self.height = height
-        dots = {} if current_size() is None else {"dpi": PRINT_DPI}
-        self.figure = _Page(figsize=(width, height), facecolor="white", **dots)
+        self.figure = _Page(figsize=(width, height), facecolor="white")
+        if current_size() is not None:
+            self.figure.set_dpi(PRINT_DPI)
         FigureCanvasAgg(self.figure)
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:

@@ -27,7 +27,9 @@ _SQUARE = (3.1, 3.1)
 _UNDER_KEY = 0.08
 _SAMPLE = 0.36
 _NARROWEST = 1.7
-_TALLEST = 2.6
+# Of panels in a paper: high ones would take a column alone.
+_FLATTER = 0.75
+_TALLEST = 2.4
 _MARKED = 40  # points of a curve that are marked; more would be a band
 
 _FLOOR_STYLE: dict[str, Any] = {"color": MUTED, "linestyle": (0, (1, 3)), "linewidth": 1.0}
@@ -148,11 +150,11 @@ def precision_recall_curve(curves: Sequence[Curve], prevalence: float | None = N
 
 
 def _page(shape: tuple[float, float], titles: Sequence[str], key_lines: int) -> Panels:
-    """Panels of (width, height) inches on a screen, and in a paper of that shape, or flatter."""
+    """Panels of (width, height) inches on a screen, and flatter ones in a paper."""
     columns = Columns.of(
         len(titles), left=_LEFT, right=_RIGHT, gap=_PANEL_GAP, panel=shape[0], narrowest=_NARROWEST, most=len(titles)
     )
-    height = shape[1] if current_size() is None else min(columns.panel * shape[1] / shape[0], _TALLEST)
+    height = shape[1] if current_size() is None else min(_FLATTER * columns.panel * shape[1] / shape[0], _TALLEST)
     below = _AXIS_LABELS + key_lines * line_height(SMALL)
     return Panels.of(titles, columns, height=height, below=below, footer=_UNDER_KEY)
 

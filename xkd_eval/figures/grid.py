@@ -104,7 +104,8 @@ class Panels:
         size = current_size()
         width = columns.panel + columns.gap / 2
         fitted = [fit_text(title, width, 1 if size is None else 2, BODY) for title in titles]
-        around = columns.rows * (_title_height(fitted) + below) + footer
+        above = [_title_height(row) for row in _in_rows(fitted, columns.side_by_side)]
+        around = sum(above) + columns.rows * below + footer
         if size is not None and size.height is not None:
             height = (size.height - around) / columns.rows
             if height < _LOWEST:
@@ -118,8 +119,9 @@ class Panels:
 
     def top(self, index: int) -> float:
         """Inches from the page's top to a panel."""
-        above = _title_height(self.titles)
-        return index // self.columns.side_by_side * (above + self.height + self.below) + above
+        row = index // self.columns.side_by_side
+        above = [_title_height(titles) for titles in _in_rows(self.titles, self.columns.side_by_side)]
+        return sum(above[: row + 1]) + row * (self.height + self.below)
 
     def panel(self, index: int) -> Axes:
         """The axes of a panel under its title."""
@@ -128,6 +130,10 @@ class Panels:
         axes = self.canvas.axes(left, top, self.columns.panel, self.height)
         axes.set_axisbelow(True)
         return axes
+
+
+def _in_rows(titles: Sequence[Sequence[str]], side_by_side: int) -> list[Sequence[Sequence[str]]]:
+    return [titles[start : start + side_by_side] for start in range(0, len(titles), side_by_side)]
 
 
 def _title_height(titles: Sequence[Sequence[str]]) -> float:

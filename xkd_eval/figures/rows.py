@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from xkd_eval.figures.grid import Columns, Panels
 from xkd_eval.figures.paper import current_size
@@ -19,7 +20,8 @@ _GAP = 0.24
 _MARGIN = 0.12
 _LABEL_GAP = 0.08
 _WIDEST_LABEL = 1.9
-_TICKS = 0.36
+_FEW_TICKS = 1.3
+_TICKS = 0.28
 
 _IN_A_ROW = 4
 _WIDEST_SHARE = 0.3  # of a paper's width, for names
@@ -74,5 +76,7 @@ class RowPanels:
                 bottom = panels.top(index) + (place + 0.5) * row + line_height(SMALL) / 2
                 panels.canvas.text([name], panels.columns.left - _LABEL_GAP, bottom, size=SMALL, align="right")
         axes = panels.panel(index)
+        if panels.columns.panel < _FEW_TICKS:
+            axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.grid(axis="x", color=GRID)
         return axes

@@ -9,6 +9,7 @@ import torch
 
 from tests.evaluations.conftest import batch_of
 from xkd_eval import Preprocess, compare, evaluate, load_classifier
+from xkd_eval.comparison.drawing import _differences
 from xkd_eval.comparison.headlines import headlines
 from xkd_eval.datasets.base import ImageDataset
 from xkd_eval.datasets.embedded import EmbeddedDataset
@@ -19,7 +20,6 @@ from xkd_eval.evaluations.fidelity.kept import is_kept, packed, unpacked
 from xkd_eval.evaluations.fidelity.options import FidelityOptions
 from xkd_eval.evaluations.fidelity.test import FidelityTest
 from xkd_eval.evaluations.protocol import Rules
-from xkd_eval.report.figures import _differences
 from xkd_eval.statistics.bootstrap import all_images_means
 from xkd_eval.testing import check_test
 
