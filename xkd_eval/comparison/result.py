@@ -152,18 +152,18 @@ class Comparison(Drawn):
                     file.write(content)
 
     @public()
-    def plot(self, size: str | None = None) -> Figure:
+    def plot(self, paper: str | None = None) -> Figure:
         """The curves of the models' own maps, with 95 % bands, of the first test that has curves.
 
         Args:
-            size: see `figures`.
+            paper: see `figures`.
 
         Raises:
             XkdError: no test has, or another size.
         """
         from xkd_eval.comparison.drawing import curve_figures
 
-        figures = made_for(size, lambda: curve_figures(self))
+        figures = made_for(paper, lambda: curve_figures(self))
         if not figures:
             raise XkdError("plot: none of the tests has curves; the numbers are in `scores`")
         return next(iter(figures.values()))

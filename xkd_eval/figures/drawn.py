@@ -22,20 +22,20 @@ class Drawn(ABC):
         """Name -> figure."""
 
     @public()
-    def figures(self, size: str | None = None) -> dict[str, Figure]:
+    def figures(self, paper: str | None = None) -> dict[str, Figure]:
         """All that there is to draw, by name.
 
         Args:
-            size: for a paper: "single" (3.25 inches wide), "double" (6.875), or sides such as "84mm" and "84x60mm";
+            paper: a size: "single" (3.25 inches wide), "double" (6.875), or sides such as "84mm" and "84x60mm";
                 None is for a screen.
 
         Returns:
-            Name -> figure. Its `savefig` embeds the fonts, and is of 300 dots an inch where a size is given.
+            Name -> figure. Its `savefig` embeds the fonts, and is of 300 dots an inch where it is for a paper.
 
         Raises:
             XkdError: another size, or one that a figure does not fit.
         """
-        return made_for(size, self._drawn)
+        return made_for(paper, self._drawn)
 
     @public()
     def save_figures(self, folder: Path, paper: str | Sequence[str] = "single") -> list[Path]:

@@ -148,7 +148,7 @@ def _in_paper(rows: Sequence[Sequence[OverlayPanel]], size: PaperSize) -> Layout
     pair = 2 * cell + space.pair if has_maps else cell
     sizes = _sizes(rows, cell, _TALLEST * cell)
     titles = _titles(rows, (), cell, pair, body, 3)
-    made = Layout(space, has_maps, cell, body, SMALL, _names(rows, pair, body), sizes, titles)
+    made = Layout(space, has_maps, cell, body, SMALL, _names(rows, pair, body, brief=True), sizes, titles)
     if size.height is None:
         return made
     around = made.page_height - sum(height for _, height in sizes)
@@ -173,8 +173,12 @@ def _sizes(rows: Sequence[Sequence[OverlayPanel]], width: float, height: float) 
     return [fit_box(panels[0].image, width, height) for panels in rows]
 
 
-def _names(rows: Sequence[Sequence[OverlayPanel]], pair: float, size: float) -> list[list[str]]:
-    return [fit_text(panel.model, pair, _NAME_LINES, size, weight="bold") for panel in rows[0]]
+def _names(rows: Sequence[Sequence[OverlayPanel]], pair: float, size: float, *, brief: bool = False) -> list[list[str]]:
+    """Of the models; in brief without the folders, where that still tells them apart."""
+    names = [panel.model for panel in rows[0]]
+    short = [name.rpartition("/")[2] for name in names]
+    chosen = short if brief and len(set(short)) == len(set(names)) else names
+    return [fit_text(name, pair, _NAME_LINES, size, weight="bold") for name in chosen]
 
 
 def _titles(

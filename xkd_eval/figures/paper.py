@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -68,8 +69,8 @@ def paper_size(text: str) -> PaperSize:
     """
     found = _PAPER.fullmatch(text)
     if found is None or found["formats"] is not None:
-        raise XkdError(f"size: {short(text)} found; {_EXPECTED}")
-    return _size(found, "size", text)
+        raise XkdError(f"paper: {short(text)} found; {_EXPECTED}")
+    return _size(found, text)
 
 
 def read_paper(text: str) -> Paper:
@@ -85,20 +86,20 @@ def read_paper(text: str) -> Paper:
     unknown = next((name for name in formats if name not in FORMATS), None)
     if unknown is not None:
         raise XkdError(f"paper: the format {unknown!r} in {short(text)}; expected {', '.join(FORMATS)}, by commas")
-    return Paper(_size(found, "paper", text), formats)
+    return Paper(_size(found, text), formats)
 
 
-def _size(found: re.Match[str], argument: str, text: str) -> PaperSize:
+def _size(found: re.Match[str], text: str) -> PaperSize:
     name, unit = found["size"], found["unit"]
     if unit is None:
         if name not in COLUMNS:
-            raise XkdError(f"{argument}: the size {name!r} in {short(text)}; {_EXPECTED}")
+            raise XkdError(f"paper: the size {name!r} in {short(text)}; {_EXPECTED}")
         return PaperSize(name, COLUMNS[name])
     width = float(found["width"]) * _INCHES[unit]
     height = None if found["height"] is None else float(found["height"]) * _INCHES[unit]
     low, high = _BOUNDS
     if not all(low <= side <= high for side in (width, height or low)):
-        raise XkdError(f"{argument}: {short(text)} found; expected sides of {low:g} to {high:g} inches")
+        raise XkdError(f"paper: {short(text)} found; expected sides of {low:g} to {high:g} inches")
     return PaperSize(name, width, height)
 
 
@@ -130,23 +131,23 @@ def too_small(side: str, needed: float, what: str) -> XkdError:
     """
     size = current_size()
     return XkdError(
-        f"size: {size.name if size else 'the page'} is not {side} enough for {what}; "
-        f"expected at least {needed:.2f} in ({25.4 * needed:.0f} mm)"
+        f"paper: {size.name if size else 'the page'} is not {side} enough for {what}; "
+        f"expected at least {math.ceil(25.4 * needed)} mm ({math.ceil(100 * needed) / 100:g} in)"
     )
 
 
-def made_for(size: str | None, make: Callable[[], Mapping[str, Figure]]) -> dict[str, Figure]:
+def made_for(paper: str | None, make: Callable[[], Mapping[str, Figure]]) -> dict[str, Figure]:
     """Name -> figure, made for a size that is written as text.
 
     Figures of others, which need not know of sizes, are given theirs: text and lines keep their points.
 
     Args:
-        size: see `paper_size`; None is as on a screen.
+        paper: see `paper_size`; None is as on a screen.
         make: draws them.
     """
-    if size is None:
+    if paper is None:
         return dict(make())
-    asked = paper_size(size)
+    asked = paper_size(paper)
     with printed(asked):
         figures = dict(make())
     for figure in figures.values():
@@ -177,6 +178,8 @@ def write_printed(make: Callable[[], Mapping[str, Figure]], folder: Path, papers
     written = []
     for paper in asked:
         figures = made_for(paper.size.name, make)
+        if not figures:
+            raise XkdError("paper: there is no figure to write, since none of the tests draws one; leave it out")
         files = file_names([f"{name}-{paper.size.name}" for name in figures])
         for name, figure in figures.items():
             stem = files[f"{name}-{paper.size.name}"]

@@ -111,16 +111,16 @@ class EvaluationResult(Drawn):
         return replace(self, rows=scored.take(chosen))
 
     @public()
-    def plot(self, size: str | None = None) -> Figure:
+    def plot(self, paper: str | None = None) -> Figure:
         """The test's own figure: perturbation curves, or the precision-recall curve.
 
         Args:
-            size: see `figures`.
+            paper: see `figures`.
 
         Raises:
             XkdError: the test draws none, or another size.
         """
-        figures = self.figures(size)
+        figures = self.figures(paper)
         if not figures:
             raise XkdError(f"plot: the test {self.test.name} draws no figure; its numbers are in `scores`")
         return next(iter(figures.values()))
@@ -233,16 +233,16 @@ class Study(Drawn):
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
     @public()
-    def plot(self, size: str | None = None) -> Figure:
+    def plot(self, paper: str | None = None) -> Figure:
         """The curves of all models and maps, of the first test that has curves.
 
         Args:
-            size: see `figures`.
+            paper: see `figures`.
 
         Raises:
             XkdError: no test has, or another size.
         """
-        figures = self.figures(size)
+        figures = self.figures(paper)
         if not figures:
             raise XkdError("plot: none of the study's tests has curves; its numbers are in `scores`")
         return next(iter(figures.values()))
@@ -251,8 +251,16 @@ class Study(Drawn):
         by_test: dict[str, list[EvaluationResult]] = {}
         for result in self.results:
             by_test.setdefault(result.test_name, []).append(result)
-        drawn = {f"{test}_curves": curves_of(results) for test, results in by_test.items()}
-        return {name: figure for name, figure in drawn.items() if figure is not None}
+        drawn: dict[str, Figure] = {}
+        for test, results in by_test.items():
+            joint = curves_of(results)
+            if joint is not None:
+                drawn[f"{test}_curves"] = joint
+                continue
+            for result in results:
+                own = result._drawn().items()
+                drawn |= {f"{name}-{result.model}-{result.maps}": figure for name, figure in own}
+        return drawn
 
     def __repr__(self) -> str:
         tests = dict.fromkeys(result.test_name for result in self.results)
