@@ -106,7 +106,7 @@ class _Page(Figure):
     def savefig(self, fname: Any, **options: Any) -> None:
         suffix = f".{options['format']}" if "format" in options else Path(str(fname)).suffix
         with house_style():
-            super().savefig(fname, **{"metadata": METADATA.get(suffix.lower()), **options})
+            super().savefig(fname, **{"metadata": METADATA.get(suffix.lower()), "dpi": self.get_dpi(), **options})
 
 
 def fit_box(image: np.ndarray, width: float, height: float) -> tuple[float, float]:

@@ -139,7 +139,9 @@ def precision_recall_curve(curves: Sequence[Curve], prevalence: float | None = N
     """
     _check(curves)
     floor = None if prevalence is None else ("random map", prevalence)
-    page = _page(_SQUARE, ["Foreground pixels (higher is better)"], len(curves) + (floor is not None))
+    # In a paper the caption says it.
+    title = "Foreground pixels (higher is better)" if current_size() is None else ""
+    page = _page(_SQUARE, [title], len(curves) + (floor is not None))
     axes = _panel(page, 0)
     _draw_curves(axes, curves, markers=False)
     _draw_floor(axes, floor)
