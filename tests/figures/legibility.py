@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import combinations
 
 from matplotlib.figure import Figure
@@ -11,7 +12,19 @@ from matplotlib.text import Text
 def visible_texts(figure: Figure) -> list[Text]:
     """Every drawn, non-empty text, after a draw."""
     figure.canvas.draw()
-    return [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    undrawn = set(_labels_out_of_view(figure))
+    return [text for text in texts if text not in undrawn]
+
+
+def _labels_out_of_view(figure: Figure) -> Iterator[Text]:
+    """Of ticks beyond the ends of an axis, which matplotlib keeps and does not draw."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            for tick in axis.get_major_ticks():
+                if not low <= tick.get_loc() <= high:
+                    yield from (tick.label1, tick.label2)
 
 
 def assert_legible(figure: Figure) -> None:

@@ -68,7 +68,7 @@ def test_no_text_is_clipped_or_runs_into_another(label, count):
 def test_more_curves_than_colours_still_differ():
     curves = [_curve() for _ in range(20)]
     lines = perturbation_curves({"positive": curves}).axes[0].lines
-    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 20
+    assert len({(line.get_color(), str(line._unscaled_dash_pattern)) for line in lines}) == 20
 
 
 @pytest.mark.filterwarnings("error")

@@ -23,6 +23,8 @@ xkd-eval compare teacher.pt plain.pt kd.pt exp_kd.pt --data imagenet/val --masks
 
 xkd-eval compare teacher.pt kd=kd-0.pt kd=kd-1.pt kd=kd-2.pt exp_kd=exp-0.pt exp_kd=exp-1.pt --data cifar100/
 
+xkd-eval compare teacher.pt kd.pt --data imagenet/val --paper single.pdf --paper double.pdf,svg -o report/
+
 xkd-eval compare runs/perturbation/teacher runs/perturbation/student"""
 
 
@@ -54,12 +56,15 @@ def compare(
     floors: o.Floors = True,
     pictured: Annotated[int, typer.Option(min=0, help="Images in the report's gallery.", rich_help_panel=o.HOW)] = 60,
     runs: o.Runs = None,
+    paper: o.Paper = [],  # noqa: B006
 ) -> None:
     """Which model explains itself better, is the difference real, and does it look where its teacher looks?"""
     from xkd_eval.cli.output import print_comparison, warn_of_slow_precision
+    from xkd_eval.cli.papers import check_papers, print_papers
     from xkd_eval.cli.progress import progress_bar
     from xkd_eval.report.compare import compare as compare_models
 
+    check_papers(paper)
     warn_of_slow_precision(options)
     shared = runs or (None if "output" in options else Path("runs"))
     output = options.pop("output", Path("runs/compare"))
@@ -80,3 +85,4 @@ def compare(
         )
     print_comparison(result)
     console.print(f"report: {output / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
+    print_papers(result, output, paper)

@@ -25,6 +25,8 @@ xkd-eval evaluate student.pt --explainer integrated_gradients:steps=200 --test p
 
 xkd-eval evaluate teacher.pt student.pt --test core --explainer cam,gradcam,random --data imagenet/val
 
+xkd-eval evaluate teacher.pt student.pt --data imagenet/val --paper single.pdf
+
 xkd-eval evaluate student.pt --explainer py:mine:MyExplainer --test py:mine:MyTest"""
 
 
@@ -57,13 +59,16 @@ def evaluate(
         ),
     ] = ["perturbation"],  # noqa: B006
     runs: o.Runs = None,
+    paper: o.Paper = [],  # noqa: B006
 ) -> None:
     """Models x explainers x tests in one stream: each photograph is read, classified and explained once."""
     from xkd_eval.cli.output import print_study, warn_of_slow_precision
+    from xkd_eval.cli.papers import check_papers, print_papers
     from xkd_eval.cli.progress import progress_bar
     from xkd_eval.report.run_page import write_study_page
     from xkd_eval.study.evaluate import evaluate as evaluate_models
 
+    check_papers(paper)
     warn_of_slow_precision(options)
     shared = runs or (None if "output" in options else Path("runs"))
     with keeping_what_is_done(), progress_bar() as report:
@@ -81,3 +86,4 @@ def evaluate(
     console.print(f"table: {study.directory}/scores.csv", highlight=False, markup=False, soft_wrap=True)
     page = write_study_page(study, shlex.join(["xkd-eval", *sys.argv[1:]]))
     console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
+    print_papers(study, page.parent, paper)

@@ -52,6 +52,16 @@ Runs = Annotated[
         help="Where runs lie; what is finished there is shared. By default OUTPUT/runs, or runs/.", rich_help_panel=HOW
     ),
 ]
+Paper = Annotated[
+    list[str],
+    typer.Option(
+        "--paper",
+        metavar="SIZE.FORMAT",
+        help="Write the figures for a paper as well, as NAME-SIZE.FORMAT: single (a column, 3.25 in wide), double "
+        "(6.875 in), 84mm or 84x60mm; pdf (default), svg, png, several by commas. Repeat it.",
+        rich_help_panel=HOW,
+    ),
+]
 Floors = Annotated[
     bool,
     typer.Option(

@@ -23,6 +23,8 @@ xkd-eval overlay --model teacher.pt --model student.pt a.jpg b.png -o figures/ -
 
 xkd-eval overlay --model student.pt photo.jpg --class "tabby" --colormap inferno --alpha 0.6
 
+xkd-eval overlay --model student.pt a.jpg b.jpg c.jpg --paper single.pdf
+
 xkd-eval overlay --data embedded --ids test-00003 --ids test-00017 --class top:3"""
 
 
@@ -50,6 +52,7 @@ def overlay(
         Path, typer.Option("--output", "-o", help="A file (.png .pdf .svg) or a folder: one figure a photo.")
     ] = Path("overlay.png"),
     file_format: Annotated[str, typer.Option("--format", help="png, pdf or svg, where -o is a folder.")] = "png",
+    paper: o.Paper = [],  # noqa: B006 - typer copies it
     workers: Annotated[
         int,
         typer.Option(min=0, max=MOST_WORKERS, help="Processes that decode photos; 0: this one.", rich_help_panel=o.HOW),
@@ -58,7 +61,7 @@ def overlay(
 ) -> None:
     """Photo, map and overlay side by side."""
     from xkd_eval.cli.output import warn_of_slow_precision
-    from xkd_eval.explanations.overlay import write_overlays
+    from xkd_eval.explanations.overlay_files import write_overlays
 
     warn_of_slow_precision(options)
     preprocess = {name: options.pop(name) for name in list(options) if name in PREPROCESS}
@@ -73,6 +76,7 @@ def overlay(
         file_format=file_format,  # type: ignore[arg-type]  # checked there
         preprocess=preprocess,
         limit=limit,
+        paper=paper,
         workers=workers,
         classes=classes,
         explainer=explainer,

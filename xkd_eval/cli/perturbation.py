@@ -15,6 +15,8 @@ _EXAMPLES = """[b]Examples[/b]
 
 xkd-eval perturbation
 
+xkd-eval perturbation --model student.pt --paper single.pdf --paper double.pdf,svg
+
 xkd-eval perturbation --model student.pt --data imagenet/val --workers 8
 
 xkd-eval perturbation --model timm/resnet50.a1_in1k --data imagenet/val --limit 2000 --protocol exp-kd
@@ -32,6 +34,7 @@ def perturbation(
     data: o.Data = "embedded",
     explainer: o.ExplainerName = "cam",
     floors: o.Floors = True,
+    paper: o.Paper = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Remove the most (positive) or least (negative) relevant pixels and classify again."""
-    run_test("perturbation", model, data, explainer, floors, options)
+    run_test("perturbation", model, data, explainer, floors, paper, options)

@@ -14,6 +14,8 @@ _EXAMPLES = """[b]Examples[/b]
 
 xkd-eval segmentation
 
+xkd-eval segmentation --model student.pt --paper single.pdf --paper double.pdf,svg
+
 xkd-eval segmentation --model student.pt --data gtsegs_ijcv.mat
 
 xkd-eval segmentation --model py:mypackage.models:make --data pictures_with_masks/ --explainer layercam"""
@@ -27,6 +29,7 @@ def segmentation(
     data: o.Data = "embedded",
     explainer: o.ExplainerName = "cam",
     floors: o.Floors = True,
+    paper: o.Paper = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Score maps against object masks: pixel accuracy, mIoU, mAP, F1, pointing game."""
-    run_test("segmentation", model, data, explainer, floors, options)
+    run_test("segmentation", model, data, explainer, floors, paper, options)

@@ -1,4 +1,4 @@
-"""What a comparison draws: the curves of the tests that have them, differences and agreement."""
+"""The figures of a comparison: the curves of the tests that have some, differences, and how agreement is spread."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ from xkd_eval.comparison.result import Comparison
 from xkd_eval.comparison.tables import WHERE_RIGHT
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.scores import ScoreSpec
-from xkd_eval.figures.distributions import Distribution, distribution_panels
-from xkd_eval.figures.forest import Difference, forest_panels
 from xkd_eval.study.floors import ORACLE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from xkd_eval.figures.curves import Curve
+    from xkd_eval.figures.distributions import Distribution
+    from xkd_eval.figures.forest import Difference
 
 _DISTRIBUTIONS = 4  # measures of agreement that the figure has room for
+
+
+def figures_of(comparison: Comparison) -> dict[str, Figure]:
+    """Name -> figure, of those for which there is something to draw."""
+    others = {"differences": difference_figure(comparison), "agreement": agreement_figure(comparison)}
+    return curve_figures(comparison) | {name: figure for name, figure in others.items() if figure is not None}
 
 
 def curve_figures(comparison: Comparison) -> dict[str, Figure]:
@@ -37,13 +43,20 @@ def curve_figures(comparison: Comparison) -> dict[str, Figure]:
 
 def difference_figure(comparison: Comparison) -> Figure | None:
     """Each model's difference from the reference in the headline scores, with its interval; None without any."""
+    from xkd_eval.figures.forest import forest_panels
+
+    note = (
+        f"Less {comparison.models[0]}; intervals hold together at 95 %. "
+        "Arrow up: claimed better; arrow down: claimed worse; circle: not told apart"
+    )
     panels = _differences(comparison)
-    note = f"Less {comparison.models[0]}; intervals hold together at 95 %. Blue: claimed better; orange: claimed worse"
     return forest_panels(panels, note) if panels else None
 
 
 def agreement_figure(comparison: Comparison) -> Figure | None:
     """How the images' agreement with the reference is spread; None for run directories, which have none."""
+    from xkd_eval.figures.distributions import distribution_panels
+
     return distribution_panels(_distributions(comparison)) if len(comparison.images) else None
 
 
@@ -117,12 +130,16 @@ def _from_the_references_own(comparison: Comparison, row: dict[Any, Any]) -> dic
 
 
 def _difference(row: dict[Any, Any] | None, spec: ScoreSpec, model: str) -> Difference:
+    from xkd_eval.figures.forest import Difference
+
     cells = [None if row is None else row[name] for name in ("value", "low_corrected", "high_corrected")]
     value, low, high = (np.nan if cell is None or pd.isna(cell) else spec.scale * cell for cell in cells)
     return Difference(model, value, low, high, 0 if row is None else claim(row, spec))
 
 
 def _distributions(comparison: Comparison) -> dict[str, list[Distribution]]:
+    from xkd_eval.figures.distributions import Distribution
+
     others = comparison.members[1:]
     images = comparison.images
     own = comparison.own(images)

@@ -18,6 +18,8 @@ from xkd_eval.errors import XkdError
 from xkd_eval.escapes import csv_bytes, file_names, visible
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.scores import ScoreSpec
+from xkd_eval.figures.drawn import Drawn
+from xkd_eval.figures.paper import made_for
 from xkd_eval.files import replacing, writing
 from xkd_eval.study.cells import NO_MAPS
 
@@ -48,7 +50,7 @@ class Pictured:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison:
+class Comparison(Drawn):
     """Models scored on the same images under the same protocol.
 
     Values and bounds are fractions of 1 unless the measure says otherwise; bounds are 95 % intervals over images, and
@@ -155,26 +157,35 @@ class Comparison:
                     file.write(content)
 
     @public()
-    def plot(self, kind: Literal["curves", "differences", "agreement"] = "curves") -> Figure:
+    def plot(self, kind: Literal["curves", "differences", "agreement"] = "curves", paper: str | None = None) -> Figure:
         """One of the report's figures.
 
         Args:
             kind: "curves" of the models' own maps, with 95 % bands, of the first test that has curves; "differences" of
                 each model from the reference in the headline scores, with the intervals that hold together, in colour
                 where a difference is claimed; "agreement" of the maps with the reference's, image by image.
+            paper: see `figures`.
 
         Raises:
-            XkdError: there is nothing of that kind to draw.
+            XkdError: there is nothing of that kind to draw, or another size.
         """
         from xkd_eval.comparison.drawing import agreement_figure, curve_figures, difference_figure
 
-        if kind == "curves":
-            figure = next(iter(curve_figures(self).values()), None)
-        else:
+        def drawn() -> dict[str, Figure]:
+            if kind == "curves":
+                return curve_figures(self)
             figure = difference_figure(self) if kind == "differences" else agreement_figure(self)
-        if figure is None:
+            return {} if figure is None else {kind: figure}
+
+        figures = made_for(paper, drawn)
+        if not figures:
             raise XkdError(f"plot: {_UNDRAWN[kind]}")
-        return figure
+        return next(iter(figures.values()))
+
+    def _drawn(self) -> dict[str, Figure]:
+        from xkd_eval.comparison.drawing import figures_of
+
+        return figures_of(self)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} ({len(table):,})" for name, table in self.tables().items())

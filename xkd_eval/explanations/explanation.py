@@ -69,17 +69,20 @@ class Explanation:
         return "\n".join(map(visible, [self._title(), *lines, *rest]))
 
     @public()
-    def plot(self, *, colormap: str | None = None, alpha: float | None = None) -> Figure:
+    def plot(self, *, colormap: str | None = None, alpha: float | None = None, paper: str | None = None) -> Figure:
         """Photo, map and overlay side by side, a row an image.
 
         Args:
             colormap: matplotlib's name; None is the house style's.
             alpha: the map's share in the overlay, 0 to 1; None is the house style's.
+            paper: a size that it is laid out for: "single", "double", "84mm", "84x60mm"; None is a screen.
 
         Raises:
-            XkdError: an unknown colour map, or alpha outside of 0 to 1.
+            XkdError: an unknown colour map, alpha outside of 0 to 1, or too small a paper.
         """
-        return self._figure(len(self), colormap, alpha)
+        from xkd_eval.figures.paper import made_for
+
+        return made_for(paper, lambda: {"overlay": self._figure(len(self), colormap, alpha)})["overlay"]
 
     def panels(self) -> list[OverlayPanel]:
         """The n images as `overlay_figure` takes them, one panel each."""

@@ -1,13 +1,11 @@
-"""Overlay figures: photos by models, each with its map, from files or from a data set."""
+"""Overlay figures: photos by models, each with its map."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
@@ -15,33 +13,24 @@ import torch
 from matplotlib.figure import Figure
 
 from xkd_eval.ambient import plain_torch
-from xkd_eval.arguments import Within, Workers, listed, public
+from xkd_eval.arguments import Within, listed, public
 from xkd_eval.bands import Picture
 from xkd_eval.classifiers.class_names import class_index
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.loading import open_classifier, told_of
-from xkd_eval.classifiers.words import files_of
-from xkd_eval.datasets import ImageDataset, open_dataset
-from xkd_eval.datasets import limit as sample
-from xkd_eval.datasets.folder import is_image_name
+from xkd_eval.datasets import ImageDataset
 from xkd_eval.datasets.loader import leave_signals_to_parent, starting_workers
 from xkd_eval.devices import resolve_device
 from xkd_eval.engines.eager import on_device
 from xkd_eval.errors import UnreadableImageError, XkdError
-from xkd_eval.escapes import file_names
 from xkd_eval.explainers import Explainer, as_explainer
 from xkd_eval.explanations.explain import explain
 from xkd_eval.explanations.photos import Photo, as_photo, as_photos, as_pixels, file_name
 from xkd_eval.figures.overlay import OverlayPanel, overlay_figure
-from xkd_eval.figures.style import save_figure
-from xkd_eval.files import check_output
-from xkd_eval.foreign import is_there, short
+from xkd_eval.figures.paper import made_for
+from xkd_eval.foreign import short
 from xkd_eval.registry import nearest
 
-_FIRST = 4
 _AT_ONCE = 16  # photos that a process is given; it finishes them when it is asked to end
-# Of a file's name, and not of "../x".
-_SUFFIX = re.compile(r"(?<=[^/.])\.[^./]*$")
 
 _V = TypeVar("_V")
 _R = TypeVar("_R")
@@ -63,7 +52,6 @@ class NamedPhoto:
 
 
 @public(images="photos", masks="photos", model="models")
-@plain_torch()
 def overlay(
     models: Classifier | Sequence[Classifier],
     photos: Photo | NamedPhoto | Iterable[Photo | NamedPhoto],
@@ -72,6 +60,7 @@ def overlay(
     explainer: str | Explainer | Sequence[str | Explainer] = "cam",
     colormap: str | None = None,
     alpha: float | None = None,
+    paper: str | None = None,
     device: str = "auto",
     precision: Literal["fp32", "bf16"] = "fp32",
     batch_size: Annotated[int, Within(1)] = 32,
@@ -90,6 +79,7 @@ def overlay(
         explainer: a name that `xkd-eval explainers` lists, or an Explainer; or several, a column each.
         colormap: matplotlib's name; None is the house style's.
         alpha: the map's share in the overlay, 0 to 1; None is the house style's.
+        paper: a size that it is laid out for: "single", "double", "84mm", "84x60mm"; None is a screen.
         device: "auto", "cpu", "cuda", ...
         precision: "fp32" or "bf16", see `explain`.
         batch_size: photos explained at a time.
@@ -99,7 +89,7 @@ def overlay(
         The figure; `xkd_eval.figures.save_figure` writes it as PNG, PDF or SVG.
 
     Raises:
-        XkdError: unreadable photo, unknown class, an explainer that does not hold for a model.
+        XkdError: unreadable photo, unknown class, an explainer that does not hold for a model, too small a paper.
 
     Example:
         >>> from PIL import Image
@@ -107,6 +97,37 @@ def overlay(
         >>> figure = overlay(load_classifier("embedded/kd"), Image.new("RGB", (64, 64), "navy"), classes="top:2")
         >>> figure.savefig("overlay.png")  # doctest: +SKIP
     """
+    draw = drawing(
+        models,
+        photos,
+        classes=classes,
+        explainer=explainer,
+        colormap=colormap,
+        alpha=alpha,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    return made_for(paper, lambda: {"overlay": draw()})["overlay"]
+
+
+@public(images="photos", masks="photos", model="models")
+@plain_torch()
+def drawing(
+    models: Classifier | Sequence[Classifier],
+    photos: Photo | NamedPhoto | Iterable[Photo | NamedPhoto],
+    *,
+    classes: str | int = "top:1",
+    explainer: str | Explainer | Sequence[str | Explainer] = "cam",
+    colormap: str | None = None,
+    alpha: float | None = None,
+    device: str = "auto",
+    precision: Literal["fp32", "bf16"] = "fp32",
+    batch_size: Annotated[int, Within(1)] = 32,
+    seed: Annotated[int, Within(0, 2**63 - 1)] = 0,
+) -> Callable[[], Figure]:
+    """What draws the figure, again and again, of maps that are made once; arguments and errors as for `overlay`."""
     named = _named(photos)
     given = _classifiers(models)
     placed = [on_device(model, resolve_device(device)) for model in given]
@@ -121,7 +142,7 @@ def overlay(
             rows.extend([list(row) for row in zip(*panels, strict=True)])
             titles.extend([photo.name, *[""] * (len(panels[0]) - 1)])
     style = {name: value for name, value in (("colormap", colormap), ("alpha", alpha)) if value is not None}
-    return overlay_figure(rows, row_titles=titles, **style)  # type: ignore[arg-type]
+    return partial(overlay_figure, rows, row_titles=titles, **style)  # type: ignore[arg-type]
 
 
 def _explainers(explainer: Any, seed: int) -> dict[str, Explainer]:
@@ -148,110 +169,6 @@ def _classifiers(models: Any) -> list[Classifier]:
     return given
 
 
-@public()
-def write_overlays(
-    *,
-    models: Sequence[str],
-    weights: Sequence[Path],
-    photos: Sequence[Path],
-    data: str | None,
-    ids: Sequence[str],
-    output: Path,
-    file_format: Literal["png", "pdf", "svg"] = "png",
-    preprocess: dict[str, Any] | None = None,
-    limit: int | None = None,
-    workers: Workers = 0,
-    seed: int = 0,
-    **options: Any,
-) -> list[Path]:
-    """Load, draw and save what `xkd-eval overlay` names.
-
-    Args:
-        models: names or paths, a column each.
-        weights: none, or one a model.
-        photos: image files; or else `data` and `ids`.
-        data: what `open_dataset` takes.
-        ids: of images in `data`; none takes its first four, or the sample.
-        output: a file with suffix .png, .pdf or .svg for one figure of all, else a folder that gets one figure a photo.
-        file_format: of the figures in a folder: "png", "pdf" or "svg".
-        preprocess: Preprocess fields to override. The model sees the whole photo, squashed, unless "resize" is "crop".
-        limit: the size of a seeded, label-stratified sample of `data`.
-        workers: processes that decode photos; 0 decodes in this one.
-        seed: of the sample and of the explainers that draw at random.
-        options: see `overlay`.
-
-    Returns:
-        The files written.
-
-    Raises:
-        XkdError: see `overlay`; or nothing to draw, `output` is an input; a number of weights that does not fit.
-    """
-    if weights and len(weights) != len(models):
-        raise XkdError(f"weights: got {len(weights)} for {len(models)} models; expected one a `model`, in order")
-    named = _gather(photos, data, ids, limit, seed, workers)
-    is_file = bool(output.suffix) and not output.is_dir()
-    groups = [(output, named)] if is_file else _figure_paths(output, named, file_format)
-    for path, _ in groups:
-        read = [file for model in models for file in files_of(model)]
-        check_output(path, [*read, *weights, *photos, *_inputs_at(path, data)])
-    columns = [
-        _column(model, weights[place] if weights else None, preprocess or {}) for place, model in enumerate(models)
-    ]
-    for path, group in groups:
-        save_figure(overlay(columns, group, seed=seed, **options), path)
-    return [path for path, _ in groups]
-
-
-def _column(model: str, weights: Path | None, preprocess: dict[str, Any]) -> Classifier:
-    """A model that sees the whole photo, unless the user says otherwise."""
-    classifier = open_classifier(model, weights=weights, **preprocess)
-    source = classifier.input_from
-    if classifier.preprocess.resize != "squash" and ("resize", "option") not in source.others:
-        classifier.preprocess = replace(classifier.preprocess, resize="squash")
-        classifier.input_from = source.but("overlay", ["resize"])
-    told_of(classifier, model, weights).tell()
-    return classifier
-
-
-def _gather(
-    photos: Sequence[Path], data: str | None, ids: Sequence[str], limit: int | None, seed: int, workers: int
-) -> list[NamedPhoto]:
-    if limit is not None and (data is None or ids):
-        raise XkdError("limit: takes a sample of a data set; give `data`, and no `ids`")
-    if photos and data is not None:
-        raise XkdError("data: photos are given as files too; give one or the other")
-    if data is None:
-        if ids:
-            raise XkdError("ids: names images of a data set; give `data` too")
-        if not photos:
-            raise XkdError("photos: none given; name image files, or `data` embedded")
-        decoded = _mapped(partial(as_photo, argument="photos"), photos, workers)
-        return [NamedPhoto(photo.name, image) for photo, image in zip(photos, decoded, strict=True)]
-    dataset = open_dataset(data)
-    drawn = dataset.ids[:_FIRST] if limit is None else sample(dataset, limit, seed).ids
-    return from_dataset(dataset, ids or drawn, workers)
-
-
-def _inputs_at(path: Path, data: str | None) -> list[str | Path]:
-    """The data set, where it is a file, and what is at a path, where that is one of the images in the set's folder."""
-    if data is None or not is_there(data):
-        return []
-    is_below = path.resolve().is_relative_to(Path(data).resolve())
-    return [data, path] if is_below and is_image_name(path.name) else [data]
-
-
-def _figure_paths(folder: Path, photos: Sequence[NamedPhoto], file_format: str) -> list[tuple[Path, list[NamedPhoto]]]:
-    """A file a photo, called as the photo is; slashes and what else cannot stand in a file's name are replaced."""
-    stems = [_SUFFIX.sub("", photo.name).replace("/", "_") for photo in photos]
-    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
-    if twice is not None:
-        raise XkdError(
-            f"output: two photos would both be written to {twice}.{file_format}; give a file to draw them in one figure"
-        )
-    names = file_names(stems)
-    return [(folder / f"{names[stem]}.{file_format}", [photo]) for photo, stem in zip(photos, stems, strict=True)]
-
-
 def _named(photos: Photo | NamedPhoto | Iterable[Photo | NamedPhoto]) -> list[NamedPhoto]:
     given = [photos] if isinstance(photos, NamedPhoto) else as_photos(photos, "photos")  # type: ignore[arg-type]
     return [photo if isinstance(photo, NamedPhoto) else NamedPhoto(file_name(photo), photo) for photo in given]
@@ -268,13 +185,13 @@ def from_dataset(dataset: ImageDataset, ids: Sequence[str], workers: int = 0) ->
     if unknown:
         raise XkdError(f"ids: {dataset.name} has no image {unknown[0]!r}; {nearest(unknown[0], dataset.ids, limit=3)}")
     try:
-        samples = _mapped(dataset.load, [places[identifier] for identifier in ids], workers)
+        samples = mapped(dataset.load, [places[identifier] for identifier in ids], workers)
     except UnreadableImageError as error:
         raise UnreadableImageError(f"data: {error}") from None
     return [NamedPhoto(name, sample.image, sample.mask) for name, sample in zip(ids, samples, strict=True)]
 
 
-def _mapped(function: Callable[[_V], _R], values: Sequence[_V], workers: int) -> list[_R]:
+def mapped(function: Callable[[_V], _R], values: Sequence[_V], workers: int) -> list[_R]:
     if workers == 0 or not values:
         return [function(value) for value in values]
     at_once = min(max(1, len(values) // workers), _AT_ONCE)

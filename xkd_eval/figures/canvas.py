@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from xkd_eval.figures.paper import PRINT_DPI, current_size
 from xkd_eval.figures.shown import ShownFigure
-from xkd_eval.figures.style import BODY, HAIRLINE, INK
+from xkd_eval.figures.style import BODY, HAIRLINE, HAIRLINE_WIDTH, INK
 from xkd_eval.figures.text import line_height
 
 # The share of a line's height that lies under its baseline.
@@ -31,6 +32,8 @@ class Canvas:
         self.width = width
         self.height = height
         self.figure = ShownFigure(figsize=(width, height), facecolor="white")
+        if current_size() is not None:
+            self.figure.set_dpi(PRINT_DPI)
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
         """Empty axes whose frame is exactly this box."""
@@ -45,7 +48,7 @@ class Canvas:
         axes.set_xticks([])
         axes.set_yticks([])
         for spine in axes.spines.values():
-            spine.set(visible=True, linewidth=0.4, edgecolor=HAIRLINE)
+            spine.set(visible=True, linewidth=HAIRLINE_WIDTH, edgecolor=HAIRLINE)
         return axes
 
     def text(
@@ -85,7 +88,7 @@ class Canvas:
         """A horizontal hairline."""
         x = [left / self.width, right / self.width]
         level = 1 - y / self.height
-        self.figure.add_artist(Line2D(x, [level, level], linewidth=0.6, color=HAIRLINE))
+        self.figure.add_artist(Line2D(x, [level, level], linewidth=HAIRLINE_WIDTH, color=HAIRLINE))
 
     def sample(self, left: float, y: float, width: float, style: Mapping[str, Any]) -> None:
         """A piece of a curve, as a key shows it; its marker, if it has one, in the middle."""

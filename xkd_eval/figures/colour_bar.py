@@ -35,7 +35,7 @@ def draw_colour_bar(
     left, right = centre - width / 2, centre + width / 2
     bottom = top + colour_bar_height(size)
     axes = canvas.picture(find_colormap(colormap)(np.linspace(0, 1, _COLOURS))[None], left, top, width, _BAR)
-    low, high = end_labels(shown.low, shown.high)
+    low, high = _fitting_labels(shown, width, size)
     canvas.text([low], left, bottom, size=size, align="left", colour=MUTED)
     canvas.text([high], right, bottom, size=size, align="right", colour=MUTED)
     if not shown.low < 0 < shown.high:
@@ -49,15 +49,24 @@ def draw_colour_bar(
         canvas.text(["0"], zero, bottom, size=size, colour=MUTED)
 
 
-def end_labels(low: float, high: float) -> tuple[str, str]:
-    """The two ends of a bar as text: as many digits as their difference needs, and never the same twice."""
+def _fitting_labels(shown: Heatmap, width: float, size: float) -> tuple[str, str]:
+    """The ends of a bar as text; none, as on a figure without numbers, where a narrow bar has no room for two."""
+    for digits in (3, 2):
+        low, high = end_labels(shown.low, shown.high, digits)
+        if text_width(low, size) + text_width(high, size) + 0.06 <= width:
+            return low, high
+    return "", ""
+
+
+def end_labels(low: float, high: float, digits: int = 3) -> tuple[str, str]:
+    """The two ends of a bar as text: so many digits of their difference, or more, and never the same twice."""
     span = high - low
     if span >= 1e-3 and max(-low, high) < 1e5:
-        decimals = max(0, 2 - math.floor(math.log10(span)))
+        decimals = max(0, digits - 1 - math.floor(math.log10(span)))
         # Adding zero turns the -0.0 that rounding leaves into 0.0.
         texts = (f"{round(low, decimals) + 0.0:.{decimals}f}", f"{round(high, decimals) + 0.0:.{decimals}f}")
     else:
-        digits = next((digits for digits in range(3, 17) if f"{low:.{digits}g}" != f"{high:.{digits}g}"), 17)
+        digits = next((more for more in range(digits, 17) if f"{low:.{more}g}" != f"{high:.{more}g}"), 17)
         texts = (f"{low:.{digits}g}", f"{high:.{digits}g}")
     return texts[0].replace("-", "−"), texts[1].replace("-", "−")
 

@@ -12,22 +12,27 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xkd_eval.errors import XkdError
-from xkd_eval.figures.canvas import Canvas
-from xkd_eval.figures.style import BODY, LINE_STYLES, MARKERS, MUTED, PALETTE, SMALL, house_style
+from xkd_eval.figures.grid import Columns, Panels
+from xkd_eval.figures.paper import current_size
+from xkd_eval.figures.style import GRID, LINE_STYLES, MARKERS, MUTED, PALETTE, SMALL, house_style
 from xkd_eval.figures.text import fit_text, line_height, text_width
 
 # In inches.
 _LEFT = 0.62
-_TOP = 0.36
 _RIGHT = 0.18
 _AXIS_LABELS = 0.50
 _PANEL_GAP = 0.66
 _PANEL = (2.9, 2.4)
 _SQUARE = (3.1, 3.1)
-_SAMPLE = 0.30
+_UNDER_KEY = 0.08
+_SAMPLE = 0.36
+_NARROWEST = 1.7
+# Of panels in a paper: high ones would take a column alone.
+_FLATTER = 0.75
+_TALLEST = 2.4
 _MARKED = 40  # points of a curve that are marked; more would be a band
 
-_FLOOR_STYLE: dict[str, Any] = {"color": MUTED, "linestyle": (0, (1, 2)), "linewidth": 1.0}
+_FLOOR_STYLE: dict[str, Any] = {"color": MUTED, "linestyle": (0, (1, 3)), "linewidth": 1.0}
 _TITLES = {
     "positive": "Positive: most relevant first (lower is better)",
     "negative": "Negative: least relevant first (higher is better)",
@@ -78,15 +83,16 @@ def perturbation_curves(
         _check(curves)
     chance = None if num_classes is None else (f"chance, 1 of {num_classes}", 1 / num_classes)
     panels = [(_TITLES[name], directions[name]) for name in _TITLES if name in directions]
-    page = _Page.of(_PANEL, [len(curves) + (chance is not None) for _, curves in panels])
+    lines = max(len(curves) for _, curves in panels) + (chance is not None)
+    page = _page(_PANEL, [title for title, _ in panels], lines)
     top = max(_highest(curve) for _, curves in panels for curve in curves)
-    for index, (title, curves) in enumerate(panels):
-        axes = page.panel(index, title)
+    for index, (_, curves) in enumerate(panels):
+        axes = _panel(page, index)
         _draw_curves(axes, curves, markers=True)
         _draw_floor(axes, chance)
         axes.set(xlim=(-2, 92), xticks=range(0, 91, 10), ylim=(0, _ceiling(top)))
         axes.set(xlabel="Pixels removed (%)", ylabel=f"{y} (%)")
-        page.key(index, curves, "AUC", chance, markers=True)
+        _draw_key(page, index, curves, "AUC", chance, markers=True)
     return page.canvas.figure
 
 
@@ -108,15 +114,15 @@ def removal_curves(
         raise XkdError("panels: none; expected at least one")
     for curves in panels.values():
         _check(curves)
-    page = _Page.of(_PANEL, [len(curves) for curves in panels.values()])
+    page = _page(_PANEL, list(panels), max(map(len, panels.values())))
     top = max(_highest(curve) for curves in panels.values() for curve in curves)
-    for index, (title, curves) in enumerate(panels.items()):
-        axes = page.panel(index, title)
+    for index, curves in enumerate(panels.values()):
+        axes = _panel(page, index)
         markers = max(len(curve.x) for curve in curves) <= _MARKED
         _draw_curves(axes, curves, markers=markers)
         axes.set(xlim=(-2, 102), xticks=range(0, 101, 20), ylim=(0, _ceiling(top)))
         axes.set(xlabel=x, ylabel=y)
-        page.key(index, curves, area, None, markers=markers)
+        _draw_key(page, index, curves, area, None, markers=markers)
     return page.canvas.figure
 
 
@@ -133,57 +139,50 @@ def precision_recall_curve(curves: Sequence[Curve], prevalence: float | None = N
     """
     _check(curves)
     floor = None if prevalence is None else ("random map", prevalence)
-    page = _Page.of(_SQUARE, [len(curves) + (floor is not None)])
-    axes = page.panel(0, "Foreground pixels (higher is better)")
+    # In a paper the caption says it.
+    title = "Foreground pixels (higher is better)" if current_size() is None else ""
+    page = _page(_SQUARE, [title], len(curves) + (floor is not None))
+    axes = _panel(page, 0)
     _draw_curves(axes, curves, markers=False)
     _draw_floor(axes, floor)
     axes.set(xlim=(0, 100), ylim=(0, 102), xticks=range(0, 101, 20), yticks=range(0, 101, 20))
     axes.set(xlabel="Recall (%)", ylabel="Precision (%)")
-    page.key(0, curves, "AP", floor, markers=False)
+    _draw_key(page, 0, curves, "AP", floor, markers=False)
     return page.canvas.figure
 
 
-@dataclass(frozen=True)
-class _Page:
-    """Panels of one size side by side, each with its key underneath."""
+def _page(shape: tuple[float, float], titles: Sequence[str], key_lines: int) -> Panels:
+    """Panels of (width, height) inches on a screen, and flatter ones in a paper."""
+    columns = Columns.of(
+        len(titles), left=_LEFT, right=_RIGHT, gap=_PANEL_GAP, panel=shape[0], narrowest=_NARROWEST, most=len(titles)
+    )
+    height = shape[1] if current_size() is None else min(_FLATTER * columns.panel * shape[1] / shape[0], _TALLEST)
+    below = _AXIS_LABELS + key_lines * line_height(SMALL)
+    return Panels.of(titles, columns, height=height, below=below, footer=_UNDER_KEY)
 
-    canvas: Canvas
-    panel_size: tuple[float, float]
 
-    @classmethod
-    def of(cls, panel_size: tuple[float, float], key_lines: Sequence[int]) -> _Page:
-        width, height = panel_size
-        panels = len(key_lines)
-        page_width = _LEFT + panels * width + (panels - 1) * _PANEL_GAP + _RIGHT
-        page_height = _TOP + height + _AXIS_LABELS + max(key_lines) * line_height(SMALL) + _RIGHT
-        return cls(Canvas(page_width, page_height), panel_size)
+def _panel(page: Panels, index: int) -> Axes:
+    axes = page.panel(index)
+    axes.grid(axis="y", color=GRID)
+    return axes
 
-    def panel(self, index: int, title: str) -> Axes:
-        width, height = self.panel_size
-        left = self._left(index)
-        self.canvas.text(fit_text(title, width + 0.3, 1, BODY), left + width / 2, _TOP - 0.06)
-        axes = self.canvas.axes(left, _TOP, width, height)
-        axes.grid(axis="y", color="#e4e4e4", linewidth=0.6)
-        axes.set_axisbelow(True)
-        return axes
 
-    def key(self, index: int, curves: Sequence[Curve], area: str, floor: Floor | None, *, markers: bool) -> None:
-        width, height = self.panel_size
-        left, top = self._left(index), _TOP + height + _AXIS_LABELS
-        entries = [(curve.name, curve.score, _line_style(place, markers)) for place, curve in enumerate(curves)]
-        if floor is not None:
-            entries.append((floor[0], floor[1] if area == "AP" else math.nan, _FLOOR_STYLE))
-        for place, (label, score, style) in enumerate(entries):
-            bottom = top + (place + 1) * line_height(SMALL)
-            self.canvas.sample(left, bottom - line_height(SMALL) / 2, _SAMPLE, style)
-            text = f"{area} {100 * score:.1f}" if math.isfinite(score) else ""
-            room = width - _SAMPLE - 0.2 - text_width(text, SMALL)
-            self.canvas.text(fit_text(label, room, 1, SMALL), left + _SAMPLE + 0.08, bottom, size=SMALL, align="left")
-            if text:
-                self.canvas.text([text], left + width, bottom, size=SMALL, align="right")
-
-    def _left(self, index: int) -> float:
-        return _LEFT + index * (self.panel_size[0] + _PANEL_GAP)
+def _draw_key(
+    page: Panels, index: int, curves: Sequence[Curve], area: str, floor: Floor | None, *, markers: bool
+) -> None:
+    canvas, width = page.canvas, page.columns.panel
+    left, top = page.left(index), page.top(index) + page.height + _AXIS_LABELS
+    entries = [(curve.name, curve.score, _line_style(place, markers)) for place, curve in enumerate(curves)]
+    if floor is not None:
+        entries.append((floor[0], floor[1] if area == "AP" else math.nan, _FLOOR_STYLE))
+    for place, (label, score, style) in enumerate(entries):
+        bottom = top + (place + 1) * line_height(SMALL)
+        canvas.sample(left, bottom - line_height(SMALL) / 2, _SAMPLE, style)
+        text = f"{area} {100 * score:.1f}" if math.isfinite(score) else ""
+        room = width - _SAMPLE - 0.2 - text_width(text, SMALL)
+        canvas.text(fit_text(label, room, 1, SMALL), left + _SAMPLE + 0.08, bottom, size=SMALL, align="left")
+        if text:
+            canvas.text([text], left + width, bottom, size=SMALL, align="right")
 
 
 def _draw_curves(axes: Axes, curves: Sequence[Curve], *, markers: bool) -> None:
@@ -202,8 +201,10 @@ def _draw_floor(axes: Axes, floor: Floor | None) -> None:
 
 
 def _line_style(place: int, markers: bool) -> dict[str, Any]:
+    """By colour, and without it: by the marker, or by the dashes where there are none."""
     turn, colour = divmod(place, len(PALETTE))
-    style: dict[str, Any] = {"color": PALETTE[colour], "linestyle": LINE_STYLES[turn % len(LINE_STYLES)]}
+    dashes = LINE_STYLES[(turn if markers else place + turn) % len(LINE_STYLES)]
+    style: dict[str, Any] = {"color": PALETTE[colour], "linestyle": dashes}
     if markers:
         style |= {"marker": MARKERS[colour], "markeredgecolor": "white", "markeredgewidth": 0.5}
     return style

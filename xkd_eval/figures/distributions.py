@@ -10,19 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xkd_eval.errors import XkdError
-from xkd_eval.figures.canvas import Canvas
-from xkd_eval.figures.style import BODY, INK, MUTED, PALETTE, SMALL, house_style
-from xkd_eval.figures.text import fit_text, line_height, text_width
+from xkd_eval.figures.rows import RowPanels
+from xkd_eval.figures.style import INK, MUTED, PALETTE, SMALL, house_style
 
-# In inches.
-_ROW = 0.30
-_PANEL = 1.75
-_PANEL_GAP = 0.24
-_TOP = 0.36
-_BOTTOM = 0.62
-_MARGIN = 0.18
-_WIDEST_LABEL = 1.9
-
+_ROW = 0.30  # inches
+_NOTE = "Line: median; box: quartiles; whiskers: 5th to 95th percentile of the images"
 _WHISKERS = (5, 95)
 
 
@@ -52,28 +44,14 @@ def distribution_panels(panels: Mapping[str, Sequence[Distribution]]) -> Figure:
         XkdError: nothing to draw, or panels of different rows.
     """
     _check(panels)
-    first = next(iter(panels.values()))
-    labels = [fit_text(row.name, _WIDEST_LABEL, 1, SMALL)[0] for row in first]
-    left = _MARGIN + max(text_width(label, SMALL) for label in labels) + 0.12
-    width = left + len(panels) * _PANEL + (len(panels) - 1) * _PANEL_GAP + _MARGIN
-    height = len(first) * _ROW
-    canvas = Canvas(width, _TOP + height + _BOTTOM)
-    for place, label in enumerate(labels):
-        bottom = _TOP + (place + 0.5) * _ROW + line_height(SMALL) / 2
-        canvas.text([label], left - 0.08, bottom, size=SMALL, align="right")
-    for index, (title, rows) in enumerate(panels.items()):
-        start = left + index * (_PANEL + _PANEL_GAP)
-        canvas.text(fit_text(title, _PANEL, 1, BODY), start + _PANEL / 2, _TOP - 0.06)
-        _draw(canvas.axes(start, _TOP, _PANEL, height), rows)
-    note = "Line: median; box: quartiles; whiskers: 5th to 95th percentile of the images"
-    bottom = _TOP + height + _BOTTOM - 0.06
-    canvas.text(fit_text(note, width - 2 * _MARGIN, 1, SMALL), width / 2, bottom, size=SMALL, colour=MUTED)
-    return canvas.figure
+    names = [row.name for row in next(iter(panels.values()))]
+    page = RowPanels.of(list(panels), names, _NOTE, _ROW)
+    for index, rows in enumerate(panels.values()):
+        _draw(page.panel(index), rows)
+    return page.panels.canvas.figure
 
 
 def _draw(axes: Axes, rows: Sequence[Distribution]) -> None:
-    axes.grid(axis="x", color="#e4e4e4", linewidth=0.6)
-    axes.set_axisbelow(True)
     defined = [row.values[np.isfinite(row.values)] for row in rows]
     boxes = axes.boxplot(
         defined,

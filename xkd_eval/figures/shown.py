@@ -1,14 +1,15 @@
-"""A figure that a notebook shows where it is a cell's value, whether or not pyplot was ever imported."""
+"""A figure that a notebook shows where it is a cell's value, and that is written as the house writes figures."""
 
 from __future__ import annotations
 
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from xkd_eval.figures.style import house_style
+from xkd_eval.figures.style import METADATA, house_style
 
 # As wide as a notebook's column at the figures' usual 7.5 inches.
 _DPI = 120
@@ -27,7 +28,12 @@ class ShownFigure(Figure):
         super().__init__(**options)
         FigureCanvasAgg(self)
 
-    @house_style()
+    def savefig(self, fname: Any, **options: Any) -> None:
+        """See `matplotlib.figure.Figure`; fonts are embedded and the date is left out, as `save_figure` does."""
+        suffix = f".{options['format']}" if "format" in options else Path(str(fname)).suffix
+        with house_style():
+            super().savefig(fname, **{"metadata": METADATA.get(suffix.lower()), "dpi": self.get_dpi(), **options})
+
     def _repr_png_(self) -> bytes:
         drawn = BytesIO()
         self.savefig(drawn, format="png", dpi=_DPI)

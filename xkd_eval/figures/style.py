@@ -17,11 +17,22 @@ from xkd_eval.files import replacing, writing
 # Okabe and Ito, "Color Universal Design" (2008), without the yellow, which vanishes on white paper.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINE_STYLES = ("-", "--", ":", "-.")
+# As many as colours and markers, so that curves are told apart in grey print; from dense to sparse.
+LINE_STYLES: tuple[str | tuple[float, tuple[float, ...]], ...] = (
+    "-",
+    (0, (4, 1.5)),
+    (0, (5, 1.5, 1, 1.5)),
+    (0, (1.5, 1)),
+    (0, (7, 1.5, 1, 1.5, 1, 1.5)),
+    (0, (8, 2)),
+    (0, (1, 1)),
+)
 
 INK = "#1a1a1a"
 MUTED = "#5f5f5f"
 HAIRLINE = "#9a9a9a"
+GRID = "#e4e4e4"
+HAIRLINE_WIDTH = 0.75  # points: thinner ones are lost in print
 
 BODY = 8.5
 SMALL = 7.0
@@ -43,7 +54,7 @@ _FONTS = (
     "Malgun Gothic",
     "Arial Unicode MS",
 )
-_METADATA: dict[str, dict[str, None]] = {
+METADATA: dict[str, dict[str, None]] = {
     ".png": {"Software": None},
     ".pdf": {"CreationDate": None},
     ".svg": {"Date": None},
@@ -70,13 +81,16 @@ def house_style() -> Iterator[None]:
         "text.color": INK,
         "axes.labelcolor": INK,
         "axes.edgecolor": HAIRLINE,
-        "axes.linewidth": 0.6,
+        "axes.linewidth": HAIRLINE_WIDTH,
+        "grid.linewidth": HAIRLINE_WIDTH,
+        "xtick.major.width": HAIRLINE_WIDTH,
+        "ytick.major.width": HAIRLINE_WIDTH,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "xtick.color": MUTED,
         "ytick.color": MUTED,
         "lines.linewidth": 1.4,
-        "lines.markersize": 3.5,
+        "lines.markersize": 4.0,
         "pdf.fonttype": 42,
         "svg.hashsalt": "xkd",
     }
@@ -91,7 +105,7 @@ def check_figure_path(output: Path | str) -> Path:
         XkdError: the suffix is not .png, .pdf or .svg.
     """
     path = Path(output)
-    if path.suffix.lower() not in _METADATA:
+    if path.suffix.lower() not in METADATA:
         found = f"ends in {path.suffix!r}" if path.suffix else "has no suffix"
         raise XkdError(f"output: {str(path)!r} {found}; expected a file that ends in .png, .pdf or .svg")
     return path
@@ -101,7 +115,7 @@ def check_figure_path(output: Path | str) -> Path:
 def svg_of(figure: Figure) -> str:
     """A figure as the text of an SVG file, without a date."""
     drawn = BytesIO()
-    figure.savefig(drawn, format="svg", metadata=_METADATA[".svg"])
+    figure.savefig(drawn, format="svg", metadata=METADATA[".svg"])
     return drawn.getvalue().decode()
 
 
@@ -121,9 +135,9 @@ def save_figure(figure: Figure, output: Path | str) -> Path:
     """
     path = check_figure_path(output)
     suffix = path.suffix.lower()
-    dpi = min(_DPI, _MAX_SIDE / max(figure.get_size_inches()))
+    dpi = min(max(_DPI, figure.get_dpi()), _MAX_SIDE / max(figure.get_size_inches()))
     drawn = BytesIO()
-    figure.savefig(drawn, format=suffix.removeprefix("."), dpi=dpi, metadata=_METADATA[suffix])
+    figure.savefig(drawn, format=suffix.removeprefix("."), dpi=dpi, metadata=METADATA[suffix])
     with writing(f"output: {str(path)!r}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:

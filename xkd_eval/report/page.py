@@ -13,7 +13,7 @@ from markupsafe import Markup
 import xkd_eval
 from xkd_eval.escapes import visible
 from xkd_eval.evaluations.base import Evaluation
-from xkd_eval.figures.style import HAIRLINE, INK, MUTED
+from xkd_eval.figures.style import GRID, HAIRLINE, INK, MUTED
 from xkd_eval.files import replacing, writing
 from xkd_eval.wording import counted
 
@@ -21,13 +21,12 @@ REPORT = "report.html"
 """The page's name in the directory that it is about."""
 
 
-_GRID = "#e4e4e4"
 # A page in dark mode shows the same drawing in its own ink.
 _THEMED = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
     HAIRLINE: "var(--rule)",
-    _GRID: "var(--grid)",
+    GRID: "var(--grid)",
     "#000000": "var(--ink)",
 }
 

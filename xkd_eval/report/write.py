@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from xkd_eval.comparison import shown
 from xkd_eval.comparison.agreement import ALL, OUTCOMES
 from xkd_eval.comparison.cells import Table
+from xkd_eval.comparison.drawing import figures_of
 from xkd_eval.comparison.result import Comparison
 from xkd_eval.comparison.verdict import verdict
-from xkd_eval.figures.style import PALETTE
-from xkd_eval.report import figures
+from xkd_eval.escapes import file_names
+from xkd_eval.figures.style import PALETTE, save_figure
 from xkd_eval.report.first_screen import forest
 from xkd_eval.report.gallery import ERRORS, Picture, pictures, ranked
-from xkd_eval.report.page import REPORT, rules_of, write_page
+from xkd_eval.report.page import REPORT, inlined, rules_of, write_page
 from xkd_eval.wording import counted
 
 _MEANINGS = {
@@ -44,10 +46,27 @@ def write_report(directory: Path, comparison: Comparison, *, pictured: int, comm
         XkdError: the directory cannot be written.
     """
     comparison.write(directory / "tables")
-    drawn = figures.write(figures.draw(comparison), directory / "figures")
+    drawn = _written(figures_of(comparison), directory / "figures")
     source = comparison.pictured
     found = [] if source is None or not len(comparison.images) else pictures(comparison, source, pictured)
     return write_page(directory / REPORT, "report.html", command, **_content(comparison, drawn, found))
+
+
+def _written(figures: dict[str, Figure], folder: Path) -> dict[str, str]:
+    """Save each as PDF and SVG.
+
+    Returns:
+        Name -> SVG to put into a page, whose colours follow the page's.
+
+    Raises:
+        XkdError: the folder cannot be written.
+    """
+    inline = {}
+    files = file_names(figures)
+    for name, figure in figures.items():
+        save_figure(figure, folder / f"{files[name]}.pdf")
+        inline[name] = inlined(save_figure(figure, folder / f"{files[name]}.svg").read_text())
+    return inline
 
 
 def _content(comparison: Comparison, drawn: dict[str, str], pictured: list[Picture]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from xkd_eval.escapes import visible
 from xkd_eval.evaluations import TESTS
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.scores import Columns, Role, ScoreSpec, to_columns
+from xkd_eval.figures.drawn import Drawn
 from xkd_eval.study.summary import scored_rows
 from xkd_eval.wording import counted
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class EvaluationResult:
+class EvaluationResult(Drawn):
     """One finished test of one model on one kind of maps.
 
     Attributes:
@@ -109,16 +110,23 @@ class EvaluationResult:
         chosen = np.array([place[name] for name in ids], dtype=np.int64)
         return replace(self, rows=scored.take(chosen))
 
-    def plot(self) -> Figure:
+    @public()
+    def plot(self, paper: str | None = None) -> Figure:
         """The test's own figure: perturbation curves, or the precision-recall curve.
 
+        Args:
+            paper: see `figures`.
+
         Raises:
-            XkdError: the test draws none.
+            XkdError: the test draws none, or another size.
         """
-        figures = self.test.figures(self.maps, self.summary, self.columns)
+        figures = self.figures(paper)
         if not figures:
             raise XkdError(f"plot: the test {self.test.name} draws no figure; its numbers are in `scores`")
         return next(iter(figures.values()))
+
+    def _drawn(self) -> dict[str, Figure]:
+        return dict(self.test.figures(self.maps, self.summary, self.columns))
 
     def _score_rows(self) -> Any:
         for spec in self.test.specs():
@@ -145,7 +153,7 @@ class EvaluationResult:
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(Drawn):
     """Models evaluated side by side.
 
     Attributes:
@@ -224,17 +232,35 @@ class Study:
         rows = [row for group in groups.values() for row in score_agreement(group, role)]
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
-    def plot(self) -> Figure:
+    @public()
+    def plot(self, paper: str | None = None) -> Figure:
         """The curves of all models and maps, of the first test that has curves.
 
+        Args:
+            paper: see `figures`.
+
         Raises:
-            XkdError: no test has.
+            XkdError: no test has, or another size.
         """
-        for test in dict.fromkeys(result.test_name for result in self.results):
-            figure = curves_of([result for result in self.results if result.test_name == test])
-            if figure is not None:
-                return figure
-        raise XkdError("plot: none of the study's tests has curves; its numbers are in `scores`")
+        figures = self.figures(paper)
+        if not figures:
+            raise XkdError("plot: none of the study's tests has curves; its numbers are in `scores`")
+        return next(iter(figures.values()))
+
+    def _drawn(self) -> dict[str, Figure]:
+        by_test: dict[str, list[EvaluationResult]] = {}
+        for result in self.results:
+            by_test.setdefault(result.test_name, []).append(result)
+        drawn: dict[str, Figure] = {}
+        for test, results in by_test.items():
+            joint = curves_of(results)
+            if joint is not None:
+                drawn[f"{test}_curves"] = joint
+                continue
+            for result in results:
+                own = result._drawn().items()
+                drawn |= {f"{name}-{result.model}-{result.maps}": figure for name, figure in own}
+        return drawn
 
     def __repr__(self) -> str:
         tests = dict.fromkeys(result.test_name for result in self.results)
