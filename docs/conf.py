@@ -6,13 +6,11 @@ Pages are the Markdown files of this folder; the reference is generated from the
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-os.environ.setdefault("MPLBACKEND", "agg")  # before a page imports matplotlib
 
 from xkd_eval import __version__  # noqa: E402
 
@@ -31,7 +29,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "examples", "gallery/*.ipynb", "gallery/**/*.ipynb"]
+exclude_patterns = ["_build", "examples"]
 # ref.python: a word in a docstring that is the name of several attributes is no cross-reference.
 suppress_warnings = ["config.cache", "ref.python"]
 
@@ -54,15 +52,19 @@ napoleon_custom_sections = [
 ]
 
 sphinx_gallery_conf = {
-    "examples_dirs": "../examples",
-    "gallery_dirs": "gallery",
+    "examples_dirs": ["../examples"],
+    "gallery_dirs": ["gallery"],
     "filename_pattern": r"/plot_",
+    "copyfile_regex": r".*HEADER\.rst",
     "abort_on_example_error": True,
-    "copyfile_regex": r".*\.rst",
+    # Figures of the package are unknown to pyplot, which the first scraper asks.
+    "image_scrapers": ("matplotlib", "docs.site.gallery.last_figure"),
+    "capture_repr": ("_repr_html_", "__repr__"),
+    "ignore_repr_types": r"ShownFigure|matplotlib",
+    "remove_config_comments": True,
     "download_all_examples": False,
     "show_memory": False,
     "show_signature": False,
-    "remove_config_comments": True,
 }
 
 html_theme = "furo"
