@@ -25,7 +25,7 @@ def images():
 def folder(images, tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("report")
     models = {"teacher": "embedded/teacher", "plain": "embedded/plain", HOSTILE: "embedded/exp_kd"}
-    compare(models, images, output=place, pictured=20, command=COMMAND, fractions=FRACTIONS)
+    compare(models, images, output=place, gallery=20, command=COMMAND, fractions=FRACTIONS)
     return place
 
 
@@ -134,7 +134,7 @@ def test_it_states_rules_command_and_how_many_images_are_common(html, folder):
 
 def test_the_same_comparison_writes_the_same_bytes(folder, images, html):
     models = {"teacher": "embedded/teacher", "plain": "embedded/plain", HOSTILE: "embedded/exp_kd"}
-    compare(models, images, output=folder, pictured=20, command=COMMAND, fractions=FRACTIONS)
+    compare(models, images, output=folder, gallery=20, command=COMMAND, fractions=FRACTIONS)
     assert (folder / "report.html").read_text() == html
 
 

@@ -17,8 +17,9 @@ from xkd_eval.comparison.verdict import verdict
 from xkd_eval.figures.style import PALETTE
 from xkd_eval.report import figures
 from xkd_eval.report.first_screen import forest
-from xkd_eval.report.gallery import ERRORS, Picture, pictures, ranked
+from xkd_eval.report.gallery import ERRORS, ON_PAPER, Gallery, Size, gallery, ranked
 from xkd_eval.report.page import REPORT, rules_of, write_page
+from xkd_eval.report.photographs import PHOTOGRAPHS, remove_photographs
 from xkd_eval.wording import counted
 
 _MEANINGS = {
@@ -28,29 +29,34 @@ _MEANINGS = {
 }
 
 
-def write_report(directory: Path, comparison: Comparison, *, pictured: int, command: str | None = None) -> Path:
+def write_report(directory: Path, comparison: Comparison, *, size: Size, command: str | None = None) -> Path:
     """Write the report, its figures as PDF and SVG, and the tables as CSV, Markdown and LaTeX.
 
     Args:
         directory: created where absent.
         comparison: what is reported.
-        pictured: images in the gallery; there is none of run directories.
+        size: images in the gallery, which run directories have none of; "all" puts them into a folder beside the page.
         command: what made it.
 
     Returns:
-        The HTML file: no other file or network is needed to read it.
+        The HTML file: no network is needed to read it, nor another file but for the pictures of all images.
 
     Raises:
         XkdError: the directory cannot be written.
     """
     comparison.write(directory / "tables")
     drawn = figures.write(figures.draw(comparison), directory / "figures")
-    source = comparison.pictured
-    found = [] if source is None or not len(comparison.images) else pictures(comparison, source, pictured)
-    return write_page(directory / REPORT, "report.html", command, **_content(comparison, drawn, found))
+    found, beside = gallery(comparison, size, directory)
+    page = write_page(directory / REPORT, "report.html", command, **_content(comparison, drawn, found))
+    # Only now that no page names them.
+    if beside is None:
+        remove_photographs(directory)
+    else:
+        beside.tidy()
+    return page
 
 
-def _content(comparison: Comparison, drawn: dict[str, str], pictured: list[Picture]) -> dict[str, Any]:
+def _content(comparison: Comparison, drawn: dict[str, str], found: Gallery) -> dict[str, Any]:
     # The figures are our own drawings, in which names from data are outlines and not text.
     svgs = {name: Markup(svg) for name, svg in drawn.items()}
     captions = {f"{name}_curves": test.curve_caption for name, test in comparison.tests.items()}
@@ -79,12 +85,14 @@ def _content(comparison: Comparison, drawn: dict[str, str], pictured: list[Pictu
         "health": unlike,
         "rules": rules_of(comparison.rules, comparison.tests),
         "coarse": bool(len(comparison.agreement) and comparison.agreement["uninformative"].any()),
-        "pictures": pictured,
+        "gallery": found,
+        "pictures": found.pictures,
+        "photographs": PHOTOGRAPHS,
+        "on_paper": ON_PAPER,
         "ranked": ranked(comparison),
-        "all_pictured": len(pictured) == comparison.images["id"].nunique() if len(comparison.images) else False,
         "errors": ERRORS,
-        "counts": Counter(picture.error for picture in pictured),
-        "classes": sorted({picture.label for picture in pictured}),
+        "counts": Counter(picture.error for picture in found.pictures),
+        "classes": sorted({picture.label for picture in found.pictures}),
     }
 
 
