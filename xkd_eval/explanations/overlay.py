@@ -1,13 +1,10 @@
-"""Overlay figures: photos by models, each with its map, from files or from a data set."""
+"""Overlay figures: photos by models and explainers, each with its map."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
@@ -15,36 +12,20 @@ import torch
 from matplotlib.figure import Figure
 
 from xkd_eval.ambient import plain_torch
-from xkd_eval.arguments import Within, Workers, listed, public
+from xkd_eval.arguments import Within, listed, public
 from xkd_eval.bands import Picture
 from xkd_eval.classifiers.class_names import class_index
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.classifiers.loading import open_classifier, told_of
-from xkd_eval.classifiers.words import files_of
-from xkd_eval.datasets import ImageDataset, open_dataset
-from xkd_eval.datasets import limit as sample
-from xkd_eval.datasets.folder import is_image_name
-from xkd_eval.datasets.loader import leave_signals_to_parent, starting_workers
 from xkd_eval.devices import resolve_device
 from xkd_eval.engines.eager import on_device
-from xkd_eval.errors import UnreadableImageError, XkdError
-from xkd_eval.escapes import file_names
+from xkd_eval.errors import XkdError
 from xkd_eval.explainers import Explainer, as_explainer
 from xkd_eval.explanations.explain import explain
 from xkd_eval.explanations.photos import Photo, as_photo, as_photos, as_pixels, file_name
 from xkd_eval.figures.overlay import OverlayPanel, overlay_figure
-from xkd_eval.figures.style import save_figure
-from xkd_eval.files import check_output
-from xkd_eval.foreign import is_there, short
-from xkd_eval.registry import nearest
-
-_FIRST = 4
-_AT_ONCE = 16  # photos that a process is given; it finishes them when it is asked to end
-# Of a file's name, and not of "../x".
-_SUFFIX = re.compile(r"(?<=[^/.])\.[^./]*$")
+from xkd_eval.foreign import short
 
 _V = TypeVar("_V")
-_R = TypeVar("_R")
 
 
 @dataclass(frozen=True)
@@ -62,6 +43,10 @@ class NamedPhoto:
     mask: np.ndarray | None = None
 
 
+Overlaid = tuple[NamedPhoto, list[list[OverlayPanel]]]
+"""A photo, and of each explained class a panel a model and explainer."""
+
+
 @public(images="photos", masks="photos", model="models")
 @plain_torch()
 def overlay(
@@ -69,7 +54,7 @@ def overlay(
     photos: Photo | NamedPhoto | Iterable[Photo | NamedPhoto],
     *,
     classes: str | int = "top:1",
-    explainer: str | Explainer = "cam",
+    explainer: str | Explainer | Sequence[str | Explainer] = "cam",
     colormap: str | None = None,
     alpha: float | None = None,
     device: str = "auto",
@@ -77,7 +62,7 @@ def overlay(
     batch_size: Annotated[int, Within(1)] = 32,
     seed: Annotated[int, Within(0, 2**63 - 1)] = 0,
 ) -> Figure:
-    """Photo, map and overlay side by side: a row an image, a column a model.
+    """Photo, map and overlay side by side: a row an image, a column a model and explainer.
 
     An image that is no photograph is shown by its first three channels, see `xkd_eval.bands.displayed`.
 
@@ -87,7 +72,7 @@ def overlay(
             NamedPhotos.
         classes: what is explained: "top:K", the model's own K most probable classes, a row each; or one class by index,
             name or WordNet id, the same for all.
-        explainer: a name that `xkd-eval explainers` lists, or an Explainer.
+        explainer: a name that `xkd-eval explainers` lists, or an Explainer; several are a column each.
         colormap: matplotlib's name; None is the house style's.
         alpha: the map's share in the overlay, 0 to 1; None is the house style's.
         device: "auto", "cpu", "cuda", ...
@@ -107,20 +92,63 @@ def overlay(
         >>> figure = overlay(load_classifier("embedded/kd"), Image.new("RGB", (64, 64), "navy"), classes="top:2")
         >>> figure.savefig("overlay.png")  # doctest: +SKIP
     """
+    known = {"explainer": explainer, "device": device, "precision": precision, "seed": seed}
+    rows = overlay_rows(models, photos, classes=classes, batch_size=batch_size, **known)  # type: ignore[arg-type]
+    return figure_of(rows, colormap, alpha)
+
+
+@public(images="photos", masks="photos", model="models")
+@plain_torch()
+def overlay_rows(
+    models: Classifier | Sequence[Classifier],
+    photos: Photo | NamedPhoto | Iterable[Photo | NamedPhoto],
+    *,
+    classes: str | int = "top:1",
+    explainer: str | Explainer | Sequence[str | Explainer] = "cam",
+    device: str = "auto",
+    precision: Literal["fp32", "bf16"] = "fp32",
+    batch_size: Annotated[int, Within(1)] = 32,
+    seed: Annotated[int, Within(0, 2**63 - 1)] = 0,
+) -> list[Overlaid]:
+    """What `overlay` draws, whose arguments it takes: each photo with a row a class, a panel a column."""
     named = _named(photos)
-    given = _classifiers(models)
-    columns = [on_device(model, resolve_device(device)) for model in given]
-    method = as_explainer(explainer).seeded(seed)
-    make = partial(_panels, classes=classes, explainer=method, device=device, precision=precision)
-    rows, titles = [], []
+    given = [on_device(model, resolve_device(device)) for model in _classifiers(models)]
+    methods = {one if isinstance(one, str) else one.name: as_explainer(one).seeded(seed) for one in _several(explainer)}
+    make = partial(_panels, classes=classes, device=device, precision=precision)
+    columns = [
+        partial(make, model, explainer=method, behind=f", {name}" if len(methods) > 1 else "")
+        for model in given
+        for name, method in methods.items()
+    ]
+    found = []
     for start in range(0, len(named), batch_size):
         batch = named[start : start + batch_size]
-        # Of each model, of each photo: a panel a class.
-        for photo, *panels in zip(batch, *(make(model, batch) for model in columns), strict=True):
-            rows.extend([list(row) for row in zip(*panels, strict=True)])
-            titles.extend([photo.name, *[""] * (len(panels[0]) - 1)])
+        # Of each column, of each photo: a panel a class.
+        for photo, *panels in zip(batch, *(column(batch) for column in columns), strict=True):
+            found.append((photo, [list(row) for row in zip(*panels, strict=True)]))
+    return found
+
+
+def figure_of(
+    found: Sequence[tuple[NamedPhoto, list[list[OverlayPanel]]]],
+    colormap: str | None = None,
+    alpha: float | None = None,
+) -> Figure:
+    """The figure of what `overlay_rows` found; None is the house style's."""
+    rows = [row for _, panels in found for row in panels]
+    titles = [title for photo, panels in found for title in (photo.name, *[""] * (len(panels) - 1))]
     style = {name: value for name, value in (("colormap", colormap), ("alpha", alpha)) if value is not None}
     return overlay_figure(rows, row_titles=titles, **style)  # type: ignore[arg-type]
+
+
+def _several(explainer: Any) -> list[str | Explainer]:
+    several = None if isinstance(explainer, str | Explainer) else listed(explainer)
+    given = [explainer] if several is None else several
+    if not given:
+        raise XkdError("explainer: none given; expected a name such as 'cam', or several")
+    for one in given:
+        as_explainer(one)
+    return given
 
 
 def _classifiers(models: Any) -> list[Classifier]:
@@ -134,140 +162,9 @@ def _classifiers(models: Any) -> list[Classifier]:
     return given
 
 
-@public()
-def write_overlays(
-    *,
-    models: Sequence[str],
-    weights: Sequence[Path],
-    photos: Sequence[Path],
-    data: str | None,
-    ids: Sequence[str],
-    output: Path,
-    file_format: Literal["png", "pdf", "svg"] = "png",
-    preprocess: dict[str, Any] | None = None,
-    limit: int | None = None,
-    workers: Workers = 0,
-    seed: int = 0,
-    **options: Any,
-) -> list[Path]:
-    """Load, draw and save what `xkd-eval overlay` names.
-
-    Args:
-        models: names or paths, a column each.
-        weights: none, or one a model.
-        photos: image files; or else `data` and `ids`.
-        data: what `open_dataset` takes.
-        ids: of images in `data`; none takes its first four, or the sample.
-        output: a file with suffix .png, .pdf or .svg for one figure of all, else a folder that gets one figure a photo.
-        file_format: of the figures in a folder: "png", "pdf" or "svg".
-        preprocess: Preprocess fields to override. The model sees the whole photo, squashed, unless "resize" is "crop".
-        limit: the size of a seeded, label-stratified sample of `data`.
-        workers: processes that decode photos; 0 decodes in this one.
-        seed: of the sample and of the explainers that draw at random.
-        options: see `overlay`.
-
-    Returns:
-        The files written.
-
-    Raises:
-        XkdError: see `overlay`; or nothing to draw, `output` is an input; a number of weights that does not fit.
-    """
-    if weights and len(weights) != len(models):
-        raise XkdError(f"weights: got {len(weights)} for {len(models)} models; expected one a `model`, in order")
-    named = _gather(photos, data, ids, limit, seed, workers)
-    is_file = bool(output.suffix) and not output.is_dir()
-    groups = [(output, named)] if is_file else _figure_paths(output, named, file_format)
-    for path, _ in groups:
-        read = [file for model in models for file in files_of(model)]
-        check_output(path, [*read, *weights, *photos, *_inputs_at(path, data)])
-    columns = [
-        _column(model, weights[place] if weights else None, preprocess or {}) for place, model in enumerate(models)
-    ]
-    for path, group in groups:
-        save_figure(overlay(columns, group, seed=seed, **options), path)
-    return [path for path, _ in groups]
-
-
-def _column(model: str, weights: Path | None, preprocess: dict[str, Any]) -> Classifier:
-    """A model that sees the whole photo, unless the user says otherwise."""
-    classifier = open_classifier(model, weights=weights, **preprocess)
-    source = classifier.input_from
-    if classifier.preprocess.resize != "squash" and ("resize", "option") not in source.others:
-        classifier.preprocess = replace(classifier.preprocess, resize="squash")
-        classifier.input_from = source.but("overlay", ["resize"])
-    told_of(classifier, model, weights).tell()
-    return classifier
-
-
-def _gather(
-    photos: Sequence[Path], data: str | None, ids: Sequence[str], limit: int | None, seed: int, workers: int
-) -> list[NamedPhoto]:
-    if limit is not None and (data is None or ids):
-        raise XkdError("limit: takes a sample of a data set; give `data`, and no `ids`")
-    if photos and data is not None:
-        raise XkdError("data: photos are given as files too; give one or the other")
-    if data is None:
-        if ids:
-            raise XkdError("ids: names images of a data set; give `data` too")
-        if not photos:
-            raise XkdError("photos: none given; name image files, or `data` embedded")
-        decoded = _mapped(partial(as_photo, argument="photos"), photos, workers)
-        return [NamedPhoto(photo.name, image) for photo, image in zip(photos, decoded, strict=True)]
-    dataset = open_dataset(data)
-    drawn = dataset.ids[:_FIRST] if limit is None else sample(dataset, limit, seed).ids
-    return from_dataset(dataset, ids or drawn, workers)
-
-
-def _inputs_at(path: Path, data: str | None) -> list[str | Path]:
-    """The data set, where it is a file, and what is at a path, where that is one of the images in the set's folder."""
-    if data is None or not is_there(data):
-        return []
-    is_below = path.resolve().is_relative_to(Path(data).resolve())
-    return [data, path] if is_below and is_image_name(path.name) else [data]
-
-
-def _figure_paths(folder: Path, photos: Sequence[NamedPhoto], file_format: str) -> list[tuple[Path, list[NamedPhoto]]]:
-    """A file a photo, called as the photo is; slashes and what else cannot stand in a file's name are replaced."""
-    stems = [_SUFFIX.sub("", photo.name).replace("/", "_") for photo in photos]
-    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
-    if twice is not None:
-        raise XkdError(
-            f"output: two photos would both be written to {twice}.{file_format}; give a file to draw them in one figure"
-        )
-    names = file_names(stems)
-    return [(folder / f"{names[stem]}.{file_format}", [photo]) for photo, stem in zip(photos, stems, strict=True)]
-
-
 def _named(photos: Photo | NamedPhoto | Iterable[Photo | NamedPhoto]) -> list[NamedPhoto]:
     given = [photos] if isinstance(photos, NamedPhoto) else as_photos(photos, "photos")  # type: ignore[arg-type]
     return [photo if isinstance(photo, NamedPhoto) else NamedPhoto(file_name(photo), photo) for photo in given]
-
-
-def from_dataset(dataset: ImageDataset, ids: Sequence[str], workers: int = 0) -> list[NamedPhoto]:
-    """The photos of a data set with the given ids, decoded by so many processes, or by this one.
-
-    Raises:
-        XkdError: an id that the set does not have.
-    """
-    places = {identifier: position for position, identifier in enumerate(dataset.ids)}
-    unknown = [identifier for identifier in ids if identifier not in places]
-    if unknown:
-        raise XkdError(f"ids: {dataset.name} has no image {unknown[0]!r}; {nearest(unknown[0], dataset.ids, limit=3)}")
-    try:
-        samples = _mapped(dataset.load, [places[identifier] for identifier in ids], workers)
-    except UnreadableImageError as error:
-        raise UnreadableImageError(f"data: {error}") from None
-    return [NamedPhoto(name, sample.image, sample.mask) for name, sample in zip(ids, samples, strict=True)]
-
-
-def _mapped(function: Callable[[_V], _R], values: Sequence[_V], workers: int) -> list[_R]:
-    if workers == 0 or not values:
-        return [function(value) for value in values]
-    at_once = min(max(1, len(values) // workers), _AT_ONCE)
-    with ProcessPoolExecutor(min(workers, len(values)), initializer=leave_signals_to_parent, initargs=(0,)) as pool:
-        with starting_workers():
-            answers = pool.map(function, values, chunksize=at_once)
-        return list(answers)
 
 
 def _top_count(classes: str | int) -> int | None:
@@ -288,8 +185,9 @@ def _panels(
     explainer: Explainer,
     device: str,
     precision: Literal["fp32", "bf16"],
+    behind: str,
 ) -> list[list[OverlayPanel]]:
-    """Of each photo, a panel a class."""
+    """Of each photo, a panel a class; with so much behind the model's name."""
     images = [as_photo(photo.photo, "photos") for photo in photos]
     wanted = _wanted(model, images, classes)
     masks = [photo.mask for photo in photos if photo.mask is not None]
@@ -304,7 +202,7 @@ def _panels(
         device=device,
         precision=precision,
     )
-    panels = explanation.panels()
+    panels = [replace(panel, model=f"{panel.model}{behind}") for panel in explanation.panels()]
     return [panels[start : start + per_photo] for start in range(0, len(panels), per_photo)]
 
 

@@ -18,14 +18,11 @@ from xkd_eval.comparison.result import Comparison, Pictured
 from xkd_eval.errors import UnreadableImageError
 from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.explainers.stored import StoredMaps
-from xkd_eval.figures.heatmap import heatmap, shown_size
-from xkd_eval.report.photographs import PHOTO, Beside, Place, map_of, within_page
-
-ALL_IMAGES = "all"
-"""Of a gallery: every image that was scored."""
+from xkd_eval.figures.heatmap import shown_size
+from xkd_eval.report.photographs import PHOTO, Beside, Place, box_of, coloured_map, map_of, within_page
 
 Size = Annotated[int, Within(0)] | Literal["all"]
-"""How many images a gallery has."""
+"""How many images a gallery has; "all": every one that was scored."""
 
 STRIPS = 6
 """Images on the first screen."""
@@ -34,8 +31,6 @@ ON_PAPER = 60
 """Images that are printed, as they are sorted and filtered."""
 
 _LARGEST, _SMALLEST = 224, 160
-# A map is smooth: it is stored small and scaled up by the browser.
-_MAP_SIDE = 96
 _OUTLINE = (0, 229, 255)
 
 ERRORS = {
@@ -138,7 +133,7 @@ def gallery(comparison: Comparison, size: Size, directory: Path) -> tuple[Galler
     ordered = (1 - shown.groupby("id", sort=False)[_measure(comparison)].mean()).sort_values(
         ascending=False, kind="stable"
     )
-    if size != ALL_IMAGES:
+    if isinstance(size, int):
         chosen = ordered.iloc[_spread(len(ordered), size)]
         found = tuple(_pictures(comparison, source, chosen, within_page))
         return Gallery(found, found[:STRIPS], is_whole=len(found) == len(ordered)), None
@@ -219,14 +214,11 @@ def _panel(
 ) -> Panel:
     model, identifier = str(row["model"]), str(row["id"])
     height, width = shape[:2]
-    seen = source.preprocess[model].region((width, height))
-    left, top, right, bottom = (0, 0, width, height) if seen is None else seen
-    grey = np.zeros((_MAP_SIDE, _MAP_SIDE, 3), dtype=np.uint8)
-    coloured = heatmap(grey, StoredMaps(source.maps[model]).load(identifier))
+    coloured = coloured_map(StoredMaps(source.maps[model]).load(identifier))
     return Panel(
         model=model,
         map=place(identifier, map_of(number), coloured.colours),
-        box=(100 * left / width, 100 * top / height, 100 * (right - left) / width, 100 * (bottom - top) / height),
+        box=box_of(source.preprocess[model].region((width, height)), shape),
         predicted=str(row["predicted"]),
         probability=float(row["probability"]),
         right=bool(row["right"]),
@@ -253,4 +245,3 @@ def _outlined(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
     drawn[find_boundaries(object_, mode="outer")] = 0
     drawn[find_boundaries(object_, mode="inner")] = _OUTLINE
     return drawn
-

@@ -111,4 +111,3 @@ def facts(values: Any, path: str = "") -> list[tuple[str, str]]:
     if isinstance(values, list | tuple):
         return [(path, ", ".join(str(value) for value in values))]
     return [(path, str(values))]
-

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from xkd_eval.escapes import file_names
+from xkd_eval.figures.heatmap import DEFAULT_COLORMAP, Heatmap, Region, heatmap
 from xkd_eval.files import replacing, writing
 
 PHOTOGRAPHS = "report_photographs"
@@ -26,12 +27,26 @@ Place = Callable[[str, str, np.ndarray], str]
 """(the image's id, which picture of it, (H, W, 3) uint8) -> the address by which the page shows it."""
 
 _JPEG_QUALITY = 82
+# A map is smooth: it is stored small and scaled up by the browser.
+_MAP_SIDE = 96
 _FOLDERS = re.compile(rf"{PHOTO}|map\d+")
 
 
 def map_of(number: int) -> str:
     """What the map of the model of that number is among an image's pictures."""
     return f"map{number}"
+
+
+def coloured_map(saliency: np.ndarray, colormap: str = DEFAULT_COLORMAP) -> Heatmap:
+    """A map (h, w) in colours, small and square; the page gives it its shape."""
+    return heatmap(np.zeros((_MAP_SIDE, _MAP_SIDE, 3), dtype=np.uint8), saliency, colormap)
+
+
+def box_of(region: Region | None, shape: tuple[int, ...]) -> tuple[float, float, float, float]:
+    """Left, top, width and height of a region in percent of a photograph of shape (H, W, ...); None is all of it."""
+    height, width = shape[:2]
+    left, top, right, bottom = (0, 0, width, height) if region is None else region
+    return 100 * left / width, 100 * top / height, 100 * (right - left) / width, 100 * (bottom - top) / height
 
 
 def within_page(identifier: str, which: str, pixels: np.ndarray) -> str:
