@@ -8,8 +8,10 @@ from PIL import Image
 from xkd_eval import load_classifier
 from xkd_eval.errors import XkdError
 from xkd_eval.explanations import overlay as overlays
+from xkd_eval.explanations import overlay_files
 from xkd_eval.explanations.explain import explain
-from xkd_eval.explanations.overlay import NamedPhoto, write_overlays
+from xkd_eval.explanations.overlay import NamedPhoto
+from xkd_eval.report.overlays import write_overlays
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def drawn(monkeypatch, tmp_path):
         made.update(rows=rows, titles=row_titles)
 
     monkeypatch.setattr(overlays, "overlay_figure", figure)
-    monkeypatch.setattr(overlays, "save_figure", lambda figure, path: path)
+    monkeypatch.setattr(overlay_files, "save_figure", lambda figure, path: path)
 
     def draw(*photos, data=None, ids=(), **options):
         write_overlays(
@@ -132,13 +134,15 @@ def test_a_sample_needs_a_data_set(drawn, options):
     ],
 )
 def test_figures_lie_in_their_folder_whatever_the_photos_are_called(tmp_path, names, files):
-    paths = [path for path, _ in overlays._figure_paths(tmp_path, [NamedPhoto(name, "") for name in names], "png")]
+    paths = [path for path, _ in overlay_files._figure_paths(tmp_path, [NamedPhoto(name, "") for name in names], "png")]
     assert [path.name for path in paths] == files and {path.parent for path in paths} == {tmp_path}
 
 
 def test_no_two_photos_share_a_figure(tmp_path):
     def paths(*names):
-        return [path for path, _ in overlays._figure_paths(tmp_path, [NamedPhoto(name, "") for name in names], "png")]
+        return [
+            path for path, _ in overlay_files._figure_paths(tmp_path, [NamedPhoto(name, "") for name in names], "png")
+        ]
 
     assert len({path.name.casefold() for path in paths("A.jpg", "a.jpg", "x" * 300, "x" * 301)}) == 4
     with pytest.raises(XkdError, match=r"^output: two photos would both be written to a_b\.png"):
@@ -155,3 +159,11 @@ def test_a_number_of_classes_that_cannot_be_is_refused(drawn, classes):
 def test_photos_of_any_shape_are_drawn(size):
     figure = overlays.overlay(load_classifier("embedded/kd"), Image.new("RGB", size, "navy"))
     assert all(side > 0 for side in figure.get_size_inches())
+
+
+def test_several_explainers_are_columns(drawn):
+    _, panels = drawn(data="embedded", ids=["test-00003"], explainer=["cam", "random"])
+    assert [panel.model for panel in panels] == ["embedded, cam", "embedded, random"]
+    assert not np.array_equal(panels[0].map, panels[1].map)
+    with pytest.raises(XkdError, match=r"^explainer: none given"):
+        drawn(data="embedded", explainer=[])

@@ -61,7 +61,7 @@ def evaluate(
     """Models x explainers x tests in one stream: each photograph is read, classified and explained once."""
     from xkd_eval.cli.output import print_study, warn_of_slow_precision
     from xkd_eval.cli.progress import progress_bar
-    from xkd_eval.report.run_page import write_study_page
+    from xkd_eval.report.runs import leave_page
     from xkd_eval.study.evaluate import evaluate as evaluate_models
 
     warn_of_slow_precision(options)
@@ -79,5 +79,7 @@ def evaluate(
         )
     print_study(study)
     console.print(f"table: {study.directory}/scores.csv", highlight=False, markup=False, soft_wrap=True)
-    page = write_study_page(study, shlex.join(["xkd-eval", *sys.argv[1:]]))
+    if options.get("figures") is False:
+        return
+    page = leave_page(study, shlex.join(["xkd-eval", *sys.argv[1:]]))
     console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)

@@ -13,7 +13,7 @@ def run_test(test: str, model: str, data: str, explainer: str, floors: bool, opt
     """Run or continue a test, and print its scores."""
     from xkd_eval.cli.output import print_result, warn_of_slow_precision
     from xkd_eval.cli.progress import progress_bar
-    from xkd_eval.report.run_page import write_run_page
+    from xkd_eval.report.runs import leave_page
     from xkd_eval.study.evaluate import evaluate_one
 
     warn_of_slow_precision(options)
@@ -22,5 +22,7 @@ def run_test(test: str, model: str, data: str, explainer: str, floors: bool, opt
             test, model, data, explainer=explainer, floors=floors, progress=report, **{"output": "auto", **options}
         )
     print_result(result)
-    page = write_run_page(result, shlex.join(["xkd-eval", *sys.argv[1:]]))
+    if options.get("figures") is False:
+        return
+    page = leave_page(result, shlex.join(["xkd-eval", *sys.argv[1:]]))
     console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)

@@ -113,7 +113,7 @@ def overlay_rows(
     """What `overlay` draws, whose arguments it takes: each photo with a row a class, a panel a column."""
     named = _named(photos)
     given = [on_device(model, resolve_device(device)) for model in _classifiers(models)]
-    methods = {one if isinstance(one, str) else one.name: as_explainer(one).seeded(seed) for one in _several(explainer)}
+    methods = {name: method.seeded(seed) for name, method in methods_of(explainer).items()}
     make = partial(_panels, classes=classes, device=device, precision=precision)
     columns = [
         partial(make, model, explainer=method, behind=f", {name}" if len(methods) > 1 else "")
@@ -141,14 +141,17 @@ def figure_of(
     return overlay_figure(rows, row_titles=titles, **style)  # type: ignore[arg-type]
 
 
-def _several(explainer: Any) -> list[str | Explainer]:
+def methods_of(explainer: str | Explainer | Sequence[str | Explainer]) -> dict[str, Explainer]:
+    """One explainer or several, by the names under which they are shown: as they are spelt.
+
+    Raises:
+        XkdError: none at all, or something else was given.
+    """
     several = None if isinstance(explainer, str | Explainer) else listed(explainer)
-    given = [explainer] if several is None else several
+    given: list[Any] = [explainer] if several is None else several
     if not given:
         raise XkdError("explainer: none given; expected a name such as 'cam', or several")
-    for one in given:
-        as_explainer(one)
-    return given
+    return {one if isinstance(one, str) else as_explainer(one).name: as_explainer(one) for one in given}
 
 
 def _classifiers(models: Any) -> list[Classifier]:

@@ -20,7 +20,7 @@ from xkd_eval.datasets.folder import is_image_name
 from xkd_eval.datasets.loader import leave_signals_to_parent, starting_workers
 from xkd_eval.errors import UnreadableImageError, XkdError
 from xkd_eval.escapes import file_names
-from xkd_eval.explanations.overlay import NamedPhoto, Overlaid, figure_of, overlay_rows
+from xkd_eval.explanations.overlay import NamedPhoto, Overlaid, figure_of, methods_of, overlay_rows
 from xkd_eval.explanations.photos import as_photo
 from xkd_eval.figures.style import save_figure
 from xkd_eval.files import check_output
@@ -51,6 +51,11 @@ class Overlays:
     groups: tuple[tuple[Path, list[NamedPhoto]], ...]
     is_folder: bool
     options: dict[str, Any]
+
+    @property
+    def explainers(self) -> list[str]:
+        """By name."""
+        return list(methods_of(self.options.get("explainer", "cam")))
 
     def draw(self, colormap: str | None, alpha: float | None) -> Iterator[list[Overlaid]]:
         """Write each figure, and give what `overlay_rows` found of its photos."""

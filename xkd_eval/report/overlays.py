@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xkd_eval.arguments import public
 from xkd_eval.explanations.overlay_files import Overlays, open_overlays
-from xkd_eval.figures.heatmap import DEFAULT_ALPHA, DEFAULT_COLORMAP
-from xkd_eval.wording import counted
+from xkd_eval.figures.heatmap import DEFAULT_ALPHA, DEFAULT_COLORMAP, shown_size
+from xkd_eval.report.photographs import (
+    PHOTO,
+    Beside,
+    Place,
+    box_of,
+    coloured_map,
+    map_of,
+    remove_photographs,
+    within_page,
+)
+from xkd_eval.wording import counted, listed
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from xkd_eval.explanations.overlay import NamedPhoto
     from xkd_eval.figures.overlay import OverlayPanel
-    from xkd_eval.report.photographs import Place
 
 _WITHIN_PAGE = 60  # photographs for which one file has room
 _LARGEST, _SMALLEST = 480, 320
@@ -39,7 +52,7 @@ class _Picture:
     id: str
     photo: str
     ratio: float
-    panels: tuple[_Panel, ...]
+    rows: tuple[tuple[_Panel, ...], ...]
     label: str = ""
     has_mask: bool = False
 
@@ -82,7 +95,6 @@ def _draw_with_page(
     overlays: Overlays, folder: Path, command: str | None, colormap: str | None, alpha: float | None
 ) -> Path:
     from xkd_eval.report.page import REPORT, write_page
-    from xkd_eval.report.photographs import Beside, remove_photographs, within_page
 
     names = [photo.name for _, photos in overlays.groups for photo in photos]
     beside = Beside(folder, names) if len(names) > _WITHIN_PAGE else None
@@ -91,9 +103,9 @@ def _draw_with_page(
         for found in overlays.draw(colormap, alpha)
         for photo, rows in found
     ]
-    models = dict.fromkeys(panel.model for panel in pictures[0].panels)
+    models = list(dict.fromkeys(model.name for model in overlays.models))
     said = (
-        f"{counted(len(pictures), 'photograph')}, and where {', '.join(models)} look{'s' if len(models) == 1 else ''}"
+        f"{counted(len(pictures), 'photograph')}, and where {listed(models)} {'looks' if models[1:] == [] else 'look'}"
     )
     page = write_page(
         folder / REPORT,
@@ -101,7 +113,7 @@ def _draw_with_page(
         command,
         title=said,
         verdict=said,
-        about_data="",
+        about_data=f"maps by {listed(overlays.explainers)}",
         pictures=pictures,
         is_beside=beside is not None,
         strength=round(100 * (DEFAULT_ALPHA if alpha is None else alpha)),
@@ -114,22 +126,20 @@ def _draw_with_page(
 
 
 def _picture(photo: NamedPhoto, rows: list[list[OverlayPanel]], place: Place, colormap: str) -> _Picture:
-    from xkd_eval.figures.heatmap import shown_size
-    from xkd_eval.report.photographs import PHOTO, box_of, coloured_map, map_of
-
     image = rows[0][0].image
-    panels = []
-    for number, panel in enumerate(panel for row in rows for panel in row):
-        coloured = coloured_map(panel.map, colormap)
-        panels.append(
-            _Panel(
-                panel.model,
-                place(photo.name, map_of(number), coloured.colours),
-                box_of(panel.region, image.shape),
-                panel.title,
-                panel.probability,
-                coloured.note,
-            )
-        )
     shown = place(photo.name, PHOTO, shown_size(image, _LARGEST, _SMALLEST))
-    return _Picture(photo.name, shown, image.shape[1] / image.shape[0], tuple(panels))
+    columns = len(rows[0])
+    panels = tuple(
+        tuple(
+            _panel(panel, partial(place, photo.name, map_of(columns * down + across)), colormap)
+            for across, panel in enumerate(row)
+        )
+        for down, row in enumerate(rows)
+    )
+    return _Picture(photo.name, shown, image.shape[1] / image.shape[0], panels)
+
+
+def _panel(panel: OverlayPanel, place: Callable[[np.ndarray], str], colormap: str) -> _Panel:
+    coloured = coloured_map(panel.map, colormap)
+    box = box_of(panel.region, panel.image.shape)
+    return _Panel(panel.model, place(coloured.colours), box, panel.title, panel.probability, coloured.note)

@@ -47,13 +47,31 @@ def write_report(directory: Path, comparison: Comparison, *, size: Size, command
     comparison.write(directory / "tables")
     drawn = figures.write(figures.draw(comparison), directory / "figures")
     found, beside = gallery(comparison, size, directory)
-    page = write_page(directory / REPORT, "report.html", command, **_content(comparison, drawn, found))
+    page = write_comparison_page(directory, comparison, drawn, found, command)
     # Only now that no page names them.
     if beside is None:
         remove_photographs(directory)
     else:
         beside.tidy()
     return page
+
+
+def write_comparison_page(
+    directory: Path, comparison: Comparison, drawn: dict[str, str], found: Gallery, command: str | None = None
+) -> Path:
+    """Write report.html alone.
+
+    Args:
+        directory: that exists.
+        comparison: what is reported.
+        drawn: name -> SVG, as `figures.write` returns them.
+        found: the images that it shows, whose files, if they have any, are there.
+        command: what made it.
+
+    Raises:
+        XkdError: it cannot be written.
+    """
+    return write_page(directory / REPORT, "report.html", command, **_content(comparison, drawn, found))
 
 
 def _content(comparison: Comparison, drawn: dict[str, str], found: Gallery) -> dict[str, Any]:

@@ -29,7 +29,7 @@
     scores: (card.dataset.scores || "").split(";").map(numbers),
   }));
   const pictureOf = new Map(pictures.map((picture) => [picture.card, picture]));
-  const shown = () => pictures.filter((picture) => !picture.card.hidden);
+  let shown = pictures;
 
   // The photo is in the file once a card; its panels show the same picture under their maps.
   for (const { card } of pictures) {
@@ -71,22 +71,15 @@
       (error.value === "" || picture.error === error.value) &&
       (label.value === "" || picture.label === label.value) &&
       (maps.value === "" || (maps.value === "far" ? agreement(picture) < 0.3 : agreement(picture) > 0.7));
-    const arrange = () => {
+    // The others leave the page: to hide hundreds that the browser has not laid out takes it seconds.
+    const update = () => {
       pictures.sort(order());
-      list.append(...pictures.map((picture) => picture.card));
+      shown = pictures.filter(isFit);
+      list.replaceChildren(...shown.map((picture) => picture.card));
+      byId("shown").textContent = `${shown.length} of ${pictures.length} images`;
     };
-    const filter = () => {
-      for (const picture of pictures) picture.card.hidden = !isFit(picture);
-      byId("shown").textContent = `${shown().length} of ${pictures.length} images`;
-    };
-    for (const control of [error, maps, label]) control.addEventListener("change", filter);
-    for (const control of [sort, model])
-      control.addEventListener("change", () => {
-        arrange();
-        filter();
-      });
-    arrange();
-    filter();
+    for (const control of [sort, model, error, maps, label]) control.addEventListener("change", update);
+    update();
   }
 
   // One image, enlarged: a copy of its card, and the next one in the order of the gallery.
@@ -99,7 +92,7 @@
     if (!large.open) large.showModal();
   };
   const turn = (step) => {
-    const those = shown().includes(current) ? shown() : pictures;
+    const those = shown.includes(current) ? shown : pictures;
     enlarge(those[(those.indexOf(current) + step + those.length) % those.length]);
   };
   byId("before").addEventListener("click", () => turn(-1));
@@ -118,7 +111,7 @@
       event.preventDefault(); // or the button that has the focus then is pressed by the same key
       enlarge(picture);
     }
-    if (step) shown()[shown().indexOf(picture) + step]?.card.focus();
+    if (step) shown[shown.indexOf(picture) + step]?.card.focus();
   });
   for (const strip of document.querySelectorAll(".strip"))
     strip.addEventListener("click", () => enlarge(pictures.find((picture) => picture.id === strip.dataset.of)));
