@@ -274,3 +274,17 @@ def test_the_forest_draws_what_is_claimed_about_zero_and_agreement_on_its_range(
     # From the worst bound, 0.25 below nothing, to the best that there is.
     assert (below["plain"][2].low, below["plain"][2].place, below["kd"][2].place) == (0.0, 1.6, 60.0)
     assert accuracy.said == "-20.0 points, interval -22.0 to -18.0" and maps.word == "worse"
+
+
+def test_the_first_screen_says_which_headline_scores_floors_win():
+    found = three((0.5, 0.69, 0.4), (0.8, 0.85, 0.7), (0.5, 0.8, 0.3))
+    assert forest(found).won_by_floors == ()
+    of_maps = found.scores["score"] == "between.auc_common"
+    beaten = found.scores["beaten_by"].mask(of_maps & (found.scores["model"] == "kd"), "random, edges")
+    beaten = beaten.mask(of_maps & (found.scores["model"] == "plain"), "edges")
+    drawn = forest(replace(found, scores=found.scores.assign(beaten_by=beaten)))
+    assert drawn.won_by_floors == (
+        "Area between the curves: maps that know nothing of the model score better than the maps of kd (random, edges) "
+        "and plain (edges)",
+    )
+    assert [mark.beaten_by for mark in drawn.rows["kd"]] == ["", "random, edges", ""]

@@ -79,5 +79,5 @@ def test_a_test_in_python_leaves_the_page_where_it_draws(tmp_path):
     images = EmbeddedDataset("test", size=6)
     segmentation_test("embedded/kd", images, output=tmp_path / "drawn")
     segmentation_test("embedded/kd", images, output=tmp_path / "bare", figures=False)
-    assert "embedded/kd, cam: mIoU" in (tmp_path / "drawn" / "report.html").read_text()
+    assert re.search("<h1>.*mIoU", (tmp_path / "drawn" / "report.html").read_text())
     assert not (tmp_path / "bare" / "report.html").exists()

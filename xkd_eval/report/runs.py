@@ -1,4 +1,4 @@
-"""evaluate(), perturbation_test() and segmentation_test() as Python calls them: they leave a page where they leave a run."""
+"""evaluate(), perturbation_test() and segmentation_test() as Python calls them: with a page where a run is left."""
 
 from __future__ import annotations
 
