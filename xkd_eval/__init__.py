@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from xkd_eval.leaderboard import Leaderboard
     from xkd_eval.leaderboard.table import table
     from xkd_eval.report.compare import compare
-    from xkd_eval.study.evaluate import evaluate, perturbation_test, segmentation_test
+    from xkd_eval.report.runs import evaluate, perturbation_test, segmentation_test
     from xkd_eval.study.options import RunOptions
     from xkd_eval.study.result import EvaluationResult, Study
 
@@ -65,19 +65,19 @@ _HOME = {
     "class_activation_maps": "xkd_eval.cam",
     "compare": "xkd_eval.report.compare",
     "create_explainer": "xkd_eval.explainers",
-    "evaluate": "xkd_eval.study.evaluate",
+    "evaluate": "xkd_eval.report.runs",
     "explain": "xkd_eval.explanations.explain",
     "load_classifier": "xkd_eval.classifiers.loading",
     "model_card": "xkd_eval.card",
     "open_dataset": "xkd_eval.datasets",
     "overlay": "xkd_eval.explanations.overlay",
-    "perturbation_test": "xkd_eval.study.evaluate",
+    "perturbation_test": "xkd_eval.report.runs",
     "register_architecture": "xkd_eval.classifiers.architectures",
     "register_dataset": "xkd_eval.datasets",
     "register_explainer": "xkd_eval.explainers",
     "register_test": "xkd_eval.evaluations",
     "save_checkpoint": "xkd_eval.classifiers.checkpoint",
-    "segmentation_test": "xkd_eval.study.evaluate",
+    "segmentation_test": "xkd_eval.report.runs",
     "table": "xkd_eval.leaderboard.table",
 }
 

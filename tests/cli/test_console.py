@@ -1,5 +1,7 @@
 """What is printed: names from outside neither steer the terminal nor are read as markup."""
 
+from dataclasses import replace
+
 import pytest
 from rich.table import Table
 
@@ -37,3 +39,16 @@ def test_names_are_printed_as_they_are(monkeypatch, images):
         print_study(evaluate({HOSTILE: "embedded/kd"}, images, **options))
         print_result(perturbation_test("embedded/kd", images, **options))
     assert printed.get().count(SHOWN) == 3 and "\x1b" not in printed.get()
+
+
+def test_a_result_has_the_masks_own_scores_and_numbers_of_one_rule(monkeypatch, images):
+    monkeypatch.setattr(console, "_width", 300)
+    result = perturbation_test("embedded/kd", images, fractions=[0.5], direction="positive", floors=True)
+    with console.capture() as printed:
+        print_result(result)
+    spec = result.test.spec("positive.auc")
+    row = next(line for line in printed.get().splitlines() if line.startswith("│ Positive AUC ↓ "))
+    value = spec.text(spec.of(result.floors["oracle"].summary)["value"])
+    assert [cell.strip() for cell in row.split("│")][5] == value
+    assert "oracle: the objects' masks themselves" in printed.get()
+    assert replace(spec, unit="").text(-0.00012) == "0.000" and replace(spec, unit="").text(0.81249) == "0.812"

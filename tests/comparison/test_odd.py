@@ -55,7 +55,7 @@ def test_figures_and_tables_do_without_intervals_and_values(found, tmp_path, und
     names = ("scores", "differences", "agreement", "transfer", "curves")
     images = found.images.assign(**dict.fromkeys(set(found.agreement["measure"]), np.nan))
     bare = replace(found, images=images, **{name: without(getattr(found, name)) for name in names})
-    html = write_report(tmp_path, bare, pictured=4).read_text()
+    html = write_report(tmp_path, bare, size=4).read_text()
     assert "nan" not in html.replace("nan,", "").partition("<main>")[2].partition("<svg")[0]
     assert ("undefined" in html) or "value" not in undefined
     assert "nan" not in verdict(bare)

@@ -88,7 +88,7 @@ def three(maps, accuracy, agreement) -> Comparison:
             (0.8, 0.85, 0.7),
             (0.5, 0.8, 0.3),
             "Of the students, exp_kd explains itself best (area between the curves +10.0 points on kd), is the most "
-            "accurate (+5.0 points on kd) and looks most where teacher looks (rank correlation 0.80, kd 0.50).",
+            "accurate (+5.0 points on kd) and looks most where teacher looks (rank correlation 0.800, kd 0.500).",
         ),
         (
             (0.59, 0.6, 0.4),
@@ -137,7 +137,7 @@ def test_a_single_student_is_held_against_the_reference(maps, accuracy, said):
             "agreement": {"kd": 0.48},
         }
     )
-    assert verdict(found) == f"{said}; rank correlation of their maps: 0.48."
+    assert verdict(found) == f"{said}; rank correlation of their maps: 0.480."
 
 
 def test_what_is_undefined_is_no_claim():
@@ -254,7 +254,9 @@ def test_tables_to_read_have_signs_bold_and_a_legend_of_what_they_have():
     assert r"\<b\>\*" in markdown_to_read(table, "<b>*")
     markdown = markdown_to_read(table, said).splitlines()
     assert markdown[0] == r"| Model | Accuracy ↑ | Area between the curves ↑ \* | Rank correlation ↑ |"
-    assert markdown[4] == "| exp_kd | **85.0** ▼ (83.0 to 87.0) | **69.0** ○ (67.0 to 71.0) | **0.80** (0.78 to 0.82) |"
+    assert (
+        markdown[4] == "| exp_kd | **85.0** ▼ (83.0 to 87.0) | **69.0** ○ (67.0 to 71.0) | **0.800** (0.780 to 0.820) |"
+    )
     latex = latex_to_read(table, said)
     assert r"exp\_kd & \textbf{85.0} $\blacktriangledown$ (83.0 to 87.0) & " in latex and r"{lrrr}" in latex
     assert "<b>85.0</b> ▼" in html_to_read(table)
@@ -266,9 +268,23 @@ def test_the_forest_draws_what_is_claimed_about_zero_and_agreement_on_its_range(
     accuracy, maps, agreement = found.rows["plain"]
     # The farthest bound of the column, 0.22 below the teacher, lies at its left end.
     assert (accuracy.word, accuracy.difference, accuracy.place, accuracy.low) == ("worse", "-20.0", 4.5, 0.0)
-    assert (agreement.word, agreement.value, agreement.place, agreement.difference) == ("plain", "0.30", 30.0, "")
+    assert (agreement.word, agreement.value, agreement.place, agreement.difference) == ("plain", "0.300", 30.0, "")
     assert found.rows["exp_kd"][1].word == "untold" and found.rows["teacher"][0].value == "90.0"
     below = forest(three((0.5, 0.69, 0.4), (0.8, 0.85, 0.7), (0.5, 0.8, -0.23))).rows
     # From the worst bound, 0.25 below nothing, to the best that there is.
     assert (below["plain"][2].low, below["plain"][2].place, below["kd"][2].place) == (0.0, 1.6, 60.0)
     assert accuracy.said == "-20.0 points, interval -22.0 to -18.0" and maps.word == "worse"
+
+
+def test_the_first_screen_says_which_headline_scores_floors_win():
+    found = three((0.5, 0.69, 0.4), (0.8, 0.85, 0.7), (0.5, 0.8, 0.3))
+    assert forest(found).won_by_floors == ()
+    of_maps = found.scores["score"] == "between.auc_common"
+    beaten = found.scores["beaten_by"].mask(of_maps & (found.scores["model"] == "kd"), "random, edges")
+    beaten = beaten.mask(of_maps & (found.scores["model"] == "plain"), "edges")
+    drawn = forest(replace(found, scores=found.scores.assign(beaten_by=beaten)))
+    assert drawn.won_by_floors == (
+        "Area between the curves: maps that know nothing of the model score better than the maps of kd (random, edges) "
+        "and plain (edges)",
+    )
+    assert [mark.beaten_by for mark in drawn.rows["kd"]] == ["", "random, edges", ""]

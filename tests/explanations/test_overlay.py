@@ -11,7 +11,7 @@ from xkd_eval.explanations import overlay as overlays
 from xkd_eval.explanations import overlay_files
 from xkd_eval.explanations.explain import explain
 from xkd_eval.explanations.overlay import NamedPhoto
-from xkd_eval.explanations.overlay_files import write_overlays
+from xkd_eval.report.overlays import write_overlays
 
 
 @pytest.fixture

@@ -245,6 +245,9 @@ def test_a_click_on_a_head_sorts_and_another_turns_around(found, tmp_path):
         assert numbers == sorted(numbers), "lower is better, and the best comes first"
         place.get_by_role("button", name="Positive AUC ↓ (%)").click()
         assert [float(value) for value in values(5)] == sorted(numbers, reverse=True)
+        place.get_by_role("button", name="Area between the curves ↑ (%)").click()
+        numbers = [float(value) for value in values(4)]
+        assert numbers == sorted(numbers, reverse=True), "higher is better"
         place.get_by_role("button", name="maps").click()
         assert values(2) == ["cam", "cam", "random", "random"]
         opened.close()

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from xkd_eval import evaluate
+from xkd_eval import evaluate, segmentation_test
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.report.run_page import write_run_page, write_study_page
 from xkd_eval.study.evaluate import evaluate_one
@@ -66,9 +66,18 @@ def test_a_study_has_a_row_a_model_and_kind_of_maps(tmp_path):
         tests=["perturbation:fill=mean", "segmentation"],
         output=tmp_path,
     )
-    html = write_study_page(study).read_text()
+    html = (tmp_path / "report.html").read_text()
+    assert html == write_study_page(study).read_text()
     assert "<b>kd</b>" not in html and "&lt;b&gt;kd&lt;/b&gt;" in html
     assert "Perturbation test</h2>" in html and "Segmentation test</h2>" in html
     rows = re.findall(r'<th scope="row">([^<]*)</th><td class="name">([^<]*)</td>', re.sub(r"\s*\n\s*", "", html))
     assert rows.count(("plain", "cam")) == rows.count(("plain", "random")) == 2
     assert "plain, cam: ties" in html
+
+
+def test_a_test_in_python_leaves_the_page_where_it_draws(tmp_path):
+    images = EmbeddedDataset("test", size=6)
+    segmentation_test("embedded/kd", images, output=tmp_path / "drawn")
+    segmentation_test("embedded/kd", images, output=tmp_path / "bare", figures=False)
+    assert re.search("<h1>.*mIoU", (tmp_path / "drawn" / "report.html").read_text())
+    assert not (tmp_path / "bare" / "report.html").exists()

@@ -245,7 +245,7 @@ def test_two_models_are_compared(names, pairs, tmp_path):
         pairs,
         tests=["perturbation", "agreement", "segmentation"],
         output=tmp_path / "report",
-        pictured=3,
+        gallery=3,
         fractions=(0.3, 0.6),
     )
     scores = found.own(found.scores)

@@ -169,7 +169,7 @@ def test_models_in_turns_come_to_the_same(counted, clean, at_once, tmp_path, mon
         seed=1,
         models_at_once=at_once,
         output=tmp_path,
-        pictured=0,
+        gallery=0,
     )
     assert len(turns) > 1
     # A pair that is held against the reference needs two.

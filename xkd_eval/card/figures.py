@@ -27,7 +27,8 @@ def overlay_figure(
     classifier: Classifier, dataset: ImageDataset, count: int, explainer: str | Explainer, device: str
 ) -> tuple[str, str, Figure]:
     """File name, caption and figure of the first photographs of a data set, each with its map."""
-    from xkd_eval.explanations.overlay import from_dataset, overlay
+    from xkd_eval.explanations.overlay import overlay
+    from xkd_eval.explanations.overlay_files import from_dataset
 
     photographs = from_dataset(dataset, dataset.ids[:count])
     figure = overlay(classifier, photographs, explainer=explainer, device=device)

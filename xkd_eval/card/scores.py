@@ -42,8 +42,8 @@ class CardScore:
         """63.1 % (60.2 to 66.0)"""
         if self.value is None:
             return "undefined"
-        unit, digits = (" %", 1) if self.spec.unit == "%" else ("", 3)
-        value, *bounds = (f"{self.spec.scale * number:.{digits}f}" for number in (self.value, *(self.interval or ())))
+        unit = " %" if self.spec.unit == "%" else ""
+        value, *bounds = map(self.spec.text, (self.value, *(self.interval or ())))
         return f"{value}{unit} ({' to '.join(bounds)})" if bounds else f"{value}{unit}"
 
 

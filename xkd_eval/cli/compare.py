@@ -54,7 +54,15 @@ def compare(
         ),
     ] = [],  # noqa: B006 - typer copies it
     floors: o.Floors = True,
-    pictured: Annotated[int, typer.Option(min=0, help="Images in the report's gallery.", rich_help_panel=o.HOW)] = 60,
+    gallery: Annotated[
+        str,
+        typer.Option(
+            metavar="N|all",
+            help="Images in the report's gallery, within its one file; all: every image, as small files in a folder "
+            "beside the report, which a browser loads as one scrolls.",
+            rich_help_panel=o.HOW,
+        ),
+    ] = "60",
     runs: o.Runs = None,
     paper: o.Paper = [],  # noqa: B006
 ) -> None:
@@ -78,7 +86,7 @@ def compare(
             floors=floors,
             output=output,
             runs=shared,
-            pictured=pictured,
+            gallery=int(gallery) if gallery.isdecimal() and len(gallery) < 10 else gallery,  # type: ignore[arg-type]
             command=shlex.join(["xkd-eval", *sys.argv[1:]]),
             progress=report,
             **options,

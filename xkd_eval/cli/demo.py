@@ -24,8 +24,8 @@ def demo(
     """A teacher, a student trained without it and one on its maps: who explains itself best? A minute, offline."""
     from xkd_eval.cli.output import print_comparison
     from xkd_eval.cli.progress import progress_bar
-    from xkd_eval.explanations.overlay_files import write_overlays
     from xkd_eval.report.compare import compare
+    from xkd_eval.report.overlays import write_overlays
 
     limit, output = (_QUICK, output / "quick") if quick else (_IMAGES, output)
     with keeping_what_is_done():

@@ -65,7 +65,7 @@ def evaluate(
     from xkd_eval.cli.output import print_study, warn_of_slow_precision
     from xkd_eval.cli.papers import check_papers, print_papers
     from xkd_eval.cli.progress import progress_bar
-    from xkd_eval.report.run_page import write_study_page
+    from xkd_eval.report.runs import leave_page
     from xkd_eval.study.evaluate import evaluate as evaluate_models
 
     check_papers(paper)
@@ -84,6 +84,7 @@ def evaluate(
         )
     print_study(study)
     console.print(f"table: {study.directory}/scores.csv", highlight=False, markup=False, soft_wrap=True)
-    page = write_study_page(study, shlex.join(["xkd-eval", *sys.argv[1:]]))
-    console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
-    print_papers(study, page.parent, paper)
+    print_papers(study, study.directory, paper)
+    if options.get("figures") is not False:
+        page = leave_page(study, shlex.join(["xkd-eval", *sys.argv[1:]]))
+        console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)

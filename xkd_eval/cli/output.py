@@ -10,7 +10,7 @@ from rich.table import Table
 
 from xkd_eval.cli.console import console, errors
 from xkd_eval.escapes import visible
-from xkd_eval.study.floors import FLAG, FLOORS, best_floor, better_floors, floors_beside
+from xkd_eval.study.floors import FLAG, FLOORS, ORACLE, best_floor, better_floors, floors_beside
 from xkd_eval.wording import counted
 
 if TYPE_CHECKING:
@@ -39,8 +39,11 @@ def print_result(result: EvaluationResult) -> None:
     table.add_column("score")
     table.add_column("%", justify="right")
     table.add_column("95 % interval", justify="right")
+    oracle = result.floors.get(ORACLE)
     if result.floors:
         table.add_column("best floor", justify="right")
+    if oracle is not None:
+        table.add_column(ORACLE, justify="right")
     table.add_column("")
     for spec in result.test.specs():
         found = spec.of(result.summary)
@@ -48,11 +51,14 @@ def print_result(result: EvaluationResult) -> None:
             cells = [_number(spec, found["value"]), _interval(spec, found["ci95"])]
             if result.floors:
                 cells.append(_best_floor(spec, found["value"], result))
+            if oracle is not None:
+                cells.append(_number(spec, spec.of(oracle.summary)["value"]) if spec.of_maps else "")
             table.add_row(spec.head, *cells, f"[dim]{spec.note}[/dim]")
     console.print(table)
     if result.floors:
         known = ", ".join(name for name in result.floors if name in FLOORS)
-        console.print(f"floors know nothing of the model: {known}; {FLAG} where one is better", highlight=False)
+        masks = "" if oracle is None else f"; {ORACLE}: the objects' masks themselves"
+        console.print(f"floors know nothing of the model: {known}; {FLAG} where one is better{masks}", highlight=False)
     for note in _notes(result):
         console.print(note, highlight=False)
 
@@ -265,20 +271,13 @@ def _skips(summary: dict[str, Any]) -> Iterator[str]:
 
 
 def _number(spec: ScoreSpec, value: float | None) -> str:
-    if value is None or value != value:
-        return "undefined"
-    return f"{spec.scale * value:.{_digits(spec)}f}"
+    return "undefined" if value is None or value != value else spec.text(value)
 
 
 def _interval(spec: ScoreSpec, interval: list[float] | None) -> str:
     if interval is None or None in interval or interval[0] != interval[0]:
         return ""
-    low, high = (f"{spec.scale * bound:.{_digits(spec)}f}" for bound in interval)
-    return f"{low} to {high}"
-
-
-def _digits(spec: ScoreSpec) -> int:
-    return 1 if spec.unit == "%" else 3
+    return " to ".join(map(spec.text, interval))
 
 
 def _plain(value: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +12,7 @@ import typer
 from xkd_eval.arguments import MOST_WORKERS
 from xkd_eval.cli import options as o
 from xkd_eval.cli.app import app
-from xkd_eval.cli.console import Command, console
+from xkd_eval.cli.console import Command, console, separated
 from xkd_eval.study.options import PREPROCESS, RunOptions
 
 _TAKEN = (*PREPROCESS, "device", "precision", "seed")
@@ -20,6 +22,8 @@ _EXAMPLES = """[b]Examples[/b]
 xkd-eval overlay --model student.pt photo.jpg
 
 xkd-eval overlay --model teacher.pt --model student.pt a.jpg b.png -o figures/ --format pdf
+
+xkd-eval overlay --model student.pt a.jpg b.png --explainer cam,integrated_gradients -o figures/
 
 xkd-eval overlay --model student.pt photo.jpg --class "tabby" --colormap inferno --alpha 0.6
 
@@ -40,7 +44,12 @@ def overlay(
         list[Path] | None, typer.Option(help="Weights, FILE or FILE#PART, one a --model, in the same order.")
     ] = None,
     classes: Annotated[str, typer.Option("--class", "-c", help="A name, an index, or top:K.")] = "top:1",
-    explainer: Annotated[str, typer.Option("--explainer", "-e", help="See `xkd-eval explainers`.")] = "cam",
+    explainer: Annotated[
+        list[str],
+        typer.Option(
+            "--explainer", "-e", help="See `xkd-eval explainers`; several by commas, or repeat it: a column each."
+        ),
+    ] = ["cam"],  # noqa: B006 - typer copies it
     data: Annotated[str | None, typer.Option("--data", "-d", help="Take the photos from a data set.")] = None,
     ids: Annotated[list[str] | None, typer.Option("--ids", help="Image ids in --data; repeat it.")] = None,
     limit: Annotated[
@@ -49,7 +58,10 @@ def overlay(
     colormap: Annotated[str | None, typer.Option(help="matplotlib's name.")] = None,
     alpha: Annotated[float | None, typer.Option(help="The map's share in the overlay, 0 to 1.")] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="A file (.png .pdf .svg) or a folder: one figure a photo.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="A file (.png .pdf .svg), or a folder: one figure a photo, and report.html."
+        ),
     ] = Path("overlay.png"),
     file_format: Annotated[str, typer.Option("--format", help="png, pdf or svg, where -o is a folder.")] = "png",
     paper: o.Paper = [],  # noqa: B006 - typer copies it
@@ -61,7 +73,7 @@ def overlay(
 ) -> None:
     """Photo, map and overlay side by side."""
     from xkd_eval.cli.output import warn_of_slow_precision
-    from xkd_eval.explanations.overlay_files import write_overlays
+    from xkd_eval.report.overlays import write_overlays
 
     warn_of_slow_precision(options)
     preprocess = {name: options.pop(name) for name in list(options) if name in PREPROCESS}
@@ -73,17 +85,19 @@ def overlay(
         data=data,
         ids=ids or [],
         output=output,
-        file_format=file_format,  # type: ignore[arg-type]  # checked there
+        file_format=file_format,
         preprocess=preprocess,
         limit=limit,
         paper=paper,
         workers=workers,
         classes=classes,
-        explainer=explainer,
+        explainer=separated(explainer),
+        command=shlex.join(["xkd-eval", *sys.argv[1:]]),
         colormap=colormap,
         alpha=alpha,
         batch_size=batch_size,
         **options,
     )
     for path in written:
-        console.print(str(path), highlight=False, markup=False, soft_wrap=True)
+        said = f"report: {path}" if path.suffix == ".html" else str(path)
+        console.print(said, highlight=False, markup=False, soft_wrap=True)

@@ -16,8 +16,8 @@ def check_papers(papers: Sequence[str]) -> None:
         read_paper(text)
 
 
-def print_papers(result: Drawn, directory: Path, papers: Sequence[str]) -> None:
+def print_papers(result: Drawn, directory: Path | None, papers: Sequence[str]) -> None:
     """Write a result's figures into DIRECTORY/figures, and say where they are."""
-    if papers:
+    if papers and directory is not None:
         for path in result.save_figures(directory / "figures", list(papers)):
             console.print(f"figure: {path}", highlight=False, markup=False, soft_wrap=True)

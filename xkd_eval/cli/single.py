@@ -16,7 +16,7 @@ def run_test(
     from xkd_eval.cli.output import print_result, warn_of_slow_precision
     from xkd_eval.cli.papers import check_papers, print_papers
     from xkd_eval.cli.progress import progress_bar
-    from xkd_eval.report.run_page import write_run_page
+    from xkd_eval.report.runs import leave_page
     from xkd_eval.study.evaluate import evaluate_one
 
     check_papers(paper)
@@ -26,6 +26,7 @@ def run_test(
             test, model, data, explainer=explainer, floors=floors, progress=report, **{"output": "auto", **options}
         )
     print_result(result)
-    page = write_run_page(result, shlex.join(["xkd-eval", *sys.argv[1:]]))
-    console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
-    print_papers(result, page.parent, paper)
+    print_papers(result, result.directory, paper)
+    if options.get("figures") is not False:
+        page = leave_page(result, shlex.join(["xkd-eval", *sys.argv[1:]]))
+        console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)

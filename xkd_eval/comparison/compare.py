@@ -63,7 +63,7 @@ def compare_models(
     if unread := [name for name in _OWN if name in options]:
         raise XkdError(f"{unread[0]}: a comparison makes its own; leave it out")
     given = None if tests is None else one_or_several("tests", tests, (str, type, Evaluation))
-    own = ("masks", "explainer", "floors", "tests", "output", "runs", "pictured", "command", "progress")
+    own = ("masks", "explainer", "floors", "tests", "output", "runs", "gallery", "command", "progress")
     run, chosen = read_options(options, _tests(given, NEEDS)[0], own)
     named = name_models(models)
     _check(named)

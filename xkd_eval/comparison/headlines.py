@@ -110,12 +110,20 @@ def foremost(found: Sequence[Headline], count: int) -> list[Headline]:
 
 def heads_of(found: Sequence[Headline]) -> list[str]:
     """Of columns; two tests' scores of one title are told apart by their tests."""
-    titles = Counter(one.spec.head for one in found)
     return [
-        f"{one.spec.head}{f' ({one.test.title.lower()})' if titles[one.spec.head] > 1 else ''}"
-        f"{' *' if one.where_right else ''}"
-        for one in found
+        f"{one.spec.head}{test}{' *' if one.where_right else ''}"
+        for one, test in zip(found, _tests_of(found), strict=True)
     ]
+
+
+def titles_of(found: Sequence[Headline]) -> list[str]:
+    """Within sentences, told apart likewise."""
+    return [f"{one.title}{test}" for one, test in zip(found, _tests_of(found), strict=True)]
+
+
+def _tests_of(found: Sequence[Headline]) -> list[str]:
+    titles = Counter(one.spec.head for one in found)
+    return [f" ({one.test.title.lower()})" if titles[one.spec.head] > 1 else "" for one in found]
 
 
 def first_of_answers(found: Sequence[Headline]) -> Headline | None:

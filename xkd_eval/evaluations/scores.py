@@ -111,8 +111,8 @@ class ScoreSpec:
         return self.title if self.title[1:2].isupper() else f"{self.title[0].upper()}{self.title[1:]}"
 
     def text(self, value: float, *, signed: bool = False) -> str:
-        """A value as tables show it: in percent with one digit, or with two."""
-        digits = 1 if self.unit == "%" else 2
+        """A value as every table, page and sentence shows it: in percent with one digit, or with three."""
+        digits = 1 if self.unit == "%" else 3
         # Adding zero turns the -0.0 that rounding leaves into 0.0.
         return f"{round(self.scale * value, digits) + 0.0:{'+' if signed else ''}.{digits}f}"
 

@@ -1,9 +1,8 @@
-"""Overlay figures: photos by models, each with its map."""
+"""Overlay figures: photos by models and explainers, each with its map."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
@@ -17,23 +16,17 @@ from xkd_eval.arguments import Within, listed, public
 from xkd_eval.bands import Picture
 from xkd_eval.classifiers.class_names import class_index
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.datasets import ImageDataset
-from xkd_eval.datasets.loader import leave_signals_to_parent, starting_workers
 from xkd_eval.devices import resolve_device
 from xkd_eval.engines.eager import on_device
-from xkd_eval.errors import UnreadableImageError, XkdError
+from xkd_eval.errors import XkdError
 from xkd_eval.explainers import Explainer, as_explainer
 from xkd_eval.explanations.explain import explain
 from xkd_eval.explanations.photos import Photo, as_photo, as_photos, as_pixels, file_name
 from xkd_eval.figures.overlay import OverlayPanel, overlay_figure
 from xkd_eval.figures.paper import made_for
 from xkd_eval.foreign import short
-from xkd_eval.registry import nearest
-
-_AT_ONCE = 16  # photos that a process is given; it finishes them when it is asked to end
 
 _V = TypeVar("_V")
-_R = TypeVar("_R")
 
 
 @dataclass(frozen=True)
@@ -51,7 +44,12 @@ class NamedPhoto:
     mask: np.ndarray | None = None
 
 
+Overlaid = tuple[NamedPhoto, list[list[OverlayPanel]]]
+"""A photo, and of each explained class a panel a model and explainer."""
+
+
 @public(images="photos", masks="photos", model="models")
+@plain_torch()
 def overlay(
     models: Classifier | Sequence[Classifier],
     photos: Photo | NamedPhoto | Iterable[Photo | NamedPhoto],
@@ -66,7 +64,7 @@ def overlay(
     batch_size: Annotated[int, Within(1)] = 32,
     seed: Annotated[int, Within(0, 2**63 - 1)] = 0,
 ) -> Figure:
-    """Photo, map and overlay side by side: a row an image, a column a model, or a model and one of several explainers.
+    """Photo, map and overlay side by side: a row an image, a column a model and explainer.
 
     An image that is no photograph is shown by its first three channels, see `xkd_eval.bands.displayed`.
 
@@ -76,7 +74,7 @@ def overlay(
             NamedPhotos.
         classes: what is explained: "top:K", the model's own K most probable classes, a row each; or one class by index,
             name or WordNet id, the same for all.
-        explainer: a name that `xkd-eval explainers` lists, or an Explainer; or several, a column each.
+        explainer: a name that `xkd-eval explainers` lists, or an Explainer; several are a column each.
         colormap: matplotlib's name; None is the house style's.
         alpha: the map's share in the overlay, 0 to 1; None is the house style's.
         paper: a size that it is laid out for: "single", "double", "84mm", "84x60mm"; None is a screen.
@@ -97,65 +95,69 @@ def overlay(
         >>> figure = overlay(load_classifier("embedded/kd"), Image.new("RGB", (64, 64), "navy"), classes="top:2")
         >>> figure.savefig("overlay.png")  # doctest: +SKIP
     """
-    draw = drawing(
-        models,
-        photos,
-        classes=classes,
-        explainer=explainer,
-        colormap=colormap,
-        alpha=alpha,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        seed=seed,
-    )
-    return made_for(paper, lambda: {"overlay": draw()})["overlay"]
+    known = {"explainer": explainer, "device": device, "precision": precision, "seed": seed}
+    rows = overlay_rows(models, photos, classes=classes, batch_size=batch_size, **known)  # type: ignore[arg-type]
+    return made_for(paper, lambda: {"overlay": figure_of(rows, colormap, alpha)})["overlay"]
 
 
 @public(images="photos", masks="photos", model="models")
 @plain_torch()
-def drawing(
+def overlay_rows(
     models: Classifier | Sequence[Classifier],
     photos: Photo | NamedPhoto | Iterable[Photo | NamedPhoto],
     *,
     classes: str | int = "top:1",
     explainer: str | Explainer | Sequence[str | Explainer] = "cam",
-    colormap: str | None = None,
-    alpha: float | None = None,
     device: str = "auto",
     precision: Literal["fp32", "bf16"] = "fp32",
     batch_size: Annotated[int, Within(1)] = 32,
     seed: Annotated[int, Within(0, 2**63 - 1)] = 0,
-) -> Callable[[], Figure]:
-    """What draws the figure, again and again, of maps that are made once; arguments and errors as for `overlay`."""
+) -> list[Overlaid]:
+    """What `overlay` draws, whose arguments it takes: each photo with a row a class, a panel a column."""
     named = _named(photos)
-    given = _classifiers(models)
-    placed = [on_device(model, resolve_device(device)) for model in given]
-    methods = _explainers(explainer, seed)
-    columns = [(model, name, method) for model in placed for name, method in methods.items()]
+    given = [on_device(model, resolve_device(device)) for model in _classifiers(models)]
+    methods = {name: method.seeded(seed) for name, method in methods_of(explainer).items()}
     make = partial(_panels, classes=classes, device=device, precision=precision)
-    rows, titles = [], []
+    columns = [
+        partial(make, model, explainer=method, behind=f", {name}" if len(methods) > 1 else "")
+        for model in given
+        for name, method in methods.items()
+    ]
+    found = []
     for start in range(0, len(named), batch_size):
         batch = named[start : start + batch_size]
-        # Of each model, of each photo: a panel a class.
-        for photo, *panels in zip(batch, *(make(*column, batch) for column in columns), strict=True):
-            rows.extend([list(row) for row in zip(*panels, strict=True)])
-            titles.extend([photo.name, *[""] * (len(panels[0]) - 1)])
+        # Of each column, of each photo: a panel a class.
+        for photo, *panels in zip(batch, *(column(batch) for column in columns), strict=True):
+            found.append((photo, [list(row) for row in zip(*panels, strict=True)]))
+    return found
+
+
+def figure_of(
+    found: Sequence[tuple[NamedPhoto, list[list[OverlayPanel]]]],
+    colormap: str | None = None,
+    alpha: float | None = None,
+) -> Figure:
+    """The figure of what `overlay_rows` found; None is the house style's."""
+    rows = [row for _, panels in found for row in panels]
+    titles = [title for photo, panels in found for title in (photo.name, *[""] * (len(panels) - 1))]
     style = {name: value for name, value in (("colormap", colormap), ("alpha", alpha)) if value is not None}
-    return partial(overlay_figure, rows, row_titles=titles, **style)  # type: ignore[arg-type]
+    return overlay_figure(rows, row_titles=titles, **style)  # type: ignore[arg-type]
 
 
-def _explainers(explainer: Any, seed: int) -> dict[str, Explainer]:
-    """What stands above a column -> explainer: of one alone nothing but the model's name."""
+def methods_of(explainer: str | Explainer | Sequence[str | Explainer]) -> dict[str, Explainer]:
+    """One explainer or several, by the names under which they are shown: as they are spelt.
+
+    Raises:
+        XkdError: none at all, two of one name, or something else.
+    """
     several = None if isinstance(explainer, str | Explainer) else listed(explainer)
-    if several is None:
-        return {"": as_explainer(explainer).seeded(seed)}
-    if not several:
-        raise XkdError("explainer: none given; expected at least one")
-    made = {method if isinstance(method, str) else as_explainer(method).name: method for method in several}
-    if len(made) < len(several):
+    given: list[Any] = [explainer] if several is None else several
+    if not given:
+        raise XkdError("explainer: none given; expected a name such as 'cam', or several")
+    methods = {one if isinstance(one, str) else as_explainer(one).name: as_explainer(one) for one in given}
+    if len(methods) < len(given):
         raise XkdError("explainer: two of one name; tell them apart by their options, as in 'occlusion:windows=5'")
-    return {name: as_explainer(method).seeded(seed) for name, method in made.items()}
+    return methods
 
 
 def _classifiers(models: Any) -> list[Classifier]:
@@ -174,33 +176,6 @@ def _named(photos: Photo | NamedPhoto | Iterable[Photo | NamedPhoto]) -> list[Na
     return [photo if isinstance(photo, NamedPhoto) else NamedPhoto(file_name(photo), photo) for photo in given]
 
 
-def from_dataset(dataset: ImageDataset, ids: Sequence[str], workers: int = 0) -> list[NamedPhoto]:
-    """The photos of a data set with the given ids, decoded by so many processes, or by this one.
-
-    Raises:
-        XkdError: an id that the set does not have.
-    """
-    places = {identifier: position for position, identifier in enumerate(dataset.ids)}
-    unknown = [identifier for identifier in ids if identifier not in places]
-    if unknown:
-        raise XkdError(f"ids: {dataset.name} has no image {unknown[0]!r}; {nearest(unknown[0], dataset.ids, limit=3)}")
-    try:
-        samples = mapped(dataset.load, [places[identifier] for identifier in ids], workers)
-    except UnreadableImageError as error:
-        raise UnreadableImageError(f"data: {error}") from None
-    return [NamedPhoto(name, sample.image, sample.mask) for name, sample in zip(ids, samples, strict=True)]
-
-
-def mapped(function: Callable[[_V], _R], values: Sequence[_V], workers: int) -> list[_R]:
-    if workers == 0 or not values:
-        return [function(value) for value in values]
-    at_once = min(max(1, len(values) // workers), _AT_ONCE)
-    with ProcessPoolExecutor(min(workers, len(values)), initializer=leave_signals_to_parent, initargs=(0,)) as pool:
-        with starting_workers():
-            answers = pool.map(function, values, chunksize=at_once)
-        return list(answers)
-
-
 def _top_count(classes: str | int) -> int | None:
     text = str(classes)
     if not text.startswith("top:"):
@@ -213,15 +188,15 @@ def _top_count(classes: str | int) -> int | None:
 
 def _panels(
     model: Classifier,
-    method: str,
-    explainer: Explainer,
     photos: Sequence[NamedPhoto],
     *,
     classes: str | int,
+    explainer: Explainer,
     device: str,
     precision: Literal["fp32", "bf16"],
+    behind: str,
 ) -> list[list[OverlayPanel]]:
-    """Of each photo, a panel a class; the method's name stands behind the model's, where it has one."""
+    """Of each photo, a panel a class; with so much behind the model's name."""
     images = [as_photo(photo.photo, "photos") for photo in photos]
     wanted = _wanted(model, images, classes)
     masks = [photo.mask for photo in photos if photo.mask is not None]
@@ -236,9 +211,7 @@ def _panels(
         device=device,
         precision=precision,
     )
-    panels = explanation.panels()
-    if method:
-        panels = [replace(panel, model=f"{panel.model}, {method}") for panel in panels]
+    panels = [replace(panel, model=f"{panel.model}{behind}") for panel in explanation.panels()]
     return [panels[start : start + per_photo] for start in range(0, len(panels), per_photo)]
 
 

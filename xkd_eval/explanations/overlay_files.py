@@ -1,13 +1,14 @@
-"""Overlay figures as files, of photos in files or in a data set."""
+"""What overlays are drawn of, from files or from a data set, and where each figure goes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from matplotlib.figure import Figure
 
@@ -15,25 +16,67 @@ from xkd_eval.arguments import Workers, public
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import open_classifier, told_of
 from xkd_eval.classifiers.words import files_of
+from xkd_eval.datasets import ImageDataset, open_dataset
 from xkd_eval.datasets import limit as sample
-from xkd_eval.datasets import open_dataset
 from xkd_eval.datasets.folder import is_image_name
-from xkd_eval.errors import XkdError
+from xkd_eval.datasets.loader import leave_signals_to_parent, starting_workers
+from xkd_eval.errors import UnreadableImageError, XkdError
 from xkd_eval.escapes import file_names
-from xkd_eval.explanations.overlay import NamedPhoto, drawing, from_dataset, mapped
+from xkd_eval.explanations.overlay import NamedPhoto, Overlaid, figure_of, methods_of, overlay_rows
 from xkd_eval.explanations.photos import as_photo
 from xkd_eval.figures.paper import read_paper, write_printed
 from xkd_eval.figures.style import save_figure
 from xkd_eval.files import check_output
 from xkd_eval.foreign import is_there
+from xkd_eval.registry import nearest
 
 _FIRST = 4
+_AT_ONCE = 16  # photos that a process is given; it finishes them when it is asked to end
 # Of a file's name, and not of "../x".
 _SUFFIX = re.compile(r"(?<=[^/.])\.[^./]*$")
 
+_V = TypeVar("_V")
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True)
+class Overlays:
+    """Figures to be drawn.
+
+    Attributes:
+        models: a column each.
+        groups: of each figure its file, and the photos on it.
+        is_folder: whether each photo has a figure of its own.
+        paper: sizes with formats, as `read_paper` reads them, in which each figure is written as well.
+        options: of `overlay_rows`.
+    """
+
+    models: tuple[Classifier, ...]
+    groups: tuple[tuple[Path, list[NamedPhoto]], ...]
+    is_folder: bool
+    paper: tuple[str, ...]
+    options: dict[str, Any]
+
+    @property
+    def explainers(self) -> list[str]:
+        """By name."""
+        return list(methods_of(self.options.get("explainer", "cam")))
+
+    def draw(self, colormap: str | None, alpha: float | None) -> Iterator[tuple[list[Overlaid], list[Path]]]:
+        """Write each figure, for a screen and for papers; give what `overlay_rows` found, and the files."""
+        for path, photos in self.groups:
+            found = overlay_rows(self.models, photos, **self.options)
+            make = partial(_named_figure, path.stem, found, colormap, alpha)
+            printed = write_printed(make, path.parent, self.paper)
+            yield found, [save_figure(make()[path.stem], path), *printed]
+
+
+def _named_figure(name: str, found: Sequence[Overlaid], colormap: str | None, alpha: float | None) -> dict[str, Figure]:
+    return {name: figure_of(found, colormap, alpha)}
+
 
 @public()
-def write_overlays(
+def open_overlays(
     *,
     models: Sequence[str],
     weights: Sequence[Path],
@@ -48,8 +91,8 @@ def write_overlays(
     seed: int = 0,
     paper: Sequence[str] = (),
     **options: Any,
-) -> list[Path]:
-    """Load, draw and save what `xkd-eval overlay` names.
+) -> Overlays:
+    """Load and check what `xkd-eval overlay` names, before anything is drawn.
 
     Args:
         models: names or paths, a column each.
@@ -66,11 +109,8 @@ def write_overlays(
         paper: sizes with formats, as `read_paper` reads them: each figure is written as NAME-SIZE.FORMAT as well.
         options: see `overlay`.
 
-    Returns:
-        The files written.
-
     Raises:
-        XkdError: see `overlay`; or nothing to draw, `output` is an input; a number of weights that does not fit.
+        XkdError: nothing to draw, `output` is an input; a number of weights that does not fit.
     """
     for text in paper:
         read_paper(text)
@@ -82,18 +122,10 @@ def write_overlays(
     for path, _ in groups:
         read = [file for model in models for file in files_of(model)]
         check_output(path, [*read, *weights, *photos, *_inputs_at(path, data)])
-    columns = [
+    columns = tuple(
         _column(model, weights[place] if weights else None, preprocess or {}) for place, model in enumerate(models)
-    ]
-    written = []
-    for path, group in groups:
-        written += _written(drawing(columns, group, seed=seed, **options), path, paper)
-    return written
-
-
-def _written(draw: Callable[[], Figure], path: Path, paper: Sequence[str]) -> list[Path]:
-    """The figure for a screen, and those for a paper beside it."""
-    return [save_figure(draw(), path), *write_printed(lambda: {path.stem: draw()}, path.parent, paper)]
+    )
+    return Overlays(columns, tuple(groups), not is_file, tuple(paper), {"seed": seed, **options})
 
 
 def _column(model: str, weights: Path | None, preprocess: dict[str, Any]) -> Classifier:
@@ -119,7 +151,7 @@ def _gather(
             raise XkdError("ids: names images of a data set; give `data` too")
         if not photos:
             raise XkdError("photos: none given; name image files, or `data` embedded")
-        decoded = mapped(partial(as_photo, argument="photos"), photos, workers)
+        decoded = _mapped(partial(as_photo, argument="photos"), photos, workers)
         return [NamedPhoto(photo.name, image) for photo, image in zip(photos, decoded, strict=True)]
     dataset = open_dataset(data)
     drawn = dataset.ids[:_FIRST] if limit is None else sample(dataset, limit, seed).ids
@@ -144,3 +176,30 @@ def _figure_paths(folder: Path, photos: Sequence[NamedPhoto], file_format: str) 
         )
     names = file_names(stems)
     return [(folder / f"{names[stem]}.{file_format}", [photo]) for photo, stem in zip(photos, stems, strict=True)]
+
+
+def from_dataset(dataset: ImageDataset, ids: Sequence[str], workers: int = 0) -> list[NamedPhoto]:
+    """The photos of a data set with the given ids, decoded by so many processes, or by this one.
+
+    Raises:
+        XkdError: an id that the set does not have.
+    """
+    places = {identifier: position for position, identifier in enumerate(dataset.ids)}
+    unknown = [identifier for identifier in ids if identifier not in places]
+    if unknown:
+        raise XkdError(f"ids: {dataset.name} has no image {unknown[0]!r}; {nearest(unknown[0], dataset.ids, limit=3)}")
+    try:
+        samples = _mapped(dataset.load, [places[identifier] for identifier in ids], workers)
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"data: {error}") from None
+    return [NamedPhoto(name, sample.image, sample.mask) for name, sample in zip(ids, samples, strict=True)]
+
+
+def _mapped(function: Callable[[_V], _R], values: Sequence[_V], workers: int) -> list[_R]:
+    if workers == 0 or not values:
+        return [function(value) for value in values]
+    at_once = min(max(1, len(values) // workers), _AT_ONCE)
+    with ProcessPoolExecutor(min(workers, len(values)), initializer=leave_signals_to_parent, initargs=(0,)) as pool:
+        with starting_workers():
+            answers = pool.map(function, values, chunksize=at_once)
+        return list(answers)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from xkd_eval.comparison.formats import booktabs, latex_signed, pipes
@@ -81,17 +80,13 @@ def latex(blocks: Sequence[Block], *, intervals: bool) -> bytes:
 
 def html(blocks: Sequence[Block], left_out: Sequence[str], *, intervals: bool) -> bytes:
     """A page by itself: a click on a head sorts by it."""
-    style = (files("xkd_eval.report") / "templates" / "report.css").read_text(encoding="utf-8")
-    own = files("xkd_eval.leaderboard") / "templates"
-    page = (own / "table.html").read_text(encoding="utf-8")
-    parts = {
-        "STYLE": style,
-        "OWN": (own / "table.css").read_text(encoding="utf-8"),
-        "BODY": fragment(blocks, left_out, intervals=intervals),
-        "SCRIPT": (own / "table.js").read_text(encoding="utf-8"),
-    }
-    before, *pieces = page.split("@@")
-    return "".join([before, *(parts.get(piece, piece) for piece in pieces)]).encode()
+    from markupsafe import Markup
+
+    from xkd_eval.report.page import filled
+
+    body = fragment(blocks, left_out, intervals=intervals)
+    said = "Runs side by side"
+    return filled("table.html", "xkd_eval.leaderboard", title=said, verdict=said, about_data="", body=Markup(body))
 
 
 def fragment(blocks: Sequence[Block], left_out: Sequence[str], *, intervals: bool) -> str:
@@ -107,14 +102,9 @@ def _figure(block: Block, entry: Entry, spec: ScoreSpec, intervals: bool) -> Fig
     value, low, high = entry.value(spec)
     if value is None:
         return Figure("undefined", "", False, None)
-    digits = 1 if spec.unit == "%" else 3
-
-    def text(number: float) -> str:
-        return f"{round(spec.scale * number, digits) + 0.0:.{digits}f}"
-
-    span = f"{text(low)} to {text(high)}" if intervals and low is not None and high is not None else ""
+    span = f"{spec.text(low)} to {spec.text(high)}" if intervals and low is not None and high is not None else ""
     is_best = not entry.is_beside and value == block.best(spec)
-    return Figure(text(value), span, is_best, value)
+    return Figure(spec.text(value), span, is_best, value)
 
 
 def _rows(block: Block, escaped: Callable[[str], str], bold: str, intervals: bool) -> list[list[str]]:
@@ -139,7 +129,7 @@ def _latex_table(block: Block, intervals: bool) -> str:
 def _html_block(block: Block, intervals: bool) -> str:
     names = "".join(_head(name, 'class="name"') for name in ("model", "maps"))
     scores = "".join(
-        _head(head, f'data-first="{spec.sign}"') for head, spec in zip(heads(block), block.specs, strict=True)
+        _head(head, f'data-better="{spec.sign}"') for head, spec in zip(heads(block), block.specs, strict=True)
     )
     rows = "\n".join(_html_row(block, entry, intervals) for entry in block.entries)
     reason = f"<p>{_html(apart(block))}</p>\n" if block.reason else ""

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from xkd_eval.arguments import Within, public
+from xkd_eval.arguments import public
 from xkd_eval.comparison.compare import compare_models
 from xkd_eval.comparison.result import Comparison
 from xkd_eval.devices import process_state
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import Explainer
+from xkd_eval.report.gallery import Size
 from xkd_eval.report.write import write_report
 from xkd_eval.study.choose import TestLike
 from xkd_eval.study.inputs import Data
 from xkd_eval.study.models import Models
 from xkd_eval.study.stream import Progress
 
-PICTURED = 60
+GALLERY = 60
+"""Images that one page has room for."""
 
 
 @public(model="models")
@@ -32,7 +34,7 @@ def compare(
     tests: TestLike | Sequence[TestLike] | None = None,
     output: str | Path | None = None,
     runs: str | Path | None = None,
-    pictured: Annotated[int, Within(0)] = PICTURED,
+    gallery: Size = GALLERY,
     command: str | None = None,
     progress: Progress | None = None,
     **options: Any,
@@ -51,7 +53,8 @@ def compare(
         output: gets report.html, figures/ and tables/.
         runs: keeps the run of every cell, so that the same call continues, and studies share what is finished. By
             default OUTPUT/runs.
-        pictured: images in the report's gallery.
+        gallery: how many images the report shows, all within its file; "all" writes every image into a folder beside
+            it, report_photographs/, from which a browser loads what is on the screen.
         command: what made it, for the report.
         progress: called with what is under way, the rows done and the rows in all.
         options: those of RunOptions (limit, protocol, target, size, seed, ...), and of the tests (fractions, fill,
@@ -82,5 +85,5 @@ def compare(
         **options,
     )
     if output is not None and state.is_main_process:
-        write_report(Path(output), found, pictured=pictured, command=command)
+        write_report(Path(output), found, size=gallery, command=command)
     return found

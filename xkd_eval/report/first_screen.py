@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from xkd_eval.comparison.claims import SYMBOLS
-from xkd_eval.comparison.headlines import Headline, foremost, headlines, heads_of
+from xkd_eval.comparison.headlines import Headline, foremost, headlines, heads_of, titles_of
 from xkd_eval.comparison.result import Comparison
 
 COLUMNS = 5
@@ -27,6 +28,7 @@ class Mark:
         word: "better", "worse", "untold", or "plain" where nothing is held against the reference.
         place, low, high: of the difference, in percent of the column's width; None where nothing is drawn.
         said: for who cannot see the drawing.
+        beaten_by: the floors that score better, joined by commas.
     """
 
     value: str
@@ -37,6 +39,7 @@ class Mark:
     low: float = 0.0
     high: float = 0.0
     said: str = ""
+    beaten_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,22 +50,40 @@ class Forest:
         heads: of the columns.
         has_zero: of each, whether differences from the reference are drawn, about a line of zero.
         rows: model -> a mark a column, the reference first.
+        won_by_floors: a sentence for each headline score, shown or not, on which maps that know nothing are better.
     """
 
     heads: tuple[str, ...]
     has_zero: tuple[bool, ...]
     rows: dict[str, tuple[Mark, ...]]
+    won_by_floors: tuple[str, ...] = ()
 
 
 def forest(comparison: Comparison) -> Forest:
     """Of the accuracy, the explanation's score, the agreement of maps, and as many others as there is room for."""
-    chosen = foremost(headlines(comparison), COLUMNS)
+    known = headlines(comparison)
+    chosen = foremost(known, COLUMNS)
     columns = [_marks(comparison, one) for one in chosen]
     return Forest(
         tuple(heads_of(chosen)),
         tuple(_is_held(comparison, one) for one in chosen),
         {model: tuple(marks[model] for marks in columns) for model in comparison.models},
+        tuple(_won_by_floors(known)),
     )
+
+
+def _won_by_floors(known: Sequence[Headline]) -> Iterator[str]:
+    """Such a score says little of what a model's own maps have found."""
+    for headline, name in zip(known, titles_of(known), strict=True):
+        beaten = [(model, floors) for model in headline.values if (floors := _beaten_by(headline, model))]
+        if beaten:
+            models = " and ".join(f"{model} ({floors})" for model, floors in beaten)
+            yield f"{name}: maps that know nothing of the model score better than the maps of {models}"
+
+
+def _beaten_by(headline: Headline, model: str) -> str:
+    row = headline.values.get(model)
+    return "" if row is None else str(row.get("beaten_by") or "")
 
 
 def _is_held(comparison: Comparison, headline: Headline) -> bool:
@@ -89,7 +110,10 @@ def _marks(comparison: Comparison, headline: Headline) -> dict[str, Mark]:
     else:  # from nothing to the best, or from the least where a model is below nothing
         most = headline.spec.range[1] if headline.spec.range is not None else None
         ends = (min([0.0, *known]), reach if most is None else most)
-    return {model: _mark(headline, model, reference, bounds.get(model), ends, held=held) for model in comparison.models}
+    marks = {
+        model: _mark(headline, model, reference, bounds.get(model), ends, held=held) for model in comparison.models
+    }
+    return {model: replace(mark, beaten_by=_beaten_by(headline, model)) for model, mark in marks.items()}
 
 
 def _mark(

@@ -1,30 +1,37 @@
-"""The pictured images: which, and each model's map of them, small enough for one file."""
+"""The pictured images: which, and each model's map of them."""
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 from skimage.segmentation import find_boundaries
 
+from xkd_eval.arguments import Within
 from xkd_eval.bands import displayed
 from xkd_eval.comparison.result import Comparison, Pictured
 from xkd_eval.errors import UnreadableImageError
 from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.explainers.stored import StoredMaps
-from xkd_eval.figures.heatmap import heatmap, shown_size
+from xkd_eval.figures.heatmap import shown_size
+from xkd_eval.report.photographs import PHOTO, Beside, Place, box_of, coloured_map, map_of, within_page
+
+Size = Annotated[int, Within(0)] | Literal["all"]
+"""How many images a gallery has; "all": every one that was scored."""
+
+STRIPS = 6
+"""Images on the first screen."""
+
+ON_PAPER = 60
+"""Images that are printed, as they are sorted and filtered."""
 
 _LARGEST, _SMALLEST = 224, 160
-# A map is smooth: it is stored small and scaled up by the browser.
-_MAP_SIDE = 96
 _OUTLINE = (0, 229, 255)
-_JPEG_QUALITY = 82
 
 ERRORS = {
     "all right": "all models are right",
@@ -41,7 +48,7 @@ class Panel:
 
     Attributes:
         model: its name.
-        map: data URI of the coloured map.
+        map: address of the coloured map, a data URI or a file beside the page.
         box: left, top, width and height of the part of the photo that it covers, in percent.
         predicted: class name.
         probability: of that class, 0 to 1.
@@ -67,7 +74,7 @@ class Picture:
     Attributes:
         id: of the image.
         label: class name.
-        photo: data URI, with the mask's outline where there is a mask.
+        photo: address of the photograph, likewise, with the mask's outline where there is a mask.
         ratio: width over height.
         has_mask: whether an outline is drawn.
         error: of ERRORS.
@@ -87,52 +94,86 @@ class Picture:
     scores: tuple[tuple[float, ...], ...] = ()
 
 
-def pictures(comparison: Comparison, source: Pictured, count: int) -> list[Picture]:
-    """The images whose maps disagree most, a third of `count`, and others spread evenly over the rest.
+@dataclass(frozen=True)
+class Gallery:
+    """The images that a page shows.
+
+    Attributes:
+        pictures: of the gallery, most disagreement first.
+        strips: those of the first screen, which lie within the page wherever the others are.
+        is_beside: whether the gallery's pictures are files beside the page, which a browser loads as one scrolls.
+        is_whole: whether it has every image that was scored.
+    """
+
+    pictures: tuple[Picture, ...] = ()
+    strips: tuple[Picture, ...] = ()
+    is_beside: bool = False
+    is_whole: bool = False
+
+
+def gallery(comparison: Comparison, size: Size, directory: Path) -> tuple[Gallery, Beside | None]:
+    """The images whose maps disagree most, a third of `size`, and others spread evenly over the rest; or all of them.
 
     Args:
-        comparison: with its images.
-        source: of photographs and maps.
-        count: at most.
+        comparison: without images or maps of its own it has no gallery.
+        size: how many within the page; "all" writes every one into a folder beside the page.
+        directory: where the page will be.
 
     Returns:
-        Most disagreement first. Of several training seeds the first is shown.
+        The gallery, and what removes former files once the page is written; None where it has no files.
+
+    Raises:
+        XkdError: a picture cannot be written.
     """
+    source = comparison.pictured
+    if source is None or not len(comparison.images):
+        return Gallery(), None
+    own = comparison.own(comparison.images)
+    shown = own[own["model"].isin([comparison.first_seed(model) for model in comparison.models])]
+    ordered = (1 - shown.groupby("id", sort=False)[_measure(comparison)].mean()).sort_values(
+        ascending=False, kind="stable"
+    )
+    if isinstance(size, int):
+        chosen = ordered.iloc[_spread(len(ordered), size)]
+        found = tuple(_pictures(comparison, source, chosen, within_page))
+        return Gallery(found, found[:STRIPS], is_whole=len(found) == len(ordered)), None
+    place = Beside(directory, map(str, ordered.index))
+    found = tuple(_pictures(comparison, source, ordered, place))
+    first = ordered.loc[[picture.id for picture in found[:STRIPS]]]
+    strips = tuple(_pictures(comparison, source, first, within_page))
+    return Gallery(found, strips, is_beside=True, is_whole=len(found) == len(ordered)), place
+
+
+def _pictures(comparison: Comparison, source: Pictured, chosen: pd.Series, place: Place) -> Iterator[Picture]:
+    """Of the images in the index; the values are how far their maps disagree. Of several seeds the first is shown."""
     everyone = comparison.own(comparison.images)
     right = {str(identifier): rows["right"].tolist() for identifier, rows in everyone.groupby("id", sort=False)}
     shown = [comparison.first_seed(model) for model in comparison.models]
-    measure = _measure(comparison)
+    measure, by = _measure(comparison), ranked(comparison)
     images = everyone[everyone["model"].isin(shown)]
-    by = ranked(comparison)
-    disagreement = 1 - images.groupby("id", sort=False)[measure].mean()
-    ordered = disagreement.sort_values(ascending=False, kind="stable")
-    dataset = source.dataset
-    place_of = {identifier: place for place, identifier in enumerate(dataset.ids)}
+    place_of = {identifier: number for number, identifier in enumerate(source.dataset.ids)}
     answers = dict(zip(_keys(images), images.to_dict("records"), strict=True))
-    found = []
-    for place in _spread(len(ordered), count):
-        identifier = str(ordered.index[place])
+    for identifier, disagreement in zip(map(str, chosen.index), chosen, strict=True):
         rows = [answers[identifier, model] for model in shown]
         try:
-            sample = dataset.load(place_of[identifier])
+            sample = source.dataset.load(place_of[identifier])
         except UnreadableImageError:  # moved or damaged since it was scored
             continue
         photo = displayed(sample.image)
         small = shown_size(photo, _LARGEST, _SMALLEST)
-        found.append(
-            Picture(
-                id=identifier,
-                label=str(rows[0]["label"]),
-                photo=_data_uri(small if sample.mask is None else _outlined(small, sample.mask)),
-                ratio=photo.shape[1] / photo.shape[0],
-                has_mask=sample.mask is not None,
-                error=_error(right[identifier]),
-                disagreement=float(ordered.iloc[place]),
-                panels=tuple(_panel(source, row, photo.shape, measure) for row in rows),
-                scores=tuple(tuple(_oriented(spec, row) for row in rows[1:]) for spec in by),
-            )
+        outlined = small if sample.mask is None else _outlined(small, sample.mask)
+        panels = [_panel(source, row, photo.shape, measure, place, number) for number, row in enumerate(rows)]
+        yield Picture(
+            id=identifier,
+            label=str(rows[0]["label"]),
+            photo=place(identifier, PHOTO, outlined),
+            ratio=photo.shape[1] / photo.shape[0],
+            has_mask=sample.mask is not None,
+            error=_error(right[identifier]),
+            disagreement=float(disagreement),
+            panels=tuple(panels),
+            scores=tuple(tuple(_oriented(spec, row) for row in rows[1:]) for spec in by),
         )
-    return found
 
 
 def ranked(comparison: Comparison) -> list[ScoreSpec]:
@@ -168,17 +209,16 @@ def _spread(total: int, count: int) -> list[int]:
     return [*range(first), *dict.fromkeys(others.tolist())]
 
 
-def _panel(source: Pictured, row: dict[Any, Any], shape: tuple[int, ...], measure: str) -> Panel:
-    model = str(row["model"])
+def _panel(
+    source: Pictured, row: dict[Any, Any], shape: tuple[int, ...], measure: str, place: Place, number: int
+) -> Panel:
+    model, identifier = str(row["model"]), str(row["id"])
     height, width = shape[:2]
-    seen = source.preprocess[model].region((width, height))
-    left, top, right, bottom = (0, 0, width, height) if seen is None else seen
-    grey = np.zeros((_MAP_SIDE, _MAP_SIDE, 3), dtype=np.uint8)
-    coloured = heatmap(grey, StoredMaps(source.maps[model]).load(str(row["id"])))
+    coloured = coloured_map(StoredMaps(source.maps[model]).load(identifier))
     return Panel(
         model=model,
-        map=_data_uri(coloured.colours),
-        box=(100 * left / width, 100 * top / height, 100 * (right - left) / width, 100 * (bottom - top) / height),
+        map=place(identifier, map_of(number), coloured.colours),
+        box=box_of(source.preprocess[model].region((width, height)), shape),
         predicted=str(row["predicted"]),
         probability=float(row["probability"]),
         right=bool(row["right"]),
@@ -205,9 +245,3 @@ def _outlined(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
     drawn[find_boundaries(object_, mode="outer")] = 0
     drawn[find_boundaries(object_, mode="inner")] = _OUTLINE
     return drawn
-
-
-def _data_uri(pixels: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=_JPEG_QUALITY, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

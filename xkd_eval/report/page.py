@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 import xkd_eval
 from xkd_eval.escapes import visible
@@ -32,7 +30,7 @@ _THEMED = {
 
 
 def write_page(path: Path, template: str, command: str | None, **content: Any) -> Path:
-    """Fill a template, and write it whole or not at all: no other file or network is needed to read it.
+    """Fill a template, and write it whole or not at all: no network is needed to read it.
 
     Args:
         path: of the file.
@@ -46,25 +44,30 @@ def write_page(path: Path, template: str, command: str | None, **content: Any) -
     Raises:
         XkdError: it cannot be written.
     """
+    page = filled(template, command=command, **content)
+    with writing(f"output: {str(path)!r}"), replacing(path) as file:
+        file.write(page)
+    return path
+
+
+def filled(template: str, package: str = "xkd_eval.report", **content: Any) -> bytes:
+    """A template of a package's templates/, which may extend those of the reports, as UTF-8.
+
+    Args:
+        template: its name.
+        package: that has it.
+        content: what the template reads: at least title, verdict and about_data.
+    """
     environment = Environment(
-        loader=PackageLoader("xkd_eval.report"),
+        loader=ChoiceLoader([PackageLoader(name) for name in dict.fromkeys([package, "xkd_eval.report"])]),
         autoescape=True,
         finalize=lambda value: visible(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template(template).render(
-        version=xkd_eval.__version__,
-        command=command,
-        counted=counted,
-        style=Markup(_asset("report.css")),
-        script=Markup(_asset("report.js")),
-        **content,
-    )
-    with writing(f"output: {str(path)!r}"), replacing(path) as file:
-        file.write(page.encode())
-    return path
+    page = environment.get_template(template)
+    return page.render(version=xkd_eval.__version__, counted=counted, **content).encode()
 
 
 def inlined(svg: str) -> str:
@@ -107,7 +110,3 @@ def facts(values: Any, path: str = "") -> list[tuple[str, str]]:
     if isinstance(values, list | tuple):
         return [(path, ", ".join(str(value) for value in values))]
     return [(path, str(values))]
-
-
-def _asset(name: str) -> str:
-    return (files("xkd_eval.report") / "templates" / name).read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.figures.style import svg_of
 from xkd_eval.report.page import REPORT, inlined, rules_of, write_page
 from xkd_eval.study.figures import EXTREMES
-from xkd_eval.study.floors import FLOORS, ORACLE, best_floor, better_floors
+from xkd_eval.study.floors import FLAG, FLOORS, ORACLE, best_floor, better_floors
 from xkd_eval.study.result import EvaluationResult, Study, curves_of
 from xkd_eval.wording import counted
 
@@ -90,7 +90,10 @@ def _sentence(result: EvaluationResult) -> str:
         if found is None or found["value"] is None:
             continue
         unit, best = " %" if spec.unit else "", best_floor(result, spec)
-        floor = "" if best is None else f" (the best map that knows nothing, {best[0]}: {spec.text(best[1])}{unit})"
+        floor = ""
+        if best is not None:
+            wins = f", which is better {FLAG}" if better_floors(spec, found["value"], dict([best])) else ""
+            floor = f" (the best map that knows nothing, {best[0]}: {spec.text(best[1])}{unit}{wins})"
         parts.append(f"{spec.title} {spec.text(found['value'])}{unit}{floor}")
     return f"{result.model}, {result.maps}: {'; '.join(parts)}"
 

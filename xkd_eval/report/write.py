@@ -19,8 +19,9 @@ from xkd_eval.comparison.verdict import verdict
 from xkd_eval.escapes import file_names
 from xkd_eval.figures.style import PALETTE, save_figure
 from xkd_eval.report.first_screen import forest
-from xkd_eval.report.gallery import ERRORS, Picture, pictures, ranked
+from xkd_eval.report.gallery import ERRORS, ON_PAPER, Gallery, Size, gallery, ranked
 from xkd_eval.report.page import REPORT, inlined, rules_of, write_page
+from xkd_eval.report.photographs import PHOTOGRAPHS, remove_photographs
 from xkd_eval.wording import counted
 
 _MEANINGS = {
@@ -30,25 +31,48 @@ _MEANINGS = {
 }
 
 
-def write_report(directory: Path, comparison: Comparison, *, pictured: int, command: str | None = None) -> Path:
+def write_report(directory: Path, comparison: Comparison, *, size: Size, command: str | None = None) -> Path:
     """Write the report, its figures as PDF and SVG, and the tables as CSV, Markdown and LaTeX.
 
     Args:
         directory: created where absent.
         comparison: what is reported.
-        pictured: images in the gallery; there is none of run directories.
+        size: images in the gallery, which run directories have none of; "all" puts them into a folder beside the page.
         command: what made it.
 
     Returns:
-        The HTML file: no other file or network is needed to read it.
+        The HTML file: no network is needed to read it, nor another file but for the pictures of all images.
 
     Raises:
         XkdError: the directory cannot be written.
     """
     comparison.write(directory / "tables")
     drawn = _written(figures_of(comparison), directory / "figures")
-    source = comparison.pictured
-    found = [] if source is None or not len(comparison.images) else pictures(comparison, source, pictured)
+    found, beside = gallery(comparison, size, directory)
+    page = write_comparison_page(directory, comparison, drawn, found, command)
+    # Only now that no page names them.
+    if beside is None:
+        remove_photographs(directory)
+    else:
+        beside.tidy()
+    return page
+
+
+def write_comparison_page(
+    directory: Path, comparison: Comparison, drawn: dict[str, str], found: Gallery, command: str | None = None
+) -> Path:
+    """Write report.html alone.
+
+    Args:
+        directory: that exists.
+        comparison: what is reported.
+        drawn: name -> SVG, ready for a page.
+        found: the images that it shows, whose files, if they have any, are there.
+        command: what made it.
+
+    Raises:
+        XkdError: it cannot be written.
+    """
     return write_page(directory / REPORT, "report.html", command, **_content(comparison, drawn, found))
 
 
@@ -69,7 +93,7 @@ def _written(figures: dict[str, Figure], folder: Path) -> dict[str, str]:
     return inline
 
 
-def _content(comparison: Comparison, drawn: dict[str, str], pictured: list[Picture]) -> dict[str, Any]:
+def _content(comparison: Comparison, drawn: dict[str, str], found: Gallery) -> dict[str, Any]:
     # The figures are our own drawings, in which names from data are outlines and not text.
     svgs = {name: Markup(svg) for name, svg in drawn.items()}
     captions = {f"{name}_curves": test.curve_caption for name, test in comparison.tests.items()}
@@ -98,12 +122,14 @@ def _content(comparison: Comparison, drawn: dict[str, str], pictured: list[Pictu
         "health": unlike,
         "rules": rules_of(comparison.rules, comparison.tests),
         "coarse": bool(len(comparison.agreement) and comparison.agreement["uninformative"].any()),
-        "pictures": pictured,
+        "gallery": found,
+        "pictures": found.pictures,
+        "photographs": PHOTOGRAPHS,
+        "on_paper": ON_PAPER,
         "ranked": ranked(comparison),
-        "all_pictured": len(pictured) == comparison.images["id"].nunique() if len(comparison.images) else False,
         "errors": ERRORS,
-        "counts": Counter(picture.error for picture in pictured),
-        "classes": sorted({picture.label for picture in pictured}),
+        "counts": Counter(picture.error for picture in found.pictures),
+        "classes": sorted({picture.label for picture in found.pictures}),
     }
 
 

@@ -64,7 +64,8 @@ def evaluate(
         runs: where the runs of single cells lie; studies that name the same folder share what is finished. By default
             OUTPUT/runs.
         progress: called with what is under way, the rows done and the rows in all.
-        options: those of RunOptions, and of the tests: fractions, fill, direction, ...
+        options: those of RunOptions, and of the tests: fractions, fill, direction, ...; `output` gets scores.csv and
+            report.html.
 
     Returns:
         The results; `.scores` is a data frame with columns model, maps, test, score, value, low, high.
@@ -137,7 +138,7 @@ def perturbation_test(
             `floors` has them.
         progress: called with what is under way, the images done and the images in all.
         options: fractions, fill ("black", "mean" or "blur"), direction ("both", "positive" or "negative"), and those of
-            RunOptions; `output` is the run's directory.
+            RunOptions; `output` is the run's directory, which gets report.html.
 
     Returns:
         The scores as fractions of 1 with 95 % intervals, and the rows.
@@ -172,7 +173,7 @@ def segmentation_test(
         floors: score random, centre, edge and fake-CAM maps as well, and the oracle where there are masks; the result's
             `floors` has them.
         progress: called with what is under way, the images done and the images in all.
-        options: those of RunOptions; `output` is the run's directory.
+        options: those of RunOptions; `output` is the run's directory, which gets report.html.
 
     Returns:
         The scores as fractions of 1 with 95 % intervals, and the rows.

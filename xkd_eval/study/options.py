@@ -58,7 +58,8 @@ class RunOptions:
     How it runs:
         output: where results are written; by default under runs/.
         overwrite: start afresh instead of continuing.
-        figures: draw them into the run's directory; by default of a single test alone.
+        figures: draw them into the run's directory, by default of a single test alone; where they are refused
+            there is no report.html.
         device: auto, cpu, cuda, cuda:1.
         precision: of images that a test makes; bf16 is faster where the hardware has it, and moves areas by about
             0.002.

@@ -292,7 +292,7 @@ _SCORE_COLUMNS = ["model", "maps", "test", "score", "value", "low", "high"]
 def _figure(spec: ScoreSpec, found: dict[str, Any]) -> str:
     if found["value"] is None:
         return "undefined"
-    return f"{spec.scale * found['value']:.1f} %" if spec.unit == "%" else f"{found['value']:.3g}"
+    return f"{spec.text(found['value'])}{' %' if spec.unit == '%' else ''}"
 
 
 def _html(table: pd.DataFrame, caption: str) -> str:
