@@ -2,9 +2,9 @@
 Why floors matter
 =================
 
-Is an area of 74 % between the curves good? Nobody can tell without knowing what a map scores that knows nothing of the
-classifier. Such maps are called floors: random values, a bump in the centre, the edges of the
-photograph.
+Is an area of 74 % between the curves good? Nobody can tell without knowing what a map scores that
+knows nothing of the classifier. Such maps are called floors: random values, a bump in the centre,
+the edges of the photograph.
 """
 
 # %%
