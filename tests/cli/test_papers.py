@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import xkd_eval.cli
@@ -88,3 +89,22 @@ def test_the_document_compiles(report):
         text=True,
     )
     assert ended.returncode == 0, ended.stdout[-2000:]
+
+
+def test_the_python_of_the_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    for name in ("teacher", "kd"):
+        block = block.replace(f'"{name}.pt"', f'"embedded/{name}"')
+    block = block.replace('"imagenet/val"', '"embedded", limit=4, tests="perturbation", floors=False')
+    exec(compile(block, "docs/paper.md", "exec"), {"__name__": "__main__", "xkd_eval": xkd_eval})
+    assert (tmp_path / "curves.pdf").is_file() and (tmp_path / "figures" / "perturbation_curves-double.svg").is_file()
+
+
+def test_what_is_printed_never_replaces_an_input(tmp_path):
+    photo = tmp_path / "a-single.png"
+    Image.effect_noise((64, 64), 80).convert("RGB").save(photo)
+    before = photo.read_bytes()
+    with pytest.raises(XkdError, match=r"a-single\.png"):
+        run("overlay", photo, "--paper", "single.png", "-o", tmp_path / "a.png")
+    assert photo.read_bytes() == before

@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.report.test_report import browser  # noqa: F401
 from xkd_eval import XkdError, compare
 from xkd_eval.datasets.embedded import EmbeddedDataset
-from xkd_eval.report.gallery import ERRORS, ON_PAPER, Gallery, Panel, Picture, gallery
+from xkd_eval.report import IN_PAGE
+from xkd_eval.report.gallery import ERRORS, Gallery, Panel, Picture, gallery
 from xkd_eval.report.photographs import PHOTO, PHOTOGRAPHS, Beside, remove_photographs, within_page
 from xkd_eval.report.write import write_comparison_page, write_report
 
@@ -111,7 +111,7 @@ def many(comparison, tmp_path_factory):
 
 
 @pytest.fixture
-def page(browser, many):  # noqa: F811
+def page(browser, many):
     place, _ = many
     faults: list[str] = []
     page = browser.new_page(viewport={"width": 1280, "height": 800})
@@ -214,4 +214,4 @@ def test_on_paper_are_the_first_ones(page):
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     chosen(page, "error", "all wrong")
     displayed = "cards => cards.filter(card => getComputedStyle(card).display !== 'none').map(card => card.dataset.id)"
-    assert page.eval_on_selector_all("#cards > li", displayed) == shown(page)[:ON_PAPER]
+    assert page.eval_on_selector_all("#cards > li", displayed) == shown(page)[:IN_PAGE]

@@ -7,7 +7,6 @@ import re
 import pytest
 from PIL import Image
 
-from tests.report.test_report import browser  # noqa: F401
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.report import overlays
 from xkd_eval.report.overlays import write_overlays
@@ -29,9 +28,9 @@ def photos(tmp_path_factory):
     return paths
 
 
-def test_a_folder_gets_a_page_that_works_by_mouse_and_keyboard(browser, photos, tmp_path):  # noqa: F811
+def test_a_folder_gets_a_page_that_works_by_mouse_and_keyboard(browser, photos, tmp_path):
     *figures, page_file = write(photos, tmp_path / "out", explainer=["cam", "random"], classes="top:2", alpha=0.25)
-    assert [path.suffix for path in figures] == [".png"] * 3 and page_file == tmp_path / "out" / "report.html"
+    assert [path.suffix for path in figures] == [".png"] * 3 and page_file == tmp_path / "out" / "overlays.html"
     html = page_file.read_text()
     assert "<i>" not in html and "&lt;b&gt;command" in html
     assert {found.partition(":")[0] for found in re.findall(r'src="([^"]+)"', html)} == {"data"}
@@ -59,13 +58,13 @@ def test_a_folder_gets_a_page_that_works_by_mouse_and_keyboard(browser, photos, 
 
 def test_a_file_gets_no_page(photos, tmp_path):
     assert write(photos[:1], tmp_path / "one.png") == [tmp_path / "one.png"]
-    assert not (tmp_path / "report.html").exists()
+    assert not (tmp_path / "overlays.html").exists()
 
 
 def test_many_photos_lie_beside_the_page(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(overlays, "_WITHIN_PAGE", 2)
+    monkeypatch.setattr(overlays, "IN_PAGE", 2)
     page = write(photos, tmp_path)[-1]
-    files = {path.relative_to(tmp_path).as_posix() for path in (tmp_path / "report_photographs").rglob("*.jpg")}
+    files = {path.relative_to(tmp_path).as_posix() for path in (tmp_path / "overlays_photographs").rglob("*.jpg")}
     assert len(files) == 3 * 3 and page.read_text().count('loading="lazy"') == 3 * (1 + 2 * 2)
     write(photos[:1], tmp_path)
-    assert not (tmp_path / "report_photographs").exists()
+    assert not (tmp_path / "overlays_photographs").exists()

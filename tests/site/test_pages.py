@@ -26,6 +26,17 @@ PAGES = sorted(
     for page in ROOT.glob(pattern)
 )
 PROGRAMS = {"xkd-eval": typer.main.get_command(eval_app), "xkd-distill": typer.main.get_command(distill_app)}
+RUN_BY = {
+    "README.md": "tests/distill/test_python.py",
+    **{f"docs/{name}.md": "tests/distill/test_python.py" for name in ("python", "own_loss")},
+    **{f"docs/own_{name}.md": "tests/extension/test_docs.py" for name in ("model", "explainer", "data", "metric")},
+    **{f"docs/{name}.md": "tests/extension/test_docs.py" for name in ("own_architecture", "extend")},
+    "docs/gate.md": "tests/gate/test_docs.py",
+    "docs/leaderboard.md": "tests/leaderboard/test_docs.py",
+    "docs/paper.md": "tests/cli/test_papers.py",
+    "docs/start.md": "tests/site/test_pages.py",
+}
+"""Each page with Python, and the test that runs it: of the README what it does with a network of one's own."""
 FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 # A line that is nothing but a command: what a page prints of a command's output never begins with its name.
 COMMAND = re.compile(r"^(?:\$ |uv run |srun |[A-Z_]+=\S+ )*((?:xkd-eval|xkd-distill|python) .*)")
@@ -87,7 +98,10 @@ def _check_script(words: list[str]) -> None:
     """A script of this repository, and options that it has."""
     name = words[1].replace(".", "/") if words[0] == "-m" else words[0].removesuffix(".py")
     candidates = [ROOT / f"{name}.py", ROOT / name / "__main__.py", ROOT / "docs/examples" / f"{name}.py"]
-    if words[0] in ("-c", "-m") and not any(path.exists() for path in candidates):
+    if words[0] == "-c":
+        ast.parse(words[1])
+        return
+    if words[0] == "-m" and not any(path.exists() for path in candidates):
         assert words[1] in ("xkd_eval", "distill", "sphinx", "http.server", "venv"), words
         return
     (script,) = [path for path in candidates if path.exists()]
@@ -117,10 +131,9 @@ def test_a_shell_reads_scripts(page, block):
 
 
 def test_every_page_with_python_is_run_somewhere():
-    read = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
-    for page, _ in blocks("python"):
-        spellings = (f'"{page}"', f'"{Path(page).name}"', f'"{Path(page).stem}"')
-        assert any(spelling in read for spelling in spellings), f"{page}: no test reads it"
+    assert {page for page, _ in blocks("python")} == set(RUN_BY)
+    for page, test in RUN_BY.items():
+        assert f'"{Path(page).name}"' in (text := (ROOT / test).read_text()) or f'"{Path(page).stem}"' in text, page
 
 
 def test_the_start_runs(tmp_path, monkeypatch, capsys):

@@ -13,6 +13,7 @@ from xkd_eval.cli import options as o
 from xkd_eval.cli.app import app
 from xkd_eval.cli.console import Command, console, keeping_what_is_done, separated
 from xkd_eval.evaluations.perturbation.options import PerturbationOptions
+from xkd_eval.report import IN_PAGE
 from xkd_eval.study.options import RunOptions
 
 _EXAMPLES = """[b]Examples[/b]
@@ -62,7 +63,7 @@ def compare(
             "beside the report, which a browser loads as one scrolls.",
             rich_help_panel=o.HOW,
         ),
-    ] = "60",
+    ] = str(IN_PAGE),
     runs: o.Runs = None,
     paper: o.Paper = [],  # noqa: B006
 ) -> None:

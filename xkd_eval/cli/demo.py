@@ -21,7 +21,7 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the runs and figures go.")] = Path("runs/demo"),
     quick: Annotated[bool, typer.Option("--quick", help="Fewer images.")] = False,
 ) -> None:
-    """A teacher, a student trained without it and one on its maps: who explains itself best? A minute, offline."""
+    """A teacher, a student trained without it and one on its maps: who explains itself best? Two minutes, offline."""
     from xkd_eval.cli.output import print_comparison
     from xkd_eval.cli.progress import progress_bar
     from xkd_eval.report.compare import compare

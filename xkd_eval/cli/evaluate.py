@@ -84,7 +84,7 @@ def evaluate(
         )
     print_study(study)
     console.print(f"table: {study.directory}/scores.csv", highlight=False, markup=False, soft_wrap=True)
-    print_papers(study, study.directory, paper)
     if options.get("figures") is not False:
         page = leave_page(study, shlex.join(["xkd-eval", *sys.argv[1:]]))
         console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
+    print_papers(study, study.directory, paper)

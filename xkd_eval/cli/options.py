@@ -56,6 +56,7 @@ Paper = Annotated[
     list[str],
     typer.Option(
         "--paper",
+        "--figure",
         metavar="SIZE.FORMAT",
         help="Write the figures for a paper as well, as NAME-SIZE.FORMAT: single (a column, 3.25 in wide), double "
         "(6.875 in), 84mm or 84x60mm; pdf (default), svg, png, several by commas. Repeat it.",

@@ -60,7 +60,7 @@ def overlay(
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", help="A file (.png .pdf .svg), or a folder: one figure a photo, and report.html."
+            "--output", "-o", help="A file (.png .pdf .svg), or a folder: one figure a photo, and overlays.html."
         ),
     ] = Path("overlay.png"),
     file_format: Annotated[str, typer.Option("--format", help="png, pdf or svg, where -o is a folder.")] = "png",

@@ -26,7 +26,7 @@ def run_test(
             test, model, data, explainer=explainer, floors=floors, progress=report, **{"output": "auto", **options}
         )
     print_result(result)
-    print_papers(result, result.directory, paper)
     if options.get("figures") is not False:
         page = leave_page(result, shlex.join(["xkd-eval", *sys.argv[1:]]))
         console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
+    print_papers(result, result.directory, paper)

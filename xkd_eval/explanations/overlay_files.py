@@ -24,7 +24,7 @@ from xkd_eval.errors import UnreadableImageError, XkdError
 from xkd_eval.escapes import file_names
 from xkd_eval.explanations.overlay import NamedPhoto, Overlaid, figure_of, methods_of, overlay_rows
 from xkd_eval.explanations.photos import as_photo
-from xkd_eval.figures.paper import read_paper, write_printed
+from xkd_eval.figures.paper import printed_files, read_paper, write_printed
 from xkd_eval.figures.style import save_figure
 from xkd_eval.files import check_output
 from xkd_eval.foreign import is_there
@@ -112,16 +112,17 @@ def open_overlays(
     Raises:
         XkdError: nothing to draw, `output` is an input; a number of weights that does not fit.
     """
-    for text in paper:
-        read_paper(text)
+    papers = [read_paper(text) for text in paper]
     if weights and len(weights) != len(models):
         raise XkdError(f"weights: got {len(weights)} for {len(models)} models; expected one a `model`, in order")
     named = _gather(photos, data, ids, limit, seed, workers)
     is_file = bool(output.suffix) and not output.is_dir()
     groups = [(output, named)] if is_file else _figure_paths(output, named, file_format)
+    read = [file for model in models for file in files_of(model)]
     for path, _ in groups:
-        read = [file for model in models for file in files_of(model)]
-        check_output(path, [*read, *weights, *photos, *_inputs_at(path, data)])
+        printed = [path.with_name(file) for one in papers for file in printed_files([path.stem], one)[path.stem]]
+        for written in (path, *printed):
+            check_output(written, [*read, *weights, *photos, *_inputs_at(written, data)])
     columns = tuple(
         _column(model, weights[place] if weights else None, preprocess or {}) for place, model in enumerate(models)
     )

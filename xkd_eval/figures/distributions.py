@@ -9,8 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from xkd_eval.errors import XkdError
-from xkd_eval.figures.rows import RowPanels
+from xkd_eval.figures.rows import RowPanels, shared_names
 from xkd_eval.figures.style import INK, MUTED, PALETTE, SMALL, house_style
 
 _ROW = 0.30  # inches
@@ -43,9 +42,7 @@ def distribution_panels(panels: Mapping[str, Sequence[Distribution]]) -> Figure:
     Raises:
         XkdError: nothing to draw, or panels of different rows.
     """
-    _check(panels)
-    names = [row.name for row in next(iter(panels.values()))]
-    page = RowPanels.of(list(panels), names, _NOTE, _ROW)
+    page = RowPanels.of(list(panels), shared_names(panels), _NOTE, _ROW)
     for index, rows in enumerate(panels.values()):
         _draw(page.panel(index), rows)
     return page.panels.canvas.figure
@@ -73,11 +70,3 @@ def _draw(axes: Axes, rows: Sequence[Distribution]) -> None:
             where = axes.get_yaxis_transform()
             axes.text(0.5, place, "undefined", transform=where, size=SMALL, color=MUTED, ha="center", va="center")
     axes.spines["left"].set_visible(False)
-
-
-def _check(panels: Mapping[str, Sequence[Distribution]]) -> None:
-    labels = {tuple(row.name for row in rows) for rows in panels.values()}
-    if not panels or labels == {()}:
-        raise XkdError("panels: nothing to draw; expected at least one model")
-    if len(labels) > 1:
-        raise XkdError("panels: their rows differ; expected the same models in the same order")

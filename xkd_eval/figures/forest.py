@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from xkd_eval.errors import XkdError
-from xkd_eval.figures.rows import RowPanels
+from xkd_eval.figures.rows import RowPanels, shared_names
 from xkd_eval.figures.style import HAIRLINE, INK, MUTED, PALETTE, SMALL, house_style
 
 _ROW = 0.22  # inches
@@ -47,12 +46,7 @@ def forest_panels(panels: Mapping[str, Sequence[Difference]], note: str) -> Figu
     Raises:
         XkdError: nothing to draw, or panels of different rows.
     """
-    names = {tuple(row.name for row in rows) for rows in panels.values()}
-    if not panels or names == {()}:
-        raise XkdError("panels: nothing to draw; expected at least one difference")
-    if len(names) > 1:
-        raise XkdError("panels: their rows differ; expected the same models in the same order")
-    page = RowPanels.of(list(panels), list(names.pop()), note, _ROW)
+    page = RowPanels.of(list(panels), shared_names(panels), note, _ROW)
     for index, rows in enumerate(panels.values()):
         _draw(page.panel(index), rows)
     return page.panels.canvas.figure

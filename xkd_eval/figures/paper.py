@@ -180,8 +180,14 @@ def write_printed(make: Callable[[], Mapping[str, Figure]], folder: Path, papers
         figures = made_for(paper.size.name, make)
         if not figures:
             raise XkdError("paper: there is no figure to write, since none of the tests draws one; leave it out")
-        files = file_names([f"{name}-{paper.size.name}" for name in figures])
-        for name, figure in figures.items():
-            stem = files[f"{name}-{paper.size.name}"]
-            written += [save_figure(figure, folder / f"{stem}.{suffix}") for suffix in paper.formats]
+        for name, files in printed_files(list(figures), paper).items():
+            written += [save_figure(figures[name], folder / file) for file in files]
     return written
+
+
+def printed_files(names: Sequence[str], paper: Paper) -> dict[str, list[str]]:
+    """The name of each figure -> the files that it is written to."""
+    stems = file_names([f"{name}-{paper.size.name}" for name in names])
+    return {
+        name: [f"{stem}.{suffix}" for suffix in paper.formats] for name, stem in zip(names, stems.values(), strict=True)
+    }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from xkd_eval.errors import XkdError
 from xkd_eval.figures.grid import Columns, Panels
 from xkd_eval.figures.paper import current_size
 from xkd_eval.figures.style import GRID, MUTED, SMALL
@@ -80,3 +82,26 @@ class RowPanels:
             axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.grid(axis="x", color=GRID)
         return axes
+
+
+class Named(Protocol):
+    """What a row shows."""
+
+    @property
+    def name(self) -> str:
+        """Beside the first panel."""
+        ...
+
+
+def shared_names(panels: Mapping[str, Sequence[Named]]) -> list[str]:
+    """The names of the rows, which all panels have.
+
+    Raises:
+        XkdError: nothing to draw, or panels of different rows.
+    """
+    names = {tuple(row.name for row in rows) for rows in panels.values()}
+    if not panels or names == {()}:
+        raise XkdError("panels: nothing to draw; expected at least one model")
+    if len(names) > 1:
+        raise XkdError("panels: their rows differ; expected the same models in the same order")
+    return list(names.pop())

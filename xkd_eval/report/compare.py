@@ -12,15 +12,13 @@ from xkd_eval.comparison.result import Comparison
 from xkd_eval.devices import process_state
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import Explainer
+from xkd_eval.report import IN_PAGE
 from xkd_eval.report.gallery import Size
 from xkd_eval.report.write import write_report
 from xkd_eval.study.choose import TestLike
 from xkd_eval.study.inputs import Data
 from xkd_eval.study.models import Models
 from xkd_eval.study.stream import Progress
-
-GALLERY = 60
-"""Images that one page has room for."""
 
 
 @public(model="models")
@@ -34,7 +32,7 @@ def compare(
     tests: TestLike | Sequence[TestLike] | None = None,
     output: str | Path | None = None,
     runs: str | Path | None = None,
-    gallery: Size = GALLERY,
+    gallery: Size = IN_PAGE,
     command: str | None = None,
     progress: Progress | None = None,
     **options: Any,

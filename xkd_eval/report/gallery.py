@@ -27,9 +27,6 @@ Size = Annotated[int, Within(0)] | Literal["all"]
 STRIPS = 6
 """Images on the first screen."""
 
-ON_PAPER = 60
-"""Images that are printed, as they are sorted and filtered."""
-
 _LARGEST, _SMALLEST = 224, 160
 _OUTLINE = (0, 229, 255)
 

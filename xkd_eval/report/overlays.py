@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from xkd_eval.arguments import public
 from xkd_eval.explanations.overlay_files import Overlays, open_overlays
 from xkd_eval.figures.heatmap import DEFAULT_ALPHA, DEFAULT_COLORMAP, shown_size
+from xkd_eval.report import IN_PAGE
 from xkd_eval.report.photographs import (
     PHOTO,
     Beside,
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from xkd_eval.explanations.overlay import NamedPhoto
     from xkd_eval.figures.overlay import OverlayPanel
 
-_WITHIN_PAGE = 60  # photographs for which one file has room
+# Not those of a comparison or a run, beside which overlays may be put.
+PAGE, PHOTOGRAPHS = "overlays.html", "overlays_photographs"
 _LARGEST, _SMALLEST = 480, 320
 
 
@@ -70,7 +72,7 @@ def write_overlays(
 
     Args:
         output: a file with suffix .png, .pdf or .svg for one figure of all, else a folder that gets one figure a photo,
-            and report.html with all of them.
+            and overlays.html with all of them.
         command: what made it, for the page.
         colormap: matplotlib's name; None is the house style's.
         alpha: the map's share in the overlay, 0 to 1; None is the house style's.
@@ -91,10 +93,10 @@ def write_overlays(
 def _draw_with_page(
     overlays: Overlays, folder: Path, command: str | None, colormap: str | None, alpha: float | None
 ) -> list[Path]:
-    from xkd_eval.report.page import REPORT, write_page
+    from xkd_eval.report.page import write_page
 
     names = [photo.name for _, photos in overlays.groups for photo in photos]
-    beside = Beside(folder, names) if len(names) > _WITHIN_PAGE else None
+    beside = Beside(folder, names, PHOTOGRAPHS) if len(names) > IN_PAGE else None
     pictures, written = [], []
     for found, paths in overlays.draw(colormap, alpha):
         pictures += [
@@ -106,7 +108,7 @@ def _draw_with_page(
         f"{counted(len(pictures), 'photograph')}, and where {listed(models)} {'looks' if models[1:] == [] else 'look'}"
     )
     page = write_page(
-        folder / REPORT,
+        folder / PAGE,
         "overlays.html",
         command,
         title=said,
@@ -117,7 +119,7 @@ def _draw_with_page(
         strength=round(100 * (DEFAULT_ALPHA if alpha is None else alpha)),
     )
     if beside is None:
-        remove_photographs(folder)
+        remove_photographs(folder, PHOTOGRAPHS)
     else:
         beside.tidy()
     return [*written, page]

@@ -60,10 +60,12 @@ class Beside:
     Args:
         directory: where the page is.
         ids: of the images.
+        folder: its name.
     """
 
-    def __init__(self, directory: Path, ids: Iterable[str]) -> None:
+    def __init__(self, directory: Path, ids: Iterable[str], folder: str = PHOTOGRAPHS) -> None:
         self._directory = directory
+        self._folder = folder
         self._names = file_names(ids)
         self._kept: set[Path] = set()
 
@@ -73,7 +75,7 @@ class Beside:
         Raises:
             XkdError: it cannot be written.
         """
-        path = self._directory / PHOTOGRAPHS / which / f"{self._names[identifier]}.jpg"
+        path = self._directory / self._folder / which / f"{self._names[identifier]}.jpg"
         with writing(f"output: {str(path)!r}"):
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as file:
@@ -83,20 +85,21 @@ class Beside:
 
     def tidy(self) -> None:
         """Remove what an earlier page had and the present one has not."""
-        remove_photographs(self._directory, self._kept)
+        remove_photographs(self._directory, self._folder, self._kept)
 
 
-def remove_photographs(directory: Path, kept: Iterable[Path] = ()) -> None:
+def remove_photographs(directory: Path, name: str = PHOTOGRAPHS, kept: Iterable[Path] = ()) -> None:
     """Remove the pictures that a page left beside it, and the folder where nothing else is in it.
 
     Args:
         directory: where the page is.
+        name: of the folder.
         kept: files that stay.
 
     Raises:
         XkdError: they cannot be removed.
     """
-    folder, stays = directory / PHOTOGRAPHS, set(kept)
+    folder, stays = directory / name, set(kept)
     if not folder.is_dir():
         return
     with writing(f"output: {str(folder)!r}"):

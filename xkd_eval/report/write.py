@@ -18,8 +18,9 @@ from xkd_eval.comparison.result import Comparison
 from xkd_eval.comparison.verdict import verdict
 from xkd_eval.escapes import file_names
 from xkd_eval.figures.style import PALETTE, save_figure
+from xkd_eval.report import IN_PAGE
 from xkd_eval.report.first_screen import forest
-from xkd_eval.report.gallery import ERRORS, ON_PAPER, Gallery, Size, gallery, ranked
+from xkd_eval.report.gallery import ERRORS, Gallery, Size, gallery, ranked
 from xkd_eval.report.page import REPORT, inlined, rules_of, write_page
 from xkd_eval.report.photographs import PHOTOGRAPHS, remove_photographs
 from xkd_eval.wording import counted
@@ -125,7 +126,7 @@ def _content(comparison: Comparison, drawn: dict[str, str], found: Gallery) -> d
         "gallery": found,
         "pictures": found.pictures,
         "photographs": PHOTOGRAPHS,
-        "on_paper": ON_PAPER,
+        "on_paper": IN_PAGE,
         "ranked": ranked(comparison),
         "errors": ERRORS,
         "counts": Counter(picture.error for picture in found.pictures),
