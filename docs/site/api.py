@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from types import ModuleType
 
 import distill
 import xkd_eval
@@ -41,7 +42,7 @@ def pages() -> dict[str, str]:
     }
 
 
-def _page(package: object, groups: dict[str, tuple[str, ...]], title: str) -> str:
+def _page(package: ModuleType, groups: dict[str, tuple[str, ...]], title: str) -> str:
     name = package.__name__
     given = {word for words in groups.values() for word in words}
     there = set(package.__all__) - (set(_ELSEWHERE) if package is distill else set())
@@ -55,7 +56,7 @@ def _page(package: object, groups: dict[str, tuple[str, ...]], title: str) -> st
     return "\n\n".join(parts) + "\n"
 
 
-def _entry(package: object, word: str) -> str:
+def _entry(package: ModuleType, word: str) -> str:
     thing = getattr(package, word)
     if inspect.ismodule(thing):
         return f"### {word}\n\n{_module(thing.__name__)}"

@@ -39,7 +39,8 @@ def _loss(loss: WeightedMethod) -> str:
 
 
 def _teachers(recipe: Recipe) -> str:
-    return ", ".join(code(_name(teacher)) for teacher in (recipe.teachers or {"": recipe.teacher}).values() if teacher)
+    teachers = [recipe.teacher] if recipe.teacher else list((recipe.teachers or {}).values())
+    return ", ".join(code(_name(teacher)) for teacher in teachers)
 
 
 def _name(teacher: Teacher) -> str:
