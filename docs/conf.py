@@ -57,6 +57,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"/plot_",
     "copyfile_regex": r".*HEADER\.rst",
     "abort_on_example_error": True,
+    "parallel": True,  # as many as sphinx-build -j says
     # Figures of the package are unknown to pyplot, which the first scraper asks.
     "image_scrapers": ("matplotlib", "docs.site.gallery.last_figure"),
     "capture_repr": ("_repr_html_", "__repr__"),

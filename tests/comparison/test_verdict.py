@@ -87,15 +87,15 @@ def three(maps, accuracy, agreement) -> Comparison:
             (0.5, 0.6, 0.4),
             (0.8, 0.85, 0.7),
             (0.5, 0.8, 0.3),
-            "Of the students, exp_kd explains itself best (area between the curves +10.0 points on kd), is the most "
-            "accurate (+5.0 points on kd) and looks most where teacher looks (rank correlation 0.800, kd 0.500).",
+            "Of the students, exp_kd explains itself best (area between the curves +10.0 points against kd), is the most "
+            "accurate (+5.0 points against kd) and looks most where teacher looks (rank correlation 0.800, kd 0.500).",
         ),
         (
             (0.59, 0.6, 0.4),
             (0.8, 0.7, 0.6),
             (0.5, 0.51, 0.5),
             "Of the students, exp_kd or kd explains itself best (by area between the curves); kd is the most accurate "
-            "(+10.0 points on exp_kd); the images do not tell which student looks most where teacher looks.",
+            "(+10.0 points against exp_kd); the images do not tell which student looks most where teacher looks.",
         ),
         (
             (0.59, 0.6, 0.4),
@@ -143,7 +143,7 @@ def test_a_single_student_is_held_against_the_reference(maps, accuracy, said):
 def test_what_is_undefined_is_no_claim():
     found = three((np.nan, np.nan, np.nan), (0.8, 0.7, 0.6), (0.5, 0.5, 0.5))
     assert verdict(found) == (
-        "Of the students, kd is the most accurate (+10.0 points on exp_kd); the images do not tell which student "
+        "Of the students, kd is the most accurate (+10.0 points against exp_kd); the images do not tell which student "
         "explains itself best or looks most where teacher looks."
     )
     assert [cell.value for line in headline_table(found).lines for cell in line.cells[1:2]][1:] == ["undefined"] * 3

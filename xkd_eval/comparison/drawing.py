@@ -46,7 +46,7 @@ def difference_figure(comparison: Comparison) -> Figure | None:
     from xkd_eval.figures.forest import forest_panels
 
     note = (
-        f"Less {comparison.models[0]}; intervals hold together at 95 %. "
+        f"Minus {comparison.models[0]}; intervals hold together at 95 %. "
         "Arrow up: claimed better; arrow down: claimed worse; circle: not told apart"
     )
     panels = _differences(comparison)

@@ -76,7 +76,7 @@ def _ahead(headline: Headline, first: str, second: str) -> str:
     """By how much the best is better than the next."""
     row = headline.less(first, second)
     if headline.spec.unit == "%" and row is not None:
-        return f"{headline.points(row['value'])} on {second}"
+        return f"{headline.points(row['value'])} against {second}"
     ours, theirs = (headline.number(headline.values[model]["value"]) for model in (first, second))
     return f"{ours}, {second} {theirs}"
 
