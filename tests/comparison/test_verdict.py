@@ -87,8 +87,9 @@ def three(maps, accuracy, agreement) -> Comparison:
             (0.5, 0.6, 0.4),
             (0.8, 0.85, 0.7),
             (0.5, 0.8, 0.3),
-            "Of the students, exp_kd explains itself best (area between the curves +10.0 points against kd), is the most "
-            "accurate (+5.0 points against kd) and looks most where teacher looks (rank correlation 0.800, kd 0.500).",
+            "Of the students, exp_kd explains itself best (area between the curves +10.0 points against kd), is the "
+            "most accurate (+5.0 points against kd) and looks most where teacher looks "
+            "(rank correlation 0.800, kd 0.500).",
         ),
         (
             (0.59, 0.6, 0.4),
