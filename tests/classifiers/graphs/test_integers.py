@@ -35,8 +35,8 @@ def test_the_cam_is_proven_as_precisely_as_integers_are(name, written, network):
     derived = graph.cams(features).mean((2, 3)) + graph.head_bias
     largest = float((logits - graph.head_bias).abs().max())
     assert float((derived - logits).abs().max()) < 2 * graph.head.tolerance * largest
-    # The maps of a rounded network are those of the network, but for what all of its roundings make of them: 0.949 where
-    # OpenVINO has no instructions for integers (AVX2 alone).
+    # The maps of a rounded network are those of the network, but for what all of its roundings make of them: 0.949
+    # where OpenVINO has no instructions for integers (AVX2 alone).
     ours, maps = graph.cams(features).flatten(), theirs.cams(theirs.forward_with_features(images).features).flatten()
     assert float(torch.corrcoef(torch.stack([ours, maps]))[0, 1]) > 0.94
 
