@@ -252,7 +252,7 @@ def test_overlays_by_file_and_by_folder(xkd_eval, tmp_path, suffix):
     assert code == 0 and (tmp_path / f"both.{suffix}").stat().st_size > 1000
     code, printed, _ = xkd_eval("overlay", *photos, "-o", "folder", "--format", suffix, "--class", "top:2")
     assert code == 0
-    assert printed.splitlines() == [f"folder/0.{suffix}", f"folder/1.{suffix}", "report: folder/report.html"]
+    assert printed.splitlines() == [f"folder/0.{suffix}", f"folder/1.{suffix}", "report: folder/overlays.html"]
 
 
 def test_inspect_and_explainers(xkd_eval):
