@@ -7,6 +7,7 @@ import ctypes
 import gc
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -107,3 +108,40 @@ def _registries():
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium is installed (apt-get install chromium)")
+    api = pytest.importorskip("playwright.sync_api")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens a page file in a browser: (path, width, height) -> the page, which may neither complain nor ask outside."""
+    faults: list[str] = []
+    pages = []
+
+    def opened(path: Path, width: int = 1280, height: int = 900):
+        page = browser.new_page(viewport={"width": width, "height": height})
+        pages.append(page)
+        page.on("console", lambda message: faults.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+        page.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
+        page.on(
+            "request",
+            lambda request: faults.append(request.url) if not request.url.startswith(("data:", "file:")) else None,
+        )
+        page.goto(path.as_uri())
+        return page
+
+    yield opened
+    for page in pages:
+        page.close()
+    assert faults == []

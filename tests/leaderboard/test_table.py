@@ -220,38 +220,26 @@ def test_the_page_asks_for_nothing_from_outside_and_says_what_bold_is(found, tmp
     assert "Not to be compared with the first table of this test; these differ: fill mean instead of black." in text
 
 
-def test_a_click_on_a_head_sorts_and_another_turns_around(found, tmp_path):
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium is installed (apt-get install chromium)")
-    api = pytest.importorskip("playwright.sync_api")
+def test_a_click_on_a_head_sorts_and_another_turns_around(found, tmp_path, open_page):
     found.write(tmp_path / "t.html")
-    faults: list[str] = []
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page = opened.new_page()
-        page.on("console", lambda message: faults.append(message.text))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto((tmp_path / "t.html").as_uri())
-        place = page.locator("table").first
+    page = open_page(tmp_path / "t.html")
+    place = page.locator("table").first
 
-        def values(column: int) -> list[str]:
-            return place.locator(f"tbody tr td:nth-child({column})").evaluate_all(
-                "cells => cells.map(cell => cell.dataset.value ?? cell.textContent)"
-            )
+    def values(column: int) -> list[str]:
+        return place.locator(f"tbody tr td:nth-child({column})").evaluate_all(
+            "cells => cells.map(cell => cell.dataset.value ?? cell.textContent)"
+        )
 
-        place.get_by_role("button", name="Positive AUC ↓ (%)").click()
-        numbers = [float(value) for value in values(5)]
-        assert numbers == sorted(numbers), "lower is better, and the best comes first"
-        place.get_by_role("button", name="Positive AUC ↓ (%)").click()
-        assert [float(value) for value in values(5)] == sorted(numbers, reverse=True)
-        place.get_by_role("button", name="Area between the curves ↑ (%)").click()
-        numbers = [float(value) for value in values(4)]
-        assert numbers == sorted(numbers, reverse=True), "higher is better"
-        place.get_by_role("button", name="maps").click()
-        assert values(2) == ["cam", "cam", "random", "random"]
-        opened.close()
-    assert faults == []
+    place.get_by_role("button", name="Positive AUC ↓ (%)").click()
+    numbers = [float(value) for value in values(5)]
+    assert numbers == sorted(numbers), "lower is better, and the best comes first"
+    place.get_by_role("button", name="Positive AUC ↓ (%)").click()
+    assert [float(value) for value in values(5)] == sorted(numbers, reverse=True)
+    place.get_by_role("button", name="Area between the curves ↑ (%)").click()
+    numbers = [float(value) for value in values(4)]
+    assert numbers == sorted(numbers, reverse=True), "higher is better"
+    place.get_by_role("button", name="maps").click()
+    assert values(2) == ["cam", "cam", "random", "random"]
 
 
 def test_the_command_prints_or_writes(xkd_eval, runs):

@@ -111,21 +111,9 @@ def many(comparison, tmp_path_factory):
 
 
 @pytest.fixture
-def page(browser, many):
+def page(open_page, many):
     place, _ = many
-    faults: list[str] = []
-    page = browser.new_page(viewport={"width": 1280, "height": 800})
-    page.on("console", lambda message: faults.append(f"console: {message.text}"))
-    page.on("pageerror", lambda error: faults.append(f"error: {error}"))
-    page.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
-    page.on(
-        "request",
-        lambda request: faults.append(request.url) if not request.url.startswith(("data:", "file:")) else None,
-    )
-    page.goto((place / "report.html").as_uri())
-    yield page
-    page.close()
-    assert faults == []
+    return open_page(place / "report.html", height=800)
 
 
 def shown(page) -> list[str]:

@@ -28,17 +28,13 @@ def photos(tmp_path_factory):
     return paths
 
 
-def test_a_folder_gets_a_page_that_works_by_mouse_and_keyboard(browser, photos, tmp_path):
+def test_a_folder_gets_a_page_that_works_by_mouse_and_keyboard(open_page, photos, tmp_path):
     *figures, page_file = write(photos, tmp_path / "out", explainer=["cam", "random"], classes="top:2", alpha=0.25)
     assert [path.suffix for path in figures] == [".png"] * 3 and page_file == tmp_path / "out" / "overlays.html"
     html = page_file.read_text()
     assert "<i>" not in html and "&lt;b&gt;command" in html
     assert {found.partition(":")[0] for found in re.findall(r'src="([^"]+)"', html)} == {"data"}
-    faults: list[str] = []
-    page = browser.new_page(viewport={"width": 390, "height": 800})
-    page.on("console", lambda message: faults.append(message.text))
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.goto(page_file.as_uri())
+    page = open_page(page_file, width=390, height=800)
     assert page.inner_text("h1") == "3 photographs, and where embedded/teacher and embedded/kd look"
     assert page.locator("#cards > li").count() == 3 and page.locator("#cards img.map").count() == 3 * 2 * 2 * 2
     assert page.eval_on_selector_all("img", "all => all.every(image => image.naturalWidth > 0)")
@@ -52,8 +48,6 @@ def test_a_folder_gets_a_page_that_works_by_mouse_and_keyboard(browser, photos, 
     assert page.inner_text("#enlarged h2") == "<i>0.png" and page.input_value("#large .strength") == "100"
     page.keyboard.press("ArrowRight")
     assert page.inner_text("#enlarged h2") == "<i>1.png"
-    page.close()
-    assert faults == []
 
 
 def test_a_file_gets_no_page(photos, tmp_path):

@@ -34,20 +34,10 @@ def html(folder) -> str:
 
 
 @pytest.fixture
-def page(browser, folder):
-    faults: list[str] = []
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.on("console", lambda message: faults.append(f"console: {message.text}"))
-    page.on("pageerror", lambda error: faults.append(f"error: {error}"))
-    page.on(
-        "request",
-        lambda request: faults.append(request.url) if not request.url.startswith(("data:", "file:")) else None,
-    )
-    page.goto((folder / "report.html").as_uri())
+def page(open_page, folder):
+    page = open_page(folder / "report.html")
     page.eval_on_selector_all("details", "all => all.forEach(one => (one.open = true))")
-    yield page
-    page.close()
-    assert faults == []
+    return page
 
 
 def shown(page) -> list[str]:
