@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -159,16 +157,6 @@ def test_the_centre_is_a_poor_guess_of_where_the_digit_is(arrays):
     assert where[SIDE // 2, SIDE // 2] < 0.15
     assert middle.mean() < 2 * masks.mean()  # the middle quarter of the image holds less than twice its fair share
     assert where.max() < 0.25
-
-
-def test_500_images_take_under_two_seconds_from_a_cold_start():
-    script = (
-        "import time\n"
-        "from xkd_eval.datasets.embedded import EmbeddedDataset\n"
-        "EmbeddedDataset('test', 500).arrays(); print(time.process_time())"
-    )
-    # Processor time, and the best of up to four: other work on the machine does not count.
-    assert any(float(subprocess.check_output([sys.executable, "-c", script])) < 2 for _ in range(4))
 
 
 @pytest.mark.parametrize(

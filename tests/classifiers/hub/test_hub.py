@@ -122,18 +122,25 @@ def test_a_repository_of_timm(tmp_path, monkeypatch):
     assert classifier.class_names == ("a", "b", "c") and classifier.head is not None
 
 
-def test_what_is_not_kept_and_cannot_be_had_is_said_in_seconds(tmp_path, monkeypatch):
+@pytest.fixture
+def waited(monkeypatch) -> list[float]:
+    """The seconds that the library sleeps between its tries, which nobody sleeps."""
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    return slept
+
+
+def test_what_is_not_kept_and_cannot_be_had_is_said_in_seconds(tmp_path, monkeypatch, waited):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     for name in ("hf:somebody/none", "hf-hub:timm/none.in1k"):
-        before = time.monotonic()
         with pytest.raises(
             XkdError, match=rf"^model: {name} is not kept here, and the hub cannot be reached \(.*\); conn"
         ):
             load_classifier(name)
-        assert time.monotonic() - before < 15  # the library's own tries take a minute
+    assert sum(waited) < 10  # the library's own tries take a minute
 
 
 @pytest.mark.parametrize(
@@ -200,12 +207,11 @@ def test_published_weights_that_are_kept_need_no_hub(tmp_path, monkeypatch):
         torch.testing.assert_close(classifier(images), model(images))
 
 
-def test_published_weights_that_cannot_be_had_are_said_in_seconds(tmp_path, monkeypatch):
+def test_published_weights_that_cannot_be_had_are_said_in_seconds(tmp_path, monkeypatch, waited):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    before = time.monotonic()
     with pytest.raises(XkdError, match=r"^model: the pretrained weights of timm/resnet10t\S+ cannot be downloaded"):
         load_classifier("timm/resnet10t.c3_in1k")
-    assert time.monotonic() - before < 15
+    assert sum(waited) < 10
