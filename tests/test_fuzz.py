@@ -16,7 +16,7 @@ import pytest
 from xkd_eval.errors import XkdError
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-COUNT = 50
+COUNT = 25
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -80,6 +80,12 @@ def cifar10(tmp_path_factory) -> Path:
     return write_cifar10(tmp_path_factory.mktemp("data"))
 
 
+@pytest.fixture(scope="session")
+def few_images(tmp_path_factory) -> Path:
+    """For bfloat16, which takes ten times as long where the processor does not multiply it."""
+    return write_cifar10(tmp_path_factory.mktemp("few"), train_images=100)
+
+
 def values_of(cifar10: Path, **changes) -> dict:
     """A small recipe as plain values."""
     return {

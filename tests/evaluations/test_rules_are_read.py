@@ -128,7 +128,7 @@ BESIDE = {
 """Test -> the rules under which its others are tried: what all models know is seldom, and its label is no news; few
 forwards and explanations do."""
 
-FEW = {"road": 4, "arcc": 4}
+FEW = {"road": 4, "arcc": 4, "faithfulness": 4}
 """Test -> how many images are enough, where each costs much."""
 
 
@@ -178,7 +178,7 @@ def computed(test, rules_text: str, images, explainer, networks: str):
         tests=[made],
         explainers=chosen,
         resize=rules.preprocess["resize"],
-        limit=FEW.get(test.name),
+        limit=FEW.get(test.name, 12),
     )
     return {name: np.asarray(values).tolist() for name, values in found.results[-1].columns.items()}
 

@@ -176,7 +176,7 @@ def test_runs_in_step_are_shared_out_and_each_says_what_became_of_it(tmp_path, c
     assert "epoch 1/1" in (runs["5"] / "log.txt").read_text()
 
 
-def test_a_run_in_step_that_fails_is_not_taken_for_the_one_before(tmp_path, cifar10, teacher, xkd_distill):
+def test_a_run_in_step_that_fails_is_not_taken_for_the_one_before(tmp_path, cifar10, xkd_distill, without_processes):
     """Its result lies there, of another teacher: the process says so, and the table leaves it out."""
     values = values_of(cifar10, epochs=1, losses=KD, teacher={"recipe": f"{tmp_path / 'teach.yaml'}"})
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"recipe": values}))

@@ -64,7 +64,9 @@ def anywhere(monkeypatch):
         {"losses": [{"method": "ce"}, {"method": "fitnet", "weight": 0.1}]},
     ],
 )
-def test_a_training_comes_out_as_by_ordinary_steps(captured_recipe, tmp_path, anywhere, changes):
+def test_a_training_comes_out_as_by_ordinary_steps(captured_recipe, tmp_path, anywhere, few_images, changes):
+    if "precision" in changes:
+        changes = {**changes, "data": {**AUGMENTED, "path": str(few_images)}}
     recipe = captured_recipe(**changes)
     results = {
         name: train(recipe, tmp_path / name, device="cpu", capture=name == "captured").result

@@ -31,7 +31,16 @@ REFUSED = {
 }
 """(student, loss) -> how the sentence begins, of a teacher that is a ResNet; all others train."""
 
-CELLS = [(student, loss) for student in STUDENTS for loss in LOSSES]
+OFTEN = ("resnet", "vit")
+"""With statistics of a batch, and without; the other students are `long`."""
+
+
+def kinds(*values: object) -> object:
+    """A case, the student first."""
+    return pytest.param(*values, marks=[] if values[0] in OFTEN else pytest.mark.long)
+
+
+CELLS = [kinds(student, loss) for student in STUDENTS for loss in LOSSES]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +94,7 @@ def test_every_loss_teaches_every_student_beside_validation_images(images, teach
 OF_A_VIT = [loss for loss in LOSSES if loss not in (*MAPS, "token_kd")]
 
 
-@pytest.mark.parametrize("student", STUDENTS)
+@pytest.mark.parametrize("student", [kinds(student) for student in STUDENTS])
 def test_all_losses_at_once_by_workers_and_a_vit(images, teachers, at_first, tmp_path, student):
     """Without validation images; the teacher is larger than all students."""
     data = {"loader": "workers", "workers": 0, "path": str(images), "flip": True}
@@ -115,7 +124,7 @@ def by_processes(images, teachers, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("processes")
     recipes = {
         student: [loss_of(loss, weight=0.01) for loss in LOSSES if (student, loss) not in REFUSED and loss not in ALONE]
-        for student in STUDENTS
+        for student in OFTEN
     }
     recipes |= {loss: [loss_of(loss)] for loss in ("fitnet", "crd")}
     for name, losses in recipes.items():
@@ -127,7 +136,7 @@ def by_processes(images, teachers, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("student", [*STUDENTS, "fitnet"])
+@pytest.mark.parametrize("student", [*OFTEN, "fitnet"])
 def test_two_processes_have_the_gradients_of_one_for_every_loss(by_processes, student):
     one, two = (torch.load(by_processes / f"{student}.yaml-{processes}.pt") for processes in (1, 2))
     assert one.keys() == two.keys()
@@ -140,7 +149,7 @@ def test_two_processes_have_the_gradients_of_one_for_every_loss(by_processes, st
             assert (gradient - two[loss][name]).abs().max() <= tolerance, (loss, name)
 
 
-@pytest.mark.parametrize("student", [*STUDENTS, "fitnet"])
+@pytest.mark.parametrize("student", [*OFTEN, "fitnet"])
 def test_two_processes_train_on_all_losses_at_once(by_processes, student):
     """Each with its half of a batch; the teacher of another size, and validation images that select the epoch.
 

@@ -191,25 +191,25 @@ def answers(classifier, images):
 @pytest.mark.parametrize("loader", ["device", "workers"])
 @pytest.mark.parametrize("val_split", [0.0, 0.3])
 def test_what_is_recorded_of_student_and_teachers_is_what_evaluate_says(
-    recipe_of, tmp_path, cifar10, two, loader, val_split
+    recipe_of, tmp_path, few_images, two, loader, val_split
 ):
     """Teachers of other sizes, whatever the split, the loader and the precision."""
-    data = {"loader": loader, "path": str(cifar10), "val_split": val_split}
+    data = {"loader": loader, "path": str(few_images), "val_split": val_split}
     data |= {"workers": 0} if loader == "workers" else {}
     recipe = recipe_of(data=data, losses=TWO_LOSSES, teachers=two, precision="bf16", epochs=1)
     result = train(recipe, tmp_path / "run", device="cpu").result
     ours = result[result["student"]]
-    student = evaluate(tmp_path / "run" / STUDENT, cifar10).models[0].scores
+    student = evaluate(tmp_path / "run" / STUDENT, few_images).models[0].scores
     for name, value in student.to_dict().items():
         assert name == "n_images" or ours[f"test_{name}"] == pytest.approx(value, rel=1e-6), name
     for name, named in two.items():
-        told = evaluate(named["model"], cifar10).models[0].scores.to_dict()
+        told = evaluate(named["model"], few_images).models[0].scores.to_dict()
         recorded = result["teachers"][name]
         assert recorded["test_top1"] == told["top1"]
         assert recorded["test_loss"] == pytest.approx(told["loss"], rel=1e-6)
         assert ("val_top1" in recorded) == (val_split > 0)
     # Of two teachers, agreement is with the class of their averaged logits.
-    dataset = open_dataset(cifar10, split="test")
+    dataset = open_dataset(few_images, split="test")
     images = [dataset.load(place).image for place in range(len(dataset))]
     good, other = (named["model"] for named in two.values())
     student, *logits = (answers(load_classifier(path), images) for path in (tmp_path / "run" / STUDENT, good, other))

@@ -165,6 +165,7 @@ def test_what_the_tools_printed(entry, golden):
 
 
 # 2006 forwards, 40 CPU-seconds: the first image alone.
+@pytest.mark.long
 def test_latecs_thousand_steps(golden):
     result = golden.run("insertion_deletion:preset=latec", "tie_free", (0,))
     for direction in DIRECTIONS:

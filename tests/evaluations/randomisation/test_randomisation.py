@@ -260,7 +260,10 @@ def test_it_keeps_the_contract():
 PLACES = (0, 6)
 
 
-@pytest.mark.parametrize(("mode", "entry"), [("cascading", "top_down"), ("independent", "independent")])
+@pytest.mark.parametrize(
+    ("mode", "entry"),
+    [("cascading", "top_down"), pytest.param("independent", "independent", marks=pytest.mark.long)],
+)
 def test_golden_mprt(golden, mode, entry):
     expected = golden.metrics[f"mprt/quantus/{entry}"]
     columns = golden.run(f"randomisation:preset=quantus,mode={mode}", None, PLACES).columns

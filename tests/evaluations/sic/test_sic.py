@@ -96,6 +96,7 @@ def test_the_curve_equals_the_authors_from_their_answers_and_bytes(golden_metric
         assert curve_area(np.mean(curves, axis=0)) == pytest.approx(entry["aggregate"], abs=2e-6)
 
 
+@pytest.mark.long
 def test_the_authors_areas(golden, monkeypatch):
     # They draw the first image's pixels from numpy's global generator, whose seed is the photograph's place.
     entries = {name: golden.metrics[f"{name}/saliency"] for name in ("sic", "aic")}
