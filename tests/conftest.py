@@ -84,6 +84,7 @@ _REGISTRIES = {
     "xkd_eval.explainers.base": "EXPLAINERS",
     "xkd_eval.datasets.base": "DATASETS",
     "xkd_eval.classifiers.architectures.named": "ARCHITECTURES",
+    "xkd_eval.engines.base": "ENGINES",
     "xkd_eval.evaluations": "TESTS",
     "distill.methods.registry": "METHODS",
 }

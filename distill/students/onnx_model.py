@@ -8,10 +8,9 @@ from typing import Any
 import torch
 
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.graphs.export import onnx_of
 from xkd_eval.foreign import reading
 from xkd_eval.packages import require
-
-_OPSET = 18
 
 
 def check_packages() -> None:
@@ -31,21 +30,10 @@ def onnx_model(classifier: Classifier, texts: Mapping[str, str]) -> Any:
     """
     import onnx
 
-    batch = torch.export.Dim("batch", min=1)
     plain = classifier.model.to(memory_format=torch.contiguous_format).eval()
     with reading("export: torch cannot write this network as ONNX", "export it as .safetensors"):
-        program = torch.onnx.export(
-            plain,
-            (torch.zeros(2, classifier.preprocess.channels, *classifier.preprocess.size),),
-            input_names=["images"],
-            output_names=["logits"],
-            dynamic_shapes=({0: batch},),
-            opset_version=_OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-        assert program is not None
-        model = program.model_proto
+        example = torch.zeros(2, classifier.preprocess.channels, *classifier.preprocess.size)
+        model = onnx_of(plain, example, any_batch=True)
         _forget_sources(model)
         onnx.helper.set_model_props(model, dict(texts))
         return model

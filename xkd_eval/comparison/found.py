@@ -26,6 +26,7 @@ from xkd_eval.comparison.tables import (
     transfer_rows,
 )
 from xkd_eval.study.inputs import StudyInputs
+from xkd_eval.study.records import COLUMN
 from xkd_eval.study.result import EvaluationResult
 from xkd_eval.study.score_agreement import COLUMNS, score_agreement
 
@@ -171,5 +172,5 @@ def _rules(results: Sequence[EvaluationResult]) -> dict[str, Any]:
         rule = rules.setdefault(
             result.test.name, {"protocol": described["protocol"], "data": described["data"], "columns": {}}
         )
-        rule["columns"][result.model] = {name: described[name] for name in ("model", "explainer", "precision")}
+        rule["columns"][result.model] = {name: described[name] for name in COLUMN}
     return rules

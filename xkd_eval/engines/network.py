@@ -18,7 +18,9 @@ from torch import Tensor
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.engines.base import Precision
 from xkd_eval.engines.eager import check_finite, chunk_size, on_device, prepare, refuse_logits
+from xkd_eval.engines.plan import Plan
 from xkd_eval.explainers.base import Context, Explainer
 
 _T = TypeVar("_T")
@@ -31,17 +33,18 @@ class Network:
         classifier: left as it is.
         preprocess: under which it is evaluated.
         device: where it runs.
-        precision: of `classify`. The clean pass, which gives the maps and the class that they explain, is float32: it
-            is one exact forward among many.
+        precision: of `classify`. The clean pass, which gives the maps and the class that they explain, is torch's in
+            float32: it is one exact forward among many.
+        plan: how `classify` is run; by default by torch.
         remembers: keep what `classify` answers until `forget`, so that an image that several tests make is forwarded
             once. On a CPU alone: an accelerator would have to send each image back to tell it from others.
-        side: photographs along the edge of an image, see `chunk_size`.
         explained: called while `explain` makes maps with how many there are, and of how many.
 
     Attributes:
         classifier: the network as it was made, on the device and under that input convention: explainers see this one,
             because folded batch norms would change what some of them read (FullGrad's biases). A private copy.
         preprocess: as given.
+        plan: as given.
         chunk: images a forward.
     """
 
@@ -50,18 +53,19 @@ class Network:
         classifier: Classifier,
         preprocess: Preprocess,
         device: torch.device,
-        precision: str = "fp32",
+        precision: Precision = "fp32",
         *,
+        plan: Plan | None = None,
         remembers: bool = False,
-        side: int = 1,
         explained: Callable[[int, int], None] = lambda made, due: None,
     ) -> None:
         self.classifier = _under(preprocess, on_device(classifier, device).private())
         self.preprocess = preprocess
-        self.chunk = chunk_size(device, side)
+        self.plan = plan or Plan(chunk_size(device))
+        self.chunk = self.plan.chunk
         self._exact = prepare(classifier, device, size=preprocess.size)
-        self._fast = self._exact
-        if precision != "fp32":
+        self._fast: Callable[[Tensor], Tensor] = self.plan.forward or self._exact
+        if precision != "fp32" and self.plan.forward is None:
             self._fast = prepare(classifier, device, precision, preprocess.size)
         self._precision = precision
         self._explained = explained

@@ -122,7 +122,7 @@ def _fits(first: EvaluationResult, other: EvaluationResult) -> bool:
 
 def _is_same_run(first: EvaluationResult, other: EvaluationResult) -> bool:
     """Whether a run was found in two places."""
-    parts = ("model", "explainer", "precision", "rows")
+    parts = ("model", "explainer", "precision", "engine", "rows")
     return all(first.summary[part] == other.summary[part] for part in parts)
 
 

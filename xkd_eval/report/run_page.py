@@ -16,6 +16,7 @@ from xkd_eval.figures.style import svg_of
 from xkd_eval.report.page import REPORT, inlined, rules_of, write_page
 from xkd_eval.study.figures import EXTREMES
 from xkd_eval.study.floors import FLAG, FLOORS, ORACLE, best_floor, better_floors
+from xkd_eval.study.records import COLUMN
 from xkd_eval.study.result import EvaluationResult, Study, curves_of
 from xkd_eval.wording import counted
 
@@ -200,8 +201,5 @@ def _skipped(results: Sequence[EvaluationResult]) -> list[dict[str, str]]:
 
 def _rules(results: Sequence[EvaluationResult]) -> dict[str, Any]:
     described = results[0].description
-    columns = {
-        _named(result): {name: result.description[name] for name in ("model", "explainer", "precision")}
-        for result in results
-    }
+    columns = {_named(result): {name: result.description[name] for name in COLUMN} for result in results}
     return {"protocol": described["protocol"], "data": described["data"], "columns": columns}

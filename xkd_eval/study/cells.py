@@ -13,9 +13,8 @@ import torch
 import xkd_eval
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.datasets.base import LabelSets
-from xkd_eval.datasets.grids import side_of
 from xkd_eval.digests import digest_of
-from xkd_eval.engines.eager import chunk_size
+from xkd_eval.engines.plan import Plan
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import Target
@@ -194,6 +193,7 @@ def _own(target: Target) -> Target:
 def describe(cell: Cell, inputs: StudyInputs, device: torch.device) -> dict[str, Any]:
     """What a cell is, as protocol.json holds it: a directory is continued by a cell of the same description alone."""
     classifier, options = inputs.classifiers[cell.model], inputs.options
+    plan = inputs.plan(cell.dataset, cell.model, device)
     described: dict[str, Any] = {
         "schema": PROTOCOL_SCHEMA,
         "version": xkd_eval.__version__,
@@ -205,9 +205,10 @@ def describe(cell: Cell, inputs: StudyInputs, device: torch.device) -> dict[str,
             "preprocess": inputs.preprocess(cell.model).to_dict(),
         },
         "explainer": _maps(inputs, cell, cell.source),
-        # What is forwarded once is forwarded exactly: the precision is that of images which a test makes.
+        # What is forwarded once is forwarded exactly, by torch: both are of images which a test makes.
         "precision": options.precision if cell.test.forwards_again else "fp32",
-        "settings": {**cell.test.settings(), "chunk": chunk_size(device, side_of(cell.dataset))},
+        "engine": _engine(plan if cell.test.forwards_again else Plan(plan.chunk)),
+        "settings": {**cell.test.settings(), "chunk": plan.chunk},
         "data": _data(inputs, cell.dataset, cell.model, required=needs_labels(cell)),
     }
     if cell.test.needs_boxes and cell.dataset.boxes_from is not None:
@@ -258,6 +259,10 @@ def safe(word: str) -> str:
 def default_directory(description: Mapping[str, Any], root: Path = Path("runs")) -> Path:
     """ROOT/TEST/MODEL-EXPLAINER-DATA-DIGEST."""
     return root / safe(description["test"]) / folder_name(description)
+
+
+def _engine(plan: Plan) -> dict[str, str]:
+    return {"name": plan.engine, "version": plan.version}
 
 
 def _model(inputs: StudyInputs, model: str) -> dict[str, Any]:

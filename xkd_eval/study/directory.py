@@ -21,7 +21,7 @@ from xkd_eval.study.parts import PARTS, concatenated, drop_rows, in_order, read_
 from xkd_eval.study.records import Description, OtherReleaseError, Summary, read_record, write_record
 from xkd_eval.study.summary import SUMMARY_AGAIN, check_summary
 
-_IDENTITY = ("test", "reference", "protocol", "model", "explainer", "precision", "settings", "data")
+_IDENTITY = ("test", "reference", "protocol", "model", "explainer", "precision", "engine", "settings", "data")
 _AGAIN = "choose another directory, or `overwrite`"
 
 

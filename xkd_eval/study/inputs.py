@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from xkd_eval.classifiers.class_names import read_class_map
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import open_classifier
@@ -14,7 +16,8 @@ from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.datasets import ImageDataset, limit, open_dataset, resolve_label_sets, resolve_labels
 from xkd_eval.datasets.boxes import with_boxes
 from xkd_eval.datasets.checks import checked
-from xkd_eval.datasets.grids import Grids
+from xkd_eval.datasets.grids import Grids, side_of
+from xkd_eval.engines.plan import Plan, plan
 from xkd_eval.engines.sizes import grid_input
 from xkd_eval.errors import XkdError, renamed
 from xkd_eval.evaluations.answers import Answers
@@ -48,6 +51,7 @@ class StudyInputs:
     _refused: dict[tuple[int, str], XkdError] = field(default_factory=dict)
     _digests: dict[str, str] = field(default_factory=dict)
     _data_digests: dict[int, str] = field(default_factory=dict)
+    _plans: dict[tuple[str, Preprocess, int, torch.device], Plan] = field(default_factory=dict)
 
     @classmethod
     def load(cls, named: Sequence[NamedModel], options: RunOptions) -> StudyInputs:
@@ -119,6 +123,22 @@ class StudyInputs:
     def grid_input(self, model: str, side: int) -> Preprocess:
         """See `engines.sizes.grid_input`."""
         return grid_input(self.classifiers[model], self.preprocess(model), side)
+
+    def plan(self, dataset: ImageDataset, model: str, device: torch.device) -> Plan:
+        """How a model's forwards on a data set are run; see `engines.plan.plan`.
+
+        Args:
+            dataset: of photographs, or grids of them.
+            model: its name.
+            device: of the study.
+        """
+        seen, side = self.input_of(dataset, model), side_of(dataset)
+        key = (model, seen, side, device)
+        if key not in self._plans:
+            self._plans[key] = plan(
+                self.classifiers[model], seen, device, self.options.precision, self.options.engine, side
+            )
+        return self._plans[key]
 
     def digest(self, model: str) -> str:
         """See Classifier.digest."""

@@ -63,6 +63,8 @@ class RunOptions:
         device: auto, cpu, cuda, cuda:1.
         precision: of images that a test makes; bf16 is faster where the hardware has it, and moves areas by about
             0.002.
+        engine: of images that a test makes: torch; onnxruntime or openvino, on a CPU, where they are installed and give
+            torch's logits; auto, the first of them that does, else torch.
         models_at_once: networks in memory at a time; by default as many as fit. Others take their turn.
         workers: processes that decode images; by default by the set's size.
         batch_size: images read at a time; changes memory, never a result.
@@ -101,6 +103,7 @@ class RunOptions:
     figures: bool | None = None
     device: str = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
+    engine: str = "torch"
     models_at_once: Annotated[int, Within(1)] | None = None
     workers: Workers | None = None
     batch_size: Annotated[int, Within(1, 2**31 - 1)] = 32

@@ -20,8 +20,11 @@ from xkd_eval.evaluations.shipped import SHIPPED
 from xkd_eval.files import replacing
 from xkd_eval.foreign import json_schema, parsed, read_json, short
 
-PROTOCOL_SCHEMA = "xkd-eval/protocol/3"
-SUMMARY_SCHEMA = "xkd-eval/summary/4"
+PROTOCOL_SCHEMA = "xkd-eval/protocol/4"
+SUMMARY_SCHEMA = "xkd-eval/summary/5"
+
+COLUMN = ("model", "explainer", "precision", "engine")
+"""What is recorded of one model's results, beside the rules that all share."""
 
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Hash = Annotated[str, Field(pattern="^[0-9a-f]{12}$")]
@@ -87,6 +90,13 @@ class Reference(OtherModel):
     explainer: Explainer
 
 
+class Engine(_Record):
+    """What ran the forwards of the images that the test made; torch where it made none."""
+
+    name: str
+    version: str
+
+
 class Boxes(_Record):
     """The file of boxes that the images were given: a digest over those of the set, and how many images it names that
     the set lacks."""
@@ -116,13 +126,14 @@ class Data(_Record):
 class Description(_Record):
     """What a run is: protocol.json, but for its digest."""
 
-    schema_: Literal["xkd-eval/protocol/3"] = Field(alias="schema")
+    schema_: Literal["xkd-eval/protocol/4"] = Field(alias="schema")
     version: str = Field(description="Of this package.")
     protocol: Protocol
     test: str
     model: Model
     explainer: Explainer
     precision: _Precision
+    engine: Engine
     settings: dict[str, JsonValue] = Field(description="What decides which columns the rows have.")
     data: Data
     reference: Reference | None = None
@@ -156,13 +167,14 @@ class Summary(_Open):
     Beside what is named here stand the test's scores, nested by their dotted names, and what else it adds.
     """
 
-    schema_: Literal["xkd-eval/summary/4"] = Field(alias="schema")
+    schema_: Literal["xkd-eval/summary/5"] = Field(alias="schema")
     test: str
     protocol: ProtocolName
     model: Model
     explainer: Explainer
     reference: Reference | None = None
     precision: _Precision
+    engine: Engine
     data: Data
     rows: _Digest = Field(description="Of what it was made of: the images and all that is known of each.")
     n_images: int = Field(ge=1, description="Images scored: those of the set without the skipped ones.")

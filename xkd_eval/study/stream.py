@@ -15,7 +15,6 @@ from xkd_eval.datasets import ImageDataset
 from xkd_eval.datasets.grids import side_of
 from xkd_eval.datasets.loader import Item, Skipped, stream
 from xkd_eval.devices import process_state, resolve_device
-from xkd_eval.engines.eager import chunk_size
 from xkd_eval.engines.network import Network
 from xkd_eval.evaluations.batch import MASK_SIZE
 from xkd_eval.study.geometry import geometry
@@ -94,9 +93,8 @@ def _make_ready(
     It remembers its answers where several cells may make the same images.
     """
     preprocess = inputs.input_of(dataset, model)
-    side = side_of(dataset)
-    chunk = chunk_size(device, side)
-    if model in networks and (networks[model].preprocess, networks[model].chunk) == (preprocess, chunk):
+    plan = inputs.plan(dataset, model, device)
+    if model in networks and (networks[model].preprocess, networks[model].plan) == (preprocess, plan):
         return
     networks.pop(model, None)  # first, as two may not fit into the memory
     asking = [run for run in runs if run.cell.model == model and run.cell.test.forwards_again]
@@ -106,8 +104,8 @@ def _make_ready(
         preprocess,
         device,
         inputs.options.precision,
+        plan=plan,
         remembers=len(tests) > 1,
-        side=side,
         explained=report.explained,
     )
 

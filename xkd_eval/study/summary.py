@@ -20,7 +20,7 @@ RESERVED = (*(field.alias or name for name, field in Summary.model_fields.items(
 
 SUMMARY_AGAIN = "delete it and run its test again, which makes it anew of the rows"
 
-_REPEATED = ("test", "model", "explainer", "reference", "precision", "data")
+_REPEATED = ("test", "model", "explainer", "reference", "precision", "engine", "data")
 _BOUND = (*_REPEATED, "protocol", "rows")
 
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -116,6 +116,7 @@ class Graph(ABC):
     """A network in a file. A deep copy is the graph itself, which nobody writes to.
 
     Attributes:
+        engine: that runs it, as its package is called.
         where: the argument and the file, which begin messages.
         operations: in the order of computation.
         given: what it is fed with.
@@ -127,6 +128,7 @@ class Graph(ABC):
         notes: what a reader must know about how it was read.
     """
 
+    engine: ClassVar[str]
     where: str
     operations: tuple[Operation, ...]
     given: ImageInput

@@ -90,6 +90,8 @@ class OnnxGraph(Graph):
         model: as onnx holds it; nobody writes to it.
     """
 
+    engine = "onnxruntime"
+
     def __init__(self, model: Any, where: str, digest: str, output: str | int | None) -> None:
         from onnx.numpy_helper import to_array
 
@@ -163,19 +165,24 @@ class OnnxGraph(Graph):
             graph.output.append(helper.make_empty_tensor_value_info(shown))
 
     def _opened(self, model: Any) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what it has to say is raised
-        for name, value in _SETTINGS.items():
-            options.add_session_config_entry(name, value)
         remedy = "export it again, for this release of onnxruntime"
         with reading(f"{self.where} is not run by ONNX Runtime", remedy), in_plain_words():
-            return onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
-            )
+            return session_of(model)
+
+
+def session_of(model: Any) -> Any:
+    """An onnxruntime.InferenceSession of an onnx.ModelProto, on the CPU, with the threads that torch has."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what it has to say is raised
+    for name, value in _SETTINGS.items():
+        options.add_session_config_entry(name, value)
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
+    )
 
 
 def _given(inputs: Sequence[Any], where: str) -> ImageInput:

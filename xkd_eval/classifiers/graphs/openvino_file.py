@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -63,8 +63,27 @@ def read_openvino(path: Path, output: str | int | None = None) -> Graph:
         return _OpenvinoGraph(model, where, hashlib.sha256(content + stored).hexdigest(), output)
 
 
+def compiled_model(model: Any, kind: Literal["f32", "bf16"] = "f32") -> Any:
+    """An openvino.Model made ready for the CPU, with the threads that torch has.
+
+    Args:
+        model: is not changed.
+        kind: of the numbers that it computes with. Left to itself it takes bfloat16 where the processor can.
+    """
+    settings = {
+        "INFERENCE_PRECISION_HINT": kind,
+        "EXECUTION_MODE_HINT": "ACCURACY" if kind == "f32" else "PERFORMANCE",
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "ENABLE_CPU_PINNING": False,
+    }
+    return _core().compile_model(model, "CPU", settings)
+
+
 class _OpenvinoGraph(Graph):
     """See Graph."""
+
+    engine = "openvino"
 
     def __init__(self, model: Any, where: str, digest: str, output: str | int | None) -> None:
         self.where, self.digest = where, digest
@@ -120,17 +139,9 @@ class _OpenvinoGraph(Graph):
     def _compiled(self, names: Sequence[str], parameters: Sequence[Any]) -> Any:
         from openvino import Model
 
-        settings = {
-            # Left to itself it computes in bfloat16 where the processor can.
-            "INFERENCE_PRECISION_HINT": "f32",
-            "EXECUTION_MODE_HINT": "ACCURACY",
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "ENABLE_CPU_PINNING": False,
-        }
         remedy = "export it again, for this release of openvino"
         with reading(f"{self.where} is not run by OpenVINO", remedy), in_plain_words():
-            return _core().compile_model(Model([self._values[name] for name in names], parameters), "CPU", settings)
+            return compiled_model(Model([self._values[name] for name in names], parameters))
 
     def _count(self, constant: Any, name: str) -> None:
         kind = constant.get_element_type().get_type_name()
