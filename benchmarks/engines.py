@@ -22,7 +22,7 @@ from xkd_eval import load_classifier
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.engines.memory import memory_kept
 from xkd_eval.engines.network import Network
-from xkd_eval.engines.plan import plan
+from xkd_eval.engines.plan import built, plan
 
 CPU = torch.device("cpu")
 ENGINES = ("torch", "openvino", "onnxruntime")
@@ -47,12 +47,7 @@ def main() -> None:
 
 def _compare(name: str, classifier: Classifier, count: int, rounds: int) -> None:
     images = torch.randn(count, 3, *classifier.preprocess.size)
-    networks = {
-        engine: Network(
-            classifier, classifier.preprocess, CPU, plan=plan(classifier, classifier.preprocess, CPU, engine=engine)
-        )
-        for engine in ENGINES
-    }
+    networks = {engine: _network(classifier, engine) for engine in ENGINES}
     for network in networks.values():
         network.classify(images[: network.chunk])
     times = race({engine: _timed(network, images) for engine, network in networks.items()}, rounds)
@@ -60,6 +55,12 @@ def _compare(name: str, classifier: Classifier, count: int, rounds: int) -> None
         f"{count / statistics.median(found):.0f} ({ratio(times['torch'], found):.2f} x)" for found in times.values()
     ]
     print(f"| {name} | {networks['torch'].chunk} | {' | '.join(cells)} |", flush=True)
+
+
+def _network(classifier: Classifier, engine: str) -> Network:
+    preprocess = classifier.preprocess
+    chosen = plan(classifier, preprocess, CPU, engine=engine)
+    return Network(classifier, preprocess, CPU, plan=chosen, forward=built(chosen, classifier, preprocess, "fp32"))
 
 
 def _timed(network: Network, images: torch.Tensor) -> Callable[[], float]:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tests.engines.test_eager import classifier_of
-from xkd_eval import load_classifier, perturbation_test
+from xkd_eval import evaluate, load_classifier, perturbation_test, segmentation_test
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.proof.probes import random_images
@@ -16,7 +16,7 @@ from xkd_eval.engines.base import ENGINES, Engine
 from xkd_eval.engines.bfloat16 import bf16_is_native
 from xkd_eval.engines.network import Network
 from xkd_eval.engines.onnxruntime_engine import OnnxruntimeEngine
-from xkd_eval.engines.plan import plan
+from xkd_eval.engines.plan import Plan, built, plan
 from xkd_eval.errors import XkdError
 from xkd_eval.testing.networks import small_classifier
 
@@ -36,13 +36,19 @@ def network(request) -> Classifier:
     return classifier_of(NETWORKS[request.param]())
 
 
+def on(chosen: Plan, classifier: Classifier, precision="fp32") -> Network:
+    preprocess = classifier.preprocess
+    forward = built(chosen, classifier, preprocess, precision)
+    return Network(classifier, preprocess, CPU, precision, plan=chosen, forward=forward)
+
+
 @pytest.mark.parametrize("engine", OTHERS)
 def test_an_engine_gives_torchs_logits_of_each_image_alone(network, engine):
     images = random_images(network.preprocess, 11, 19)
     plain = Network(network, network.preprocess, CPU)
     chosen = plan(network, network.preprocess, CPU, engine=engine)
     assert (chosen.engine, chosen.version) == (engine, ENGINES[engine]().version)
-    other = Network(network, network.preprocess, CPU, plan=chosen)
+    other = on(chosen, network)
     expected, found = plain.classify(images), other.classify(images)
     assert not torch.equal(found, expected)  # it is another computation
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
@@ -58,7 +64,7 @@ def test_openvino_in_bfloat16_is_near(network):
     chosen = plan(network, network.preprocess, CPU, "bf16", "openvino")
     images = random_images(network.preprocess, 11, 8)
     exact = Network(network, network.preprocess, CPU).classify(images)
-    error = (Network(network, network.preprocess, CPU, "bf16", plan=chosen).classify(images) - exact).abs().max()
+    error = (on(chosen, network, "bf16").classify(images) - exact).abs().max()
     assert 1e-5 * exact.abs().max() < error < 0.05 * exact.abs().max()
 
 
@@ -87,7 +93,11 @@ TRAPS = {
     ),
     "not finite": (
         {"answer": lambda network, images: torch.full((8, 5), torch.nan)},
-        "its logits are not finite",
+        r"its logits differ from torch's by nan, and \S+ is allowed",
+    ),
+    "of all in the batch alike": (
+        {"answer": lambda network, images: network(images) + 1e-6 * images.amax()},
+        "its answer to an image depends on the others of a batch",
     ),
     "of the others in the batch": (
         {"answer": lambda network, images: network(images) + 1e-6 * network(images).roll(1, 0)},
@@ -99,12 +109,12 @@ TRAPS = {
 
 
 @pytest.mark.parametrize("trap", TRAPS)
-def test_what_an_engine_gets_wrong_is_said(trap, caplog):
+def test_what_an_engine_gets_wrong_is_said(trap):
     changed, message = TRAPS[trap]
     ENGINES.add("wrong", wrong(**changed))
     classifier = small_classifier()
     with pytest.raises(XkdError, match=rf"^engine: SmallNetwork is not run by wrong: {message}; use torch, or auto$"):
-        plan(classifier, classifier.preprocess, CPU, engine="wrong")
+        built(plan(classifier, classifier.preprocess, CPU, engine="wrong"), classifier, classifier.preprocess, "fp32")
 
 
 def said(caplog) -> list[str]:
@@ -121,7 +131,7 @@ def test_auto_takes_the_first_that_holds_and_says_what_does_not(monkeypatch, cap
     for name in OTHERS:
         monkeypatch.setattr(ENGINES[name], "compiled", refused)
     chosen = plan(classifier, classifier.preprocess, CPU, engine="auto")
-    assert (chosen.engine, chosen.version, chosen.forward) == ("torch", torch.__version__, None)
+    assert (chosen.engine, chosen.version) == ("torch", torch.__version__)
     (line,) = said(caplog)
     assert line == "SmallNetwork: engine torch; not onnxruntime: no such layer; not openvino: no such layer"
 
@@ -163,7 +173,9 @@ def test_a_network_in_a_file_keeps_its_own_engine(tmp_path):
     path = tmp_path / "student.onnx"
     export("embedded/kd", path)
     graph = load_classifier(path)
-    assert plan(graph, graph.preprocess, CPU, engine="openvino").engine == "onnxruntime"
+    chosen = plan(graph, graph.preprocess, CPU, engine="openvino")
+    assert chosen.engine == "onnxruntime" and built(chosen, graph, graph.preprocess, "fp32") is None
+    assert segmentation_test(graph, limit=4).summary["engine"]["name"] == "onnxruntime"  # of its clean pass
 
 
 class Doubled(nn.Module):
@@ -184,7 +196,51 @@ def test_what_cannot_be_exported_is_refused_in_a_line(engine):
         Doubled().eval(), Preprocess(size=(8, 8)), name="net", num_classes=4, head_refusal="made for the test"
     )
     with pytest.raises(XkdError, match=rf"^engine: net is not run by {engine}: it cannot convert the network \(.*\)"):
-        plan(classifier, classifier.preprocess, CPU, engine=engine)
+        built(Plan(8, engine), classifier, classifier.preprocess, "fp32")
+
+
+@pytest.mark.skipif(bf16_is_native(CPU), reason="this processor has bfloat16")
+def test_bfloat16_that_would_be_float32_is_refused():
+    classifier = small_classifier()
+    with pytest.raises(
+        XkdError, match=r"^engine: SmallNetwork is not run by openvino: this processor has no bfloat16;"
+    ):
+        built(Plan(8, "openvino"), classifier, classifier.preprocess, "bf16")
+
+
+def test_what_asks_no_engine_needs_none():
+    """A test that makes no images is scored whatever the engine refuses; a name that nobody knows is refused always."""
+    ENGINES.add("wrong", wrong(raises=XkdError("no such layer")))
+    found = segmentation_test("embedded/kd", limit=4, engine="wrong")
+    assert found.summary["engine"] == {"name": "torch", "version": torch.__version__}
+    with pytest.raises(XkdError, match=r"^engine: .* is not run by wrong: no such layer; use torch, or auto$"):
+        perturbation_test("embedded/kd", limit=4, engine="wrong")
+    with pytest.raises(XkdError, match=r"^engine: unknown 'tensorrt'"):
+        segmentation_test("embedded/kd", limit=4, engine="tensorrt")
+
+
+def test_an_engine_of_ones_own_is_named_by_where_it_stands():
+    found = perturbation_test("embedded/kd", limit=4, engine=f"py:{__name__}:Own")
+    assert found.summary["engine"] == {"name": f"py:{__name__}:Own", "version": torch.__version__}
+
+
+class Own(Engine):
+    """Torch under another name."""
+
+    name, packages, extra = "own", ("torch",), "none"
+
+    def compiled(self, network, example, precision):
+        return network
+
+
+def test_models_in_turns_come_to_the_same_on_an_engine(tmp_path):
+    options = {"tests": "perturbation", "limit": 6, "engine": "onnxruntime"}
+    models = ["embedded/teacher", "embedded/kd"]
+    together, in_turns = (
+        evaluate(models, **options, models_at_once=count, output=tmp_path / str(count)) for count in (2, 1)
+    )
+    for one, other in zip(together.results, in_turns.results, strict=True):
+        assert one.rows.equals(other.rows)
 
 
 def test_a_run_says_its_engine_and_belongs_to_it(tmp_path):
@@ -205,5 +261,5 @@ def test_answers_are_the_same_bits_for_any_number_of_threads(network, engine, mo
     for count in (1, 2):
         monkeypatch.setattr(torch, "get_num_threads", lambda count=count: count)
         chosen = plan(network, network.preprocess, CPU, engine=engine)
-        found.append(Network(network, network.preprocess, CPU, plan=chosen).classify(images))
+        found.append(on(chosen, network).classify(images))
     assert torch.equal(*found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib import import_module
 from importlib.util import find_spec
 from typing import ClassVar, Literal
 
@@ -42,7 +42,7 @@ class Engine(ABC):
     @property
     def version(self) -> str:
         """Of its first package."""
-        return version(self.packages[0])
+        return str(import_module(self.packages[0]).__version__)
 
     @abstractmethod
     def compiled(self, network: nn.Module, example: Tensor, precision: Precision) -> Forward:
@@ -62,6 +62,9 @@ class Engine(ABC):
 def _checked(thing: object) -> type[Engine]:
     if not inspect.isclass(thing) or not issubclass(thing, Engine) or inspect.isabstract(thing):
         raise XkdError(f"engine: {thing!r:.80} is no engine; expected a subclass of xkd_eval.engines.base.Engine")
+    told = isinstance(getattr(thing, "name", None), str) and isinstance(getattr(thing, "extra", None), str)
+    if not told or not getattr(thing, "packages", ()):
+        raise XkdError(f"engine: {thing!r:.80} lacks a name, its packages or the extra that installs them")
     return thing
 
 

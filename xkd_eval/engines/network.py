@@ -18,7 +18,7 @@ from torch import Tensor
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.engines.base import Precision
+from xkd_eval.engines.base import Forward, Precision
 from xkd_eval.engines.eager import check_finite, chunk_size, on_device, prepare, refuse_logits
 from xkd_eval.engines.plan import Plan
 from xkd_eval.explainers.base import Context, Explainer
@@ -35,7 +35,7 @@ class Network:
         device: where it runs.
         precision: of `classify`. The clean pass, which gives the maps and the class that they explain, is torch's in
             float32: it is one exact forward among many.
-        plan: how `classify` is run; by default by torch.
+        plan: how `classify` is run; by default by torch. Of another engine `forward` is the network on it.
         remembers: keep what `classify` answers until `forget`, so that an image that several tests make is forwarded
             once. On a CPU alone: an accelerator would have to send each image back to tell it from others.
         explained: called while `explain` makes maps with how many there are, and of how many.
@@ -56,6 +56,7 @@ class Network:
         precision: Precision = "fp32",
         *,
         plan: Plan | None = None,
+        forward: Forward | None = None,
         remembers: bool = False,
         explained: Callable[[int, int], None] = lambda made, due: None,
     ) -> None:
@@ -64,8 +65,8 @@ class Network:
         self.plan = plan or Plan(chunk_size(device))
         self.chunk = self.plan.chunk
         self._exact = prepare(classifier, device, size=preprocess.size)
-        self._fast: Callable[[Tensor], Tensor] = self.plan.forward or self._exact
-        if precision != "fp32" and self.plan.forward is None:
+        self._fast: Callable[[Tensor], Tensor] = forward or self._exact
+        if precision != "fp32" and forward is None:
             self._fast = prepare(classifier, device, precision, preprocess.size)
         self._precision = precision
         self._explained = explained

@@ -29,6 +29,6 @@ class OnnxruntimeEngine(Engine):
         name = session.get_inputs()[0].name
 
         def forward(images: Tensor) -> Tensor:
-            return torch.from_numpy(session.run(None, {name: images.contiguous().numpy()})[0])
+            return torch.from_numpy(session.run(None, {name: images.numpy()})[0])
 
         return forward

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -28,25 +31,43 @@ class OpenvinoEngine(Engine):
     def compiled(self, network: nn.Module, example: Tensor, precision: Precision) -> Forward:
         """See Engine.compiled."""
         with in_plain_words():
-            model = _converted(network, example)
-            compiled = compiled_model(model, _KINDS[precision])
+            compiled = compiled_model(_converted(network, example), _KINDS[precision])
         if compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() != _KINDS[precision]:
             raise XkdError("this processor has no bfloat16")
-        request = compiled.create_infer_request()
+        own = threading.local()  # a request serves one call at a time
 
         def forward(images: Tensor) -> Tensor:
-            request.infer([images.contiguous().numpy()])
-            return torch.from_numpy(request.get_output_tensor(0).data.copy())
+            if not hasattr(own, "request"):
+                own.request = compiled.create_infer_request()
+            own.request.infer([images.numpy()])
+            return torch.from_numpy(own.request.get_output_tensor(0).data.copy())
 
         return forward
 
 
 def _converted(network: nn.Module, example: Tensor) -> Any:
-    import openvino
+    # By its front end, and not by `convert_model`, which reports each conversion and changes the root logger for good.
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
-    program = program_of(network, example)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what the converter is built of
-        model = openvino.convert_model(program)
+    reader = FrontEndManager().load_by_framework("pytorch")
+    with _quiet(TorchFXPythonDecoder):
+        decoder = TorchFXPythonDecoder.from_exported_program(program_of(network, example))
+        model = reader.convert(reader.load(decoder))  # while the decoder is there
     model.reshape(list(example.shape))
     return model
+
+
+@contextmanager
+def _quiet(decoder: type) -> Iterator[None]:
+    """Without what the decoder tells the root logger of operations that this release of torch has not."""
+
+    def is_others(record: logging.LogRecord) -> bool:
+        return record.module != decoder.__module__.rpartition(".")[2]
+
+    root = logging.getLogger()
+    root.addFilter(is_others)
+    try:
+        yield
+    finally:
+        root.removeFilter(is_others)

@@ -33,13 +33,11 @@ class Plan:
         chunk: images a forward.
         engine: that runs it.
         version: of the engine.
-        forward: the network as the engine runs it; None where it is torch, or the engine of the network's own file.
     """
 
     chunk: int
     engine: str = TORCH
     version: str = torch.__version__
-    forward: Forward | None = None
 
 
 def plan(
@@ -50,51 +48,47 @@ def plan(
     engine: str = TORCH,
     side: int = 1,
 ) -> Plan:
-    """Choose the engine, which has to prove that its answers are torch's.
-
-    On images of noise, each with more of it black than the one before, no logit may differ by more than 0.0001 of the
-    largest (0.05 in bfloat16), so that no class changes whose lead is twice as much; and an image's logits are the same
-    bits wherever it stands in the chunk.
+    """Choose the engine.
 
     Args:
         classifier: left as it is.
         preprocess: under which it is evaluated.
         device: where it runs.
         precision: of the forwards.
-        engine: "torch"; "auto", the first that is installed and proves itself, else torch, which is said; or a name.
+        engine: "torch"; "auto", the first that is installed and runs this network (see `built`), else torch, which is
+            said; or a name.
         side: photographs along the edge of an image, see `chunk_size`.
 
     Raises:
-        XkdError: an engine that is not known, not installed, for the CPU alone, or does not prove itself.
+        XkdError: an engine that is not known, not installed, or for the CPU alone.
     """
     chunk = chunk_size(device, side)
     if engine not in (TORCH, AUTO):
-        _check_there(engine, device)
+        check_engine(engine, device)
     if isinstance(classifier.model, GraphNetwork):
-        own = classifier.model.graph.engine
-        return Plan(chunk, own, ENGINES[own]().version)
+        own = ENGINES[classifier.model.graph.engine]()
+        return Plan(chunk, own.name, own.version)
     if engine == TORCH or device.type != "cpu":
         return Plan(chunk)
-    images = _probes(preprocess, chunk)
-    expected = prepare(classifier, device, size=preprocess.size)
-    refused: dict[str, str] = {}
-    for made in [kind() for _, kind in ENGINES.items()] if engine == AUTO else [ENGINES[engine]()]:
-        if made.is_installed:
-            try:
-                forward = _proven(made, expected, images, precision)
-            except XkdError as error:
-                refused[made.name] = str(error)
-            else:
-                return Plan(chunk, made.name, made.version, forward)
     if engine != AUTO:
-        raise XkdError(f"engine: {classifier.name} is not run by {engine}: {refused[engine]}; use torch, or auto")
+        return Plan(chunk, engine, ENGINES[engine]().version)
+    refused = []
+    for name, kind in ENGINES.items():
+        if kind().is_installed:
+            chosen = Plan(chunk, name, kind().version)
+            try:
+                built(chosen, classifier, preprocess, precision)
+            except XkdError as error:
+                refused.append(f"not {name}: {error.__cause__ or error}")
+            else:
+                return chosen
     if refused:
-        why = "; ".join(f"not {name}: {reason}" for name, reason in refused.items())
-        LOG.warning("%s: engine torch; %s", classifier.name, why)
+        LOG.warning("%s: engine torch; %s", classifier.name, "; ".join(refused))
     return Plan(chunk)
 
 
-def _check_there(engine: str, device: torch.device) -> None:
+def check_engine(engine: str, device: torch.device) -> None:
+    """Raise XkdError unless an engine of that name is known, is installed, and runs on the device."""
     if engine not in ENGINES and not engine.startswith("py:"):
         raise XkdError(f"engine: unknown {short(engine)}; expected one of {', '.join([AUTO, TORCH, *ENGINES.names()])}")
     made = ENGINES[engine]()
@@ -102,6 +96,34 @@ def _check_there(engine: str, device: torch.device) -> None:
         raise XkdError(f"engine: {engine} is not installed; install with `pip install 'xkd-eval[{made.extra}]'`")
     if device.type != "cpu":
         raise XkdError(f"engine: {engine} runs on the CPU, and the device is {device}; use torch, or device cpu")
+
+
+def built(plan: Plan, classifier: Classifier, preprocess: Preprocess, precision: Precision) -> Forward | None:
+    """The network as its engine runs it, once that has proven that its answers are torch's.
+
+    On images of noise, each with more of it black than the one before, no logit may differ by more than 0.0001 of the
+    largest (0.05 in bfloat16), so that no class changes whose lead is twice as much; and an image's logits are the same
+    bits wherever it stands in the chunk, and beside black images.
+
+    Args:
+        plan: what was chosen.
+        classifier: left as it is.
+        preprocess: under which it is evaluated.
+        precision: of the forwards.
+
+    Returns:
+        None where it is torch, or the engine of the network's own file.
+
+    Raises:
+        XkdError: the engine does not run the network, or does not prove itself.
+    """
+    if plan.engine == TORCH or isinstance(classifier.model, GraphNetwork):
+        return None
+    expected = prepare(classifier, torch.device("cpu"), size=preprocess.size)
+    try:
+        return _proven(ENGINES[plan.engine](), expected, _probes(preprocess, plan.chunk), precision)
+    except XkdError as error:
+        raise XkdError(f"engine: {classifier.name} is not run by {plan.engine}: {error}; use torch, or auto") from error
 
 
 def _probes(preprocess: Preprocess, chunk: int) -> Tensor:
@@ -114,25 +136,27 @@ def _probes(preprocess: Preprocess, chunk: int) -> Tensor:
     return images
 
 
-@torch.inference_mode()
 def _proven(engine: Engine, expected: Classifier, images: Tensor, precision: Precision) -> Forward:
     """The network on an engine, held to torch's answers; raises XkdError with what is wrong."""
-    with plain_torch():
+    with plain_torch(), torch.inference_mode(False), torch.no_grad():
         try:
-            forward = engine.compiled(expected.model, images, precision)
+            compiled = engine.compiled(expected.model, images, precision)
         except XkdError:
             raise
         except Exception as error:  # an exporter or a converter may raise anything on a network from outside
             raise XkdError(f"it cannot convert the network ({reason(error)})") from error
+
+        def forward(images: Tensor) -> Tensor:
+            return compiled(images.float().contiguous()).float()
+
         theirs, ours = forward(images), expected(images)
         if theirs.shape != ours.shape:
             raise XkdError(f"it gives logits {tuple(theirs.shape)}, and torch {tuple(ours.shape)}")
-        if not theirs.isfinite().all():
-            raise XkdError("its logits are not finite")
         allowed = _TOLERANCES[precision] * ours.abs().max()
         difference = (theirs - ours).abs().max()
-        if difference > allowed:
+        if not difference <= allowed:  # nor is NaN
             raise XkdError(f"its logits differ from torch's by {difference:.2g}, and {allowed:.2g} is allowed")
-        if not torch.equal(forward(images.flip(0)).flip(0), theirs):
+        alone = forward(torch.cat([images[:1], torch.zeros_like(images[1:])]))[0]
+        if not torch.equal(forward(images.flip(0)).flip(0), theirs) or not torch.equal(alone, theirs[0]):
             raise XkdError("its answer to an image depends on the others of a batch")
     return forward

@@ -138,8 +138,9 @@ def _entries(results: Sequence[EvaluationResult]) -> list[Entry]:
     explainers = [result.summary["explainer"] for result in results]
     maps = [_maps(explainer, explainers) for explainer in explainers]
     models = [str(result.summary["model"]["name"]) for result in results]
-    several = len({_precision(result) for result in results}) > 1
-    for told in (_precision, _directory) if several else (_directory,):
+    for told in (_precision, _engine, _directory):
+        if told is not _directory and len({told(result) for result in results}) == 1:
+            continue
         alike = Counter(zip(models, maps, strict=True))
         models = [
             f"{model} ({told(result)})" if alike[model, called] > 1 else model
@@ -150,6 +151,10 @@ def _entries(results: Sequence[EvaluationResult]) -> list[Entry]:
 
 def _precision(result: EvaluationResult) -> str:
     return str(result.summary["precision"])
+
+
+def _engine(result: EvaluationResult) -> str:
+    return " ".join(result.summary["engine"].values())
 
 
 def _directory(result: EvaluationResult) -> str:

@@ -14,7 +14,6 @@ import xkd_eval
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.datasets.base import LabelSets
 from xkd_eval.digests import digest_of
-from xkd_eval.engines.plan import Plan
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import Target
@@ -193,7 +192,7 @@ def _own(target: Target) -> Target:
 def describe(cell: Cell, inputs: StudyInputs, device: torch.device) -> dict[str, Any]:
     """What a cell is, as protocol.json holds it: a directory is continued by a cell of the same description alone."""
     classifier, options = inputs.classifiers[cell.model], inputs.options
-    plan = inputs.plan(cell.dataset, cell.model, device)
+    plan = inputs.plan(cell.dataset, cell.model, device, asked=cell.test.forwards_again)
     described: dict[str, Any] = {
         "schema": PROTOCOL_SCHEMA,
         "version": xkd_eval.__version__,
@@ -205,9 +204,10 @@ def describe(cell: Cell, inputs: StudyInputs, device: torch.device) -> dict[str,
             "preprocess": inputs.preprocess(cell.model).to_dict(),
         },
         "explainer": _maps(inputs, cell, cell.source),
-        # What is forwarded once is forwarded exactly, by torch: both are of images which a test makes.
+        # What is forwarded once is forwarded exactly, and by torch unless a file has its own engine: both are of images
+        # that a test makes.
         "precision": options.precision if cell.test.forwards_again else "fp32",
-        "engine": _engine(plan if cell.test.forwards_again else Plan(plan.chunk)),
+        "engine": {"name": plan.engine, "version": plan.version},
         "settings": {**cell.test.settings(), "chunk": plan.chunk},
         "data": _data(inputs, cell.dataset, cell.model, required=needs_labels(cell)),
     }
@@ -259,10 +259,6 @@ def safe(word: str) -> str:
 def default_directory(description: Mapping[str, Any], root: Path = Path("runs")) -> Path:
     """ROOT/TEST/MODEL-EXPLAINER-DATA-DIGEST."""
     return root / safe(description["test"]) / folder_name(description)
-
-
-def _engine(plan: Plan) -> dict[str, str]:
-    return {"name": plan.engine, "version": plan.version}
 
 
 def _model(inputs: StudyInputs, model: str) -> dict[str, Any]:

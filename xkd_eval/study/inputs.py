@@ -17,7 +17,7 @@ from xkd_eval.datasets import ImageDataset, limit, open_dataset, resolve_label_s
 from xkd_eval.datasets.boxes import with_boxes
 from xkd_eval.datasets.checks import checked
 from xkd_eval.datasets.grids import Grids, side_of
-from xkd_eval.engines.plan import Plan, plan
+from xkd_eval.engines.plan import TORCH, Plan, plan
 from xkd_eval.engines.sizes import grid_input
 from xkd_eval.errors import XkdError, renamed
 from xkd_eval.evaluations.answers import Answers
@@ -51,7 +51,7 @@ class StudyInputs:
     _refused: dict[tuple[int, str], XkdError] = field(default_factory=dict)
     _digests: dict[str, str] = field(default_factory=dict)
     _data_digests: dict[int, str] = field(default_factory=dict)
-    _plans: dict[tuple[str, Preprocess, int, torch.device], Plan] = field(default_factory=dict)
+    _plans: dict[tuple[str, Preprocess, int, str], Plan] = field(default_factory=dict)
 
     @classmethod
     def load(cls, named: Sequence[NamedModel], options: RunOptions) -> StudyInputs:
@@ -124,20 +124,20 @@ class StudyInputs:
         """See `engines.sizes.grid_input`."""
         return grid_input(self.classifiers[model], self.preprocess(model), side)
 
-    def plan(self, dataset: ImageDataset, model: str, device: torch.device) -> Plan:
+    def plan(self, dataset: ImageDataset, model: str, device: torch.device, *, asked: bool = True) -> Plan:
         """How a model's forwards on a data set are run; see `engines.plan.plan`.
 
         Args:
             dataset: of photographs, or grids of them.
             model: its name.
             device: of the study.
+            asked: whether a test makes images of these; where none does, no engine is chosen for them.
         """
-        seen, side = self.input_of(dataset, model), side_of(dataset)
-        key = (model, seen, side, device)
+        options, side = self.options, side_of(dataset)
+        engine = options.engine if asked else TORCH
+        key = (model, self.input_of(dataset, model), side, engine)
         if key not in self._plans:
-            self._plans[key] = plan(
-                self.classifiers[model], seen, device, self.options.precision, self.options.engine, side
-            )
+            self._plans[key] = plan(self.classifiers[model], key[1], device, options.precision, engine, side)
         return self._plans[key]
 
     def digest(self, model: str) -> str:

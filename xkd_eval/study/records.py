@@ -91,7 +91,8 @@ class Reference(OtherModel):
 
 
 class Engine(_Record):
-    """What ran the forwards of the images that the test made; torch where it made none."""
+    """What ran the forwards of images that the test made, torch where it made none; or the engine of the model's own
+    file."""
 
     name: str
     version: str

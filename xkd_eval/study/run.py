@@ -14,6 +14,7 @@ import pyarrow as pa
 from xkd_eval.ambient import plain_torch
 from xkd_eval.devices import process_state, resolve_device
 from xkd_eval.engines.memory import memory_kept
+from xkd_eval.engines.plan import AUTO, TORCH, check_engine
 from xkd_eval.errors import XkdError
 from xkd_eval.study.cells import Cell, describe, maps_folder
 from xkd_eval.study.directory import RunDirectory, RunInMemory
@@ -59,6 +60,8 @@ def run_study(
     """
     options = inputs.options
     device = resolve_device(options.device)
+    if options.engine not in (TORCH, AUTO):
+        check_engine(options.engine, device)  # whether or not a test will ask it
     state = process_state(options.device)
     opened: dict[Path, CellRun] = {}
     pairs: list[tuple[CellRun, dict[str, Any]]] = []

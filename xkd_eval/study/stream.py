@@ -16,6 +16,7 @@ from xkd_eval.datasets.grids import side_of
 from xkd_eval.datasets.loader import Item, Skipped, stream
 from xkd_eval.devices import process_state, resolve_device
 from xkd_eval.engines.network import Network
+from xkd_eval.engines.plan import built
 from xkd_eval.evaluations.batch import MASK_SIZE
 from xkd_eval.study.geometry import geometry
 from xkd_eval.study.inputs import StudyInputs
@@ -92,20 +93,20 @@ def _make_ready(
 
     It remembers its answers where several cells may make the same images.
     """
-    preprocess = inputs.input_of(dataset, model)
-    plan = inputs.plan(dataset, model, device)
+    preprocess, precision = inputs.input_of(dataset, model), inputs.options.precision
+    asking = [run for run in runs if run.cell.model == model and run.cell.test.forwards_again]
+    plan = inputs.plan(dataset, model, device, asked=any(run.cell.dataset is dataset for run in asking))
     if model in networks and (networks[model].preprocess, networks[model].plan) == (preprocess, plan):
         return
     networks.pop(model, None)  # first, as two may not fit into the memory
-    asking = [run for run in runs if run.cell.model == model and run.cell.test.forwards_again]
-    tests = {type(run.cell.test) for run in asking}
     networks[model] = Network(
         inputs.classifiers[model],
         preprocess,
         device,
-        inputs.options.precision,
+        precision,
         plan=plan,
-        remembers=len(tests) > 1,
+        forward=built(plan, inputs.classifiers[model], preprocess, precision),
+        remembers=len({type(run.cell.test) for run in asking}) > 1,
         explained=report.explained,
     )
 

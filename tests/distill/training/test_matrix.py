@@ -32,7 +32,7 @@ REFUSED = {
 """(student, loss) -> how the sentence begins, of a teacher that is a ResNet; all others train."""
 
 OFTEN = ("resnet", "vit")
-"""With statistics of a batch, and without; the other students are `long`."""
+"""With statistics of a batch, and without. The other students are `long`, and are not trained by two processes."""
 
 
 def kinds(*values: object) -> object:
