@@ -146,9 +146,9 @@ class GradientShap(GradientAttribution):
         maps = []
         seeds = image_seeds(images, context, self.seed)
         for image, label, seed in zip(images.split(1), classes.split(1), seeds, strict=True):
-            generator = torch.Generator(images.device).manual_seed(seed)
-            spread = torch.full((self.samples, *image.shape[1:]), self.noise, dtype=image.dtype, device=image.device)
-            noisy = image + torch.normal(0.0, spread, generator=generator)
+            generator = torch.Generator().manual_seed(seed)  # the same numbers on every device
+            spread = torch.full((self.samples, *image.shape[1:]), self.noise, dtype=image.dtype)
+            noisy = image + torch.normal(0.0, spread, generator=generator).to(image.device)
             shares = np.random.RandomState(seed % 2**32).uniform(0.0, 1.0, self.samples)
             along = torch.tensor(shares, dtype=image.dtype, device=image.device)[:, None, None, None]
             points = (along * noisy + (1 - along) * baseline).detach().requires_grad_()

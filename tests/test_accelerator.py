@@ -1,0 +1,96 @@
+"""Everything that evaluates runs on an accelerator, mixes no devices there, and comes to what the CPU comes to.
+
+The accelerator is pretended (tests/pretended.py), so that this holds where there is none. What a card alone can tell is
+left to tests that wait for one.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+from xkd_eval import evaluate, load_classifier
+from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.evaluations import TESTS
+from xkd_eval.explainers.base import EXPLAINERS, Context
+from xkd_eval.testing.networks import small_classifier
+
+pretended = pytest.importorskip("tests.pretended", reason="this torch has no backends in Python", exc_type=ImportError)
+
+OF_TOKENS = ("attention_rollout", "transformer_attribution")
+
+
+@pytest.fixture(autouse=True)
+def device(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "get_memory_info", lambda device: (2**34, 2**34), raising=False)
+    with pretended.accelerator() as device:
+        yield device
+
+
+def test_it_is_there_only_where_it_is_used(device):
+    assert torch.accelerator.is_available()
+    pretended._used = False
+    assert not torch.accelerator.is_available() and torch.accelerator.device_count() == 0
+
+
+def elsewhere(classifier: Classifier) -> Classifier:
+    model = pretended.moved(copy.deepcopy(classifier.model))
+    return Classifier(
+        model,
+        classifier.preprocess,
+        name="there",
+        num_classes=classifier.num_classes,
+        head=classifier.head,
+        head_refusal=classifier.head_refusal,
+    )
+
+
+def test_devices_that_are_mixed_are_refused(device):
+    there, here = torch.ones(2, 3, device=device), torch.ones(2, 3)
+    assert there.device == device and (2 * there).device == device
+    assert torch.equal((there + here.to(device)).cpu(), 2 * here)
+    with pytest.raises(RuntimeError, match="are mixed"):
+        there + here
+    with pytest.raises(RuntimeError, match="numpy"):
+        there.numpy()
+    weight = torch.ones(3, device=device, requires_grad=True)
+    (weight * there).sum().backward()
+    assert weight.grad.device == device and weight.grad.tolist() == [2.0, 2.0, 2.0]
+
+
+def tokens() -> Classifier:
+    torch.manual_seed(0)
+    return load_classifier(timm.create_model("vit_tiny_patch16_224", num_classes=5, img_size=32, depth=2), size=32)
+
+
+@pytest.mark.parametrize("name", EXPLAINERS.names())
+def test_explainers(name, device):
+    classifier = tokens() if name in OF_TOKENS else small_classifier()
+    images, classes, masks = torch.rand(3, 3, 32, 32), torch.tensor([0, 1, 2]), torch.ones(3, 32, 32, dtype=torch.int8)
+    ids = ("a", "b", "c")
+    expected = EXPLAINERS[name]()(classifier, images, classes, Context(ids=ids, masks=masks))
+    found = EXPLAINERS[name]()(
+        elsewhere(classifier), images.to(device), classes.to(device), Context(ids=ids, masks=masks.to(device))
+    )
+    assert found.device == device
+    torch.testing.assert_close(found.cpu(), expected)
+
+
+@pytest.mark.parametrize("name", TESTS.names())
+def test_tests(name, device):
+    models = ["embedded/teacher", "embedded/kd"] if TESTS[name].needs_reference else ["embedded/kd"]
+    # A grid takes photographs that are classified with certainty.
+    options = {"tests": [f"{name}:confidence=0,grids=2" if name == "grid_pointing" else name]}
+    options["limit"] = 40 if name == "grid_pointing" else 6
+    here, there = (evaluate(models, "embedded", **options, device=where).results for where in ("cpu", str(device)))
+    for ours, theirs in zip(there, here, strict=True):
+        assert ours.description["settings"]["chunk"] != theirs.description["settings"]["chunk"]  # it was elsewhere
+        assert ours.rows.column_names == theirs.rows.column_names
+        for column in ours.rows.column_names:
+            values, expected = ours.rows[column].to_pylist(), theirs.rows[column].to_pylist()
+            if values != expected:
+                np.testing.assert_allclose(np.array(values, float), np.array(expected, float), atol=2e-5)
