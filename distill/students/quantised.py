@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +13,7 @@ import torch
 from torch import Tensor
 
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.classifiers.graphs.engine_words import without_remarks
 from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.graphs.onnx_file import onnx_graph
 from xkd_eval.classifiers.preprocess import stacked
@@ -88,7 +87,7 @@ def _rounded(model: Any, content: bytes, batches: list[Tensor], progress: Progre
     from onnxruntime.quantization import QuantFormat, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    with TemporaryDirectory() as folder, _without_remarks():
+    with TemporaryDirectory() as folder, without_remarks("onnxruntime"):
         plain, inferred, rounded = (str(Path(folder, f"{name}.onnx")) for name in ("plain", "inferred", "rounded"))
         Path(plain).write_bytes(content)
         with reading("quantise: ONNX Runtime cannot quantise this network", "leave `quantise` out"):
@@ -137,18 +136,3 @@ def _reader(batches: list[Tensor], progress: Progress) -> Any:
             return {"images": batches[self._done - 1].numpy()}
 
     return Reader()
-
-
-@contextmanager
-def _without_remarks() -> Iterator[None]:
-    """Without what ONNX Runtime writes to the root logger: advice that is followed already."""
-
-    def is_ours(record: logging.LogRecord) -> bool:
-        return "onnxruntime" not in record.pathname
-
-    root = logging.getLogger()
-    root.addFilter(is_ours)
-    try:
-        yield
-    finally:
-        root.removeFilter(is_ours)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from xkd_eval.classifiers.graphs.engine_words import in_plain_words
+from xkd_eval.classifiers.graphs.engine_words import in_plain_words, without_remarks
 from xkd_eval.classifiers.graphs.export import program_of
 from xkd_eval.classifiers.graphs.openvino_file import compiled_model
 from xkd_eval.engines.base import ENGINES, Engine, Forward, Precision
@@ -51,23 +48,8 @@ def _converted(network: nn.Module, example: Tensor) -> Any:
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
     reader = FrontEndManager().load_by_framework("pytorch")
-    with _quiet(TorchFXPythonDecoder):
+    with without_remarks("openvino"):  # on operations that this release of torch has not
         decoder = TorchFXPythonDecoder.from_exported_program(program_of(network, example))
         model = reader.convert(reader.load(decoder))  # while the decoder is there
     model.reshape(list(example.shape))
     return model
-
-
-@contextmanager
-def _quiet(decoder: type) -> Iterator[None]:
-    """Without what the decoder tells the root logger of operations that this release of torch has not."""
-
-    def is_others(record: logging.LogRecord) -> bool:
-        return record.module != decoder.__module__.rpartition(".")[2]
-
-    root = logging.getLogger()
-    root.addFilter(is_others)
-    try:
-        yield
-    finally:
-        root.removeFilter(is_others)

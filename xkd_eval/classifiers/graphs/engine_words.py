@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,3 +31,18 @@ def plain_words(message: str) -> str:
     if lines and lines[0].startswith("Exception from"):  # OpenVINO: where, then what
         return lines[-1]
     return _ONNX_RUNTIME.sub("", " ".join(lines)).strip()
+
+
+@contextmanager
+def without_remarks(package: str) -> Iterator[None]:
+    """Without what a package writes to the root logger: advice that is followed already, or that nobody can follow."""
+
+    def is_others(record: logging.LogRecord) -> bool:
+        return package not in record.pathname
+
+    root = logging.getLogger()
+    root.addFilter(is_others)
+    try:
+        yield
+    finally:
+        root.removeFilter(is_others)
