@@ -10,7 +10,8 @@ import torch
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.devices import resolve_device
-from xkd_eval.engines.eager import chunk_size, prepare
+from xkd_eval.engines.chunks import chunk_size
+from xkd_eval.engines.eager import prepare
 from xkd_eval.wording import counted
 
 _SECONDS = 1.0
@@ -54,7 +55,7 @@ def latency_of(classifier: Classifier, device: str = "auto", seconds: float = _S
         seconds: at least so long for either batch size.
     """
     where = resolve_device(device)
-    prepared, chunk = prepare(classifier, where), chunk_size(where)
+    prepared, chunk = prepare(classifier, where), chunk_size(classifier, classifier.preprocess, where)
     return Latency(
         milliseconds=1000 * _median(prepared, 1, where, seconds),
         images_per_second=chunk / _median(prepared, chunk, where, seconds),

@@ -59,12 +59,12 @@ def test_the_sweep_in_the_help_is_one():
 
 
 @pytest.mark.parametrize(("module", "name"), [("xkd_eval", "xkd-eval"), ("distill", "xkd-distill")])
-def test_the_version_is_printed_without_torch_and_threads_do_not_spin(module, name):
+def test_the_version_is_printed_without_torch_and_threads_spin_for_a_moment(module, name):
     script = (
         "import os, sys; sys.argv = ['x', '--version']\n"
         f"from {module}.cli import main\n"
         "try: main()\n"
-        "except SystemExit as end: print(end.code, os.environ['OMP_WAIT_POLICY'])\n"
+        "except SystemExit as end: print(end.code, os.environ['OMP_WAIT_POLICY'], os.environ.get('GOMP_SPINCOUNT'))\n"
         "print(sorted({'torch', 'timm', 'matplotlib', 'pyarrow', 'pandas'} & set(sys.modules)))"
     )
 
@@ -74,8 +74,9 @@ def test_the_version_is_printed_without_torch_and_threads_do_not_spin(module, na
         )
         return ended.stdout.splitlines()
 
-    assert printed() == [f"{name} {__version__}", "0 passive", "[]"]
-    assert printed(OMP_WAIT_POLICY="active")[1] == "0 active"
+    assert printed() == [f"{name} {__version__}", "0 passive 5000", "[]"]
+    assert printed(OMP_WAIT_POLICY="active")[1] == "0 active None"
+    assert printed(GOMP_SPINCOUNT="0")[1] == "0 passive 0"
 
 
 def test_the_version_is_one():

@@ -196,7 +196,7 @@ def test_what_cannot_be_exported_is_refused_in_a_line(engine):
         Doubled().eval(), Preprocess(size=(8, 8)), name="net", num_classes=4, head_refusal="made for the test"
     )
     with pytest.raises(XkdError, match=rf"^engine: net is not run by {engine}: it cannot convert the network \(.*\)"):
-        built(Plan(8, engine), classifier, classifier.preprocess, "fp32")
+        built(Plan(8, 8, engine), classifier, classifier.preprocess, "fp32")
 
 
 @pytest.mark.skipif(bf16_is_native(CPU), reason="this processor has bfloat16")
@@ -205,7 +205,7 @@ def test_bfloat16_that_would_be_float32_is_refused():
     with pytest.raises(
         XkdError, match=r"^engine: SmallNetwork is not run by openvino: this processor has no bfloat16;"
     ):
-        built(Plan(8, "openvino"), classifier, classifier.preprocess, "bf16")
+        built(Plan(8, 8, "openvino"), classifier, classifier.preprocess, "bf16")
 
 
 def test_what_asks_no_engine_needs_none():

@@ -49,6 +49,7 @@ SIGNALLED = 128
 """Added to a signal's number it is the exit code of a command that the signal has ended."""
 
 _SIGPIPE = 13
+_SPINS = "5000"  # benchmarks/waiting.py
 
 # typer brings a click of its own in newer releases and imports it in older ones: this is the class of either.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -231,10 +232,14 @@ def _say_failure(error: OSError) -> int:
 
 
 def _let_threads_wait() -> None:
-    """Threads that have nothing to do give their core away instead of spinning on it, which stalls them all beside
-    another process. torch's OpenMP reads it once, when torch is imported; what the user has set stays.
+    """Threads that have nothing to do give their core away, as spinning on it stalls them all beside another process.
+
+    GNU's OpenMP, which is torch's on Linux, spins for some tenth of a millisecond first: the layers of a network follow
+    one another faster than a thread wakes up. It is read once, when torch is imported; what the user has set stays.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "passive"
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
 
 
 def _escape_what_cannot_be_printed() -> None:

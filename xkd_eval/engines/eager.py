@@ -92,19 +92,6 @@ def refuse_logits(name: str, where: str) -> NoReturn:
     raise XkdError(f"model: {name} gives logits that are not finite on {where}; check its weights")
 
 
-def chunk_size(device: torch.device, side: int = 1) -> int:
-    """Images a forward: 8 on a CPU, 64 on an accelerator; of grids as many as hold so many photographs, or one.
-
-    More make a CPU no faster, whose caches they leave; memory.py sees to what larger activations would cost. An
-    accelerator needs more images to be busy.
-
-    Args:
-        device: that forwards.
-        side: photographs along the edge of an image.
-    """
-    return max(1, (8 if device.type == "cpu" else 64) // side**2)
-
-
 class _Prepared(Classifier):
     """A classifier whose inputs are cast to what its network computes in, and whose outputs are float32.
 

@@ -1,8 +1,9 @@
 """Network: one classifier made ready for a run: the clean pass, further passes and explanations, all in one shape.
 
-Every forward has one fixed shape, the device's chunk of images, and the last one is padded: float32 convolutions
-differ by about 3e-6 between batch shapes, and not within one. So on one kind of device an answer depends on its image
-alone: not on the batch size, the order, a resumption, the number of processes, or what else is evaluated beside it.
+Every forward of a kind has one fixed shape, a chunk of images (see chunks.py), and the last one is padded: float32
+convolutions differ by about 3e-6 between batch shapes, and not within one. So on one kind of device an answer depends
+on its image alone: not on the batch size, the order, a resumption, the number of processes, or what else is evaluated
+beside it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from torch import Tensor
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.engines.base import Forward, Precision
-from xkd_eval.engines.eager import check_finite, chunk_size, on_device, prepare, refuse_logits
+from xkd_eval.engines.chunks import chunk_size, clean_chunk
+from xkd_eval.engines.eager import check_finite, on_device, prepare, refuse_logits
 from xkd_eval.engines.plan import Plan
 from xkd_eval.explainers.base import Context, Explainer
 
@@ -45,7 +47,8 @@ class Network:
             because folded batch norms would change what some of them read (FullGrad's biases). A private copy.
         preprocess: as given.
         plan: as given.
-        chunk: images a forward.
+        chunk: images a forward, of those that a test makes.
+        clean_chunk: photographs a forward of the clean pass, and of an explainer.
     """
 
     def __init__(
@@ -62,8 +65,8 @@ class Network:
     ) -> None:
         self.classifier = _under(preprocess, on_device(classifier, device).private())
         self.preprocess = preprocess
-        self.plan = plan or Plan(chunk_size(device))
-        self.chunk = self.plan.chunk
+        self.plan = plan or Plan(chunk_size(classifier, preprocess, device), clean_chunk(device))
+        self.chunk, self.clean_chunk = self.plan.chunk, self.plan.clean_chunk
         self._exact = prepare(classifier, device, size=preprocess.size)
         self._fast: Callable[[Tensor], Tensor] = forward or self._exact
         if precision != "fp32" and forward is None:
@@ -88,9 +91,10 @@ class Network:
             XkdError: logits that are not finite.
         """
         if self._exact.head is None:
-            logits, features = torch.cat([part[:n] for part, n in _in_chunks(self._exact, images, self.chunk)]), None
+            features = None
+            logits = torch.cat([part[:n] for part, n in _in_chunks(self._exact, images, self.clean_chunk)])
         else:
-            passes = list(_in_chunks(self._exact.forward_with_features, images, self.chunk))
+            passes = list(_in_chunks(self._exact.forward_with_features, images, self.clean_chunk))
             logits = torch.cat([made.logits[:n] for made, n in passes])
             features = torch.cat([made.features[:n] for made, n in passes])
         check_finite(logits, self.classifier.name, f"the images from {ids[0]} to {ids[-1]}")
@@ -168,7 +172,7 @@ class Network:
         if explainer.reads_features and context.features is None and classifier is None and self._exact.head:
             with torch.inference_mode():
                 context = replace(context, features=self._features(images))
-        width = 1 if explainer.per_image else self.chunk
+        width = 1 if explainer.per_image else self.clean_chunk
         maps = []
         for start in range(0, len(images), width):
             # Padded by repeating the last image: a fixed shape, and an input that every method can digest.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,7 +14,8 @@ from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.classifiers.told import LOG
 from xkd_eval.engines.base import ENGINES, Engine, Forward, Precision
-from xkd_eval.engines.eager import chunk_size, prepare
+from xkd_eval.engines.chunks import chunk_size, clean_chunk
+from xkd_eval.engines.eager import prepare
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reason, short
 
@@ -27,15 +28,17 @@ _TOLERANCES: dict[Precision, float] = {"fp32": 1e-4, "bf16": 0.05}
 
 @dataclass(frozen=True)
 class Plan:
-    """How a network answers to the images that a test makes.
+    """How a network's forwards are run.
 
     Attributes:
-        chunk: images a forward.
-        engine: that runs it.
+        chunk: images a forward, of those that a test makes.
+        clean_chunk: photographs a forward of the clean pass, and of an explainer.
+        engine: that answers to the images that a test makes.
         version: of the engine.
     """
 
     chunk: int
+    clean_chunk: int
     engine: str = TORCH
     version: str = torch.__version__
 
@@ -48,7 +51,7 @@ def plan(
     engine: str = TORCH,
     side: int = 1,
 ) -> Plan:
-    """Choose the engine.
+    """Choose how many images a forward takes, and the engine.
 
     Args:
         classifier: left as it is.
@@ -62,20 +65,20 @@ def plan(
     Raises:
         XkdError: an engine that is not known, not installed, or for the CPU alone.
     """
-    chunk = chunk_size(device, side)
+    by_torch = Plan(chunk_size(classifier, preprocess, device, side), clean_chunk(device, side))
     if engine not in (TORCH, AUTO):
         check_engine(engine, device)
     if isinstance(classifier.model, GraphNetwork):
         own = ENGINES[classifier.model.graph.engine]()
-        return Plan(chunk, own.name, own.version)
+        return replace(by_torch, engine=own.name, version=own.version)
     if engine == TORCH or device.type != "cpu":
-        return Plan(chunk)
+        return by_torch
     if engine != AUTO:
-        return Plan(chunk, engine, ENGINES[engine]().version)
+        return replace(by_torch, engine=engine, version=ENGINES[engine]().version)
     refused = []
     for name, kind in ENGINES.items():
         if kind().is_installed:
-            chosen = Plan(chunk, name, kind().version)
+            chosen = replace(by_torch, engine=name, version=kind().version)
             try:
                 built(chosen, classifier, preprocess, precision)
             except XkdError as error:
@@ -84,7 +87,7 @@ def plan(
                 return chosen
     if refused:
         LOG.warning("%s: engine torch; %s", classifier.name, "; ".join(refused))
-    return Plan(chunk)
+    return by_torch
 
 
 def check_engine(engine: str, device: torch.device) -> None:

@@ -25,6 +25,7 @@ class Network(Protocol):
         classifier: the network as it was made, on the device of the batch; a copy for this call of the test. A test
             that changes it gives it to `explain`; `classify` asks the network as it was.
         chunk: images that one forward takes; a test that makes many images makes about so many at a time.
+        clean_chunk: photographs that one forward of the clean pass takes, or one call of an explainer.
     """
 
     @property
@@ -32,6 +33,9 @@ class Network(Protocol):
 
     @property
     def chunk(self) -> int: ...
+
+    @property
+    def clean_chunk(self) -> int: ...
 
     def classify(self, images: Tensor) -> Tensor:
         """(n, 3, H, W) normalised, any n -> (n, K) float32 logits."""

@@ -183,6 +183,10 @@ class _OwnNetwork:
     def chunk(self) -> int:
         return self._network.chunk
 
+    @property
+    def clean_chunk(self) -> int:
+        return self._network.clean_chunk
+
     def classify(self, images: Tensor) -> Tensor:
         return self._network.classify(images)
 

@@ -94,12 +94,13 @@ class RandomisedMaps:
         """(b, h, w) raw maps of some photographs, depth after depth.
 
         Args:
-            part: at most a chunk of the photographs.
+            part: at most a chunk of the clean pass.
         """
         if self._is_free:
             yield from (part.required_maps() for _ in self._depths)
             return
-        features = None if self._replay is None else _Features(self._replay, part.images, self.batch.network.chunk)
+        chunk = self.batch.network.clean_chunk
+        features = None if self._replay is None else _Features(self._replay, part.images, chunk)
         cuts = set(self._cuts)
         try:
             if features is not None:
