@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "xkd_eval"
 LAYERS = (
     *("digests", "escapes", "errors", "wording", "notebook", "cam", "registry", "foreign"),
     *("arguments", "files", "written", "packages"),
-    *("devices", "ambient", "resizing", "bands", "assets", "statistics"),
+    *("devices", "launch", "ambient", "resizing", "bands", "assets", "statistics"),
     *("classifiers", "datasets", "figures", "explainers", "engines", "explanations", "evaluations"),
     *("study", "comparison", "gate", "report", "leaderboard", "card", "testing", "cli", "__main__"),
 )

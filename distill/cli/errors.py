@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from distill.runs.interruption import TrainingInterruptedError
-from distill.runs.launch import is_first_process, reported
 from xkd_eval.cli.console import SIGNALLED, say
 from xkd_eval.errors import XkdError
+from xkd_eval.launch import handed_over, is_first_process
 
 
 def report(error: XkdError) -> bool:
-    """Leave an error to the process that started this one; say an interruption, once for all processes.
+    """Say that a training was interrupted, once for all processes.
 
     Returns:
-        Whether it is said, or will be.
+        False of any other error, which is not said here.
 
     Raises:
         SystemExit: with 130 after Ctrl-C, 143 after SIGTERM.
     """
     if not isinstance(error, TrainingInterruptedError):
-        return reported(error)
-    if not reported(error) and is_first_process():
+        return False
+    if not handed_over(str(error), interruption=True) and is_first_process():
         say(str(error))
     raise SystemExit(SIGNALLED + error.number)

@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from distill.runs.launch import is_first_process
 from xkd_eval.cli.console import console, errors
+from xkd_eval.launch import is_first_process
 from xkd_eval.wording import counted
 
 if TYPE_CHECKING:

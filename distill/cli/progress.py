@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from distill.runs.launch import is_first_process
 from xkd_eval.cli.console import errors, told
 from xkd_eval.cli.progress import SECONDS_BETWEEN_LINES, ProgressLines, clock, say_line, stderr_bar
+from xkd_eval.launch import is_first_process
 
 if TYPE_CHECKING:
     from distill.training.progress import TrainingPoint, TrainingProgress

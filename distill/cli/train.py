@@ -55,8 +55,9 @@ def train(
     """Train students, or teachers."""
     from distill.runs.changes import RecipeChanges
     from distill.runs.job import TrainingJob
-    from distill.runs.launch import is_launched, launch
+    from distill.runs.launch import launch
     from distill.runs.plan import plan_runs
+    from xkd_eval.launch import is_launched
 
     changes = RecipeChanges(
         data=data,

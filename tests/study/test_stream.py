@@ -51,12 +51,14 @@ def test_many_tests_read_classify_and_explain_each_photograph_once(counted, clea
 
 
 def test_what_is_forwarded_beside_the_clean_pass_are_the_masked_images(counted, clean):
+    study(counted, tests=["segmentation"])  # and one image, for the size of its activations
+    counted.reset()
     study(counted, tests=["segmentation"])
     few = Counter(counted.forwarded)
     counted.reset()
     study(counted, tests=["segmentation", "perturbation"])
-    # 10 images in batches of 4, 4 and 2, two directions of two masks: chunks of 8, the last one padded.
-    masked = 2 * (8 + 8 + 8)
+    # 10 images in batches of 4, 4 and 2, two directions of two masks: chunks of 64, each padded.
+    masked = 2 * (64 + 64 + 64)
     assert {name: counted.forwarded[name] - few[name] for name in few} == dict.fromkeys(few, masked)
 
 

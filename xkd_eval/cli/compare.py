@@ -12,7 +12,9 @@ import typer
 from xkd_eval.cli import options as o
 from xkd_eval.cli.app import app
 from xkd_eval.cli.console import Command, console, keeping_what_is_done, separated
+from xkd_eval.cli.processes import handed_out
 from xkd_eval.evaluations.perturbation.options import PerturbationOptions
+from xkd_eval.launch import is_silent
 from xkd_eval.report import IN_PAGE
 from xkd_eval.study.options import RunOptions
 
@@ -66,6 +68,8 @@ def compare(
     ] = str(IN_PAGE),
     runs: o.Runs = None,
     paper: o.Paper = [],  # noqa: B006
+    devices: o.Devices = 1,
+    nodes: o.Nodes = 1,
 ) -> None:
     """Which model explains itself better, is the difference real, and does it look where its teacher looks?"""
     from xkd_eval.cli.output import print_comparison, warn_of_slow_precision
@@ -74,6 +78,8 @@ def compare(
     from xkd_eval.report.compare import compare as compare_models
 
     check_papers(paper)
+    if handed_out(devices, nodes):
+        return
     warn_of_slow_precision(options)
     shared = runs or (None if "output" in options else Path("runs"))
     output = options.pop("output", Path("runs/compare"))
@@ -92,6 +98,8 @@ def compare(
             progress=report,
             **options,
         )
+    if is_silent():
+        return
     print_comparison(result)
     console.print(f"report: {output / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
     print_papers(result, output, paper)

@@ -26,6 +26,7 @@ from xkd_eval.errors import XkdError, renamed
 from xkd_eval.escapes import visible
 from xkd_eval.files import advice
 from xkd_eval.foreign import reason
+from xkd_eval.launch import handed_over, is_silent
 
 
 class _Console(Console):
@@ -133,11 +134,12 @@ def end(work: Callable[[], int | None], report: Callable[[XkdError], bool] = lam
     try:
         _let_threads_wait()
         _escape_what_cannot_be_printed()
+        console.quiet = errors.quiet = is_silent()
         with terminable(asked):
             code = work()
             _flush()
     except XkdError as error:
-        if not report(error):
+        if not report(error) and not handed_over(str(error)):
             say(f"error: {error}")
     except _UsageError as error:
         say(_one_line(error))
@@ -218,8 +220,10 @@ def _saying_interruption(outcome: str = "") -> Iterator[None]:
 
 
 def _say_interruption(error: BaseException, outcome: str) -> int:
-    """Say that a signal ended the command; returns the exit code."""
-    say(f"interrupted{outcome}")
+    """Say that a signal ended the command, once for all processes; returns the exit code."""
+    said = f"interrupted{outcome}"
+    if not handed_over(said, interruption=True) and not is_silent():
+        say(said)
     return SIGNALLED + getattr(error, "number", signal.SIGINT)
 
 

@@ -12,7 +12,9 @@ import typer
 from xkd_eval.cli import options as o
 from xkd_eval.cli.app import app
 from xkd_eval.cli.console import Command, console, keeping_what_is_done, separated
+from xkd_eval.cli.processes import handed_out
 from xkd_eval.evaluations.perturbation.options import PerturbationOptions
+from xkd_eval.launch import is_silent
 from xkd_eval.study.options import RunOptions
 
 _EXAMPLES = """[b]Examples[/b]
@@ -25,7 +27,7 @@ xkd-eval evaluate student.pt --explainer integrated_gradients:steps=200 --test p
 
 xkd-eval evaluate teacher.pt student.pt --test core --explainer cam,gradcam,random --data imagenet/val
 
-xkd-eval evaluate teacher.pt student.pt --data imagenet/val --paper single.pdf
+xkd-eval evaluate teacher.pt student.pt --data imagenet/val --devices 8 --paper single.pdf
 
 xkd-eval evaluate student.pt --explainer py:mine:MyExplainer --test py:mine:MyTest"""
 
@@ -60,6 +62,8 @@ def evaluate(
     ] = ["perturbation"],  # noqa: B006
     runs: o.Runs = None,
     paper: o.Paper = [],  # noqa: B006
+    devices: o.Devices = 1,
+    nodes: o.Nodes = 1,
 ) -> None:
     """Models x explainers x tests in one stream: each photograph is read, classified and explained once."""
     from xkd_eval.cli.output import print_study, warn_of_slow_precision
@@ -69,6 +73,8 @@ def evaluate(
     from xkd_eval.study.evaluate import evaluate as evaluate_models
 
     check_papers(paper)
+    if handed_out(devices, nodes):
+        return
     warn_of_slow_precision(options)
     shared = runs or (None if "output" in options else Path("runs"))
     with keeping_what_is_done(), progress_bar() as report:
@@ -82,6 +88,8 @@ def evaluate(
             progress=report,
             **{"output": Path("runs/evaluate"), **options},
         )
+    if is_silent():
+        return
     print_study(study)
     console.print(f"table: {study.directory}/scores.csv", highlight=False, markup=False, soft_wrap=True)
     if options.get("figures") is not False:

@@ -71,6 +71,13 @@ Floors = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
+Devices = Annotated[
+    int,
+    typer.Option(
+        min=1, help="Processes on each node, which share the images: one a GPU, or one a core.", rich_help_panel=HOW
+    ),
+]
+Nodes = Annotated[int, typer.Option(min=1, help="Machines; start it once on each.", rich_help_panel=HOW)]
 ExplainerName = Annotated[
     str,
     typer.Option(

@@ -7,6 +7,7 @@ from typing import Any
 from xkd_eval.cli import options as o
 from xkd_eval.cli.app import app
 from xkd_eval.cli.console import Command
+from xkd_eval.cli.processes import handed_out
 from xkd_eval.cli.single import run_test
 from xkd_eval.evaluations.perturbation.options import PerturbationOptions
 from xkd_eval.study.options import RunOptions
@@ -17,7 +18,7 @@ xkd-eval perturbation
 
 xkd-eval perturbation --model student.pt --paper single.pdf --paper double.pdf,svg
 
-xkd-eval perturbation --model student.pt --data imagenet/val --workers 8
+xkd-eval perturbation --model student.pt --data imagenet/val --devices 8
 
 xkd-eval perturbation --model timm/resnet50.a1_in1k --data imagenet/val --limit 2000 --protocol exp-kd
 
@@ -35,6 +36,9 @@ def perturbation(
     explainer: o.ExplainerName = "cam",
     floors: o.Floors = True,
     paper: o.Paper = [],  # noqa: B006 - typer copies it
+    devices: o.Devices = 1,
+    nodes: o.Nodes = 1,
 ) -> None:
     """Remove the most (positive) or least (negative) relevant pixels and classify again."""
-    run_test("perturbation", model, data, explainer, floors, paper, options)
+    if not handed_out(devices, nodes):
+        run_test("perturbation", model, data, explainer, floors, paper, options)

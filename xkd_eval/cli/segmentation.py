@@ -7,6 +7,7 @@ from typing import Any
 from xkd_eval.cli import options as o
 from xkd_eval.cli.app import app
 from xkd_eval.cli.console import Command
+from xkd_eval.cli.processes import handed_out
 from xkd_eval.cli.single import run_test
 from xkd_eval.study.options import RunOptions
 
@@ -30,6 +31,9 @@ def segmentation(
     explainer: o.ExplainerName = "cam",
     floors: o.Floors = True,
     paper: o.Paper = [],  # noqa: B006 - typer copies it
+    devices: o.Devices = 1,
+    nodes: o.Nodes = 1,
 ) -> None:
     """Score maps against object masks: pixel accuracy, mIoU, mAP, F1, pointing game."""
-    run_test("segmentation", model, data, explainer, floors, paper, options)
+    if not handed_out(devices, nodes):
+        run_test("segmentation", model, data, explainer, floors, paper, options)

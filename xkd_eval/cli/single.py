@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from xkd_eval.cli.console import console, keeping_what_is_done
+from xkd_eval.launch import is_silent
 
 
 def run_test(
@@ -25,6 +26,8 @@ def run_test(
         result = evaluate_one(
             test, model, data, explainer=explainer, floors=floors, progress=report, **{"output": "auto", **options}
         )
+    if is_silent():
+        return
     print_result(result)
     if options.get("figures") is not False:
         page = leave_page(result, shlex.join(["xkd-eval", *sys.argv[1:]]))

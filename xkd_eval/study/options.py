@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from xkd_eval.arguments import Within, Workers, fields_taken
 from xkd_eval.errors import XkdError
+from xkd_eval.launch import local_processes
 
 PREPROCESS = (
     *("size", "resize", "interpolation", "channels", "mean", "std", "channel_order", "value_range", "crop_fraction"),
@@ -123,10 +124,10 @@ class RunOptions:
         return {name: value for name in PREPROCESS if (value := getattr(self, name)) is not None}
 
     def workers_for(self, n_images: int) -> int:
-        """`workers`; by default none for what is decoded before one has started, else the cores but one."""
+        """`workers`; by default none for what is decoded before one has started, else the process's cores but one."""
         if self.workers is not None:
             return self.workers
-        return 0 if n_images < 256 else min(8, max(1, (os.cpu_count() or 1) - 1))
+        return 0 if n_images < 256 else min(8, max(1, (os.cpu_count() or 1) // local_processes() - 1))
 
     def weights_of(self, n_models: int) -> list[str | Path | None]:
         """One file a model, None where there is none.

@@ -1,0 +1,53 @@
+"""What a process knows of the group that it was started in."""
+
+import os
+
+import pytest
+
+from xkd_eval.launch import handed_over, is_first_process, is_launched, is_silent, local_processes
+from xkd_eval.study.options import RunOptions
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    for name in ("LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "RANK", "NODE_RANK", "SLURM_NODEID", "XKD_LAUNCHED"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def grouped(monkeypatch, rank: int, processes: int = 2) -> None:
+    given = {"LOCAL_RANK": rank, "RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+    for name, value in given.items():
+        monkeypatch.setenv(name, str(value))
+
+
+def test_a_process_alone_speaks(monkeypatch):
+    assert (is_launched(), is_silent(), local_processes()) == (False, False, 1)
+    monkeypatch.setenv("SLURM_NODEID", "1")  # a job of several commands, each on a machine of its own
+    assert not is_silent()
+    assert not handed_over("error")
+
+
+@pytest.mark.parametrize(("rank", "silent"), [(0, False), (1, True)])
+def test_of_a_group_the_first_one_speaks(monkeypatch, rank, silent):
+    grouped(monkeypatch, rank)
+    assert (is_launched(), is_first_process(), is_silent()) == (True, not silent, silent)
+    assert not handed_over("error"), "torchrun started it, and nobody would say the error in its place"
+
+
+def test_last_words_are_left_to_the_launcher(monkeypatch, tmp_path):
+    monkeypatch.setenv("XKD_LAUNCHED", str(tmp_path))
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+    grouped(monkeypatch, 1)
+    assert handed_over("stopped", interruption=True) and not list(tmp_path.iterdir()), "the first one's count"
+    assert handed_over("refused") and "refused" in (tmp_path / "error.json").read_text()
+    grouped(monkeypatch, 0)
+    assert handed_over("stopped", interruption=True)
+    assert (tmp_path / "interruption.txt").read_text() == "stopped"
+
+
+def test_processes_share_the_cores_among_their_decoding_workers(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert RunOptions().workers_for(1000) == 7
+    grouped(monkeypatch, 0, processes=4)
+    assert RunOptions().workers_for(1000) == 1
+    assert RunOptions(workers=5).workers_for(1000) == 5
