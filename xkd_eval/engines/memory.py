@@ -1,4 +1,4 @@
-"""Memory that a CPU's forwards give back is kept for the next one, and not mapped afresh each time."""
+"""Memory that a CPU's forwards give back is kept for the next one, and not mapped afresh; what says there is none."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _NEVER = 2**31 - 1
 # What glibc comes to by itself, once blocks of the largest size that it adapts to have been given back.
 _USUAL = {_MMAP_MAX: 65_536, _MMAP_THRESHOLD: 2**25, _TRIM_THRESHOLD: 2**26}
+
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "could not create a memory")
 
 _lock = Lock()
 _within = 0
@@ -39,6 +41,22 @@ def memory_kept(device: torch.device) -> Iterator[None]:
         yield
     finally:
         _leave(library)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, or one that it was raised from, says that there is no memory.
+
+    torch has a class of its own for an accelerator's memory; of a CPU's it raises RuntimeError, in words that differ
+    between the allocator, the C++ library and oneDNN.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, MemoryError | torch.OutOfMemoryError):
+            return True
+        if isinstance(found, RuntimeError) and any(words in str(found).lower() for words in _NO_MEMORY):
+            return True
+        found = found.__cause__
+    return False
 
 
 def _enter(library: ctypes.CDLL) -> None:

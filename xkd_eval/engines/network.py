@@ -19,10 +19,13 @@ from torch import Tensor
 
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
+from xkd_eval.classifiers.told import LOG
 from xkd_eval.engines.base import Forward, Precision
 from xkd_eval.engines.chunks import chunk_size, clean_chunk
 from xkd_eval.engines.eager import check_finite, on_device, prepare, refuse_logits
-from xkd_eval.engines.plan import Plan
+from xkd_eval.engines.memory import is_out_of_memory
+from xkd_eval.engines.plan import TORCH, Plan
+from xkd_eval.errors import XkdError
 from xkd_eval.explainers.base import Context, Explainer
 
 _T = TypeVar("_T")
@@ -76,6 +79,13 @@ class Network:
         self._finite = torch.ones((), dtype=torch.bool, device=device)
         self._answered: dict[bytes, Tensor] | None = {} if remembers and device.type == "cpu" else None
 
+    @property
+    def chunks(self) -> dict[str, int] | None:
+        """Images a forward, where the memory does not suffice for as many as were planned; None where it does."""
+        if (self.chunk, self.clean_chunk) == (self.plan.chunk, self.plan.clean_chunk):
+            return None
+        return {"chunk": self.chunk, "clean_chunk": self.clean_chunk}
+
     @torch.inference_mode()
     def clean(self, images: Tensor, ids: Sequence[str]) -> tuple[Tensor, Tensor | None]:
         """The pass that classifies.
@@ -92,9 +102,10 @@ class Network:
         """
         if self._exact.head is None:
             features = None
-            logits = torch.cat([part[:n] for part, n in _in_chunks(self._exact, images, self.clean_chunk)])
+            logits = self._fitting(lambda size: _joined(_in_chunks(self._exact, images, size)), clean=True)
         else:
-            passes = list(_in_chunks(self._exact.forward_with_features, images, self.clean_chunk))
+            forward = self._exact.forward_with_features
+            passes = self._fitting(lambda size: list(_in_chunks(forward, images, size)), clean=True)
             logits = torch.cat([made.logits[:n] for made, n in passes])
             features = torch.cat([made.features[:n] for made, n in passes])
         check_finite(logits, self.classifier.name, f"the images from {ids[0]} to {ids[-1]}")
@@ -125,11 +136,12 @@ class Network:
         return torch.stack([answered[key] for key in keys])
 
     def _forwarded(self, images: Tensor) -> Tensor:
-        return torch.cat([part[:n] for part, n in _in_chunks(self._fast, images, self.chunk)])
+        return self._fitting(lambda size: _joined(_in_chunks(self._fast, images, size)))
 
     def _features(self, images: Tensor) -> Tensor:
         """(n, C, h, w) that the CAM is read off. The answers of the same forward are remembered as `classify`'s are."""
-        passes = list(_in_chunks(self._exact.forward_with_features, images, self.chunk))
+        forward = self._exact.forward_with_features
+        passes = self._fitting(lambda size: list(_in_chunks(forward, images, size)))
         if self._answered is not None and self._fast is self._exact:
             logits = torch.cat([made.logits[:n] for made, n in passes])
             self._answered.update(zip(_keys(images), logits, strict=True))
@@ -172,15 +184,51 @@ class Network:
         if explainer.reads_features and context.features is None and classifier is None and self._exact.head:
             with torch.inference_mode():
                 context = replace(context, features=self._features(images))
-        width = 1 if explainer.per_image else self.clean_chunk
-        maps = []
-        for start in range(0, len(images), width):
-            # Padded by repeating the last image: a fixed shape, and an input that every method can digest.
-            places = torch.arange(start, start + width, device=images.device).clamp(max=len(images) - 1)
-            made = explainer(classifier or self.classifier, images[places], classes[places], _taken(context, places))
-            maps.append(made[: len(images) - start])
-            self._explained(min(start + width, len(images)), len(images))
-        return torch.cat(maps)
+        explained = classifier or self.classifier
+
+        def made(size: int) -> Tensor:
+            width, maps = 1 if explainer.per_image else size, []
+            for start in range(0, len(images), width):
+                # Padded by repeating the last image: a fixed shape, and an input that every method can digest.
+                places = torch.arange(start, start + width, device=images.device).clamp(max=len(images) - 1)
+                found = explainer(explained, images[places], classes[places], _taken(context, places))
+                maps.append(found[: len(images) - start])
+                self._explained(min(start + width, len(images)), len(images))
+            return torch.cat(maps)
+
+        return made(1) if explainer.per_image else self._fitting(made, clean=True)
+
+    def _fitting(self, run: Callable[[int], _T], *, clean: bool = False) -> _T:
+        """What `run` makes with so many images a forward, or with half as many as often as the memory does not suffice.
+
+        It stays so: the rows that follow may differ from those before in the last bits.
+        """
+        while True:
+            size = self.clean_chunk if clean else self.chunk
+            try:
+                return run(size)
+            except Exception as error:  # each library reports it as something else
+                # What an engine was compiled for has one shape.
+                if not is_out_of_memory(error) or self.plan.engine != TORCH:
+                    raise
+                if size == 1:
+                    raise XkdError(
+                        f"device: {self._finite.device} has not the memory for one image of {self.classifier.name} a "
+                        "forward; what is done is kept"
+                    ) from error
+            self._halve(clean=clean)
+
+    def _halve(self, *, clean: bool) -> None:
+        if clean:
+            former, self.clean_chunk = self.clean_chunk, self.clean_chunk // 2
+        else:
+            former, self.chunk = self.chunk, self.chunk // 2
+        if self._finite.device.type == "cuda":
+            torch.cuda.empty_cache()
+        LOG.warning(
+            "%s: out of memory with %d images a forward; continued with %d",
+            *(self.classifier.name, former, former // 2),
+        )
 
 
 def _keys(images: Tensor) -> list[bytes]:
@@ -202,6 +250,10 @@ def _in_chunks(forward: Callable[[Tensor], _T], images: Tensor, chunk: int) -> I
     for part in images.split(chunk):
         padding = part.new_zeros((chunk - len(part), *part.shape[1:]))
         yield forward(torch.cat([part, padding]) if len(padding) else part), len(part)
+
+
+def _joined(passes: Iterator[tuple[Tensor, int]]) -> Tensor:
+    return torch.cat([part[:n] for part, n in passes])
 
 
 def _taken(context: Context, places: Tensor) -> Context:

@@ -21,7 +21,7 @@ from xkd_eval.files import replacing
 from xkd_eval.foreign import json_schema, parsed, read_json, short
 
 PROTOCOL_SCHEMA = "xkd-eval/protocol/4"
-SUMMARY_SCHEMA = "xkd-eval/summary/5"
+SUMMARY_SCHEMA = "xkd-eval/summary/6"
 
 COLUMN = ("model", "explainer", "precision", "engine")
 """What is recorded of one model's results, beside the rules that all share."""
@@ -162,13 +162,20 @@ class Score(_Record):
     ci95: tuple[float, float] | None = Field(strict=False)
 
 
+class Chunks(_Record):
+    """Images a forward: of those that a test makes, and photographs of the clean pass and of an explainer."""
+
+    chunk: int = Field(ge=1)
+    clean_chunk: int = Field(ge=1)
+
+
 class Summary(_Open):
     """What a finished run comes to: summary.json, but for its digest.
 
     Beside what is named here stand the test's scores, nested by their dotted names, and what else it adds.
     """
 
-    schema_: Literal["xkd-eval/summary/5"] = Field(alias="schema")
+    schema_: Literal["xkd-eval/summary/6"] = Field(alias="schema")
     test: str
     protocol: ProtocolName
     model: Model
@@ -184,7 +191,12 @@ class Summary(_Open):
     )
     skipped: SkippedImages
     images_per_second: float | None = Field(
-        description="Of the last sitting; the one field in which a resumed run may differ. Null where nothing was left."
+        description="Of the last sitting; with the next the only field in which a resumed run may differ. Null where "
+        "nothing was left."
+    )
+    smaller_chunks: Chunks | None = Field(
+        description="Where the memory did not suffice for as many images a forward as protocol.json plans: those that "
+        "the last sitting ended with. Rows may then differ in the last bits from those of a run that had it."
     )
 
 

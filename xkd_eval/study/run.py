@@ -163,7 +163,7 @@ def _finished(
         raise XkdError(f"output: holds rows of {rows.num_rows} of {n_images} images; run the same command to continue")
     summary = store.read_summary(rows)
     if summary is None:
-        summary = summarise(cell.test, description, rows, run.images_per_second)
+        summary = summarise(cell.test, description, rows, run.images_per_second, run.chunks)
         if writes:
             store.write_summary(summary)
     if writes and drawn and isinstance(store, RunDirectory):

@@ -177,6 +177,7 @@ def _sit(sitting: Sitting, report: _Report, processes: int) -> None:
     elapsed = time.perf_counter() - start
     for run, count in scored.items():
         run.images_per_second = count * processes / elapsed if count else None
+        run.chunks = sitting.networks[run.cell.model].chunks
 
 
 def _distinct(values: Iterable[Any]) -> list[Any]:

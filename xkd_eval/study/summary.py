@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,11 @@ _BOUND = (*_REPEATED, "protocol", "rows")
 
 
 def summarise(
-    test: Evaluation, description: dict[str, Any], rows: pa.Table, images_per_second: float | None
+    test: Evaluation,
+    description: dict[str, Any],
+    rows: pa.Table,
+    images_per_second: float | None,
+    chunks: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """The scores of a finished run with what they were measured on, as summary.json holds them.
 
@@ -34,6 +39,7 @@ def summarise(
         description: as protocol.json holds it.
         rows: of all images, skipped ones included.
         images_per_second: of the last sitting; None where nothing was left to score.
+        chunks: images a forward, where the memory did not suffice for as many as the description says.
 
     Raises:
         XkdError: a score or an extra of the test has the name of one of the summary's own facts.
@@ -53,6 +59,7 @@ def summarise(
         "skipped": {"count": len(skipped), "images": skipped},
         **found,
         "images_per_second": images_per_second,
+        "smaller_chunks": None if chunks is None else dict(chunks),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +21,14 @@ class CellRun:
         store: keeps the rows.
         done: positions that the store held before, with the content hash of the image that was scored.
         images_per_second: of this sitting; None where nothing was left to score.
+        chunks: images a forward that the memory sufficed for in this sitting; None where it did for those planned.
     """
 
     cell: Cell
     store: RunDirectory | RunInMemory
     done: dict[int, str | None]
     images_per_second: float | None = None
+    chunks: Mapping[str, int] | None = None
 
     @property
     def is_finished(self) -> bool:
