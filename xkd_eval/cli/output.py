@@ -11,6 +11,7 @@ from rich.table import Table
 from xkd_eval.cli.console import console, errors
 from xkd_eval.escapes import visible
 from xkd_eval.study.floors import FLAG, FLOORS, ORACLE, best_floor, better_floors, floors_beside
+from xkd_eval.study.stopping import stopping_note
 from xkd_eval.wording import counted
 
 if TYPE_CHECKING:
@@ -263,6 +264,7 @@ def _notes(result: EvaluationResult) -> Iterator[str]:
 
 
 def _skips(summary: dict[str, Any]) -> Iterator[str]:
+    yield from stopping_note(summary)
     skipped = summary["skipped"]
     if skipped["count"]:
         first = skipped["images"][0]

@@ -13,6 +13,7 @@ from xkd_eval.evaluations.scores import ScoreSpec
 from xkd_eval.statistics.significance import holm, mcnemar_p, rank_biserial, signed_rank_p
 from xkd_eval.study.floors import FLOORS, better_floors
 from xkd_eval.study.result import EvaluationResult
+from xkd_eval.study.stopping import stopping_note
 
 Row = dict[str, Any]
 
@@ -147,7 +148,7 @@ def health_row(result: EvaluationResult) -> Row:
         "n_images": summary["n_images"],
         "skipped": summary["skipped"]["count"],
         "degenerate_maps": summary["degenerate_maps"],
-        "notes": "; ".join(result.test.notes(summary)),
+        "notes": "; ".join([*stopping_note(summary), *result.test.notes(summary)]),
     }
 
 

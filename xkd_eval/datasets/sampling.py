@@ -38,6 +38,16 @@ def limit(dataset: ImageDataset, n: int, seed: int = 0) -> ImageDataset:
     return Subset(dataset, sorted(chosen))
 
 
+def shuffled(dataset: ImageDataset, seed: int = 0) -> list[int]:
+    """The positions of all images in a random order, which depends on their ids and the seed alone.
+
+    Args:
+        dataset: of unique ids.
+        seed: of the hash.
+    """
+    return sorted(range(len(dataset)), key=lambda position: _rank(seed, dataset.ids[position]))
+
+
 def _seats(sizes: list[int], n: int) -> list[int]:
     """`n` seats by largest remainders; then, if there are enough, one for each stratum that came away empty."""
     quotas = [divmod(n * size, sum(sizes)) for size in sizes]

@@ -67,6 +67,7 @@ class Evaluation(ABC):
         takes_label_sets: whether it means something where a photograph may hold several classes, each of which is
             explained: no prediction is right or wrong there, and `protocol.probability` is "sigmoid".
         crosses: whether it is worth asking a model while another model's maps are scored (transfer).
+        needs_all_images: whether `until` is nothing to it, since what follows is made of all of its rows.
         in_comparisons: whether `compare` runs it where the data has what it needs.
         about: what a reader of a report must know of its scores, in a sentence or two.
         curve_caption: what `curve_figure` shows.
@@ -108,6 +109,7 @@ class Evaluation(ABC):
     reads_answers: bool = True
     takes_label_sets: ClassVar[bool] = False
     crosses: ClassVar[bool] = False
+    needs_all_images: ClassVar[bool] = False
     in_comparisons: ClassVar[bool] = True
     about: str = ""
     curve_caption: str = ""

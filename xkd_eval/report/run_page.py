@@ -18,6 +18,7 @@ from xkd_eval.study.figures import EXTREMES
 from xkd_eval.study.floors import FLAG, FLOORS, ORACLE, best_floor, better_floors
 from xkd_eval.study.records import COLUMN
 from xkd_eval.study.result import EvaluationResult, Study, curves_of
+from xkd_eval.study.stopping import stopping_note
 from xkd_eval.wording import counted
 
 _SKIPPED = 100  # of which a page has room for the reasons
@@ -115,7 +116,7 @@ def _section(name: str, results: Sequence[EvaluationResult]) -> dict[str, Any]:
 
 def _notes(results: Sequence[EvaluationResult]) -> Iterator[str]:
     for result in results:
-        for note in result.test.notes(result.summary):
+        for note in (*stopping_note(result.summary), *result.test.notes(result.summary)):
             yield note if len(results) == 1 else f"{_named(result)}: {note}"
 
 

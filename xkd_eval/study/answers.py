@@ -30,6 +30,7 @@ class CleanPass(Evaluation):
     question = "What does the network answer to the photograph itself?"
     cost = "1"
     needs_maps = False
+    needs_all_images = True
 
     def rows(self, batch: Batch) -> Columns:
         """See Evaluation.rows."""

@@ -21,6 +21,7 @@ from xkd_eval.explainers.base import Explainer
 from xkd_eval.explainers.holding import check_holds
 from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.records import PROTOCOL_SCHEMA
+from xkd_eval.study.stopping import stopping_of
 
 NO_MAPS = "none"
 """What tables call the maps of a test that needs none."""
@@ -211,6 +212,9 @@ def describe(cell: Cell, inputs: StudyInputs, device: torch.device) -> dict[str,
         "settings": {**cell.test.settings(), "chunk": plan.chunk},
         "data": _data(inputs, cell.dataset, cell.model, required=needs_labels(cell)),
     }
+    stopping = stopping_of(cell.test, options)
+    if stopping is not None:
+        described["stopping"] = asdict(stopping)
     if cell.test.needs_boxes and cell.dataset.boxes_from is not None:
         described["data"]["boxes"] = asdict(cell.dataset.boxes_from)
     if cell.test.needs_reference:

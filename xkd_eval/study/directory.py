@@ -21,7 +21,18 @@ from xkd_eval.study.parts import PARTS, concatenated, drop_rows, in_order, read_
 from xkd_eval.study.records import Description, OtherReleaseError, Summary, read_record, write_record
 from xkd_eval.study.summary import SUMMARY_AGAIN, check_summary
 
-_IDENTITY = ("test", "reference", "protocol", "model", "explainer", "precision", "engine", "settings", "data")
+_IDENTITY = (
+    "test",
+    "reference",
+    "protocol",
+    "model",
+    "explainer",
+    "precision",
+    "engine",
+    "settings",
+    "data",
+    "stopping",
+)
 _AGAIN = "choose another directory, or `overwrite`"
 
 
@@ -194,9 +205,9 @@ def read_run(path: Path, argument: str = "models") -> tuple[dict[str, Any], dict
     summary = read_record(files[1], Summary, SUMMARY_AGAIN, argument)
     n_images = description["data"]["n_images"]
     rows = read_parts(path / "rows", digest_of(description), n_images, argument)
-    n_rows = 0 if rows is None else rows.num_rows
-    if rows is None or n_rows < n_images:
-        raise XkdError(f"{what} holds rows of {n_rows} of {n_images} images; run its test again, which scores the rest")
+    n_rows, expected = 0 if rows is None else rows.num_rows, summary.get("stopped_after") or n_images
+    if rows is None or n_rows < expected:
+        raise XkdError(f"{what} holds rows of {n_rows} of {expected} images; run its test again, which scores the rest")
     check_summary(summary, description, rows, f"{argument}: {str(files[1])!r}")
     return description, summary, rows
 

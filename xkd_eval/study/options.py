@@ -39,6 +39,8 @@ class RunOptions:
         maps: score the maps of this folder instead of an explainer's: ID.npy, (h, w).
         save_maps: write the raw maps there as well.
         limit: only a seeded, label-stratified sample of so many images.
+        until: end a test once the 95 % interval of each of its headline scores reaches no further than so many points
+            to either side; the images come in a seeded random order, and all models are scored on the same ones.
 
     What the model is fed with in place of its own input:
         size: input size: 224 or 224x320 (height x width).
@@ -85,6 +87,7 @@ class RunOptions:
     maps: Path | None = None
     save_maps: Path | None = None
     limit: Annotated[int, Within(1)] | None = None
+    until: Annotated[float, Within(0)] | None = None
 
     size: Side | tuple[Side, Side] | None = None
     resize: Literal["squash", "crop", "squash_crop"] | None = None

@@ -124,6 +124,14 @@ class Data(_Record):
     label_sets: LabelSets | None = Field(None, description="Where a photograph may hold several classes.")
 
 
+class Stopping(_Record):
+    """When a test ends before all images are scored: how far the 95 % interval of each headline score may reach to
+    either side, in points (of a score without bounds in percent of its value), and the seed of the images' order."""
+
+    until: float = Field(ge=0)
+    seed: int = Field(ge=0)
+
+
 class Description(_Record):
     """What a run is: protocol.json, but for its digest."""
 
@@ -138,6 +146,7 @@ class Description(_Record):
     settings: dict[str, JsonValue] = Field(description="What decides which columns the rows have.")
     data: Data
     reference: Reference | None = None
+    stopping: Stopping | None = None
 
 
 class SkippedImage(_Record):
@@ -193,6 +202,10 @@ class Summary(_Open):
     images_per_second: float | None = Field(
         description="Of the last sitting; with the next the only field in which a resumed run may differ. Null where "
         "nothing was left."
+    )
+    stopping: Stopping | None = None
+    stopped_after: int | None = Field(
+        None, ge=1, description="Images that had come when the test ended, skipped ones included, where `stopping` is."
     )
     smaller_chunks: Chunks | None = Field(
         description="Where the memory did not suffice for as many images a forward as protocol.json plans: those that "

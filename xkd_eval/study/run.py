@@ -156,11 +156,11 @@ def _finished(
 ) -> EvaluationResult:
     cell, store = run.cell, run.store
     rows = store.read_rows()
-    n_images = len(cell.dataset)
     if rows is None or rows.num_rows == rows["skipped"].drop_null().length():
         raise XkdError(f"data: no image could be evaluated for {cell.model} ({cell.test.name}); {_first_reasons(rows)}")
-    if rows.num_rows != n_images:
-        raise XkdError(f"output: holds rows of {rows.num_rows} of {n_images} images; run the same command to continue")
+    if rows.num_rows != run.wanted:
+        held = f"{rows.num_rows} of {run.wanted}"
+        raise XkdError(f"output: holds rows of {held} images; run the same command to continue")
     summary = store.read_summary(rows)
     if summary is None:
         summary = summarise(cell.test, description, rows, run.images_per_second, run.chunks)

@@ -4,7 +4,7 @@ by every cell that wants it. Cells that are not finished are continued where the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from typing import Any
@@ -18,6 +18,7 @@ from xkd_eval.devices import process_state, resolve_device
 from xkd_eval.engines.network import Network
 from xkd_eval.engines.plan import built
 from xkd_eval.evaluations.batch import MASK_SIZE
+from xkd_eval.study.courses import Course, courses
 from xkd_eval.study.geometry import geometry
 from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.parts import PartWriter
@@ -50,19 +51,46 @@ def run_cells(
     """
     state = process_state(inputs.options.device)
     device = resolve_device(inputs.options.device)
-    waiting = [run for run in runs if not run.is_finished]
     missing = {job: places for job in kept if (places := _explicable(job, inputs))}
     state.wait_for_everyone()  # what the others find missing must not depend on what this process writes
-    total = sum(len(run.cell.dataset) for run in runs)
-    report = _Report(progress, sum(len(run.done) for run in runs), total, state.num_processes)
-    there = [job.source for job in kept if job.are_read and job not in missing]
-    for models, now, writing in turns(waiting, list(missing), there, inputs, device):
-        networks: dict[str, Network] = {}
+    report = _Report(progress, sum(len(run.done) for run in runs), state.num_processes)
+    networks: dict[str, Network] = {}
+    everything = courses(runs, inputs.options)
+    while under_way := [course for course in everything if not course.is_over]:
+        report.wanting(sum(course.count * len(course.runs) for course in everything))
+        _score(under_way, kept, missing, networks, inputs, device, report)
+        for course in under_way:
+            course.look()
+
+
+def _score(
+    under_way: Sequence[Course],
+    kept: Sequence[KeptMaps],
+    missing: Mapping[KeptMaps, set[int]],
+    networks: dict[str, Network],
+    inputs: StudyInputs,
+    device: torch.device,
+    report: _Report,
+) -> None:
+    """Score the images that have come to be wanted, and write those maps of them that are missing."""
+    state = process_state(inputs.options.device)
+    course_of = {run: course for course in under_way for run in course.runs}
+    due = {run: set(course.wanted) - run.done.keys() for run, course in course_of.items()}
+    waiting = [run for run, places in due.items() if places]
+    wanted: dict[int, set[int]] = {}
+    for run, course in course_of.items():
+        wanted.setdefault(id(run.cell.dataset), set()).update(course.wanted)
+    absent = {job: places & wanted.get(id(job.dataset), set()) for job, places in missing.items()}
+    unwritten = {job: places for job, places in absent.items() if places}
+    there = [job.source for job in kept if job.are_read and job not in unwritten]
+    for models, now, writing in turns(waiting, list(unwritten), there, inputs, device):
+        for other in networks.keys() - set(models):
+            del networks[other]
         for dataset in _distinct([run.cell.dataset for run in now] + [job.dataset for job in writing]):
             for model in models:
                 _make_ready(networks, model, dataset, now, inputs, device, report)
             here = [run for run in now if run.cell.dataset is dataset]
-            jobs = {job: missing[job] for job in writing if job.dataset is dataset}
+            jobs = {job: unwritten[job] for job in writing if job.dataset is dataset}
             report.doing(_title(here, models))
             # Shared out by position and not by what is left: another process may have written a part since.
             mine = set(range(state.process_index, len(dataset), state.num_processes))
@@ -72,7 +100,7 @@ def run_cells(
                 networks=networks,
                 device=device,
                 geometries=_distinct([geometry(inputs.preprocess(model)) for model in models]),
-                todo={run: mine - run.done.keys() for run in here},
+                todo={run: due[run] & mine for run in here},
                 writing={job: places & mine for job, places in jobs.items()},
                 stored={job.source: job for job in kept if job.are_read and job.dataset is dataset},
             )
@@ -123,11 +151,14 @@ def _explicable(job: KeptMaps, inputs: StudyInputs) -> set[int]:
 class _Report:
     """Rows done so far, over all turns."""
 
-    def __init__(self, progress: Progress | None, done: int, total: int, processes: int) -> None:
+    def __init__(self, progress: Progress | None, done: int, processes: int) -> None:
         self._progress = progress
-        self._done, self._total, self._processes = done, total, processes
+        self._done, self._total, self._processes = done, done, processes
         self._what = ""
         self._told = time.monotonic()
+
+    def wanting(self, total: int) -> None:
+        self._total = max(total, self._done)
 
     def doing(self, what: str) -> None:
         self._what = what
@@ -176,7 +207,8 @@ def _sit(sitting: Sitting, report: _Report, processes: int) -> None:
                     report.add(rows.num_rows)
     elapsed = time.perf_counter() - start
     for run, count in scored.items():
-        run.images_per_second = count * processes / elapsed if count else None
+        run.scored += count * processes
+        run.seconds += elapsed if count else 0
         run.chunks = sitting.networks[run.cell.model].chunks
 
 

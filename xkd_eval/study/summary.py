@@ -21,7 +21,7 @@ RESERVED = (*(field.alias or name for name, field in Summary.model_fields.items(
 
 SUMMARY_AGAIN = "delete it and run its test again, which makes it anew of the rows"
 
-_REPEATED = ("test", "model", "explainer", "reference", "precision", "engine", "data")
+_REPEATED = ("test", "model", "explainer", "reference", "precision", "engine", "data", "stopping")
 _BOUND = (*_REPEATED, "protocol", "rows")
 
 
@@ -54,6 +54,7 @@ def summarise(
         "schema": SUMMARY_SCHEMA,
         **_described(description),
         "rows": rows_digest(rows),
+        **({"stopped_after": rows.num_rows} if "stopping" in description else {}),
         "n_images": scored.num_rows,
         "degenerate_maps": int(columns["degenerate"].sum()) if "degenerate" in columns else 0,
         "skipped": {"count": len(skipped), "images": skipped},

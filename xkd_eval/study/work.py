@@ -20,20 +20,23 @@ class CellRun:
         cell: what is scored.
         store: keeps the rows.
         done: positions that the store held before, with the content hash of the image that was scored.
-        images_per_second: of this sitting; None where nothing was left to score.
+        scored, seconds: how many images this sitting scored, and in which time.
+        wanted: how many images were scored in the end, or before this sitting.
         chunks: images a forward that the memory sufficed for in this sitting; None where it did for those planned.
     """
 
     cell: Cell
     store: RunDirectory | RunInMemory
     done: dict[int, str | None]
-    images_per_second: float | None = None
+    scored: int = 0
+    seconds: float = 0.0
+    wanted: int = 0
     chunks: Mapping[str, int] | None = None
 
     @property
-    def is_finished(self) -> bool:
-        """Whether every image has its row."""
-        return len(self.done) == len(self.cell.dataset)
+    def images_per_second(self) -> float | None:
+        """Of this sitting; None where nothing was left to score."""
+        return self.scored / self.seconds if self.scored else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,179 @@
+"""`until`: images in random order until the intervals are narrow, whatever reads and interrupts them."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from xkd_eval import Evaluation, ScoreSpec, compare, evaluate
+from xkd_eval.datasets.embedded import EmbeddedDataset
+from xkd_eval.datasets.sampling import shuffled
+from xkd_eval.errors import XkdError
+from xkd_eval.evaluations.protocol import Rules
+from xkd_eval.study.answers import CleanPass
+from xkd_eval.study.directory import read_run
+from xkd_eval.study.options import RunOptions
+from xkd_eval.study.stopping import is_narrow, looks, stopping_of
+
+MODELS = ("embedded/teacher", "embedded/plain")
+N_IMAGES = 450
+
+
+class Certainty(Evaluation):
+    """Of the clean pass alone, so that hundreds of photographs take a second."""
+
+    name, title, citation, needs_maps, in_comparisons = "certainty", "Certainty", "for the test", False, False
+
+    def rows(self, batch):
+        return {"confidence": batch.logits.softmax(1).amax(1).cpu().numpy()}
+
+    def specs(self):
+        return (
+            ScoreSpec("confidence", "confidence", lambda means: means["confidence"], role="headline"),
+            ScoreSpec("square", "its square", lambda means: 100 * means["confidence"] ** 2),  # is not asked about
+        )
+
+
+class Bounds(Evaluation):
+    """Scores of every kind, of which a summary is written by hand."""
+
+    name, title, citation, needs_maps, in_comparisons = "bounds", "Bounds", "for the test", False, False
+
+    def rows(self, batch):
+        return {}
+
+    def specs(self):
+        def spec(name, **given):
+            return ScoreSpec(name, name, lambda means: means[name], **{"role": "headline", **given})
+
+        return (
+            spec("share"),
+            spec("correlation", unit="", range=(-1, 1)),
+            spec("size", unit="", range=(0, None)),
+            spec("curve", x=(0.0, 1.0)),
+            spec("aside", role="shown"),
+        )
+
+
+@pytest.fixture(scope="module")
+def images() -> EmbeddedDataset:
+    return EmbeddedDataset("test", size=N_IMAGES)
+
+
+@pytest.fixture(scope="module")
+def everything(images):
+    """All images, without `until`."""
+    return evaluate(MODELS[1], images, tests=[Certainty]).results[0]
+
+
+def until(images, points, models=MODELS[1], **options):
+    return evaluate(models, images, tests=[Certainty], until=points, **options).results
+
+
+@pytest.mark.parametrize("n_images", [1, 200, 201, 1000, 50_000])
+def test_looks_grow_by_a_fifth_and_end_with_all(n_images):
+    found = looks(n_images)
+    assert found[-1] == n_images and found == sorted(set(found))
+    assert n_images <= 200 or found[0] == 200
+    assert all(later <= 1.2 * former for former, later in pairwise(found))
+
+
+@pytest.mark.parametrize(
+    ("changed", "points", "expected"),
+    [
+        ({}, 4, True),
+        ({}, 3.9, False),  # of the share, downwards
+        ({"share": (0.5, (0.49, 0.541))}, 4, False),  # upwards
+        ({"share": (0.5, (0.46, 0.54))}, 4, True),  # as far as it may
+        ({"correlation": (0.2, (0.15, 0.21))}, 4, False),  # from -1 to 1: a point is 0.01
+        ({"size": (10.0, (9.5, 10.4))}, 4, False),  # without bounds: percent of the value
+        ({"size": (20.0, (19.5, 20.4))}, 4, True),
+        ({"aside": (0.5, (0.0, 1.0))}, 4, True),
+        ({"share": (None, None)}, 100, False),
+        ({"share": (0.5, None)}, 100, False),
+    ],
+)
+def test_what_is_narrow(changed, points, expected):
+    scores = {"share": (0.5, (0.46, 0.52)), "correlation": (0.2, (0.18, 0.21)), "size": (10.0, (9.9, 10.1))}
+    summary = {name: {"value": value, "ci95": ci} for name, (value, ci) in {**scores, **changed}.items()}
+    assert is_narrow(Bounds.create(Rules(), Bounds.Options()), summary, points) is expected
+
+
+def test_it_ends_at_the_first_look_at_which_the_intervals_are_narrow(images, everything):
+    (found,) = until(images, 3)
+    order = shuffled(images)
+    for count in looks(N_IMAGES):
+        rows = everything.rows.take(sorted(order[:count]))
+        summary = everything.test.summarise({"confidence": np.array(rows["confidence"])})["confidence"]
+        if max(abs(bound - summary["value"]) for bound in summary["ci95"]) <= 0.03:
+            break
+    assert 200 < count < N_IMAGES, "or the test says little"
+    assert found.summary["stopped_after"] == count
+    assert found.rows.equals(rows)
+
+
+def test_rows_depend_on_nothing_but_the_seed(images):
+    (whole,), (other,) = until(images, 3), until(images, 3, batch_size=7, workers=1)
+    assert other.rows.equals(whole.rows)
+    assert not until(images, 3, seed=1)[0].rows.equals(whole.rows)
+
+
+def test_an_interrupted_run_ends_where_it_would_have(images, tmp_path):
+    (whole,) = until(images, 3)
+
+    def interrupt(what, done, total):
+        if done >= 230:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        until(images, 3, output=tmp_path, progress=interrupt)
+    (continued,) = until(images, 3, output=tmp_path)
+    assert 0 < continued.continued < whole.summary["stopped_after"]
+    assert continued.rows.equals(whole.rows)
+    assert until(images, 3, output=tmp_path)[0].continued == whole.rows.num_rows
+    _, summary, rows = read_run(continued.directory)
+    assert (summary["stopped_after"], rows.num_rows) == (whole.rows.num_rows,) * 2
+
+
+def test_models_end_together(images, tmp_path):
+    alone = [until(images, 3, model)[0].rows.num_rows for model in MODELS]
+    assert alone[0] < alone[1], "the teacher's certainty varies less"
+    both = until(images, 3, MODELS)
+    assert [result.rows["id"].to_pylist() for result in both] == [both[0].rows["id"].to_pylist()] * 2
+    assert both[0].rows.num_rows == alone[1]
+    # One that was measured alone is continued to where the other ends.
+    until(images, 3, MODELS[0], runs=tmp_path)
+    shared = until(images, 3, MODELS, runs=tmp_path)
+    assert [result.continued for result in shared] == [alone[0], 0]
+    assert [result.rows.num_rows for result in shared] == [alone[1]] * 2
+
+
+def test_a_run_of_all_images_is_another(images, everything, tmp_path):
+    until(images, 3, output=tmp_path / "run", runs=tmp_path)
+    again = evaluate(MODELS[1], images, tests=[Certainty], runs=tmp_path).results[0]
+    assert again.continued == 0 and again.rows.num_rows == N_IMAGES
+    assert "stopping" not in again.description and "stopped_after" not in again.summary
+
+
+def test_where_it_is_never_enough_all_images_are_scored(images, everything):
+    (found,) = until(images, 0)
+    assert found.summary["stopped_after"] == N_IMAGES
+    assert found.summary["confidence"] == everything.summary["confidence"]
+
+
+def test_what_other_tests_choose_by_is_whole():
+    rules = CleanPass.Protocol()
+    assert stopping_of(CleanPass(rules), RunOptions(until=1)) is None
+    with pytest.raises(XkdError, match="until: -1 found"):
+        RunOptions(until=-1)
+
+
+def test_a_comparison_ends_each_test_on_images_that_all_models_share(tmp_path):
+    found = compare(MODELS, "embedded", tests=["segmentation", "agreement"], until=8, floors=False, output=tmp_path)
+    assert set(found.health["n_images"]) == {200}
+    said = (
+        "ended after 200 of 500 images in random order: no headline score's 95 % interval reaches further than 8 points"
+    )
+    assert all(note.startswith(said) for note in found.health["notes"])
+    assert said in (tmp_path / "report.html").read_text().replace("&#39;", "'")
+    assert found.agreement["n_images"].max() == 200

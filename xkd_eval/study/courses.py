@@ -1,0 +1,79 @@
+"""How far the cells of a test have come, and whether more images are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from xkd_eval.datasets.sampling import shuffled
+from xkd_eval.evaluations.scores import to_columns
+from xkd_eval.study.options import RunOptions
+from xkd_eval.study.stopping import Stopping, is_narrow, looks, stopping_of
+from xkd_eval.study.summary import scored_rows
+from xkd_eval.study.work import CellRun
+
+
+class Course:
+    """How far the cells of one test have come on one data set; they end together, on the same images.
+
+    Args:
+        runs: of the test on the data set.
+        stopping: None scores all images.
+
+    Attributes:
+        runs: as given.
+        order: positions, in the order in which the images come.
+        is_over: whether no more images are wanted.
+    """
+
+    def __init__(self, runs: list[CellRun], stopping: Stopping | None) -> None:
+        self.runs, self._stopping = runs, stopping
+        dataset = runs[0].cell.dataset
+        self.order = list(range(len(dataset))) if stopping is None else shuffled(dataset, stopping.seed)
+        self._looks = [len(dataset)] if stopping is None else looks(len(dataset))
+        # Where another study has come further with one of the cells, the others follow.
+        furthest = max(len(run.done) for run in runs)
+        self._looks = [count for count in self._looks if count >= furthest]
+        self._former = 0
+        self.is_over = False
+
+    @property
+    def count(self) -> int:
+        """How many images are wanted by now."""
+        return self._looks[0]
+
+    @property
+    def wanted(self) -> list[int]:
+        """The positions that have come since the last look."""
+        return self.order[self._former : self.count]
+
+    def look(self) -> None:
+        """See whether it is enough; if not, more images are wanted."""
+        for run in self.runs:
+            run.wanted = self.count
+        if self._stopping is None or len(self._looks) == 1 or self._is_enough(self._stopping.until):
+            self.is_over = True
+        else:
+            self._former = self._looks.pop(0)
+
+    def _is_enough(self, until: float) -> bool:
+        seen = pa.array(self.order[: self.count])
+        for run in self.runs:
+            rows = run.store.read_rows()
+            # Another process may be further already, and has come to the same end of this look.
+            scored = None if rows is None else scored_rows(rows.filter(pc.is_in(rows["position"], seen)))
+            if not scored or not is_narrow(run.cell.test, run.cell.test.summarise(to_columns(scored)), until):
+                return False
+        return True
+
+
+def courses(runs: Iterable[CellRun], options: RunOptions) -> list[Course]:
+    """One a test and data set."""
+    groups: dict[tuple[Any, ...], list[CellRun]] = {}
+    for run in runs:
+        cell = run.cell
+        groups.setdefault((cell.test.name, cell.test.protocol.hash, id(cell.dataset)), []).append(run)
+    return [Course(group, stopping_of(group[0].cell.test, options)) for group in groups.values()]
