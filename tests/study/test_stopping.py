@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from xkd_eval import Evaluation, ScoreSpec, compare, evaluate
+from xkd_eval.comparison.groups import check_comparable
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.datasets.sampling import shuffled
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.protocol import Rules
+from xkd_eval.leaderboard.blocks import blocks_of
 from xkd_eval.study.answers import CleanPass
 from xkd_eval.study.directory import read_run
 from xkd_eval.study.options import RunOptions
@@ -166,6 +168,18 @@ def test_what_other_tests_choose_by_is_whole():
     assert stopping_of(CleanPass(rules), RunOptions(until=1)) is None
     with pytest.raises(XkdError, match="until: -1 found"):
         RunOptions(until=-1)
+
+
+def test_runs_that_ended_elsewhere_are_not_compared(images, everything):
+    (narrow,), (wide,) = until(images, 3), until(images, 8)
+    first, *others = blocks_of([narrow, wide, everything])
+    assert [block.reason for block in others] == [
+        f"these differ: ended after 200 images instead of {narrow.rows.num_rows} images",
+        f"these differ: ended after {N_IMAGES} images instead of {narrow.rows.num_rows} images",
+    ]
+    assert f"the first {narrow.rows.num_rows} in random order of {N_IMAGES} images" in first.title
+    with pytest.raises(XkdError, match="cannot be compared; these differ: stopped_after"):
+        check_comparable([narrow, wide])
 
 
 def test_a_comparison_ends_each_test_on_images_that_all_models_share(tmp_path):

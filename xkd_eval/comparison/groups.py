@@ -152,6 +152,7 @@ def differing_parts(first: EvaluationResult, other: EvaluationResult) -> list[st
             ("protocol.hash", ours["protocol"]["hash"], theirs["protocol"]["hash"]),
             ("data.digest", ours["data"]["digest"], theirs["data"]["digest"]),
             ("data.boxes", ours["data"].get("boxes"), theirs["data"].get("boxes")),
+            ("stopped_after", first.summary.get("stopped_after"), other.summary.get("stopped_after")),
             ("reference.digest", *(described.get("reference", {}).get("digest") for described in (ours, theirs))),
         )
         if our != their

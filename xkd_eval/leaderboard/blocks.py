@@ -73,7 +73,9 @@ class Block:
         """The test, its rules and its images, in a line."""
         summary = self.entries[0].result.summary
         protocol, data = summary["protocol"], summary["data"]
-        images = f"{counted(data['n_images'], 'image')} of {data['name']} ({data['digest'][:12]})"
+        all_images = f"{counted(data['n_images'], 'image')} of {data['name']} ({data['digest'][:12]})"
+        after = summary.get("stopped_after", data["n_images"])
+        images = all_images if after == data["n_images"] else f"the first {after:,} in random order of {all_images}"
         reference = summary.get("reference")
         beside = f", beside {reference['name']}" if reference else ""
         return f"{self.test.title}: protocol {protocol['name']} ({protocol['hash']}), {images}{beside}"
@@ -193,9 +195,17 @@ def _reason(first: EvaluationResult, other: EvaluationResult) -> str:
         here, there = (f"{d['data']['name']} of {counted(d['data']['n_images'], 'image')}" for d in (theirs, ours))
         rules.append(f"data {here} instead of {there}" if here != there else "names, labels or sizes of the images")
     rules += [name for name in parts if name in ("data.boxes", "reference.digest")]
+    if "stopped_after" in parts:
+        here, there = (counted(_n_images(result), "image") for result in (other, first))
+        rules.append(f"ended after {here} instead of {there}")
     if not rules:
         return f"the image {changed_picture(first, other)!r} is another picture under the same name"
     return f"these differ: {'; '.join(rules)}"
+
+
+def _n_images(result: EvaluationResult) -> int:
+    """How many had come when it ended."""
+    return int(result.summary.get("stopped_after") or result.summary["data"]["n_images"])
 
 
 def _told(value: Any) -> str:
