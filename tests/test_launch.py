@@ -4,7 +4,14 @@ import os
 
 import pytest
 
-from xkd_eval.launch import handed_over, is_first_process, is_launched, is_silent, local_processes
+from xkd_eval.launch import (
+    handed_over,
+    is_first_process,
+    is_launched,
+    is_left_alone,
+    is_silent,
+    local_processes,
+)
 from xkd_eval.study.options import RunOptions
 
 
@@ -43,6 +50,21 @@ def test_last_words_are_left_to_the_launcher(monkeypatch, tmp_path):
     grouped(monkeypatch, 0)
     assert handed_over("stopped", interruption=True)
     assert (tmp_path / "interruption.txt").read_text() == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("error", "alone", "expected"),
+    [
+        (RuntimeError("[../gloo/transport/tcp/pair.cc:525] Connection closed by peer [127.0.0.1]:4242"), False, True),
+        (RuntimeError("[../gloo/transport/tcp/pair.cc:525] Connection closed by peer [127.0.0.1]:4242"), True, False),
+        (RuntimeError("shape '[2]' is invalid"), False, False),
+        (ValueError("gloo"), False, False),
+    ],
+)
+def test_who_is_left_alone_by_the_others(monkeypatch, error, alone, expected):
+    if not alone:
+        grouped(monkeypatch, 1)
+    assert is_left_alone(error) is expected
 
 
 def test_processes_share_the_cores_among_their_decoding_workers(monkeypatch):

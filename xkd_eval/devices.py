@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -11,6 +11,8 @@ from xkd_eval.errors import XkdError
 
 if TYPE_CHECKING:
     from accelerate import PartialState
+
+T = TypeVar("T")
 
 
 def process_state(device: str = "auto") -> PartialState:
@@ -32,6 +34,28 @@ def process_state(device: str = "auto") -> PartialState:
         # gloo's threads would abort a process that exits with its group.
         atexit.register(_leave_group)
     return state
+
+
+def of_first_process(value: T) -> T:
+    """What the first process of a group has for a value; every process has to ask."""
+    from torch import distributed
+
+    if not distributed.is_initialized():
+        return value
+    values = [value]
+    distributed.broadcast_object_list(values)
+    return values[0]
+
+
+def of_all_processes(value: T) -> list[T]:
+    """What each process of a group has for a value; every process has to ask."""
+    from torch import distributed
+
+    if not distributed.is_initialized():
+        return [value]
+    values: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(values, value)
+    return values
 
 
 def _leave_group() -> None:

@@ -17,6 +17,9 @@ _PORT = "29500"
 _LAUNCHED = "XKD_LAUNCHED"
 _INTERRUPTION = "interruption.txt"
 _BAD_INPUT = 2
+_NOBODY_READS = 141  # 128 + SIGPIPE
+LEFT_ALONE = 75
+"""Exit code of a process that waited for one which has gone."""
 
 
 class InterruptedProcessesError(Exception):
@@ -66,6 +69,7 @@ def launch(arguments: Sequence[str], devices: int, nodes: int = 1) -> None:
 
     Raises:
         InterruptedProcessesError: by Ctrl-C or SIGTERM.
+        BrokenPipeError: nobody reads what they print any more.
         XkdError: what a process refused, or how it died; several nodes, and no environment variables that tell them
             apart.
     """
@@ -103,6 +107,14 @@ def handed_over(message: str, *, interruption: bool = False) -> bool:
     return True
 
 
+def is_left_alone(error: BaseException) -> bool:
+    """Whether an error says that another process of the group has gone, which is not this one's to explain."""
+    if not is_launched() or not isinstance(error, RuntimeError):
+        return False
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return bool(kinds & {"DistBackendError", "DistNetworkError", "DistStoreError"}) or "gloo" in str(error)
+
+
 def _run(arguments: Sequence[str], folder: Path) -> None:
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -116,10 +128,13 @@ def _run(arguments: Sequence[str], folder: Path) -> None:
         said = folder / _INTERRUPTION
         raise InterruptedProcessesError(error.sigval, said.read_text() if said.is_file() else "") from None
     except ChildFailedError as error:
-        # Whoever waits for a process that has refused dies of it, perhaps within the same second.
+        # Whoever waits for a process that has gone ends of it, perhaps within the same second.
         failures = sorted(
-            error.failures.values(), key=lambda failure: (failure.exitcode != _BAD_INPUT, failure.timestamp)
+            error.failures.values(),
+            key=lambda failure: (failure.exitcode != _BAD_INPUT, failure.exitcode == LEFT_ALONE, failure.timestamp),
         )
+        if failures[0].exitcode == _NOBODY_READS:
+            raise BrokenPipeError from None
         if failures[0].exitcode == _BAD_INPUT:
             raise XkdError(failures[0].message) from None
         raise XkdError(

@@ -86,13 +86,14 @@ def whole(tmp_path_factory) -> tuple[list[dict], dict]:
 @pytest.mark.parametrize("devices", ["2", pytest.param("3", marks=pytest.mark.long)])
 def test_a_comparison_has_the_summaries_of_one_process(tmp_path, devices):
     models, tests = ("embedded/teacher", "embedded/kd"), ("segmentation", "agreement")
-    given = ("compare", *models, "--limit", "10", "--test", ",".join(tests), "--no-floors", "--gallery", "0")
+    given = ("compare", *models, "--until", "8", "--test", ",".join(tests), "--no-floors", "--gallery", "0")
     code, err = ended(started(tmp_path, *given, "--device", "cpu", "--devices", devices, "-o", "several"))
     assert code == 0, err
     assert (tmp_path / "out.txt").read_text().count("report: several/report.html") == 1
-    compare(models, limit=10, tests=tests, floors=False, gallery=0, device="cpu", output=tmp_path / "one")
+    compare(models, until=8, tests=tests, floors=False, gallery=0, device="cpu", output=tmp_path / "one")
     one, several = (summaries(tmp_path / name) for name in ("one", "several"))
     assert one == several and len(one) == 4
+    assert all('"stopped_after": 200' in summary for summary in one.values())
 
 
 def summaries(output: Path) -> dict[str, str]:
@@ -107,6 +108,7 @@ def test_a_killed_process_takes_the_other_down_and_the_next_run_continues(folder
     assert err.splitlines()[-1] == (
         "error: --devices: process 1 died with exit code -9; what it printed is above, and what is done is kept"
     )
+    assert "Traceback" not in err
     kept = read_positions(folder / "run")
     assert kept and all(position % 2 == 0 for position in kept), "those of the process that was not killed"
     assert by_this_process(folder) == whole

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from xkd_eval import load_classifier, perturbation_test
+from xkd_eval import evaluate, load_classifier, perturbation_test
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.engines.memory import is_out_of_memory
 from xkd_eval.engines.network import Network
@@ -70,6 +70,23 @@ def test_the_clean_pass_and_explainers_have_their_own_number():
     explained = network_of(Hungry(), 3)
     explained.explain(gradcam, images, classes, list("abcde"))
     assert explained.chunks == {"chunk": 64, "clean_chunk": 2}
+
+
+def test_no_photograph_is_lost_where_a_batch_ends_with_fewer_at_a_time(monkeypatch):
+    """Randomisation takes a batch a chunk at a time, and explains networks of its own making."""
+    classifier, calls, forward = load_classifier(Hungry(), size=SIZE, mean=0.5, std=0.25), [], Hungry.forward
+
+    def failing(self: Hungry, images: torch.Tensor) -> torch.Tensor:
+        calls.append(len(images))
+        self.most = 8 if len(calls) < 30 else 4
+        return forward(self, images)
+
+    given = {"explainers": ["gradcam"], "tests": ["randomisation"], "device": "cpu", "batch_size": 32}
+    whole = evaluate(classifier, EmbeddedDataset("test", size=24), **given).results[0]
+    monkeypatch.setattr(Hungry, "forward", failing)
+    found = evaluate(classifier, EmbeddedDataset("test", size=24), **given).results[0]
+    assert found.summary["smaller_chunks"]["clean_chunk"] == 4 and max(calls[:30]) == 8
+    assert found.rows["id"].equals(whole.rows["id"]) and found.summary["n_images"] == 24
 
 
 def test_one_image_that_does_not_fit_is_one_line():

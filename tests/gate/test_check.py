@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from xkd_eval import check, compare, evaluate, perturbation_test, save_checkpoint, table
+from xkd_eval import check, compare, evaluate, perturbation_test, save_checkpoint, segmentation_test, table
 from xkd_eval.classifiers.checkpoint import read_checkpoint
 from xkd_eval.cli import main
 from xkd_eval.datasets.embedded import EmbeddedDataset
@@ -114,6 +114,13 @@ def test_rules_maps_and_sample_are_derived_of_what_the_run_records(images, tmp_p
     own = {name: value for name, value in options.items() if name == "size"}
     gate = check(tmp_path / "run", "embedded/plain", images, margins={"clean_accuracy": 0}, **own)
     assert (gate.verdict, gate.n_images) == ("pass", {"perturbation": options.get("limit", 24)})
+
+
+def test_a_run_that_ended_early_is_no_baseline_of_a_model(tmp_path):
+    """The candidate would be scored on all images, and the two could not be compared."""
+    segmentation_test("embedded/teacher", "embedded", until=10, output=tmp_path / "run", figures=False)
+    with pytest.raises(XkdError, match=r"^baseline: its run directory ended after 200 images \(`until`\); give both"):
+        check(tmp_path / "run", "embedded/plain", "embedded")
 
 
 def test_other_images_are_refused_with_what_differs(images, study, tmp_path):

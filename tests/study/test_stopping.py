@@ -4,8 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from xkd_eval import Evaluation, ScoreSpec, compare, evaluate
+from xkd_eval import Evaluation, ScoreSpec, compare, evaluate, open_dataset, segmentation_test
 from xkd_eval.comparison.groups import check_comparable
 from xkd_eval.datasets.embedded import EmbeddedDataset
 from xkd_eval.datasets.sampling import shuffled
@@ -87,9 +88,10 @@ def test_looks_grow_by_a_fifth_and_end_with_all(n_images):
         ({}, 3.9, False),  # of the share, downwards
         ({"share": (0.5, (0.49, 0.541))}, 4, False),  # upwards
         ({"share": (0.5, (0.46, 0.54))}, 4, True),  # as far as it may
+        ({"share": (1.0, (1.0, 1.0)), "correlation": (0, (0, 0.01))}, 1.5, True),  # none of 200: up to 3 / 200
+        ({"share": (1.0, (1.0, 1.0)), "correlation": (0, (0, 0.01))}, 1.4, False),
         ({"correlation": (0.2, (0.15, 0.21))}, 4, False),  # from -1 to 1: a point is 0.01
-        ({"size": (10.0, (9.5, 10.4))}, 4, False),  # without bounds: percent of the value
-        ({"size": (20.0, (19.5, 20.4))}, 4, True),
+        ({"size": (10.0, (2.0, 30.0))}, 4, True),  # without bounds, beside some that have them
         ({"aside": (0.5, (0.0, 1.0))}, 4, True),
         ({"share": (None, None)}, 100, False),
         ({"share": (0.5, None)}, 100, False),
@@ -97,8 +99,26 @@ def test_looks_grow_by_a_fifth_and_end_with_all(n_images):
 )
 def test_what_is_narrow(changed, points, expected):
     scores = {"share": (0.5, (0.46, 0.52)), "correlation": (0.2, (0.18, 0.21)), "size": (10.0, (9.9, 10.1))}
-    summary = {name: {"value": value, "ci95": ci} for name, (value, ci) in {**scores, **changed}.items()}
-    assert is_narrow(Bounds.create(Rules(), Bounds.Options()), summary, points) is expected
+    assert narrow({**scores, **changed}, points) is expected
+
+
+@pytest.mark.parametrize(
+    ("scores", "points", "expected"),
+    [
+        ({"size": (10.0, (9.5, 10.4))}, 5, True),  # a headline score without bounds: percent of its value
+        ({"size": (10.0, (9.5, 10.4))}, 4.9, False),
+        ({"aside": (0.5, (0.46, 0.52))}, 4, True),  # what is shown, where nothing is a headline
+        ({"aside": (0.5, (0.46, 0.52))}, 3.9, False),
+        ({}, 100, False),  # nothing says that it is enough
+    ],
+)
+def test_what_decides_where_nothing_has_points(scores, points, expected):
+    assert narrow(scores, points) is expected
+
+
+def narrow(scores, points) -> bool:
+    summary = {name: {"value": value, "ci95": ci} for name, (value, ci) in scores.items()}
+    return is_narrow(Bounds.create(Rules(), Bounds.Options()), summary, 200, points)
 
 
 def test_it_ends_at_the_first_look_at_which_the_intervals_are_narrow(images, everything):
@@ -137,6 +157,48 @@ def test_an_interrupted_run_ends_where_it_would_have(images, tmp_path):
     assert (summary["stopped_after"], rows.num_rows) == (whole.rows.num_rows,) * 2
 
 
+def test_a_photograph_that_is_mended_afterwards_takes_nothing_back(tmp_path):
+    folder = tmp_path / "photographs"
+    for number in range(260):
+        (folder / str(number % 10)).mkdir(parents=True, exist_ok=True)
+        picture = Image.new("RGB", (40, 40), (number % 256, 7 * number % 256, 100))
+        picture.save(folder / str(number % 10) / f"{number:03}.png")
+    dataset = open_dataset(str(folder))
+    broken = [dataset.ids[position] for position in shuffled(dataset)[:45]]
+    whole = {name: (folder / name).read_bytes() for name in broken}
+    for name in broken:
+        (folder / name).write_bytes(b"")
+    points = 100 * max(abs(np.subtract(*pair)) for pair in reaches(open_dataset(str(folder)), 200)) * 1.001
+    (first,) = until(str(folder), points, output=tmp_path / "run")
+    assert first.summary["stopped_after"] == 200 and first.summary["skipped"]["count"] == 45
+    for name, content in whole.items():
+        (folder / name).write_bytes(content)
+    (mended,) = until(str(folder), points, output=tmp_path / "run")
+    assert mended.summary["stopped_after"] >= 200 and mended.summary["skipped"]["count"] == 0
+
+
+def reaches(dataset, count):
+    """(score, bound) of the first images."""
+    found = evaluate(MODELS[1], dataset, tests=[Certainty]).results[0]
+    seen = set(shuffled(dataset)[:count])
+    rows = found.rows.select(["position", "confidence"]).to_pylist()
+    values = [row["confidence"] for row in rows if row["position"] in seen and row["confidence"] is not None]
+    score = found.test.summarise({"confidence": np.array(values)})["confidence"]
+    return [(score["value"], bound) for bound in score["ci95"]]
+
+
+def test_models_in_turns_end_where_they_do_together(images):
+    together = evaluate(MODELS, images, tests=[Certainty], until=3).results
+    in_turns = evaluate(MODELS, images, tests=[Certainty], until=3, models_at_once=1).results
+    assert all(ours.rows.equals(theirs.rows) for ours, theirs in zip(in_turns, together, strict=True))
+
+
+def test_maps_are_kept_of_the_images_that_came(images, tmp_path):
+    found = segmentation_test(MODELS[0], images, until=8, save_maps=tmp_path / "maps", figures=False)
+    assert found.summary["stopped_after"] == 200
+    assert len(list((tmp_path / "maps").rglob("*.npy"))) == 200
+
+
 def test_models_end_together(images, tmp_path):
     alone = [until(images, 3, model)[0].rows.num_rows for model in MODELS]
     assert alone[0] < alone[1], "the teacher's certainty varies less"
@@ -171,22 +233,28 @@ def test_what_other_tests_choose_by_is_whole():
 
 
 def test_runs_that_ended_elsewhere_are_not_compared(images, everything):
-    (narrow,), (wide,) = until(images, 3), until(images, 8)
-    first, *others = blocks_of([narrow, wide, everything])
+    (narrow,), (wide,), (other,) = until(images, 3), until(images, 8), until(images, 8, seed=1)
+    early = f"the first {{}} (seed {{}}) of {N_IMAGES} images"
+    there = early.format(narrow.rows.num_rows, 0)
+    first, *others = blocks_of([narrow, wide, everything, other])
     assert [block.reason for block in others] == [
-        f"these differ: ended after 200 images instead of {narrow.rows.num_rows} images",
-        f"these differ: ended after {N_IMAGES} images instead of {narrow.rows.num_rows} images",
+        f"these differ: {early.format(200, 0)} instead of {there}",
+        f"these differ: {N_IMAGES} images instead of {there}",
+        f"these differ: {early.format(200, 1)} instead of {there}",
     ]
-    assert f"the first {narrow.rows.num_rows} in random order of {N_IMAGES} images" in first.title
+    assert there in first.title
     with pytest.raises(XkdError, match="cannot be compared; these differ: stopped_after"):
         check_comparable([narrow, wide])
+    with pytest.raises(XkdError, match="cannot be compared; these differ: stopped_after"):
+        check_comparable([wide, other])
+    check_comparable([everything, *until(images, 0)])  # which needed all of them
 
 
 def test_a_comparison_ends_each_test_on_images_that_all_models_share(tmp_path):
     found = compare(MODELS, "embedded", tests=["segmentation", "agreement"], until=8, floors=False, output=tmp_path)
     assert set(found.health["n_images"]) == {200}
     said = (
-        "ended after 200 of 500 images in random order: no headline score's 95 % interval reaches further than 8 points"
+        "ended after 200 of 500 images in random order: the 95 % intervals of the headline scores reach no further than"
     )
     assert all(note.startswith(said) for note in found.health["notes"])
     assert said in (tmp_path / "report.html").read_text().replace("&#39;", "'")

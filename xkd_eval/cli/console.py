@@ -26,7 +26,7 @@ from xkd_eval.errors import XkdError, renamed
 from xkd_eval.escapes import visible
 from xkd_eval.files import advice
 from xkd_eval.foreign import reason
-from xkd_eval.launch import handed_over, is_silent
+from xkd_eval.launch import LEFT_ALONE, handed_over, is_left_alone, is_silent
 
 
 class _Console(Console):
@@ -147,11 +147,14 @@ def end(work: Callable[[], int | None], report: Callable[[XkdError], bool] = lam
         code = _say_interruption(error.__cause__ or error, "")
     except OSError as error:
         code = _say_failure(error)
-    except Exception:
+    except Exception as error:
         # Some library swallowed the interruption, as within an import, and failed of it: that is no other failure.
-        if not asked:
+        if asked:
+            code = _say_interruption(Terminated(asked[0]), "")
+        elif is_left_alone(error):
+            code = LEFT_ALONE
+        else:
             raise
-        code = _say_interruption(Terminated(asked[0]), "")
     _let_go(sys.stdout)
     _let_go(sys.stderr)
     raise SystemExit(code or 0)
@@ -231,7 +234,9 @@ def _say_failure(error: OSError) -> int:
     """Say what the system refused; returns the exit code. The library says where its files failed: this is stdout."""
     if isinstance(error, BrokenPipeError):
         return SIGNALLED + _SIGPIPE
-    say(f"error: {error.filename or 'stdout'}: {reason(error)}; {advice(error)}")
+    line = f"{error.filename or 'stdout'}: {reason(error)}; {advice(error)}"
+    if not handed_over(line):
+        say(f"error: {line}")
     return BAD_INPUT
 
 

@@ -152,7 +152,7 @@ def differing_parts(first: EvaluationResult, other: EvaluationResult) -> list[st
             ("protocol.hash", ours["protocol"]["hash"], theirs["protocol"]["hash"]),
             ("data.digest", ours["data"]["digest"], theirs["data"]["digest"]),
             ("data.boxes", ours["data"].get("boxes"), theirs["data"].get("boxes")),
-            ("stopped_after", first.summary.get("stopped_after"), other.summary.get("stopped_after")),
+            ("stopped_after", ended_after(first), ended_after(other)),
             ("reference.digest", *(described.get("reference", {}).get("digest") for described in (ours, theirs))),
         )
         if our != their
@@ -161,6 +161,14 @@ def differing_parts(first: EvaluationResult, other: EvaluationResult) -> list[st
         return []
     more = differing_fields(ours["protocol"], theirs["protocol"])
     return [*fields, *(f"protocol.{name}" for name in more if name not in ("hash", "name"))]
+
+
+def ended_after(result: EvaluationResult) -> tuple[int, int] | None:
+    """How many images had come when a test ended early, and the seed of their order; None where all were scored."""
+    count = result.summary.get("stopped_after")
+    if count is None or count == result.summary["data"]["n_images"]:
+        return None
+    return count, result.summary["stopping"]["seed"]
 
 
 def changed_picture(first: EvaluationResult, other: EvaluationResult) -> str | None:

@@ -136,7 +136,8 @@ class Network:
         return torch.stack([answered[key] for key in keys])
 
     def _forwarded(self, images: Tensor) -> Tensor:
-        return self._fitting(lambda size: _joined(_in_chunks(self._fast, images, size)))
+        # What an engine was compiled for has one shape.
+        return self._fitting(lambda size: _joined(_in_chunks(self._fast, images, size)), by_engine=True)
 
     def _features(self, images: Tensor) -> Tensor:
         """(n, C, h, w) that the CAM is read off. The answers of the same forward are remembered as `classify`'s are."""
@@ -198,7 +199,7 @@ class Network:
 
         return made(1) if explainer.per_image else self._fitting(made, clean=True)
 
-    def _fitting(self, run: Callable[[int], _T], *, clean: bool = False) -> _T:
+    def _fitting(self, run: Callable[[int], _T], *, clean: bool = False, by_engine: bool = False) -> _T:
         """What `run` makes with so many images a forward, or with half as many as often as the memory does not suffice.
 
         It stays so: the rows that follow may differ from those before in the last bits.
@@ -208,8 +209,7 @@ class Network:
             try:
                 return run(size)
             except Exception as error:  # each library reports it as something else
-                # What an engine was compiled for has one shape.
-                if not is_out_of_memory(error) or self.plan.engine != TORCH:
+                if not is_out_of_memory(error) or (by_engine and self.plan.engine != TORCH):
                     raise
                 if size == 1:
                     raise XkdError(

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from xkd_eval.comparison.groups import ended_after
 from xkd_eval.datasets import ImageDataset, limit
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
@@ -103,6 +104,11 @@ def evaluated_alike(named: NamedModel, recorded: Results, asked: Asked, argument
     asked.check_unread()
     if asked.tests is not None:
         raise XkdError(f"tests: those of {argument}'s run directory are asked about; leave it out")
+    if early := [ended for result in recorded.values() if (ended := ended_after(result))]:
+        raise XkdError(
+            f"{argument}: its run directory ended after {early[0][0]:,} images (`until`); give both models, so that "
+            "they end on the same ones"
+        )
     taken = {field.name for field in fields(RunOptions)} - set(_RULES)
     if unread := [name for name in asked.options if name not in taken]:
         raise XkdError(f"{unread[0]}: the run directory of `{argument}` says it; leave it out")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from xkd_eval.comparison.groups import changed_picture, differing_parts
+from xkd_eval.comparison.groups import changed_picture, differing_parts, ended_after
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.protocol import differing_fields
 from xkd_eval.evaluations.scores import ScoreSpec
@@ -73,9 +73,7 @@ class Block:
         """The test, its rules and its images, in a line."""
         summary = self.entries[0].result.summary
         protocol, data = summary["protocol"], summary["data"]
-        all_images = f"{counted(data['n_images'], 'image')} of {data['name']} ({data['digest'][:12]})"
-        after = summary.get("stopped_after", data["n_images"])
-        images = all_images if after == data["n_images"] else f"the first {after:,} in random order of {all_images}"
+        images = f"{_images(self.entries[0].result)} of {data['name']} ({data['digest'][:12]})"
         reference = summary.get("reference")
         beside = f", beside {reference['name']}" if reference else ""
         return f"{self.test.title}: protocol {protocol['name']} ({protocol['hash']}), {images}{beside}"
@@ -196,16 +194,16 @@ def _reason(first: EvaluationResult, other: EvaluationResult) -> str:
         rules.append(f"data {here} instead of {there}" if here != there else "names, labels or sizes of the images")
     rules += [name for name in parts if name in ("data.boxes", "reference.digest")]
     if "stopped_after" in parts:
-        here, there = (counted(_n_images(result), "image") for result in (other, first))
-        rules.append(f"ended after {here} instead of {there}")
+        rules.append(f"{_images(other)} instead of {_images(first)}")
     if not rules:
         return f"the image {changed_picture(first, other)!r} is another picture under the same name"
     return f"these differ: {'; '.join(rules)}"
 
 
-def _n_images(result: EvaluationResult) -> int:
-    """How many had come when it ended."""
-    return int(result.summary.get("stopped_after") or result.summary["data"]["n_images"])
+def _images(result: EvaluationResult) -> str:
+    """All images of the set, or those that had come when the test ended."""
+    everything, early = counted(result.summary["data"]["n_images"], "image"), ended_after(result)
+    return everything if early is None else f"the first {early[0]:,} (seed {early[1]}) of {everything}"
 
 
 def _told(value: Any) -> str:

@@ -48,7 +48,11 @@ class Leaderboard:
             summary = block.entries[0].result.summary
             protocol, data = summary["protocol"], summary["data"]
             facts = {"block": number, "protocol": protocol["name"], "protocol_hash": protocol["hash"]}
-            facts |= {"data": data["name"], "data_digest": data["digest"], "n_images": data["n_images"]}
+            facts |= {
+                "data": data["name"],
+                "data_digest": data["digest"],
+                "n_images": summary.get("stopped_after", data["n_images"]),
+            }
             tables.append(block.scores.assign(**facts)[[*facts, *block.scores.columns]])
         return pd.concat(tables, ignore_index=True)
 

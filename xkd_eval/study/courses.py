@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from xkd_eval.datasets.sampling import shuffled
+from xkd_eval.devices import of_first_process
 from xkd_eval.evaluations.scores import to_columns
 from xkd_eval.study.options import RunOptions
 from xkd_eval.study.stopping import Stopping, is_narrow, looks, stopping_of
@@ -35,7 +36,8 @@ class Course:
         self.order = list(range(len(dataset))) if stopping is None else shuffled(dataset, stopping.seed)
         self._looks = [len(dataset)] if stopping is None else looks(len(dataset))
         # Where another study has come further with one of the cells, the others follow.
-        furthest = max(len(run.done) for run in runs)
+        place = {position: place for place, position in enumerate(self.order, start=1)}
+        furthest = max((place[position] for run in runs for position in run.done), default=0)
         self._looks = [count for count in self._looks if count >= furthest]
         self._former = 0
         self.is_over = False
@@ -53,8 +55,9 @@ class Course:
     def look(self) -> None:
         """See whether it is enough; if not, more images are wanted."""
         for run in self.runs:
-            run.wanted = self.count
-        if self._stopping is None or len(self._looks) == 1 or self._is_enough(self._stopping.until):
+            run.ended_after = self.count
+        # The first process decides for all: each would wait for the others as often as it has looks before it.
+        if self._stopping is None or len(self._looks) == 1 or of_first_process(self._is_enough(self._stopping.until)):
             self.is_over = True
         else:
             self._former = self._looks.pop(0)
@@ -65,7 +68,10 @@ class Course:
             rows = run.store.read_rows()
             # Another process may be further already, and has come to the same end of this look.
             scored = None if rows is None else scored_rows(rows.filter(pc.is_in(rows["position"], seen)))
-            if not scored or not is_narrow(run.cell.test, run.cell.test.summarise(to_columns(scored)), until):
+            if not scored:
+                return False
+            summary = run.cell.test.summarise(to_columns(scored))
+            if not is_narrow(run.cell.test, summary, scored.num_rows, until):
                 return False
         return True
 

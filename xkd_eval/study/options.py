@@ -40,7 +40,8 @@ class RunOptions:
         save_maps: write the raw maps there as well.
         limit: only a seeded, label-stratified sample of so many images.
         until: end a test once the 95 % interval of each of its headline scores reaches no further than so many points
-            to either side; the images come in a seeded random order, and all models are scored on the same ones.
+            to either side, after 200 images at the earliest; they come in a seeded random order, and all models are
+            scored on the same ones.
 
     What the model is fed with in place of its own input:
         size: input size: 224 or 224x320 (height x width).

@@ -126,7 +126,7 @@ class Data(_Record):
 
 class Stopping(_Record):
     """When a test ends before all images are scored: how far the 95 % interval of each headline score may reach to
-    either side, in points (of a score without bounds in percent of its value), and the seed of the images' order."""
+    either side, in points, and the seed of the images' order."""
 
     until: float = Field(ge=0)
     seed: int = Field(ge=0)
@@ -200,8 +200,8 @@ class Summary(_Open):
     )
     skipped: SkippedImages
     images_per_second: float | None = Field(
-        description="Of the last sitting; with the next the only field in which a resumed run may differ. Null where "
-        "nothing was left."
+        description="Of the last sitting; with `smaller_chunks` the only field in which a resumed run may differ. Null "
+        "where nothing was left."
     )
     stopping: Stopping | None = None
     stopped_after: int | None = Field(

@@ -142,7 +142,7 @@ def _crossed(runs: Sequence[CellRun], inputs: StudyInputs, root: Path) -> list[K
 
 def _scoring(job: KeptMaps, runs: Sequence[CellRun]) -> list[CellRun]:
     """The runs that score the maps of these images."""
-    return [run for run in runs if job.source in run.cell.sources and run.cell.dataset is job.dataset]
+    return [run for run in runs if job.is_scored_by(run.cell)]
 
 
 def _fresh(job: KeptMaps, scoring: Sequence[CellRun]) -> KeptMaps:
@@ -158,8 +158,8 @@ def _finished(
     rows = store.read_rows()
     if rows is None or rows.num_rows == rows["skipped"].drop_null().length():
         raise XkdError(f"data: no image could be evaluated for {cell.model} ({cell.test.name}); {_first_reasons(rows)}")
-    if rows.num_rows != run.wanted:
-        held = f"{rows.num_rows} of {run.wanted}"
+    if rows.num_rows != run.ended_after:
+        held = f"{rows.num_rows} of {run.ended_after}"
         raise XkdError(f"output: holds rows of {held} images; run the same command to continue")
     summary = store.read_summary(rows)
     if summary is None:

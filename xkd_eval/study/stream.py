@@ -4,7 +4,7 @@ by every cell that wants it. Cells that are not finished are continued where the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.datasets.grids import side_of
 from xkd_eval.datasets.loader import Item, Skipped, stream
-from xkd_eval.devices import process_state, resolve_device
+from xkd_eval.devices import of_all_processes, of_first_process, process_state, resolve_device
 from xkd_eval.engines.network import Network
 from xkd_eval.engines.plan import built
 from xkd_eval.evaluations.batch import MASK_SIZE
@@ -23,8 +23,8 @@ from xkd_eval.study.geometry import geometry
 from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.parts import PartWriter
 from xkd_eval.study.photographs import Photographs, Sitting
-from xkd_eval.study.turns import turns
-from xkd_eval.study.work import CellRun, KeptMaps
+from xkd_eval.study.turns import at_once, turns
+from xkd_eval.study.work import CellRun, KeptMaps, asked_models, fewest
 
 Progress = Callable[[str, int, int], None]
 """Called with what is under way, the rows that are done and the rows in all (one an image and cell)."""
@@ -55,19 +55,26 @@ def run_cells(
     state.wait_for_everyone()  # what the others find missing must not depend on what this process writes
     report = _Report(progress, sum(len(run.done) for run in runs), state.num_processes)
     networks: dict[str, Network] = {}
+    # Before any network takes of the memory, and the same for all processes, which wait for each other after each turn.
+    size = of_first_process(inputs.options.models_at_once or at_once(list(inputs.classifiers.values()), device))
     everything = courses(runs, inputs.options)
     while under_way := [course for course in everything if not course.is_over]:
         report.wanting(sum(course.count * len(course.runs) for course in everything))
-        _score(under_way, kept, missing, networks, inputs, device, report)
+        _score(under_way, kept, missing, networks, size, inputs, device, report)
         for course in under_way:
             course.look()
+    for run, found in zip(runs, zip(*of_all_processes([run.chunks for run in runs]), strict=True), strict=True):
+        run.chunks = None
+        for chunks in found:
+            run.chunks = fewest(run.chunks, chunks)
 
 
 def _score(
     under_way: Sequence[Course],
     kept: Sequence[KeptMaps],
-    missing: Mapping[KeptMaps, set[int]],
+    missing: dict[KeptMaps, set[int]],
     networks: dict[str, Network],
+    size: int,
     inputs: StudyInputs,
     device: torch.device,
     report: _Report,
@@ -77,13 +84,15 @@ def _score(
     course_of = {run: course for course in under_way for run in course.runs}
     due = {run: set(course.wanted) - run.done.keys() for run, course in course_of.items()}
     waiting = [run for run, places in due.items() if places]
-    wanted: dict[int, set[int]] = {}
-    for run, course in course_of.items():
-        wanted.setdefault(id(run.cell.dataset), set()).update(course.wanted)
-    absent = {job: places & wanted.get(id(job.dataset), set()) for job, places in missing.items()}
-    unwritten = {job: places for job, places in absent.items() if places}
+    unwritten: dict[KeptMaps, set[int]] = {}
+    for job, absent in missing.items():
+        scoring = [course for run, course in course_of.items() if job.is_scored_by(run.cell)]
+        places = absent.intersection(set().union(*(course.wanted for course in scoring)))
+        if places:
+            unwritten[job] = places
+            missing[job] = absent - places
     there = [job.source for job in kept if job.are_read and job not in unwritten]
-    for models, now, writing in turns(waiting, list(unwritten), there, inputs, device):
+    for models, now, writing in turns(waiting, list(unwritten), there, inputs, size):
         for other in networks.keys() - set(models):
             del networks[other]
         for dataset in _distinct([run.cell.dataset for run in now] + [job.dataset for job in writing]):
@@ -209,7 +218,9 @@ def _sit(sitting: Sitting, report: _Report, processes: int) -> None:
     for run, count in scored.items():
         run.scored += count * processes
         run.seconds += elapsed if count else 0
-        run.chunks = sitting.networks[run.cell.model].chunks
+        for model in asked_models(run.cell, sitting.inputs.reference):
+            if model in sitting.networks:
+                run.chunks = fewest(run.chunks, sitting.networks[model].chunks)
 
 
 def _distinct(values: Iterable[Any]) -> list[Any]:

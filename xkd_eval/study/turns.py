@@ -23,7 +23,7 @@ def turns(
     writing: Sequence[KeptMaps],
     there: Sequence[MapSource],
     inputs: StudyInputs,
-    device: torch.device,
+    size: int,
 ) -> Iterator[tuple[list[str], list[CellRun], list[KeptMaps]]]:
     """Models that are loaded together, with the cells and the kept maps that are due.
 
@@ -34,11 +34,10 @@ def turns(
         runs: unfinished.
         writing: maps to be kept.
         there: maps that an earlier study kept.
-        inputs: models, and `models_at_once`.
-        device: whose memory is shared out.
+        inputs: models.
+        size: how many are loaded together, see `at_once`.
     """
     waiting, jobs, left = list(runs), list(writing), list(there)
-    size = inputs.options.models_at_once or at_once(list(inputs.classifiers.values()), device)
     while waiting or jobs:
         models = _next_labels(waiting, jobs, left, inputs, size)
         due = [run for run in waiting if _is_due(run.cell, models, left, inputs)]

@@ -21,8 +21,9 @@ class CellRun:
         store: keeps the rows.
         done: positions that the store held before, with the content hash of the image that was scored.
         scored, seconds: how many images this sitting scored, and in which time.
-        wanted: how many images were scored in the end, or before this sitting.
-        chunks: images a forward that the memory sufficed for in this sitting; None where it did for those planned.
+        ended_after: how many images had come when its test ended; 0 before.
+        chunks: the fewest images a forward that the memory sufficed for, of any network that was asked; None where it
+            did for those planned.
     """
 
     cell: Cell
@@ -30,7 +31,7 @@ class CellRun:
     done: dict[int, str | None]
     scored: int = 0
     seconds: float = 0.0
-    wanted: int = 0
+    ended_after: int = 0
     chunks: Mapping[str, int] | None = None
 
     @property
@@ -60,7 +61,23 @@ class KeptMaps:
         """Whether the maps, once written, are scored: not where they depend on the size at which they are."""
         return not self.source.explainer.reads_size
 
+    def is_scored_by(self, cell: Cell) -> bool:
+        """Whether a cell scores the maps of these images."""
+        return self.source in cell.sources and cell.dataset is self.dataset
+
     def missing(self) -> set[int]:
         """Positions that have no file yet, or a fresh one to come."""
         ids = enumerate(self.dataset.ids)
         return {place for place, name in ids if place in self.fresh or not map_path(self.folder, name).is_file()}
+
+
+def asked_models(cell: Cell, reference: str) -> set[str]:
+    """The models that a cell asks anything: for answers, or for maps that it scores."""
+    return {cell.model, *(source.model for source in cell.sources), *([reference] if cell.asks_reference else [])}
+
+
+def fewest(chunks: Mapping[str, int] | None, others: Mapping[str, int] | None) -> Mapping[str, int] | None:
+    """The smaller of each number of images a forward; None where the memory sufficed for all that were planned."""
+    if chunks is None or others is None:
+        return others if chunks is None else chunks
+    return {name: min(count, others[name]) for name, count in chunks.items()}

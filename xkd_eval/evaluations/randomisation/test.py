@@ -146,8 +146,9 @@ class RandomisationTest(Evaluation):
 
 def _parts(batch: Batch) -> Iterator[Batch]:
     """The photographs of a batch, a chunk of the clean pass at a time."""
-    for start in range(0, len(batch.ids), batch.network.clean_chunk):
-        places = slice(start, start + batch.network.clean_chunk)
+    width = batch.network.clean_chunk  # it may become smaller meanwhile
+    for start in range(0, len(batch.ids), width):
+        places = slice(start, start + width)
         values = {field.name: getattr(batch, field.name) for field in fields(batch)}
         tensors: dict[str, Any] = {name: value[places] for name, value in values.items() if isinstance(value, Tensor)}
         yield replace(batch, ids=batch.ids[places], **tensors)
