@@ -89,10 +89,10 @@ TRAPS = {
     ),
     "another shape": (
         {"answer": lambda network, images: network(images)[:, 1:]},
-        r"it gives logits \(8, 4\), and torch \(8, 5\)",
+        r"it gives logits \(64, 4\), and torch \(64, 5\)",
     ),
     "not finite": (
-        {"answer": lambda network, images: torch.full((8, 5), torch.nan)},
+        {"answer": lambda network, images: torch.full((64, 5), torch.nan)},
         r"its logits differ from torch's by nan, and \S+ is allowed",
     ),
     "of all in the batch alike": (

@@ -76,7 +76,7 @@ def test_a_larger_network_takes_longer():
     quick, slow = (latency_of(classifier_of(module, 64, 4), "cpu", 0.01) for module in (small, large))
     assert slow.milliseconds > 2 * quick.milliseconds
     assert slow.images_per_second < quick.images_per_second / 2
-    assert (quick.batch_size, quick.device, quick.threads) == (8, "cpu", torch.get_num_threads())
+    assert (quick.batch_size, quick.device, quick.threads) == (64, "cpu", torch.get_num_threads())
     assert "1 thread, float32" in str(quick)
 
 
