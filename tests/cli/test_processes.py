@@ -36,6 +36,8 @@ class Slow(Explainer):
         if next(CALLS) == 4:
             Path(f"scoring-{rank}").touch()
             if rank == os.environ.get("KILLED"):
+                while not Path("scoring-0").is_file():  # so that the other has something to keep
+                    time.sleep(0.01)
                 os.kill(os.getpid(), signal.SIGKILL)
         if "KILLED" in os.environ:
             time.sleep(0.2)
