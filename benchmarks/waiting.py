@@ -3,7 +3,7 @@
     python benchmarks/waiting.py --rounds 3
 
 Every round runs each setting in processes of their own, in another order; the medians are printed. The settings are
-`passive` (never), a number of looks (GOMP_SPINCOUNT), and torch's own (`default`).
+`passive` (never), a number of looks (GOMP_SPINCOUNT), and torch's own (`default`). A round takes ten minutes.
 """
 
 from __future__ import annotations
