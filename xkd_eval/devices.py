@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -38,24 +38,17 @@ def process_state(device: str = "auto") -> PartialState:
 
 def of_first_process(value: T) -> T:
     """What the first process of a group has for a value; every process has to ask."""
-    from torch import distributed
+    from accelerate.utils import broadcast_object_list
 
-    if not distributed.is_initialized():
-        return value
-    values = [value]
-    distributed.broadcast_object_list(values)
-    return values[0]
+    found: T = broadcast_object_list([value])[0]
+    return found
 
 
 def of_all_processes(value: T) -> list[T]:
     """What each process of a group has for a value; every process has to ask."""
-    from torch import distributed
+    from accelerate.utils import gather_object
 
-    if not distributed.is_initialized():
-        return [value]
-    values: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(values, value)
-    return values
+    return list(gather_object([value]))
 
 
 def _leave_group() -> None:

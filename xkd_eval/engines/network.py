@@ -188,13 +188,13 @@ class Network:
         explained = classifier or self.classifier
 
         def made(size: int) -> Tensor:
-            width, maps = 1 if explainer.per_image else size, []
-            for start in range(0, len(images), width):
+            maps = []
+            for start in range(0, len(images), size):
                 # Padded by repeating the last image: a fixed shape, and an input that every method can digest.
-                places = torch.arange(start, start + width, device=images.device).clamp(max=len(images) - 1)
+                places = torch.arange(start, start + size, device=images.device).clamp(max=len(images) - 1)
                 found = explainer(explained, images[places], classes[places], _taken(context, places))
                 maps.append(found[: len(images) - start])
-                self._explained(min(start + width, len(images)), len(images))
+                self._explained(min(start + size, len(images)), len(images))
             return torch.cat(maps)
 
         return made(1) if explainer.per_image else self._fitting(made, clean=True)

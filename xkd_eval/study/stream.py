@@ -23,8 +23,8 @@ from xkd_eval.study.geometry import geometry
 from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.parts import PartWriter
 from xkd_eval.study.photographs import Photographs, Sitting
-from xkd_eval.study.turns import at_once, turns
-from xkd_eval.study.work import CellRun, KeptMaps, asked_models, fewest
+from xkd_eval.study.turns import asked_models, at_once, turns
+from xkd_eval.study.work import CellRun, KeptMaps, fewest
 
 Progress = Callable[[str, int, int], None]
 """Called with what is under way, the rows that are done and the rows in all (one an image and cell)."""
@@ -218,7 +218,7 @@ def _sit(sitting: Sitting, report: _Report, processes: int) -> None:
     for run, count in scored.items():
         run.scored += count * processes
         run.seconds += elapsed if count else 0
-        for model in asked_models(run.cell, sitting.inputs.reference):
+        for model in asked_models(run.cell, [], sitting.inputs):
             if model in sitting.networks:
                 run.chunks = fewest(run.chunks, sitting.networks[model].chunks)
 

@@ -43,7 +43,7 @@ def turns(
         due = [run for run in waiting if _is_due(run.cell, models, left, inputs)]
         kept = [job for job in jobs if _is_there(job.source, models, [], inputs)]
         if not due and not kept:  # a cell that holds two models against each other needs both, however few fit
-            models = _in_order(_asked(waiting[0].cell, [], inputs), inputs)
+            models = _in_order(asked_models(waiting[0].cell, [], inputs), inputs)
             due = waiting[:1]
         yield models, due, kept
         left += [job.source for job in kept if job.are_read]
@@ -71,10 +71,8 @@ def _next_labels(
     runs: Sequence[CellRun], jobs: Sequence[KeptMaps], left: Sequence[MapSource], inputs: StudyInputs, size: int
 ) -> list[str]:
     """All that is asked for, if it fits; else as many, the reference first; else one for which something is due."""
-    asked = _in_order(
-        set().union(*(_asked(run.cell, left, inputs) for run in runs), *(_makers(job.source, inputs) for job in jobs)),
-        inputs,
-    )
+    by_cells = (asked_models(run.cell, left, inputs) for run in runs)
+    asked = _in_order(set().union(*by_cells, *(_makers(job.source, inputs) for job in jobs)), inputs)
     if len(asked) <= size:
         return asked
     if size > 1:
@@ -106,8 +104,14 @@ def _makers(maps: MapSource, inputs: StudyInputs) -> set[str]:
     return {maps.model, inputs.reference} if maps.target == "reference" else {maps.model}
 
 
-def _asked(cell: Cell, left: Sequence[MapSource], inputs: StudyInputs) -> set[str]:
-    """The models that a cell needs at once."""
+def asked_models(cell: Cell, left: Sequence[MapSource], inputs: StudyInputs) -> set[str]:
+    """The models that a cell needs at once: for answers, or for maps.
+
+    Args:
+        cell: what is scored.
+        left: maps that are there already.
+        inputs: models.
+    """
     found = {cell.model, inputs.reference} if cell.asks_reference else {cell.model}
     for maps in cell.sources:
         if maps not in left and not maps.explainer.model_free:

@@ -71,11 +71,6 @@ class KeptMaps:
         return {place for place, name in ids if place in self.fresh or not map_path(self.folder, name).is_file()}
 
 
-def asked_models(cell: Cell, reference: str) -> set[str]:
-    """The models that a cell asks anything: for answers, or for maps that it scores."""
-    return {cell.model, *(source.model for source in cell.sources), *([reference] if cell.asks_reference else [])}
-
-
 def fewest(chunks: Mapping[str, int] | None, others: Mapping[str, int] | None) -> Mapping[str, int] | None:
     """The smaller of each number of images a forward; None where the memory sufficed for all that were planned."""
     if chunks is None or others is None:
