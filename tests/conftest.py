@@ -93,6 +93,19 @@ _REGISTRIES = {
 @pytest.fixture(autouse=True)
 def _registries_as_they_were():
     """Whatever a test registers is forgotten after it; a registry that is not imported is not imported for this."""
+    with _forgotten():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _registries_as_before_the_file():
+    """So is what a file's fixtures register for all of its tests: the next file lists every name that is known."""
+    with _forgotten():
+        yield
+
+
+@contextlib.contextmanager
+def _forgotten():
     before = {module: set(registry._known) for module, registry in _registries()}
     yield
     for module, registry in _registries():
