@@ -49,7 +49,7 @@ def main() -> None:
 def evaluated(directory: Path) -> Any:
     """The rows and scores of a run."""
     _, summary, rows = read_run(directory)
-    return rows.to_pylist(), {**summary, "images_per_second": None}
+    return rows.table.to_pylist(), {**summary, "images_per_second": None}
 
 
 def trained(directory: Path) -> Any:

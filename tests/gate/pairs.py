@@ -10,6 +10,7 @@ from xkd_eval.evaluations import Evaluation, Rules, ScoreSpec
 from xkd_eval.gate.margins import AskedScore
 from xkd_eval.gate.verdicts import ScoreVerdict, verdict_of
 from xkd_eval.study.result import EvaluationResult
+from xkd_eval.study.rows import Rows
 
 
 def column(values):
@@ -39,7 +40,7 @@ def group(name: str, values, test: Evaluation) -> SeedGroup:
     ids = [f"{number:06d}" for number in range(len(values))]
     skipped = pa.array([None] * len(ids), pa.string())
     rows = pa.table({"id": ids, "skipped": skipped, "value": np.asarray(values)})
-    return SeedGroup.of(name, [EvaluationResult(name, "none", test, test.name, {}, {}, rows, None)], 0)
+    return SeedGroup.of(name, [EvaluationResult(name, "none", test, test.name, {}, {}, Rows.of(rows), None)], 0)
 
 
 def verdict(baseline, candidate, margin=2.0, n_asked=1, same=False, **test) -> ScoreVerdict:

@@ -21,7 +21,8 @@ from xkd_eval.errors import XkdError
 from xkd_eval.study import parts
 from xkd_eval.study.directory import read_run
 from xkd_eval.study.records import protocol_schema, summary_schema, write_record
-from xkd_eval.study.summary import rows_digest
+from xkd_eval.study.rows import Rows
+from xkd_eval.study.tally import Tally
 
 N_IMAGES = 24
 RUN = {"limit": N_IMAGES, "batch_size": 8, "figures": False, "direction": "positive", "fractions": (0.5,)}
@@ -95,7 +96,7 @@ def test_a_part_that_was_cut_is_scored_again_as_the_error_says(run, written, con
         continued(run)
     part.unlink()
     assert continued(run).continued == N_IMAGES - 8
-    assert read_run(run)[2].equals(read_run(written)[2])
+    assert read_run(run)[2].table.equals(read_run(written)[2].table)
 
 
 def test_a_run_whose_part_is_gone_is_unfinished(run, written, continued):
@@ -103,7 +104,8 @@ def test_a_run_whose_part_is_gone_is_unfinished(run, written, continued):
     with pytest.raises(XkdError, match=r"holds rows of 16 of 24 images; run its test again, which scores the rest"):
         compare([run, written])
     assert continued(run).continued == 16
-    for ours, theirs in zip(read_run(run), read_run(written), strict=True):
+    assert read_run(run)[2].table.equals(read_run(written)[2].table)
+    for ours, theirs in zip(read_run(run)[:2], read_run(written)[:2], strict=True):
         assert ours == theirs or {**ours, "images_per_second": 0} == {**theirs, "images_per_second": 0}
 
 
@@ -198,19 +200,24 @@ def test_a_summary_of_another_run_is_refused(run, written, continued, tmp_path, 
 def test_a_summary_of_other_rows_is_refused(run):
     with_digest = json.loads((run / "summary.json").read_text())
     del with_digest["digest"]
-    rows = read_run(run)[2]
-    write_record(run / "summary.json", with_digest | {"rows": rows_digest(rows.slice(1))})
+    rows = read_run(run)[2].table
+    write_record(run / "summary.json", with_digest | {"rows": digest(rows.slice(1))})
     with pytest.raises(XkdError, match=r"these differ: rows; delete it and run its test again"):
         read_run(run)
 
 
 def test_the_digest_of_rows_is_of_every_value(run):
-    rows = read_run(run)[2]
+    rows = read_run(run)[2].table
     for place, name in enumerate(rows.column_names):
         column = pa.chunked_array([rows[name].combine_chunks().take(pa.array([1, 0, *range(2, N_IMAGES)]))])
         swapped = rows.set_column(place, name, column)
-        assert (rows_digest(swapped) == rows_digest(rows)) == swapped.equals(rows)
-    assert rows_digest(rows) == rows_digest(pa.concat_tables([rows.slice(0, 7), rows.slice(7)]))
+        assert (digest(swapped) == digest(rows)) == swapped.equals(rows)
+    for end in range(1, N_IMAGES):
+        assert digest(rows) == Tally(Rows(lambda end=end: [rows.slice(0, end), rows.slice(end)])).digest
+
+
+def digest(rows: pa.Table) -> str:
+    return Tally(Rows.of(rows)).digest
 
 
 def test_another_layout_of_the_same_values_is_no_change(run):

@@ -154,7 +154,7 @@ def test_an_interrupted_run_ends_where_it_would_have(images, tmp_path):
     assert continued.rows.equals(whole.rows)
     assert until(images, 3, output=tmp_path)[0].continued == whole.rows.num_rows
     _, summary, rows = read_run(continued.directory)
-    assert (summary["stopped_after"], rows.num_rows) == (whole.rows.num_rows,) * 2
+    assert (summary["stopped_after"], rows.table.num_rows) == (whole.rows.num_rows,) * 2
 
 
 def test_a_photograph_that_is_mended_afterwards_takes_nothing_back(tmp_path):

@@ -18,7 +18,7 @@ from xkd_eval.evaluations.guard import guard_methods
 from xkd_eval.evaluations.presets import Preset, preset_facts, preset_notes
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.returned import named
-from xkd_eval.evaluations.scores import PHOTOGRAPH, Columns, ScoreSpec
+from xkd_eval.evaluations.scores import PHOTOGRAPH, Columns, ScoreSpec, StoredColumns
 from xkd_eval.statistics.bootstrap import clustered, scores_with_intervals
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class Evaluation(ABC):
         takes_label_sets: whether it means something where a photograph may hold several classes, each of which is
             explained: no prediction is right or wrong there, and `protocol.probability` is "sigmoid".
         crosses: whether it is worth asking a model while another model's maps are scored (transfer).
+        columns_of_all: whether `columns` of an image depends on the others, so that it is asked of all rows at once
+            and not of some thousand at a time.
         needs_all_images: whether `until` is nothing to it, since what follows is made of all of its rows.
         in_comparisons: whether `compare` runs it where the data has what it needs.
         about: what a reader of a report must know of its scores, in a sentence or two.
@@ -109,6 +111,7 @@ class Evaluation(ABC):
     reads_answers: bool = True
     takes_label_sets: ClassVar[bool] = False
     crosses: ClassVar[bool] = False
+    columns_of_all: bool = False
     needs_all_images: ClassVar[bool] = False
     in_comparisons: ClassVar[bool] = True
     about: str = ""
@@ -204,7 +207,7 @@ class Evaluation(ABC):
         """Finite values an image, whose means the scores are functions of: every boolean and float column."""
         return {name: values for name, values in rows.items() if values.dtype.kind in "bf"}
 
-    def extras(self, rows: Columns) -> dict[str, Any]:
+    def extras(self, rows: StoredColumns) -> dict[str, Any]:
         """What a summary holds beside the scores: plain values without NaN, under names that nothing else has."""
         return preset_facts(self.presets, self.protocol) if self.presets else {}
 
@@ -212,7 +215,7 @@ class Evaluation(ABC):
         """What a reader must know beside the scores, a sentence each."""
         return preset_notes(summary) if self.presets else []
 
-    def quality(self, rows: Columns) -> np.ndarray | None:
+    def quality(self, rows: StoredColumns) -> np.ndarray | None:
         """(n,) by which the best, median and worst maps of a run are pictured; higher is better, NaN undefined."""
         return None
 
@@ -225,7 +228,7 @@ class Evaluation(ABC):
         """
         return None
 
-    def figures(self, name: str, summary: Mapping[str, Any], rows: Columns) -> dict[str, Figure]:
+    def figures(self, name: str, summary: Mapping[str, Any], rows: StoredColumns) -> dict[str, Figure]:
         """Name -> figure of one finished run, for its directory.
 
         Args:
@@ -245,10 +248,22 @@ class Evaluation(ABC):
         Raises:
             XkdError: no column that scores could be made of, or an extra with the name of a score.
         """
-        columns, scores = self.columns(rows), {spec.name: spec.compute for spec in self.specs()}
+        return self.scores_of(clustered(self.columns(rows), rows.get(PHOTOGRAPH)), rows)
+
+    def scores_of(self, columns: Mapping[str, np.ndarray], rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """As `summarise`.
+
+        Args:
+            columns: what `columns` returned, or sums of it; see `xkd_eval.statistics.bootstrap.clustered`.
+            rows: of the images that were scored, for the extras.
+
+        Raises:
+            XkdError: as `summarise`.
+        """
+        scores = {spec.name: spec.compute for spec in self.specs()}
         if scores and not columns:
             raise XkdError(f"{named(self)}: it has scores and no boolean or float column; return one, or `columns`")
-        flat = scores_with_intervals(clustered(columns, rows.get(PHOTOGRAPH)), scores) if scores else {}
+        flat = scores_with_intervals(columns, scores) if scores else {}
         nested: dict[str, Any] = {}
         for name, value in flat.items():
             *groups, last = name.split(".")

@@ -51,8 +51,7 @@ def defined_columns(rows: Columns, names: Collection[str]) -> Columns:
     for name in names:
         values = rows[name].astype(np.float64)
         columns[name] = np.nan_to_num(values)
-        if np.isnan(values).any():
-            columns[f"{name}{_DEFINED}"] = ~np.isnan(values)
+        columns[f"{name}{_DEFINED}"] = ~np.isnan(values)
     return columns
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Columns = dict[str, np.ndarray]
 """One array a column, first axis the images: (B,) or, for lists, (B, n)."""
 
+StoredColumns = Mapping[str, np.ndarray]
+"""The same of a finished run, each of which may be read from the disk when it is asked for."""
+
 PHOTOGRAPH = "photograph"
 """The column of a set in which a photograph is an image once a label: which photograph it is."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from xkd_eval.statistics.groups import GROUPS, MEMBERS, GroupSums, group_numbers
 from xkd_eval.statistics.intervals import bca
 
 RESAMPLES = 2000
@@ -24,11 +25,10 @@ Score = Callable[[Means], np.ndarray]
 """Means -> (R,) or (R, n); a ratio is computed anew in each resample."""
 
 
-_MEMBERS = "images of a cluster"
-
-
 def clustered(columns: Mapping[str, np.ndarray], clusters: np.ndarray | None) -> Mapping[str, np.ndarray]:
     """Columns of which the functions here draw and leave out whole clusters; their means stay those over images.
+
+    More clusters than `groups.GROUPS` are put together at random.
 
     Args:
         columns: name -> (n,) or (n, m), one row an image.
@@ -36,12 +36,16 @@ def clustered(columns: Mapping[str, np.ndarray], clusters: np.ndarray | None) ->
 
     Returns:
         name -> (clusters,) or (clusters, m): sums over the images of each, in the order of its number, and how many
-        these are.
+        these are. The columns themselves where there is nothing to put together.
     """
     if clusters is None:
-        return columns
+        sums = GroupSums()
+        sums.add(columns)
+        return sums.columns()
     numbers, places = np.unique(clusters, return_inverse=True)
-    found = {_MEMBERS: np.bincount(places).astype(np.float64)}
+    if len(numbers) > GROUPS:
+        numbers, places = np.unique(group_numbers(len(numbers))[places], return_inverse=True)
+    found = {MEMBERS: np.bincount(places).astype(np.float64)}
     for name, values in columns.items():
         found[name] = np.zeros((len(numbers), *values.shape[1:]))
         np.add.at(found[name], places, values)
@@ -50,7 +54,7 @@ def clustered(columns: Mapping[str, np.ndarray], clusters: np.ndarray | None) ->
 
 def _of_images(means: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Means over images, where those over clusters were taken."""
-    members = means.pop(_MEMBERS, None)
+    members = means.pop(MEMBERS, None)
     if members is None:
         return means
     return {name: values / (members if values.ndim == 1 else members[:, None]) for name, values in means.items()}

@@ -16,9 +16,9 @@ from xkd_eval.evaluations.means import mean_score
 from xkd_eval.evaluations.scores import Columns, ScoreSpec
 from xkd_eval.study.cells import Cell, default_directory
 from xkd_eval.study.inputs import StudyInputs
+from xkd_eval.study.rows import scored_rows
 from xkd_eval.study.run import run_study
 from xkd_eval.study.stream import Progress
-from xkd_eval.study.summary import scored_rows
 
 
 class CleanPass(Evaluation):

@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 
 from xkd_eval.datasets.sampling import shuffled
 from xkd_eval.devices import of_first_process
-from xkd_eval.evaluations.scores import to_columns
 from xkd_eval.study.options import RunOptions
+from xkd_eval.study.rows import Rows
 from xkd_eval.study.stopping import Stopping, is_narrow, looks, stopping_of
-from xkd_eval.study.summary import scored_rows
+from xkd_eval.study.tally import Tally
 from xkd_eval.study.work import CellRun
 
 
@@ -63,17 +63,14 @@ class Course:
             self._former = self._looks.pop(0)
 
     def _is_enough(self, until: float) -> bool:
-        seen = pa.array(self.order[: self.count])
-        for run in self.runs:
-            rows = run.store.read_rows()
-            # Another process may be further already, and has come to the same end of this look.
-            scored = None if rows is None else scored_rows(rows.filter(pc.is_in(rows["position"], seen)))
-            if not scored:
-                return False
-            summary = run.cell.test.summarise(to_columns(scored))
-            if not is_narrow(run.cell.test, summary, scored.num_rows, until):
-                return False
-        return True
+        return all(self._is_narrow(run, until) for run in self.runs)
+
+    def _is_narrow(self, run: CellRun, until: float) -> bool:
+        seen, rows = pa.array(self.order[: self.count]), run.store.read_rows()
+        # Another process may be further already, and has come to the same end of this look.
+        of_this_look = Rows(lambda: (part.filter(pc.is_in(part["position"], seen)) for part in rows.stream()))
+        tally = Tally(of_this_look, run.cell.test)
+        return bool(tally.scored) and is_narrow(run.cell.test, tally.summarise(), tally.scored, until)
 
 
 def courses(runs: Iterable[CellRun], options: RunOptions) -> list[Course]:

@@ -17,9 +17,11 @@ from xkd_eval.digests import digest_of
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.protocol import differing_fields
 from xkd_eval.files import writing
-from xkd_eval.study.parts import PARTS, concatenated, drop_rows, in_order, read_parts, write_part
+from xkd_eval.study.parts import PARTS, concatenated, drop_rows, in_order, stream_parts, write_part
 from xkd_eval.study.records import Description, OtherReleaseError, Summary, read_record, write_record
+from xkd_eval.study.rows import Rows
 from xkd_eval.study.summary import SUMMARY_AGAIN, check_summary
+from xkd_eval.study.tally import Tally
 
 _IDENTITY = (
     "test",
@@ -60,11 +62,11 @@ class RunDirectory:
         with writing(f"output: {str(path)!r}"):
             self._open(overwrite)
 
-    def read_summary(self, rows: pa.Table) -> dict[str, Any] | None:
+    def read_summary(self, rows: str) -> dict[str, Any] | None:
         """The finished run's summary; None while it is unfinished, or where another release summarised its rows.
 
         Args:
-            rows: of the run, which it must be of.
+            rows: digest of those that it must be of.
 
         Raises:
             XkdError: it was changed after it was written, or is of other rows.
@@ -91,13 +93,14 @@ class RunDirectory:
             (self.path / "summary.json").unlink(missing_ok=True)
             drop_rows(self._rows, positions, self._run, self._description["data"]["n_images"])
 
-    def read_rows(self) -> pa.Table | None:
-        """All rows in the data set's order, each image once; None before the first part.
+    def read_rows(self) -> Rows:
+        """All rows in the data set's order, each image once; the streams that it gives verify what they read.
 
         Raises:
-            XkdError: a part is not what was written.
+            XkdError: while they are read: a part is not what was written.
         """
-        return read_parts(self._rows, self._run, self._description["data"]["n_images"])
+        n_images = self._description["data"]["n_images"]
+        return Rows(lambda: stream_parts(self._rows, self._run, n_images))
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Keep the summary, which says that the run is finished."""
@@ -171,14 +174,14 @@ class RunInMemory:
         """Keep more rows, of any images."""
         self._parts.append(rows)
 
-    def read_rows(self) -> pa.Table | None:
-        """All rows in the data set's order, those of other processes too; None before the first part."""
+    def read_rows(self) -> Rows:
+        """All rows in the data set's order, those of other processes too."""
         from accelerate.utils import gather_object
 
         parts = gather_object(self._parts)
-        return in_order(concatenated(parts)) if parts else None
+        return Rows.of(in_order(concatenated(parts))) if parts else Rows(lambda: [])
 
-    def read_summary(self, rows: pa.Table) -> dict[str, Any] | None:
+    def read_summary(self, rows: str) -> dict[str, Any] | None:
         """The summary; None while the run is unfinished."""
         return self._summary
 
@@ -187,7 +190,7 @@ class RunInMemory:
         self._summary = summary
 
 
-def read_run(path: Path, argument: str = "models") -> tuple[dict[str, Any], dict[str, Any], pa.Table]:
+def read_run(path: Path, argument: str = "models") -> tuple[dict[str, Any], dict[str, Any], Rows]:
     """A finished run: its description (protocol.json), its summary, and its rows in the data set's order.
 
     Args:
@@ -203,13 +206,14 @@ def read_run(path: Path, argument: str = "models") -> tuple[dict[str, Any], dict
         raise XkdError(f"{what} holds no finished run; expected protocol.json, summary.json and rows/")
     description = read_record(files[0], Description, "run the test again in another directory", argument)
     summary = read_record(files[1], Summary, SUMMARY_AGAIN, argument)
-    n_images = description["data"]["n_images"]
-    rows = read_parts(path / "rows", digest_of(description), n_images, argument)
-    n_rows, expected = 0 if rows is None else rows.num_rows, summary.get("stopped_after") or n_images
-    if rows is None or n_rows < expected:
-        raise XkdError(f"{what} holds rows of {n_rows} of {expected} images; run its test again, which scores the rest")
-    check_summary(summary, description, rows, f"{argument}: {str(files[1])!r}")
-    return description, summary, rows
+    n_images, run = description["data"]["n_images"], digest_of(description)
+    tally = Tally(Rows(lambda: stream_parts(path / "rows", run, n_images, argument)))
+    if tally.count < (expected := summary.get("stopped_after") or n_images):
+        raise XkdError(
+            f"{what} holds rows of {tally.count} of {expected} images; run its test again, which scores the rest"
+        )
+    check_summary(summary, description, tally.digest, f"{argument}: {str(files[1])!r}")
+    return description, summary, tally.rows
 
 
 def _as_dict(value: Any) -> dict[str, Any]:

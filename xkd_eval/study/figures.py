@@ -7,26 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from xkd_eval.bands import displayed
 from xkd_eval.devices import resolve_device
 from xkd_eval.engines.eager import on_device
 from xkd_eval.errors import UnreadableImageError, XkdError
-from xkd_eval.evaluations.scores import to_columns
+from xkd_eval.evaluations.scores import StoredColumns
 from xkd_eval.explanations.explain import explain
 from xkd_eval.figures.extremes import Extreme, extremes_figure
 from xkd_eval.figures.style import save_figure
 from xkd_eval.study.cells import Cell, MapSource
 from xkd_eval.study.inputs import StudyInputs
-from xkd_eval.study.summary import scored_rows
+from xkd_eval.study.rows import Rows
 
 EXTREMES = "extremes.png"
 
 _PICTURED = 4
 
 
-def write_figures(directory: Path, cell: Cell, inputs: StudyInputs, summary: Mapping[str, Any], rows: pa.Table) -> None:
+def write_figures(directory: Path, cell: Cell, inputs: StudyInputs, summary: Mapping[str, Any], rows: Rows) -> None:
     """Write what `directory` lacks of the test's figures (NAME.pdf) and of extremes.png.
 
     A figure of which nothing is defined, as of a set without a single object, is left out.
@@ -38,7 +37,7 @@ def write_figures(directory: Path, cell: Cell, inputs: StudyInputs, summary: Map
         summary: as summary.json holds it.
         rows: of all images.
     """
-    columns = to_columns(scored_rows(rows))
+    columns = rows.columns
     if not all((directory / f"{name}.pdf").exists() for name in cell.test.figure_names):
         for name, figure in cell.test.figures(summary["explainer"]["name"], summary, columns).items():
             save_figure(figure, directory / f"{name}.pdf")
@@ -47,8 +46,9 @@ def write_figures(directory: Path, cell: Cell, inputs: StudyInputs, summary: Map
         return
     chosen = _extreme_places(quality)
     if any(chosen):
+        facts = {name: columns[name] for name in ("position", "id", "target", "predicted", "label")}
         best, median, worst = (
-            [_extreme(cell, cell.source, inputs, scored_rows(rows), place) for place in places] for places in chosen
+            [_extreme(cell, cell.source, inputs, facts, place) for place in places] for places in chosen
         )
         save_figure(extremes_figure(best, median, worst), directory / EXTREMES)
 
@@ -63,8 +63,8 @@ def _extreme_places(quality: np.ndarray) -> tuple[list[int], list[int], list[int
     return order[:count], order[middle : middle + count], order[-count:]
 
 
-def _extreme(cell: Cell, maps: MapSource, inputs: StudyInputs, rows: pa.Table, place: int) -> Extreme:
-    row = {name: rows[name][place].as_py() for name in ("position", "id", "target", "predicted", "label")}
+def _extreme(cell: Cell, maps: MapSource, inputs: StudyInputs, facts: StoredColumns, place: int) -> Extreme:
+    row = {name: values[place : place + 1].tolist()[0] for name, values in facts.items()}
     try:
         sample = cell.dataset.load(row["position"])
     except UnreadableImageError as error:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.datasets.samples import hash_of_stored
 from xkd_eval.errors import XkdError
+from xkd_eval.study.rows import Rows
 from xkd_eval.study.work import CellRun
 
 _REPORTED = 256
@@ -39,10 +39,14 @@ def check_same_images(runs: Sequence[CellRun], progress: Callable[[str, int, int
                     raise _changed(dataset.ids[position], run.store.path)
 
 
-def readable_again(dataset: ImageDataset, rows: pa.Table) -> set[int]:
+def readable_again(dataset: ImageDataset, rows: Rows) -> set[int]:
     """Positions of images that could not be read when they were due, as on a disk that was away, and can be now."""
-    lost = rows.filter(pc.and_(rows["skipped"].is_valid(), rows["content_hash"].is_null()))
-    return {position for position in lost["position"].to_pylist() if hash_of_stored(dataset, position) is not None}
+    lost = (
+        position
+        for part in rows.stream()
+        for position in part.filter(pc.and_(part["skipped"].is_valid(), part["content_hash"].is_null()))["position"]
+    )
+    return {place for position in lost if hash_of_stored(dataset, place := position.as_py()) is not None}
 
 
 def _changed(name: str, directory: Path | None) -> XkdError:

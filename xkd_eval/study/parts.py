@@ -6,7 +6,9 @@ import hashlib
 import io
 import re
 import time
-from collections.abc import Callable, Collection
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +22,14 @@ from xkd_eval.foreign import read_bytes, reading, short
 
 PARTS = "part-*.parquet"
 
+COMMON = pa.schema({"position": pa.int64(), "id": pa.string(), "content_hash": pa.string(), "skipped": pa.string()})
+"""What every row has; a test's own columns are null where the image was skipped."""
+
 _SECONDS_PER_PART = 20.0
 _ROWS_PER_PART = 2048
-_NAME = re.compile(r"part-\d{9}-([0-9a-f]{16})\.parquet")
+_AHEAD = 8
+_NAME = re.compile(r"part-(\d{9})-([0-9a-f]{16})\.parquet")
 _RUN = b"xkd-run"
-# What every row has; a test's own columns are null where the image was skipped.
-_COMMON = pa.schema({"position": pa.int64(), "id": pa.string(), "content_hash": pa.string(), "skipped": pa.string()})
 _AGAIN = "delete it and run the same command: its images are scored again"
 
 
@@ -44,12 +48,15 @@ def write_part(folder: Path, rows: pa.Table, run: str) -> None:
     pq.write_table(rows.replace_schema_metadata({_RUN: run}), buffer, write_page_checksum=True)
     content = buffer.getvalue()
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / f"part-{rows['position'][0].as_py():09d}-{_digest(content)}.parquet") as file:
+    first = int(rows["position"].to_numpy().min())
+    with replacing(folder / f"part-{first:09d}-{_digest(content)}.parquet") as file:
         file.write(content)
 
 
-def read_parts(folder: Path, run: str, n_images: int, argument: str = "output") -> pa.Table | None:
-    """All rows in the data set's order, each image once; None before the first part.
+def stream_parts(folder: Path, run: str, n_images: int, argument: str = "output") -> Iterator[pa.Table]:
+    """All rows in the data set's order, each image once, in tables of a few thousand; none before the first part.
+
+    In memory are, beside one part, those whose images lie between its own: as many as processes wrote them.
 
     Args:
         folder: of the parts.
@@ -61,11 +68,22 @@ def read_parts(folder: Path, run: str, n_images: int, argument: str = "output") 
         XkdError: a part that is not what was written, belongs to another run or has other columns; it is named.
     """
     parts = sorted(folder.glob(PARTS))
-    if not parts:
-        return None
-    tables = [_read_part(part, run, n_images, argument) for part in parts]
-    _check_columns(parts, tables, argument)
-    return in_order(concatenated(tables))
+    first: tuple[Path, pa.Schema] | None = None
+    begun: list[pa.Table] = []
+    tables = _read_ahead(parts, lambda part: _read_part(part, run, n_images, argument))
+    for place, (part, table) in enumerate(zip(parts, tables, strict=True)):
+        if len(table.schema) > len(COMMON):  # a row was scored
+            first = first or (part, table.schema)
+            _check_columns(part, table.schema, first, argument)
+        begun.append(table)
+        if place + 1 == len(parts):
+            yield in_order(concatenated(begun))
+            return
+        rows, end = in_order(concatenated(begun)), _first_position(parts[place + 1])
+        count = int(np.searchsorted(rows["position"].to_numpy(), end))
+        begun = [rows.slice(count)] if count < rows.num_rows else []
+        if count:
+            yield rows.slice(0, count)
 
 
 def drop_rows(folder: Path, positions: Collection[int], run: str, n_images: int) -> None:
@@ -125,6 +143,8 @@ def concatenated(tables: list[pa.Table]) -> pa.Table:
 def in_order(table: pa.Table) -> pa.Table:
     """Rows sorted by position; of an image that two processes scored, the first."""
     positions = table["position"].to_numpy()
+    if (positions[1:] > positions[:-1]).all():
+        return table
     return table.take(np.unique(positions, return_index=True)[1])
 
 
@@ -137,7 +157,18 @@ def identity_table(
     positions: list[int], ids: list[str], content_hashes: list[str | None], skipped: list[str | None]
 ) -> pa.Table:
     """The columns that every row has: which image, of which content, and why it has no score."""
-    return pa.table([positions, ids, content_hashes, skipped], schema=_COMMON)
+    return pa.table([positions, ids, content_hashes, skipped], schema=COMMON)
+
+
+def _read_ahead(parts: Sequence[Path], read: Callable[[Path], pa.Table]) -> Iterator[pa.Table]:
+    """Each part's rows, in order; the next ones are read and verified while these are worked on."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = deque(pool.submit(read, part) for part in parts[:_AHEAD])
+        for place in range(len(parts)):
+            table = coming.popleft().result()
+            if place + _AHEAD < len(parts):
+                coming.append(pool.submit(read, parts[place + _AHEAD]))
+            yield table
 
 
 def _read_part(part: Path, run: str, n_images: int, argument: str) -> pa.Table:
@@ -146,33 +177,36 @@ def _read_part(part: Path, run: str, n_images: int, argument: str) -> pa.Table:
     if named is None:
         raise XkdError(f"{what} is no part that this tool wrote; move it elsewhere")
     content = read_bytes(part, argument)
-    if _digest(content) != named[1]:
+    if _digest(content) != named[2]:
         raise XkdError(f"{what} is damaged: its content is not what was written; {_AGAIN}")
     with reading(f"{what} is damaged", _AGAIN):
         table = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True).read()
     if (table.schema.metadata or {}).get(_RUN) != run.encode():
         raise XkdError(f"{what} holds rows of another run; move it elsewhere")
-    lacking = [field.name for field in _COMMON if field not in list(table.schema)]
-    positions = set() if lacking else set(table["position"].to_pylist())
-    if lacking or not positions <= set(range(n_images)):
-        fault = f"lacks {', '.join(lacking)}" if lacking else f"has rows of more than {n_images} images"
-        raise XkdError(f"{what} {fault}; {_AGAIN}")
+    lacking = [field.name for field in COMMON if field not in list(table.schema)]
+    if lacking or not table.num_rows:
+        raise XkdError(f"{what} lacks {', '.join(lacking) or 'rows'}; {_AGAIN}")
+    positions = table["position"].to_numpy()
+    if positions.min() < 0 or positions.max() >= n_images:
+        raise XkdError(f"{what} has rows of more than {n_images} images; {_AGAIN}")
+    if positions.min() != int(named[1]):
+        raise XkdError(f"{what} was renamed: its first image is {positions.min()}; {_AGAIN}")
     return table
 
 
-def _check_columns(parts: list[Path], tables: list[pa.Table], argument: str) -> None:
+def _check_columns(part: Path, schema: pa.Schema, first: tuple[Path, pa.Schema], argument: str) -> None:
     """Rows that were scored have the same columns in all parts."""
-    scored = [
-        (part, table.schema) for part, table in zip(parts, tables, strict=True) if len(table.schema) > len(_COMMON)
-    ]
-    for part, schema in scored[1:]:
-        first, known = scored[0]
-        if schema != known:
-            odd = sorted({field.name for field in schema} ^ {field.name for field in known})
-            raise XkdError(
-                f"{argument}: {str(part)!r} and {first.name!r} have other columns ({short(odd)}); delete the one "
-                "that is not of this run and run the same command: its images are scored again"
-            )
+    if schema != first[1]:
+        odd = sorted({field.name for field in schema} ^ {field.name for field in first[1]})
+        raise XkdError(
+            f"{argument}: {str(part)!r} and {first[0].name!r} have other columns ({short(odd)}); delete the one "
+            "that is not of this run and run the same command: its images are scored again"
+        )
+
+
+def _first_position(part: Path) -> int:
+    named = _NAME.fullmatch(part.name)
+    return int(named[1]) if named else 0  # one of another name is refused when it is read
 
 
 def _digest(content: bytes) -> str:

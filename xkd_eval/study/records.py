@@ -21,7 +21,7 @@ from xkd_eval.files import replacing
 from xkd_eval.foreign import json_schema, parsed, read_json, short
 
 PROTOCOL_SCHEMA = "xkd-eval/protocol/4"
-SUMMARY_SCHEMA = "xkd-eval/summary/6"
+SUMMARY_SCHEMA = "xkd-eval/summary/7"
 
 COLUMN = ("model", "explainer", "precision", "engine")
 """What is recorded of one model's results, beside the rules that all share."""
@@ -184,7 +184,7 @@ class Summary(_Open):
     Beside what is named here stand the test's scores, nested by their dotted names, and what else it adds.
     """
 
-    schema_: Literal["xkd-eval/summary/6"] = Field(alias="schema")
+    schema_: Literal["xkd-eval/summary/7"] = Field(alias="schema")
     test: str
     protocol: ProtocolName
     model: Model

@@ -17,7 +17,7 @@ from xkd_eval.evaluations import TESTS
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.scores import Columns, Role, ScoreSpec, to_columns
 from xkd_eval.figures.drawn import Drawn
-from xkd_eval.study.summary import scored_rows
+from xkd_eval.study.rows import Rows, scored_rows
 from xkd_eval.wording import counted
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class EvaluationResult(Drawn):
         test_name: its name; of several of one name in a study, as it was spelt ("perturbation:fill=blur").
         description: the rules, the model's column and the data, as protocol.json holds them.
         summary: the scores, as summary.json holds them; docs/summary.schema.json describes it.
-        rows: one row an image in the data set's order, skipped ones included.
+        stored: its rows, which `rows` has as a table; more than 200,000 are read when they are asked for.
         directory: where all of it lies; None for a run kept in memory.
         continued: how many images the directory already held.
         floors: the same test of maps that know nothing of the model, and of the masks, by the explainer's name; where
@@ -56,7 +56,7 @@ class EvaluationResult(Drawn):
     test_name: str
     description: dict[str, Any]
     summary: dict[str, Any]
-    rows: pa.Table
+    stored: Rows
     directory: Path | None
     continued: int = 0
     floors: Mapping[str, EvaluationResult] = field(default_factory=dict)
@@ -79,6 +79,11 @@ class EvaluationResult(Drawn):
         test = TESTS[str(summary.get("test"))].from_description(description["protocol"], description["settings"])
         model, maps = model or summary["model"]["name"], summary["explainer"]["name"]
         return cls(model, maps, test, test.name, description, summary, rows, directory)
+
+    @property
+    def rows(self) -> pa.Table:
+        """One row an image in the data set's order, skipped ones included."""
+        return self.stored.table
 
     @cached_property
     def columns(self) -> Columns:
@@ -103,12 +108,30 @@ class EvaluationResult(Drawn):
 
         return pd.DataFrame(list(self._score_rows()), columns=_SCORE_COLUMNS)
 
+    @public()
+    def by_class(self) -> pd.DataFrame:
+        """Each score over the images of each true class.
+
+        Returns:
+            class, n_images, and a column a score (fractions of 1, NaN where it is undefined), a row a class. Of a few
+            images each, as classes have, a score is a rough one.
+
+        Example:
+            >>> import xkd_eval
+            >>> table = xkd_eval.perturbation_test("embedded/kd", limit=20).by_class()
+            >>> int(table["n_images"].sum()), "positive.auc" in table
+            (20, True)
+        """
+        from xkd_eval.study.by_class import scores_by_class
+
+        return scores_by_class(self.test, self.stored)
+
     def restricted(self, ids: Sequence[str]) -> EvaluationResult:
         """The rows of some of the scored images, in the order given; the summary stays that of all."""
         scored = scored_rows(self.rows)
         place = {name: number for number, name in enumerate(self.ids)}
         chosen = np.array([place[name] for name in ids], dtype=np.int64)
-        return replace(self, rows=scored.take(chosen))
+        return replace(self, stored=Rows.of(scored.take(chosen)))
 
     @public()
     def plot(self, paper: str | None = None) -> Figure:

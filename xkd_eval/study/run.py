@@ -9,8 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pyarrow as pa
-
 from xkd_eval.ambient import plain_torch
 from xkd_eval.devices import process_state, resolve_device
 from xkd_eval.engines.memory import memory_kept
@@ -24,7 +22,8 @@ from xkd_eval.study.options import RunOptions
 from xkd_eval.study.photographs import UNSCORED
 from xkd_eval.study.result import EvaluationResult
 from xkd_eval.study.stream import Progress, run_cells
-from xkd_eval.study.summary import skipped_rows, summarise
+from xkd_eval.study.summary import summarise
+from xkd_eval.study.tally import Tally
 from xkd_eval.study.work import CellRun, KeptMaps
 from xkd_eval.wording import counted
 
@@ -107,24 +106,22 @@ def _opened(cell: Cell, description: dict[str, Any], path: Path | None, is_main:
         return CellRun(cell, RunInMemory(), {})
     names = ("extremes.png", *(f"{name}.pdf" for name in cell.test.figure_names))
     directory = RunDirectory(path, description, overwrite=overwrite and is_main, figures=names)
-    rows = directory.read_rows()
-    if is_main and rows is not None and (due := readable_again(cell.dataset, rows)):
+    if is_main and (due := readable_again(cell.dataset, directory.read_rows())):
         directory.drop(due)
-        rows = directory.read_rows()
-    if rows is None:
-        return CellRun(cell, directory, {})
-    done = zip(*(rows[name].to_pylist() for name in ("position", "content_hash")), strict=True)
-    return CellRun(cell, directory, dict(done))
+    done: dict[int, str | None] = {}
+    for rows in directory.read_rows().stream():
+        done.update(zip(*(rows[name].to_pylist() for name in ("position", "content_hash")), strict=True))
+    return CellRun(cell, directory, done)
 
 
 def _check_strict(run: CellRun, options: RunOptions) -> None:
     """Rows of a sitting that was not strict cannot stand for one that is."""
-    rows = run.store.read_rows() if options.strict and run.done else None
-    unreadable = [row for row in skipped_rows(rows) if row["reason"] not in UNSCORED] if rows is not None else []
+    skipped = Tally(run.store.read_rows()).skipped if options.strict and run.done else []
+    unreadable = [row for row in skipped if row["reason"] not in UNSCORED]
     if unreadable:
-        skipped, first = counted(len(unreadable), "image"), unreadable[0]
+        count, first = counted(len(unreadable), "image"), unreadable[0]
         raise XkdError(
-            f"strict: the run directory skipped {skipped}, the first as {first['id']}: {first['reason']}; mend them "
+            f"strict: the run directory skipped {count}, the first as {first['id']}: {first['reason']}; mend them "
             "and `overwrite`"
         )
 
@@ -155,30 +152,30 @@ def _finished(
     run: CellRun, description: dict[str, Any], inputs: StudyInputs, *, writes: bool, drawn: bool
 ) -> EvaluationResult:
     cell, store = run.cell, run.store
-    rows = store.read_rows()
-    if rows is None or rows.num_rows == rows["skipped"].drop_null().length():
-        raise XkdError(f"data: no image could be evaluated for {cell.model} ({cell.test.name}); {_first_reasons(rows)}")
-    if rows.num_rows != run.ended_after:
-        held = f"{rows.num_rows} of {run.ended_after}"
+    tally = Tally(store.read_rows(), cell.test)
+    if not tally.scored:
+        raise XkdError(f"data: no image could be evaluated for {cell.model} ({cell.test.name}); {_first_reason(tally)}")
+    if tally.count != run.ended_after:
+        held = f"{tally.count} of {run.ended_after}"
         raise XkdError(f"output: holds rows of {held} images; run the same command to continue")
-    summary = store.read_summary(rows)
+    summary = store.read_summary(tally.digest)
     if summary is None:
-        summary = summarise(cell.test, description, rows, run.images_per_second, run.chunks)
+        summary = summarise(tally, cell.test, description, run.images_per_second, run.chunks)
         if writes:
             store.write_summary(summary)
     if writes and drawn and isinstance(store, RunDirectory):
         from xkd_eval.study.figures import write_figures
 
         # After the summary, which a figure that fails must not cost.
-        write_figures(store.path, cell, inputs, summary, rows)
+        write_figures(store.path, cell, inputs, summary, tally.rows)
     maps = str(summary["explainer"]["name"])
     return EvaluationResult(
-        cell.model, maps, cell.test, cell.test.name, description, summary, rows, store.path, len(run.done)
+        cell.model, maps, cell.test, cell.test.name, description, summary, tally.rows, store.path, len(run.done)
     )
 
 
-def _first_reasons(rows: pa.Table | None) -> str:
-    if rows is None:
+def _first_reason(tally: Tally) -> str:
+    if not tally.skipped:
         return "the set is empty"
-    reasons = [f"{skipped['id']}: {skipped['reason']}" for skipped in skipped_rows(rows)]
-    return f"{len(reasons)} were skipped, the first as {reasons[0]}"
+    first = tally.skipped[0]
+    return f"{len(tally.skipped)} were skipped, the first as {first['id']}: {first['reason']}"

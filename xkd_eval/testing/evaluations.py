@@ -69,6 +69,20 @@ def _check_rows(test: Evaluation, result: EvaluationResult) -> None:
     for name, values in test.columns(result.columns).items():
         if not np.isfinite(np.asarray(values, dtype=np.float64)).all():
             _fail(test, f"its column {name!r} is not finite; `columns` returns finite values alone")
+    if test.columns_of_all:
+        return
+    whole = test.columns(result.columns)
+    halves = [
+        test.columns({name: values[part] for name, values in result.columns.items()})
+        for part in (slice(None, _IMAGES // 2), slice(_IMAGES // 2, None))
+    ]
+    for name, values in whole.items():
+        parts = [half[name] for half in halves if name in half]
+        if len(parts) < 2 or not _equal(values, np.concatenate(parts)):
+            _fail(
+                test,
+                f"its `columns` makes another {name!r} of some of the rows than of all; set `columns_of_all = True`",
+            )
 
 
 def _check_alone(

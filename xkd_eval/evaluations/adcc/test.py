@@ -18,7 +18,7 @@ from xkd_eval.evaluations.means import defined_columns, mean_score
 from xkd_eval.evaluations.presets import rules_of
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.removal import answer_values, product_logits
-from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.evaluations.scores import Columns, ScoreSpec, StoredColumns
 
 
 class AdccTest(Evaluation):
@@ -81,7 +81,7 @@ class AdccTest(Evaluation):
             mean_score("average_drop", "average drop", better="lower", range=(0, 1), role="detail"),
         )
 
-    def quality(self, rows: Columns) -> np.ndarray:
+    def quality(self, rows: StoredColumns) -> np.ndarray:
         """See Evaluation.quality."""
         return rows["adcc"]
 

@@ -24,7 +24,7 @@ from xkd_eval.evaluations.means import curve_score, mean_score
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import removal_order
 from xkd_eval.evaluations.removal import answer_values, masked_answers
-from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.evaluations.scores import Columns, ScoreSpec, StoredColumns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,7 +102,7 @@ class AopcTest(Evaluation):
         """See Evaluation.specs."""
         return _specs(self.orders, self.protocol.regions)
 
-    def quality(self, rows: Columns) -> np.ndarray | None:
+    def quality(self, rows: StoredColumns) -> np.ndarray | None:
         """See Evaluation.quality: far down in morf, little in lerf."""
         signs = {"morf": 1.0, "lerf": -1.0}
         found = [signs[order] * rows[f"aopc_{order}"] for order in self.orders if order in signs]
@@ -116,7 +116,7 @@ class AopcTest(Evaluation):
         x_label = f"Regions replaced (% of {self.protocol.regions})"
         return removal_curves(panels, x_label, "Probability (%)", "AOPC") if panels else None
 
-    def figures(self, name: str, summary: Mapping[str, Any], rows: Columns) -> dict[str, Figure]:
+    def figures(self, name: str, summary: Mapping[str, Any], rows: StoredColumns) -> dict[str, Figure]:
         """See Evaluation.figures."""
         figure = self.curve_figure(summary_curves(self, name, summary), None)
         return {} if figure is None else {"aopc": figure}

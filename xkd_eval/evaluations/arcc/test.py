@@ -20,7 +20,7 @@ from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.road.protocol import checked_rules
 from xkd_eval.evaluations.road.steps import combined, road_steps
 from xkd_eval.evaluations.road.test import nothing_left_notes
-from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.evaluations.scores import Columns, ScoreSpec, StoredColumns
 
 _EPSILON = 1e-8  # added to each part, as the authors do
 
@@ -81,7 +81,7 @@ class ArccTest(Evaluation):
             mean_score("road_combined", "ROAD combined", better="higher", range=(-0.5, 0.5)),
         )
 
-    def extras(self, rows: Columns) -> dict[str, Any]:
+    def extras(self, rows: StoredColumns) -> dict[str, Any]:
         """See Evaluation.extras."""
         return {**super().extras(rows), "nothing_left": int(rows["nothing_left"].sum())}
 
@@ -89,6 +89,6 @@ class ArccTest(Evaluation):
         """See Evaluation.notes."""
         return [*super().notes(summary), *nothing_left_notes(summary)]
 
-    def quality(self, rows: Columns) -> np.ndarray:
+    def quality(self, rows: StoredColumns) -> np.ndarray:
         """See Evaluation.quality."""
         return rows["arcc"]

@@ -17,7 +17,7 @@ from xkd_eval.evaluations.forms import in_form
 from xkd_eval.evaluations.means import defined_columns, mean_score
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.removal import answer_values, logit_notes, product_logits
-from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.evaluations.scores import Columns, ScoreSpec, StoredColumns
 from xkd_eval.wording import counted
 
 
@@ -76,7 +76,7 @@ class ConfidenceTest(Evaluation):
         """See Evaluation.specs."""
         return _specs(self.protocol.drop, self.protocol.answer, self.protocol.has_gain)
 
-    def extras(self, rows: Columns) -> dict[str, Any]:
+    def extras(self, rows: StoredColumns) -> dict[str, Any]:
         """See Evaluation.extras."""
         drops = rows.get("average_drop", np.zeros(0))
         facts = {**super().extras(rows), "answer": self.protocol.answer}
@@ -90,7 +90,7 @@ class ConfidenceTest(Evaluation):
             notes.append(f"average drop is undefined for {counted(left_out, 'image')}, whose probability is 0")
         return notes
 
-    def quality(self, rows: Columns) -> np.ndarray:
+    def quality(self, rows: StoredColumns) -> np.ndarray:
         """See Evaluation.quality: the change of the answer."""
         return rows["masked"] - rows["clean"]
 

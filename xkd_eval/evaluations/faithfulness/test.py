@@ -19,7 +19,7 @@ from xkd_eval.evaluations.forms import in_form
 from xkd_eval.evaluations.means import curve_score, defined_columns, mean_score
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import removal_order, tie_permutation
-from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.evaluations.scores import Columns, ScoreSpec, StoredColumns
 from xkd_eval.wording import counted
 
 
@@ -78,7 +78,7 @@ class FaithfulnessTest(Evaluation):
         """See Evaluation.specs."""
         return _specs(self.protocol.measure, self.protocol.removed)
 
-    def extras(self, rows: Columns) -> dict[str, Any]:
+    def extras(self, rows: StoredColumns) -> dict[str, Any]:
         """See Evaluation.extras."""
         return {**super().extras(rows), "undefined_images": _undefined(rows)}
 
@@ -89,12 +89,12 @@ class FaithfulnessTest(Evaluation):
         return [*super().notes(summary), *said]
 
 
-def _names(rows: Columns) -> list[str]:
+def _names(rows: StoredColumns) -> list[str]:
     """The columns of a measure."""
     return [name for name in rows if name.startswith(("faithfulness_", "sensitivity_n", "monotonicity"))]
 
 
-def _undefined(rows: Columns) -> int:
+def _undefined(rows: StoredColumns) -> int:
     """How many images leave a figure undefined."""
     found = [np.isnan(rows[name].astype(np.float64)).reshape(len(rows[name]), -1).any(1) for name in _names(rows)]
     return int(np.logical_or.reduce(found).sum()) if found else 0

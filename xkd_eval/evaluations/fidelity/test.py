@@ -18,7 +18,7 @@ from xkd_eval.evaluations.fidelity.options import FidelityOptions
 from xkd_eval.evaluations.fidelity.protocol import FidelityProtocol, fidelity_protocol
 from xkd_eval.evaluations.means import defined_columns, mean_score
 from xkd_eval.evaluations.protocol import Rules
-from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.evaluations.scores import Columns, ScoreSpec, StoredColumns
 from xkd_eval.wording import counted
 
 
@@ -34,6 +34,7 @@ class FidelityTest(Evaluation):
     question = "Does the model answer as its teacher does?"
     cost = "1"
     is_core = True
+    columns_of_all = True
     needs_maps = False
     needs_reference = True
     shares_classes = True
@@ -88,7 +89,7 @@ class FidelityTest(Evaluation):
         """See Evaluation.specs."""
         return _SPECS
 
-    def extras(self, rows: Columns) -> dict[str, Any]:
+    def extras(self, rows: StoredColumns) -> dict[str, Any]:
         """See Evaluation.extras."""
         return {"cka_images": int(_kept(rows).sum()), "labelled_images": int((rows["label"] >= 0).sum())}
 
@@ -115,7 +116,7 @@ _FEATURES = ("features", "reference_features")
 _PER_IMAGE = ("agreement", "kl", "top5_overlap", "agreement_right", "agreement_wrong")
 
 
-def _kept(rows: Columns) -> np.ndarray:
+def _kept(rows: StoredColumns) -> np.ndarray:
     """(n,) booleans: the images whose features the rows hold."""
     first = _FEATURES[0]
     return rows[first] != "" if first in rows else np.zeros(len(rows["agreement"]), dtype=bool)

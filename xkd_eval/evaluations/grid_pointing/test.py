@@ -21,7 +21,7 @@ from xkd_eval.evaluations.grid_pointing.shares import tile_shares
 from xkd_eval.evaluations.means import mean_score
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import is_degenerate
-from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.evaluations.scores import Columns, ScoreSpec, StoredColumns
 
 
 class GridPointingTest(Evaluation):
@@ -118,7 +118,7 @@ class GridPointingTest(Evaluation):
             ),
         )
 
-    def extras(self, rows: Columns) -> dict[str, Any]:
+    def extras(self, rows: StoredColumns) -> dict[str, Any]:
         """See Evaluation.extras."""
         return {"chance": 1 / self.protocol.side**2, "tile_scale": float(rows["tile_scale"].min())}
 

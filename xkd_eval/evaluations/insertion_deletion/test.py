@@ -26,7 +26,7 @@ from xkd_eval.evaluations.means import curve_score, mean_score
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import is_degenerate, removal_order, upsample
 from xkd_eval.evaluations.removal import answer_values, fill_image, logit_notes, masked_answers
-from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.evaluations.scores import Columns, ScoreSpec, StoredColumns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,7 +131,7 @@ class InsertionDeletionTest(Evaluation):
         """See Evaluation.specs."""
         return _specs(self.directions, shares(self.protocol), self.protocol.answer)
 
-    def extras(self, rows: Columns) -> dict[str, Any]:
+    def extras(self, rows: StoredColumns) -> dict[str, Any]:
         """See Evaluation.extras."""
         return {**super().extras(rows), "answer": self.protocol.answer}
 
@@ -139,7 +139,7 @@ class InsertionDeletionTest(Evaluation):
         """See Evaluation.notes."""
         return [*super().notes(summary), *logit_notes(self.protocol.answer)]
 
-    def quality(self, rows: Columns) -> np.ndarray:
+    def quality(self, rows: StoredColumns) -> np.ndarray:
         """See Evaluation.quality: insertion minus deletion, or one of them where only that is run."""
         signs = {"insertion": 1.0, "deletion": -1.0}
         return sum((signs[direction] * rows[direction] for direction in self.directions), np.zeros(()))
@@ -152,7 +152,7 @@ class InsertionDeletionTest(Evaluation):
             return None
         return removal_curves({_TITLES[name]: list(found) for name, found in curves.items()})
 
-    def figures(self, name: str, summary: Mapping[str, Any], rows: Columns) -> dict[str, Figure]:
+    def figures(self, name: str, summary: Mapping[str, Any], rows: StoredColumns) -> dict[str, Figure]:
         """See Evaluation.figures."""
         figure = self.curve_figure(summary_curves(self, name, summary), None)
         return {} if figure is None else {"insertion_deletion_curves": figure}

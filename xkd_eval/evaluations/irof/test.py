@@ -19,7 +19,7 @@ from xkd_eval.evaluations.irof.segments import segment_ranks, superpixels
 from xkd_eval.evaluations.means import curve_score, defined_columns, mean_score
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.removal import answer_values, masked_answers
-from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.evaluations.scores import Columns, ScoreSpec, StoredColumns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,11 +91,11 @@ class IrofTest(Evaluation):
         """See Evaluation.specs."""
         return _SPECS
 
-    def extras(self, rows: Columns) -> dict[str, Any]:
+    def extras(self, rows: StoredColumns) -> dict[str, Any]:
         """See Evaluation.extras."""
         return {"segments_an_image": float(rows["segments"].mean())}
 
-    def quality(self, rows: Columns) -> np.ndarray:
+    def quality(self, rows: StoredColumns) -> np.ndarray:
         """See Evaluation.quality."""
         return rows["irof"]
 
@@ -107,7 +107,7 @@ class IrofTest(Evaluation):
         labels = ("Superpixels removed (%)", "Probability (% of the clean one)")
         return removal_curves({_PANEL: drawn}, *labels, "IROF") if drawn else None
 
-    def figures(self, name: str, summary: Mapping[str, Any], rows: Columns) -> dict[str, Figure]:
+    def figures(self, name: str, summary: Mapping[str, Any], rows: StoredColumns) -> dict[str, Figure]:
         """See Evaluation.figures."""
         figure = self.curve_figure(summary_curves(self, name, summary), None)
         return {} if figure is None else {"irof": figure}

@@ -10,7 +10,7 @@ import numpy as np
 
 from xkd_eval.evaluations.localisation.protocol import FOUND, IOUS, level_of
 from xkd_eval.evaluations.means import curve_score, mean_score
-from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.evaluations.scores import Columns, ScoreSpec, StoredColumns
 from xkd_eval.statistics.bootstrap import Means
 
 MEANS = ("pointing_game", "energy_pointing_game", "relevance_rank_accuracy", "top_k_intersection", "localisation_auc")
@@ -22,7 +22,7 @@ CURVE = tuple(round(0.02 * step, 2) for step in range(50))
 _SIGMAS = 5
 
 
-def hits(rows: Columns, found: str, iou: float) -> np.ndarray:
+def hits(rows: StoredColumns, found: str, iou: float) -> np.ndarray:
     """(n, 255) booleans, a threshold a column: whether the box that is found is a hit.
 
     Args:
@@ -134,7 +134,7 @@ def more_columns(rows: Columns, level: int, *, with_labels: bool) -> Columns:
     return columns
 
 
-def best_thresholds(rows: Columns) -> dict[str, Any]:
+def best_thresholds(rows: StoredColumns) -> dict[str, Any]:
     """What is found and from which IoU -> the thresholds, the least and the greatest, at which most hits are."""
     chosen = {}
     for found in FOUND:

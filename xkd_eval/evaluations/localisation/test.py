@@ -19,7 +19,7 @@ from xkd_eval.evaluations.localisation.scores import MEANS, best_thresholds, hit
 from xkd_eval.evaluations.means import defined_columns
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import removal_order
-from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.evaluations.scores import Columns, ScoreSpec, StoredColumns
 from xkd_eval.wording import counted
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class LocalisationTest(Evaluation):
     cost = "1"
     takes_label_sets = True
     is_core = True
+    columns_of_all = True
     needs_labels = True
     needs_boxes = True
     in_comparisons = False
@@ -123,7 +124,7 @@ class LocalisationTest(Evaluation):
     def _level(self) -> int:
         return level_of(self.protocol.threshold)
 
-    def extras(self, rows: Columns) -> dict[str, Any]:
+    def extras(self, rows: StoredColumns) -> dict[str, Any]:
         """See Evaluation.extras."""
         return {
             **super().extras(rows),
@@ -145,7 +146,7 @@ class LocalisationTest(Evaluation):
             notes.append(f"left out of every score: {without} without an object in the mask")
         return notes + super().notes(summary)
 
-    def quality(self, rows: Columns) -> np.ndarray:
+    def quality(self, rows: StoredColumns) -> np.ndarray:
         """See Evaluation.quality: the best overlap that any threshold gives."""
         return rows["best_iou"]
 

@@ -24,7 +24,7 @@ from xkd_eval.evaluations.perturbation.protocol import (
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import is_degenerate, removal_order, upsample
 from xkd_eval.evaluations.removal import fill_image, masked_logits
-from xkd_eval.evaluations.scores import Columns, Role, ScoreSpec
+from xkd_eval.evaluations.scores import Columns, Role, ScoreSpec, StoredColumns
 from xkd_eval.statistics.bootstrap import Means
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class PerturbationTest(Evaluation):
         self.directions = directions
         self._of_label_sets = protocol.probability == "sigmoid"
         if self._of_label_sets:
+            self.columns_of_all = True  # a mean average precision ranks all images
             self.about, self.curve_caption = _ABOUT_LABEL_SETS, _CAPTION_OF_LABEL_SETS
 
     @classmethod
@@ -120,7 +121,7 @@ class PerturbationTest(Evaluation):
         specs = label_specs if self._of_label_sets else _specs
         return specs(self.directions, self.protocol.fractions)
 
-    def extras(self, rows: Columns) -> dict[str, Any]:
+    def extras(self, rows: StoredColumns) -> dict[str, Any]:
         """See Evaluation.extras."""
         return {"fractions": [0.0, *self.protocol.fractions]}
 
@@ -128,7 +129,7 @@ class PerturbationTest(Evaluation):
         """See Evaluation.notes."""
         return [f"ties: {100 * summary['tie_share']['value']:.1f} % of the pixels share their value with another"]
 
-    def quality(self, rows: Columns) -> np.ndarray:
+    def quality(self, rows: StoredColumns) -> np.ndarray:
         """See Evaluation.quality.
 
         The target's mean probability while irrelevant pixels go, minus while relevant ones go (one direction alone
@@ -150,7 +151,7 @@ class PerturbationTest(Evaluation):
             perturbation_curves(drawn, None, "mAP") if self._of_label_sets else perturbation_curves(drawn, num_classes)
         )
 
-    def figures(self, name: str, summary: Mapping[str, Any], rows: Columns) -> dict[str, Figure]:
+    def figures(self, name: str, summary: Mapping[str, Any], rows: StoredColumns) -> dict[str, Figure]:
         """See Evaluation.figures."""
         figure = self.curve_figure(summary_curves(self, name, summary), summary["model"]["num_classes"])
         return {} if figure is None else {"perturbation_curves": figure}

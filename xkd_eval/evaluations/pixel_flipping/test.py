@@ -27,7 +27,7 @@ from xkd_eval.evaluations.pixel_flipping.protocol import (
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import removal_order
 from xkd_eval.evaluations.removal import answer_values, masked_answers
-from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.evaluations.scores import Columns, ScoreSpec, StoredColumns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,7 +93,7 @@ class PixelFlippingTest(Evaluation):
         """See Evaluation.specs."""
         return _specs(self.protocol.area, self.protocol.abscissae)
 
-    def quality(self, rows: Columns) -> np.ndarray:
+    def quality(self, rows: StoredColumns) -> np.ndarray:
         """See Evaluation.quality: the lower the curve, the better."""
         return -rows["pixel_flipping"]
 
@@ -104,7 +104,7 @@ class PixelFlippingTest(Evaluation):
         drawn = curves.get("pixel_flipping_curve")
         return removal_curves({_PANEL: drawn}, "Features flipped (%)", "Probability (%)") if drawn else None
 
-    def figures(self, name: str, summary: Mapping[str, Any], rows: Columns) -> dict[str, Figure]:
+    def figures(self, name: str, summary: Mapping[str, Any], rows: StoredColumns) -> dict[str, Figure]:
         """See Evaluation.figures."""
         figure = self.curve_figure(summary_curves(self, name, summary), None)
         return {} if figure is None else {"pixel_flipping": figure}

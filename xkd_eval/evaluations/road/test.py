@@ -17,7 +17,7 @@ from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.road.options import RoadOptions
 from xkd_eval.evaluations.road.protocol import PRESETS, RoadProtocol, checked_rules
 from xkd_eval.evaluations.road.steps import combined, road_steps
-from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.evaluations.scores import Columns, ScoreSpec, StoredColumns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,7 +115,7 @@ class RoadTest(Evaluation):
             specs = [spec for spec in specs if "_accuracy" not in spec.name]
         return tuple(specs)
 
-    def extras(self, rows: Columns) -> dict[str, Any]:
+    def extras(self, rows: StoredColumns) -> dict[str, Any]:
         """See Evaluation.extras."""
         facts = super().extras(rows)
         return {**facts, "fractions": list(self.protocol.fractions), "nothing_left": int(rows["nothing_left"].sum())}
@@ -124,7 +124,7 @@ class RoadTest(Evaluation):
         """See Evaluation.notes."""
         return [*super().notes(summary), *nothing_left_notes(summary)]
 
-    def quality(self, rows: Columns) -> np.ndarray:
+    def quality(self, rows: StoredColumns) -> np.ndarray:
         """See Evaluation.quality."""
         return rows["road_combined"]
 
@@ -135,7 +135,7 @@ class RoadTest(Evaluation):
         drawn = {_TITLES[name]: list(found) for name, found in curves.items()}
         return removal_curves(drawn, x="Pixels filled in (%)", area="mean change") if drawn else None
 
-    def figures(self, name: str, summary: Mapping[str, Any], rows: Columns) -> dict[str, Figure]:
+    def figures(self, name: str, summary: Mapping[str, Any], rows: StoredColumns) -> dict[str, Figure]:
         """See Evaluation.figures."""
         figure = self.curve_figure(summary_curves(self, name, summary), summary["model"]["num_classes"])
         return {} if figure is None else {"road_curves": figure}

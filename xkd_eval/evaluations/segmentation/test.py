@@ -13,7 +13,7 @@ from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.batch import MASK_SIZE, Batch
 from xkd_eval.evaluations.forms import in_form
 from xkd_eval.evaluations.means import defined_columns, mean_score
-from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.evaluations.scores import Columns, ScoreSpec, StoredColumns
 from xkd_eval.evaluations.segmentation.curve import histogram_scores, precision_recall_figure
 from xkd_eval.evaluations.segmentation.one_image import score_image
 from xkd_eval.evaluations.segmentation.protocol import SegmentationProtocol
@@ -62,7 +62,7 @@ class SegmentationTest(Evaluation):
         """See Evaluation.specs."""
         return _SPECS
 
-    def extras(self, rows: Columns) -> dict[str, Any]:
+    def extras(self, rows: StoredColumns) -> dict[str, Any]:
         """See Evaluation.extras."""
         positives, negatives = (rows[f"histogram_{kind}"].sum(0) for kind in ("object", "background"))
         return {
@@ -71,11 +71,11 @@ class SegmentationTest(Evaluation):
             "full_masks": int((rows["background_pixels"] == 0).sum()),
         }
 
-    def quality(self, rows: Columns) -> np.ndarray:
+    def quality(self, rows: StoredColumns) -> np.ndarray:
         """See Evaluation.quality: the foreground's average precision."""
         return rows["foreground_ap"]
 
-    def figures(self, name: str, summary: Mapping[str, Any], rows: Columns) -> dict[str, Figure]:
+    def figures(self, name: str, summary: Mapping[str, Any], rows: StoredColumns) -> dict[str, Figure]:
         """See Evaluation.figures."""
         objects, background = (int(rows[f"{kind}_pixels"].sum()) for kind in ("object", "background"))
         return {"precision_recall": precision_recall_figure(name, summary, objects, background)}

@@ -19,7 +19,7 @@ from xkd_eval.evaluations.means import curve_score, defined_columns, mean_score
 from xkd_eval.evaluations.protocol import Rules
 from xkd_eval.evaluations.ranks import removal_order
 from xkd_eval.evaluations.removal import answer_values
-from xkd_eval.evaluations.scores import Columns, ScoreSpec
+from xkd_eval.evaluations.scores import Columns, ScoreSpec, StoredColumns
 from xkd_eval.evaluations.sic.curve import ABSCISSAE, curve_area, information_curve
 from xkd_eval.evaluations.sic.options import SicOptions
 from xkd_eval.evaluations.sic.protocol import PRESETS, SicProtocol, sic_protocol
@@ -92,7 +92,7 @@ class SicTest(Evaluation):
         """See Evaluation.specs."""
         return _specs()
 
-    def extras(self, rows: Columns) -> dict[str, Any]:
+    def extras(self, rows: StoredColumns) -> dict[str, Any]:
         """See Evaluation.extras: the area under the median curve, as the authors take it of a set."""
         found: dict[str, Any] = {}
         for name in _READ:
@@ -108,7 +108,7 @@ class SicTest(Evaluation):
         scored = [f"{name.upper()}: scored {one['images']} of {one['of']} images" for name, one in sets.items()]
         return super().notes(summary) + scored
 
-    def quality(self, rows: Columns) -> np.ndarray:
+    def quality(self, rows: StoredColumns) -> np.ndarray:
         """See Evaluation.quality."""
         return rows["sic"]
 
@@ -119,7 +119,7 @@ class SicTest(Evaluation):
         panels = {f"{name.split('_')[0].upper()} (higher is better)": found for name, found in curves.items()}
         return removal_curves(panels, "Information (%)", "Answer (%)") if panels else None
 
-    def figures(self, name: str, summary: Mapping[str, Any], rows: Columns) -> dict[str, Figure]:
+    def figures(self, name: str, summary: Mapping[str, Any], rows: StoredColumns) -> dict[str, Figure]:
         """See Evaluation.figures."""
         figure = self.curve_figure(summary_curves(self, name, summary), None)
         return {} if figure is None else {"information_curves": figure}
@@ -130,7 +130,7 @@ class SicTest(Evaluation):
         counts = [0, *revealed_pixels(self.protocol.shares, ranks.size)]
         return np.stack([interpolated(clean, start | (ranks < count)) for count in counts])
 
-    def _curves(self, name: str, rows: Columns) -> np.ndarray:
+    def _curves(self, name: str, rows: StoredColumns) -> np.ndarray:
         """(B, 1001) of a score, NaN in the rows of images that have no curve."""
         # The probability below which an image is left out is none of a hit or a miss: a miss has no curve anyway.
         pairs = zip(rows[_READ[name]], rows["revealed_bytes"], strict=True)
