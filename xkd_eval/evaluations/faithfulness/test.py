@@ -44,6 +44,10 @@ class FaithfulnessTest(Evaluation):
     Protocol = FaithfulnessProtocol
     protocol: FaithfulnessProtocol
 
+    def __init__(self, protocol: FaithfulnessProtocol) -> None:
+        super().__init__(protocol)
+        self.columns_of_all = protocol.measure == "cumulative"  # which is centred over all images
+
     @classmethod
     def create(cls, rules: Rules, options: FaithfulnessOptions) -> Self:
         """See Evaluation.create."""
