@@ -164,8 +164,8 @@ class SkippedImages(_Record):
 
 
 class Score(_Record):
-    """A fraction of 1, unless its test says otherwise, with its 95 % percentile bootstrap interval (2,000 resamples of
-    the images, seed 0). Null where it is undefined; the interval also where a single image defines the score."""
+    """A fraction of 1, unless its test says otherwise, with its 95 % bootstrap interval over images (bias-corrected and
+    accelerated, 2,000 resamples). Null where it is undefined; the interval also where a single image defines it."""
 
     value: float | None
     ci95: tuple[float, float] | None = Field(strict=False)
