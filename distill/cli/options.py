@@ -71,6 +71,14 @@ TeacherWeights = Annotated[
     Path | None,
     typer.Option(help="Weights for a timm, torchvision or xkd name: FILE or FILE#PART.", rich_help_panel=WHAT),
 ]
+TeacherEngine = Annotated[
+    str | None,
+    typer.Option(
+        help="What runs the frozen teacher, once it has given torch's outputs: torch, onnxruntime, openvino, or auto. "
+        "By default as the recipe says.",
+        rich_help_panel=HOW,
+    ),
+]
 Weights = Annotated[list[Path] | None, typer.Option(help="Weights, FILE or FILE#PART, one a model, in the same order.")]
 Overrides = Annotated[
     list[str] | None,

@@ -26,7 +26,7 @@ A key of grid that stands in a recipe's name fills it; another is the recipes'.
 
 Each combination is a run, in a directory that says it.
 
-Also stages, variants, teacher, teacher_weights, val_split, precision, imports.
+Also stages, variants, teacher, teacher_weights, teacher_engine, val_split, precision, imports.
 
 [b]What wins[/b]
 
@@ -48,6 +48,7 @@ def sweep(
     data: o.Data = None,
     teacher: o.Teacher = None,
     teacher_weights: o.TeacherWeights = None,
+    teacher_engine: o.TeacherEngine = None,
     overrides: o.Overrides = None,
     imports: o.Imports = None,
     seeds: o.SweepSeeds = None,
@@ -75,6 +76,7 @@ def sweep(
         data=data,
         teacher=teacher,
         teacher_weights=teacher_weights,
+        teacher_engine=teacher_engine,
         test_split=test_split,
         val_split=val_split,
         select_on_test=select_on_test,

@@ -7,9 +7,12 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, model_validator
 
 from distill.recipe.fields import Strict
+from xkd_eval.foreign import short
 
 PRETRAINED = "pretrained"
 """As `student.weights`: those that timm or torchvision publish for the architecture."""
+TORCH = "torch"
+"""As `teacher.engine`; `xkd_eval.engines.plan` has the same, and imports torch, which recipes do without."""
 
 
 class Student(Strict):
@@ -47,6 +50,9 @@ class Teacher(Strict):
         precision: "bf16" runs the network forward in bfloat16 whatever the recipe's precision, but for the head and
             convolutions that sum few terms; for training images alone, and not for losses that differentiate the
             teacher. Its logits and maps move by less than a hundredth of their norm.
+        engine: what runs the network forward on training images, on a CPU: "torch"; "onnxruntime" or "openvino", in
+            float32 whatever the recipe's precision, once it has given torch's outputs to 0.0001 of the largest, and not
+            for losses that differentiate the teacher; "auto", the first of these that does, else torch, which is said.
         expected_top1: on what percentage of the test images the teacher is right that published figures are of. It
             stays where another teacher takes that one's place: of one that is more than a point off a line says so.
     """
@@ -58,6 +64,7 @@ class Teacher(Strict):
     preprocess: dict[str, JsonValue] = Field(default={})
     stored: str | None = None
     precision: Literal["bf16"] | None = None
+    engine: str = TORCH
     expected_top1: Annotated[float, Field(gt=0, le=100)] | None = None
 
     @model_validator(mode="after")
@@ -70,4 +77,8 @@ class Teacher(Strict):
             raise ValueError("arguments: nothing reads them beside 'recipe', whose student says its own")
         if self.stored is not None and self.precision is not None:
             raise ValueError("precision: nothing reads it beside 'stored'; the answers are there")
+        if self.engine != TORCH and self.stored is not None:
+            raise ValueError("engine: nothing reads it beside 'stored'; the answers are there")
+        if self.engine != TORCH and self.precision is not None:
+            raise ValueError(f"engine: {short(self.engine)} runs in float32; leave it or 'precision' out")
         return self

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from distill.recipe.data import Data
 from distill.recipe.fields import Count, Factor, Seed, Strict
 from distill.recipe.losses import WeightedMethod
-from distill.recipe.networks import PRETRAINED, Student, Teacher
+from distill.recipe.networks import PRETRAINED, TORCH, Student, Teacher
 from distill.recipe.optimisation import Optimiser, Schedule
 from xkd_eval.foreign import short
 
@@ -120,7 +120,7 @@ class Recipe(Strict):
         values["data"].pop("path")
         values["data"].pop("workers", None)
         values.pop("teacher")
-        if self.teacher is not None and self.teacher.precision is not None:
+        if self.teacher is not None and (self.teacher.precision, self.teacher.engine) != (None, TORCH):
             values["teacher"] = _known_by_digest("teacher", self.teacher)
         if self.student.weights not in (None, PRETRAINED):
             values["student"]["weights"] = "file"  # which is known by its digest
@@ -132,4 +132,4 @@ class Recipe(Strict):
 
 def _known_by_digest(name: str, teacher: Teacher) -> dict[str, Any]:
     """What of a teacher its digest does not say."""
-    return Teacher(model=name, precision=teacher.precision).model_dump(mode="json")
+    return Teacher(model=name, precision=teacher.precision, engine=teacher.engine).model_dump(mode="json")

@@ -21,6 +21,7 @@ class RecipeChanges:
         data: the data set's folder or file.
         teacher: a model in place of the recipe's teacher, or for a recipe that distils and names none.
         teacher_weights: a file of weights for the teacher's architecture.
+        teacher_engine: what runs the teachers forward: "torch", "auto" or a name; for recipes that distil.
         test_split: fraction that is split off to be tested on.
         val_split: fraction of the training images that is held out.
         select_on_test: keep the epoch that is the best on the test images.
@@ -33,6 +34,7 @@ class RecipeChanges:
     data: str | None = None
     teacher: str | None = None
     teacher_weights: Path | None = None
+    teacher_engine: str | None = None
     test_split: float | None = None
     val_split: float | None = None
     select_on_test: bool = False
@@ -41,8 +43,12 @@ class RecipeChanges:
     imports: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
 
-    def texts(self, with_teacher: bool = True) -> list[str]:
+    def texts(self, with_teacher: bool = True, teachers: Sequence[str] = ()) -> list[str]:
         """All but `imports` as "key=value" texts.
+
+        Args:
+            with_teacher: `teacher` among them.
+            teachers: dotted keys of those that are given the engine.
 
         Raises:
             XkdError: weights without a teacher, or a text that no file of a recipe can hold.
@@ -62,13 +68,15 @@ class RecipeChanges:
             weights = None if self.teacher_weights is None else str(self.teacher_weights)
             texts.append(override("teacher.model", self.teacher, "teacher"))
             texts.append(override("teacher.weights", weights, "teacher_weights"))  # none of a former teacher's
+        if self.teacher_engine is not None:
+            texts += [override(f"{key}.engine", self.teacher_engine, "teacher_engine") for key in teachers]
         return [*texts, *self.overrides]
 
 
 def changed_recipe(name: str, *sources: RecipeChanges) -> Recipe:
     """A recipe with changes of several sources, the later ones over the earlier; its modules are imported.
 
-    A teacher is only for a recipe that distils: the plain student beside it stays as it is.
+    A teacher, and its engine, are only for a recipe that distils: the plain student beside it stays as it is.
 
     Raises:
         XkdError: no such recipe, changes that make none, or a module that cannot be imported.
@@ -76,6 +84,9 @@ def changed_recipe(name: str, *sources: RecipeChanges) -> Recipe:
     recipe = _loaded(name, sources, with_teacher=True)
     if any(source.teacher is not None for source in sources) and not distils(recipe):
         return _loaded(name, sources, with_teacher=False)
+    if any(source.teacher_engine is not None for source in sources) and recipe.named_teachers:
+        several = [f"teachers.{key}" for key in recipe.teachers or ()]
+        return _loaded(name, sources, with_teacher=True, teachers=several or ["teacher"])
     return recipe
 
 
@@ -96,8 +107,8 @@ def check_seeds(overrides: Sequence[str], what: str) -> None:
         raise XkdError(f"{what}: {found} found beside `seeds`; give one of the two")
 
 
-def _loaded(name: str, sources: Sequence[RecipeChanges], with_teacher: bool) -> Recipe:
-    recipe = load_recipe(name, [text for source in sources for text in source.texts(with_teacher)])
+def _loaded(name: str, sources: Sequence[RecipeChanges], with_teacher: bool, teachers: Sequence[str] = ()) -> Recipe:
+    recipe = load_recipe(name, [text for source in sources for text in source.texts(with_teacher, teachers)])
     added = beside({"imports": [module for source in sources for module in source.imports]}, Path.cwd())["imports"]
     if added:
         recipe = recipe.model_copy(update={"imports": tuple(dict.fromkeys([*recipe.imports, *added]))})

@@ -7,6 +7,7 @@ import json
 from distill.data.draws import OwnDraws
 from distill.methods.registry import create_method
 from distill.recipe.losses import WeightedMethod
+from distill.recipe.networks import TORCH
 from distill.recipe.schema import Recipe
 from xkd_eval.errors import XkdError
 
@@ -29,10 +30,13 @@ def lesson_key(recipe: Recipe) -> str | None:
     stored = any(teacher.stored for teacher in recipe.named_teachers.values())
     if not recipe.named_teachers or stored or recipe.compile:
         return None
+    # What an engine puts out beside the logits may change how it computes them; the last map it always does.
+    by_torch = all(teacher.engine == TORCH for teacher in recipe.named_teachers.values())
+    changing = _CHANGING if by_torch else _CHANGING | {"embedding"}
     looking = [
         loss.model_dump(mode="json", exclude=_OF_A_LOSS)
         for loss in recipe.losses
-        if not _needs(loss).isdisjoint(_CHANGING)
+        if not _needs(loss).isdisjoint(changing)
     ]
     values = recipe.model_dump(mode="json", exclude=_OWN)
     for teacher in [values["teacher"], *(values["teachers"] or {}).values()]:

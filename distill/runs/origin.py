@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue, ValidationError
 
 from distill.data.identity import ImagesIdentity
 from distill.recipe.fields import Strict
-from distill.recipe.networks import PRETRAINED, Student, Teacher
+from distill.recipe.networks import PRETRAINED, TORCH, Student, Teacher
 from distill.recipe.optimisation import Constant
 from distill.recipe.schema import Recipe
 from xkd_eval.classifiers.classifier import Classifier
@@ -29,6 +29,8 @@ class Origin(Strict):
         recipe: see `Recipe.identity`.
         student: of `start_digest`; None where it starts from no file.
         trained, tested: the images that it is trained on, held-out ones included, and those that it is tested on.
+        engines: by which the teachers are run that torch does not run; None where that is not asked, as of what `auto`
+            chooses once the network is there.
         validated: those that select the epoch, where the data set has some of its own for that.
         teachers: the `teacher_digest` of each by name.
         answers: of those whose answers to the training images were stored, how they were and a digest of them.
@@ -40,6 +42,7 @@ class Origin(Strict):
     teachers: dict[str, str]
     student: str | None = None
     answers: dict[str, dict[str, JsonValue]] = Field(default={})
+    engines: dict[str, str] | None = Field(default={})
     validated: ImagesIdentity | None = None
 
 
@@ -124,6 +127,17 @@ def check_origin(ours: Origin, theirs: Origin, directory: Path) -> None:
         raise XkdError(
             f"output {directory}: holds a run with another teacher{called}; give the `teacher` that it had; {_REMEDY}"
         )
+    if ours.engines is not None and theirs.engines is not None and ours.engines != theirs.engines:
+        here, there = _running(ours.engines), _running(theirs.engines)
+        raise XkdError(
+            f"output {directory}: holds a run whose teacher was run by {there}, and not by {here}; have the same "
+            f"packages installed; {_REMEDY}"
+        )
+
+
+def _running(engines: dict[str, str]) -> str:
+    """Which engines ran teachers, in words that follow "by"."""
+    return ", ".join(dict.fromkeys(engines.values())) or TORCH
 
 
 def _answering(answers: dict[str, dict[str, Any]]) -> str:

@@ -46,6 +46,7 @@ class Origins:
             **self._images[data],
             teachers={name: self._teacher(teacher, runs) for name, teacher in recipe.named_teachers.items()},
             answers=stored_identities(recipe),
+            engines=None,
         )
 
     def _teacher(self, teacher: Teacher, runs: Path) -> str:

@@ -72,8 +72,8 @@ class SweepFile(Strict):
         recipes: of a sweep of one stage.
         stages: of one of several.
         grid, seeds: see Stage.
-        data, test_split, val_split, select_on_test, teacher, teacher_weights, precision, imports: of all runs; see
-            RecipeChanges.
+        data, test_split, val_split, select_on_test, teacher, teacher_weights, teacher_engine, precision, imports: of
+            all runs; see RecipeChanges.
         set: "key=value" overrides of all runs, over these.
         variants: name to further overrides; each recipe that distils runs once a variant.
 
@@ -90,6 +90,7 @@ class SweepFile(Strict):
     data: str | None = None
     teacher: str | None = None
     teacher_weights: str | None = None
+    teacher_engine: str | None = None
     test_split: Annotated[float, Field(ge=0, lt=1)] | None = None
     val_split: Annotated[float, Field(ge=0, lt=1)] | None = None
     select_on_test: bool = False
@@ -113,6 +114,7 @@ class SweepFile(Strict):
             data=self.data,
             teacher=self.teacher,
             teacher_weights=None if self.teacher_weights is None else Path(self.teacher_weights),
+            teacher_engine=self.teacher_engine,
             test_split=self.test_split,
             val_split=self.val_split,
             select_on_test=self.select_on_test,

@@ -122,7 +122,7 @@ class Common:
             ]
             for place in range(len(recipe.named_teachers))
         ]
-        taught = make_teachers(recipe, self.runs, splits, student, learning, device, layout)
+        taught = make_teachers(recipe, self.runs, splits, student, learning, device, layout, rank.processes)
         with accelerator.main_process_first():  # The first to come decodes the images for all.
             train: TrainingImages = training_images(recipe, splits.train, taught.views, device, rank)
             val, test = (

@@ -25,6 +25,9 @@ EMBEDDING = "embedding"
 # Beside the taps' paths, which hold no brackets.
 _MAP, _SOURCE, _POOLED, _DISTILLED = "(map)", "(source)", "(pooled)", "(distilled)"
 
+Network = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
+"""(B, C, H, W) normalised -> logits, and by name what else is seen, B first."""
+
 
 class Observed(nn.Module):
     """A classifier whose forward returns what the losses need of it.
@@ -60,7 +63,7 @@ class Observed(nn.Module):
         self._taps = {tap.name: tap for tap in taps}
         self._taps_of = {tap.path: [other for other in taps if other.path == tap.path] for tap in taps}
         self._frozen = tuple(frozen)
-        self._network: Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]] = self._run
+        self._network: Network = self.outputs
         wants_map = classifier.head is not None and not needs.isdisjoint(("features", "embedding"))
         self._head = classifier.head if wants_map else None
         self._linear = classifier.known.get(EMBEDDING) if "embedding" in needs and self._head is None else None
@@ -102,9 +105,14 @@ class Observed(nn.Module):
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Run the network through torch.compile from the next forward on."""
-        self._network = torch.compile(self._run, *args, **kwargs)
+        self._network = torch.compile(self.outputs, *args, **kwargs)
 
-    def _run(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def run_by(self, network: Network) -> None:
+        """Have something else give what `outputs` gives, from the next forward on."""
+        self._network = network
+
+    def outputs(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What torch makes of normalised images: the logits, and by name what is kept for the losses, as it is made."""
         self._forget()
         logits = self.classifier.model(images)
         if self._has_two_heads and isinstance(logits, tuple):  # in training alone

@@ -14,6 +14,7 @@ from distill.students.cost import cost_of
 from distill.training.checkpoint import versions
 from distill.training.setup import TrainingSetup
 from distill.training.state import Position
+from xkd_eval.engines.base import ENGINES
 
 
 def outcome_of(setup: TrainingSetup, position: Position, notes: Sequence[str] = ()) -> dict[str, Any]:
@@ -31,6 +32,7 @@ def outcome_of(setup: TrainingSetup, position: Position, notes: Sequence[str] = 
     apart = 1 if recipe.sync_batch_norm else processes
     seconds = sum(row["seconds"] for row in position.history)
     cost = cost_of(setup.student)
+    engines = {engine: ENGINES[engine]().version for engine in (setup.origin.engines or {}).values()}
     return {
         "origin": setup.origin.model_dump(mode="json"),
         "best_on": setup.splits.val_from or "test images",
@@ -45,7 +47,7 @@ def outcome_of(setup: TrainingSetup, position: Position, notes: Sequence[str] = 
         "macs": cost.macs,
         "peak_memory": _peak_memory(setup.accelerator.device),
         "device": _named(setup.accelerator.device),
-        "versions": versions(),
+        "versions": versions() | engines,
         "notes": [*setup.notes, *notes],
     }
 

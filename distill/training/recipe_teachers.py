@@ -16,10 +16,12 @@ from distill.data.splits import Splits
 from distill.data.views import Views
 from distill.methods import Method
 from distill.methods.base import Requirement
+from distill.recipe.networks import TORCH
 from distill.recipe.schema import Recipe
 from distill.runs.origin import teacher_digest
 from distill.training.networks import load_teacher, requirements, taps_of
 from distill.training.observed import Normaliser, Observed
+from distill.training.teacher_engine import RunBy, asked_engine, run_on_engine
 from distill.training.teachers import FrozenTeacher, StoredTeacher, Teachers
 from distill.training.trunk import Tap
 from xkd_eval.classifiers.classifier import Classifier
@@ -50,6 +52,22 @@ class RecipeTeachers(NamedTuple):
     views: Views
 
 
+class Running(NamedTuple):
+    """What computes a frozen teacher.
+
+    Attributes:
+        compiled: torch.compile, where no engine does.
+        half: in bfloat16, but for its head.
+        asked: of `asked_engine`.
+        n_images: that it is given at a time, at most.
+    """
+
+    compiled: bool = False
+    half: bool = False
+    asked: RunBy = RunBy()
+    n_images: int = 1
+
+
 def make_teachers(
     recipe: Recipe,
     runs: Path,
@@ -58,6 +76,7 @@ def make_teachers(
     learning: Sequence[Sequence[Method]],
     device: torch.device,
     layout: torch.memory_format,
+    processes: int,
 ) -> RecipeTeachers:
     """The recipe's teachers, if it has any.
 
@@ -69,9 +88,11 @@ def make_teachers(
         learning: for each teacher the methods that learn from it, of all students.
         device: of the training.
         layout: memory format of the networks.
+        processes: that share a batch.
 
     Raises:
-        XkdError: a teacher that cannot be loaded, or whose stored answers are not those that the training needs.
+        XkdError: a teacher that cannot be loaded, or that its engine does not run; or whose stored answers are not
+            those that the training needs.
     """
     names = list(recipe.named_teachers)
     needs = [requirements(methods) for methods in learning]
@@ -83,13 +104,16 @@ def make_teachers(
     views = Views.of(student, [one.preprocess for one in loaded])
     made: dict[str, FrozenTeacher | StoredTeacher] = {}
     looking = []
+    n_images = -(-min(recipe.batch_size, len(splits.train.labels)) // (processes * recipe.accumulate))
     for place, (name, teacher) in enumerate(recipe.named_teachers.items()):
         taps = taps_of(learning[place], loaded[place], "teacher")
         places = class_places(splits.classes, loaded[place])
         half = teacher.precision == "bf16"
         if half:
             check_bfloat16(loaded[place], needs[place], device)
-        frozen = freeze(loaded[place], needs[place], taps, places, device, layout, compiled=recipe.compile, half=half)
+        asked = asked_engine(teacher, loaded[place], learning[place], device, recipe.precision)
+        running = Running(recipe.compile, half, asked, n_images)
+        frozen = freeze(loaded[place], needs[place], taps, places, device, layout, running)
         if teacher.stored is None:
             made[name] = frozen
             looking.append(place)
@@ -110,9 +134,7 @@ def freeze(
     places: list[int] | None,
     device: torch.device,
     layout: torch.memory_format,
-    *,
-    compiled: bool,
-    half: bool = False,
+    running: Running,
 ) -> FrozenTeacher:
     """A classifier as a teacher on a device.
 
@@ -123,22 +145,29 @@ def freeze(
         places: K, where it has each of the data's classes; None where its classes are the data's.
         device: of the training.
         layout: memory format of the network.
-        compiled: run it through torch.compile.
-        half: run it in bfloat16, but for its head.
+        running: what computes it.
+
+    Raises:
+        XkdError: the engine that is asked for does not run it.
     """
     # It is only ever run forward, in eval mode: a seventh of its time is its batch norms.
     fold_batch_norms(classifier, random_images(classifier.preprocess, seed=0), {tap.path for tap in taps})
     classifier.to(device=device, memory_format=layout)  # type: ignore[call-overload]
     run = classifier
-    if half:
+    if running.half:
         run = copied(classifier)
         to_bfloat16(run.model, [] if run.head is None else run.head.layers)
+    if running.asked.engine != TORCH and classifier.head is not None:
+        needs |= {"features"}  # whichever losses learn in step: its logits may depend on what else is put out
     observed = Observed(run, needs, taps, trains=False).eval()
-    if compiled:
+    run_by = run_on_engine(observed, running.asked, running.n_images)
+    if running.compiled and run_by.engine == TORCH:
         observed.compile()
-    normalise = Normaliser(classifier.preprocess, layout).to(device)
+    taken = layout if run_by.engine == TORCH else torch.contiguous_format
+    normalise = Normaliser(classifier.preprocess, taken).to(device)
     indices = None if places is None else torch.tensor(places, device=device)
-    return FrozenTeacher(observed, normalise, "input gradients" in needs, indices, classifier, half=half)
+    differentiable = "input gradients" in needs
+    return FrozenTeacher(observed, normalise, differentiable, indices, classifier, half=running.half, run_by=run_by)
 
 
 def check_bfloat16(classifier: Classifier, needs: frozenset[Requirement], device: torch.device) -> None:

@@ -197,6 +197,7 @@ def _set_up(recipe: Recipe, common: Common, place: int, drawn: OwnDraws) -> Trai
         **splits.identities(),
         teachers=lessons.digests,
         answers=stored_identities(recipe),
+        engines={} if lessons.teachers is None else lessons.teachers.engines,
     )
     normalise = Normaliser(student.preprocess, layout).to(accelerator.device)
     with autocast(recipe, accelerator.device):
@@ -215,9 +216,10 @@ def _set_up(recipe: Recipe, common: Common, place: int, drawn: OwnDraws) -> Trai
         accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
     wrapped, optimiser = accelerator.prepare(objective, optimiser)
     scaler = gradient_scaler(recipe, accelerator.device)
+    chosen = () if lessons.teachers is None else lessons.teachers.notes
     return TrainingSetup(
         *(recipe, origin, built.arguments, lessons, objective, wrapped, optimiser, scaler, average, normalise),
-        *(draws, may_draw, (*built.notes, *tap_notes(methods))),
+        *(draws, may_draw, (*built.notes, *tap_notes(methods), *chosen)),
     )
 
 

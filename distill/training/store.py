@@ -25,6 +25,7 @@ from distill.data.views import Views
 from distill.methods.base import Requirement
 from distill.recipe.files import as_recipe
 from distill.recipe.imports import import_modules
+from distill.recipe.networks import TORCH
 from distill.recipe.schema import Recipe
 from distill.runs.directory import hold
 from distill.runs.origin import teacher_digest
@@ -33,7 +34,7 @@ from distill.students.scores import score
 from distill.training.memory_format import memory_format_of
 from distill.training.networks import load_teacher, student_preprocess
 from distill.training.precision import autocast, check_precision
-from distill.training.recipe_teachers import check_rounds, freeze, source_of
+from distill.training.recipe_teachers import Running, check_rounds, freeze, source_of
 from distill.training.setup import accelerator_of
 from distill.training.start import read_start
 from distill.training.teacher_answers import AT_ONCE, SplitName, refuse_guessing
@@ -41,6 +42,7 @@ from distill.training.teachers import FrozenTeacher
 from xkd_eval.ambient import plain_torch
 from xkd_eval.arguments import Within, public
 from xkd_eval.engines.eager import prepare
+from xkd_eval.engines.plan import AUTO
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import short
 from xkd_eval.registry import nearest
@@ -168,6 +170,9 @@ def _job(recipe: Recipe, name: str, runs: Path, device: torch.device, top_k: int
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"val_split": 0.0})})
     if recipe.named_teachers[name].precision is not None:
         raise XkdError("teacher.precision: stored answers are of the recipe's precision; leave it out")
+    if recipe.named_teachers[name].engine not in (TORCH, AUTO):
+        engine = recipe.named_teachers[name].engine
+        raise XkdError(f"teacher.engine: {engine} found, and answers are stored by torch; leave it out")
     place = list(recipe.named_teachers).index(name)
     loaded = [load_teacher(teacher, runs, _LOGITS) for teacher in recipe.named_teachers.values()]
     teacher, preprocesses = loaded[place], [one.preprocess for one in loaded]
@@ -182,7 +187,7 @@ def _job(recipe: Recipe, name: str, runs: Path, device: torch.device, top_k: int
     layout = memory_format_of(recipe, teacher.model, device)
     places = class_places(splits.classes, teacher)
     needs = _WITH_MAPS if maps else _LOGITS
-    frozen = freeze(teacher, needs, (), places, device, layout, compiled=recipe.compile)
+    frozen = freeze(teacher, needs, (), places, device, layout, Running(recipe.compile))
     shape = _map_shape(recipe, frozen, device) if maps else None
     stored = None if top_k == "all" or top_k >= splits.classes.count else top_k
     form = AnswerForm(classes=splits.classes.count, top_k=stored, maps=shape)

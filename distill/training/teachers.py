@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from distill.answers.stored import StoredAnswers
 from distill.data.batches import LabelledBatch
 from distill.methods import Pass
+from distill.recipe.networks import TORCH
 from distill.training.observed import Normaliser, Observed
+from distill.training.teacher_engine import RunBy
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.errors import XkdError
 
@@ -30,9 +32,10 @@ class FrozenTeacher:
         places: (K,) where the teacher has each of the data's classes; None where its classes are the data's.
         classifier: the teacher as it is evaluated; that of `observed` by default.
         half: `observed` takes bfloat16, and sees to its own precision.
+        run_by: what computes `observed`.
 
     Attributes:
-        classifier: as given.
+        classifier, run_by: as given.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class FrozenTeacher:
         classifier: Classifier | None = None,
         *,
         half: bool = False,
+        run_by: RunBy = RunBy(),
     ) -> None:
         self._observed = observed
         self._normalise = normalise
@@ -52,6 +56,7 @@ class FrozenTeacher:
         self._finite: Tensor | None = None
         self._half = half
         self.classifier = classifier or observed.classifier
+        self.run_by = run_by
 
     def __call__(self, pixels: Tensor) -> Pass:
         """(B, 3, H, W) uint8 RGB at its own size -> Pass of the data's classes."""
@@ -174,6 +179,18 @@ class Teachers:
     def networks(self) -> list[nn.Module]:
         """Of those that are run, in order."""
         return [one.classifier.model for one in self.by_name.values() if isinstance(one, FrozenTeacher)]
+
+    @property
+    def engines(self) -> dict[str, str]:
+        """Of those that torch does not run, by name."""
+        run_by = {name: one.run_by.engine for name, one in self.by_name.items() if isinstance(one, FrozenTeacher)}
+        return {name: engine for name, engine in run_by.items() if engine != TORCH}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was chosen to run them, where the recipe leaves it open; a sentence each."""
+        notes = [one.run_by.note for one in self.by_name.values() if isinstance(one, FrozenTeacher)]
+        return tuple(note for note in notes if note)
 
     def check_finite(self) -> None:
         """Raise XkdError for the first whose logits were not finite so far; waits for the device."""

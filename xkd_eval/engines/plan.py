@@ -5,25 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
-from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.classifiers.told import LOG
-from xkd_eval.engines.base import ENGINES, Engine, Forward, Precision
+from xkd_eval.engines.base import ENGINES, Forward, Precision
 from xkd_eval.engines.chunks import chunk_size, clean_chunk
 from xkd_eval.engines.eager import prepare
+from xkd_eval.engines.proof import probes, proven
 from xkd_eval.errors import XkdError
-from xkd_eval.foreign import reason, short
+from xkd_eval.foreign import short
 
 TORCH, AUTO = "torch", "auto"
-
-_PROBE_SEED = 7
-# Of the largest logit. float32 engines add up in another order; bfloat16 has 8 bits of mantissa.
-_TOLERANCES: dict[Precision, float] = {"fp32": 1e-4, "bf16": 0.05}
 
 
 @dataclass(frozen=True)
@@ -104,9 +98,8 @@ def check_engine(engine: str, device: torch.device) -> None:
 def built(plan: Plan, classifier: Classifier, preprocess: Preprocess, precision: Precision) -> Forward | None:
     """The network as its engine runs it, once that has proven that its answers are torch's.
 
-    On images of noise, each with more of it black than the one before, no logit may differ by more than 0.0001 of the
-    largest (0.05 in bfloat16), so that no class changes whose lead is twice as much; and an image's logits are the same
-    bits wherever it stands in the chunk, and beside black images.
+    See `proof.proven`: no logit differs by more than 0.0001 of the largest (0.05 in bfloat16), so that no class changes
+    whose lead is twice as much.
 
     Args:
         plan: what was chosen.
@@ -124,42 +117,7 @@ def built(plan: Plan, classifier: Classifier, preprocess: Preprocess, precision:
         return None
     expected = prepare(classifier, torch.device("cpu"), size=preprocess.size)
     try:
-        return _proven(ENGINES[plan.engine](), expected, _probes(preprocess, plan.chunk), precision)
+        engine, images = ENGINES[plan.engine](), probes(preprocess, plan.chunk)
+        return proven(engine, expected.model, expected, images, precision)
     except XkdError as error:
         raise XkdError(f"engine: {classifier.name} is not run by {plan.engine}: {error}; use torch, or auto") from error
-
-
-def _probes(preprocess: Preprocess, chunk: int) -> Tensor:
-    """(chunk, C, H, W) of noise, the first rows of each black, from none to almost all."""
-    images = random_images(preprocess, _PROBE_SEED, chunk)
-    black = preprocess.normalise(torch.zeros_like(images[:1]))[0]
-    for place, image in enumerate(images):
-        rows = preprocess.size[0] * place // chunk
-        image[:, :rows] = black[:, :rows]
-    return images
-
-
-def _proven(engine: Engine, expected: Classifier, images: Tensor, precision: Precision) -> Forward:
-    """The network on an engine, held to torch's answers; raises XkdError with what is wrong."""
-    with plain_torch(), torch.inference_mode(False), torch.no_grad():
-        try:
-            compiled = engine.compiled(expected.model, images, precision)
-        except XkdError:
-            raise
-        except Exception as error:  # an exporter or a converter may raise anything on a network from outside
-            raise XkdError(f"it cannot convert the network ({reason(error)})") from error
-
-        def forward(images: Tensor) -> Tensor:
-            return compiled(images.float().contiguous()).float()
-
-        theirs, ours = forward(images), expected(images)
-        if theirs.shape != ours.shape:
-            raise XkdError(f"it gives logits {tuple(theirs.shape)}, and torch {tuple(ours.shape)}")
-        allowed = _TOLERANCES[precision] * ours.abs().max()
-        difference = (theirs - ours).abs().max()
-        if not difference <= allowed:  # nor is NaN
-            raise XkdError(f"its logits differ from torch's by {difference:.2g}, and {allowed:.2g} is allowed")
-        alone = forward(torch.cat([images[:1], torch.zeros_like(images[1:])]))[0]
-        if not torch.equal(forward(images.flip(0)).flip(0), theirs) or not torch.equal(alone, theirs[0]):
-            raise XkdError("its answer to an image depends on the others of a batch")
-    return forward

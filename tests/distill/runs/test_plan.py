@@ -42,6 +42,18 @@ def test_a_teacher_of_the_command_has_no_weights_of_the_recipes(tmp_path):
         plan_runs(["quickstart/kd"], RecipeChanges(teacher_weights=tmp_path), tmp_path)
 
 
+def test_an_engine_is_for_all_teachers_of_what_distils(tmp_path):
+    by = RecipeChanges(teacher_engine="auto")
+    plain, kd = (plan_runs([f"quickstart/{name}"], by, tmp_path)[0].recipe for name in ("plain", "kd"))
+    assert (plain.teacher, kd.teacher.engine) == (None, "auto")
+    others = ("teacher.engine=openvino",)
+    (run,) = plan_runs(["quickstart/kd"], RecipeChanges(teacher_engine="auto", overrides=others), tmp_path)
+    assert run.recipe.teacher.engine == "openvino"
+    two = ("teacher=null", "teachers={a: {model: a.pt}, b: {model: b.pt}}", "losses=[{method: kd}]")
+    (run,) = plan_runs(["quickstart/kd"], RecipeChanges(teacher_engine="auto", overrides=two), tmp_path)
+    assert [teacher.engine for teacher in run.recipe.teachers.values()] == ["auto", "auto"]
+
+
 def test_seeds_are_of_one_place(tmp_path):
     choices = RecipeChanges(overrides=("epochs=1", "seed=3"))
     assert plan_runs(["quickstart/kd"], choices, tmp_path)[0].recipe.seed == 3

@@ -236,10 +236,12 @@ def test_a_file_and_a_command_change_what_train_can_be_told(tmp_path, monkeypatc
     (tmp_path / "for_a_sweep.py").write_text("")
     content = {"recipes": ["quickstart/plain", "quickstart/kd"], "teacher": "timm/resnet18", "precision": "bf16"}
     content |= {"teacher_weights": "w.pt", "imports": ["for_a_sweep.py"], "set": ["data.loader=workers"]}
+    content |= {"teacher_engine": "auto"}
     (tmp_path / "sweep.yml").write_text(yaml.safe_dump(content | {"val_split": 0.25}))
     plain, kd = (run.recipe for run in plan_sweep(read_sweep(tmp_path / "sweep.yml"), tmp_path / "out"))
     assert plain.teacher is None
     assert (kd.teacher.model, kd.teacher.weights, kd.teacher.recipe) == ("timm/resnet18", "w.pt", None)
+    assert kd.teacher.engine == "auto"
     for recipe in (plain, kd):
         assert (recipe.data.loader, recipe.data.val_split, recipe.precision) == ("workers", 0.25, "bf16")
         assert recipe.imports == (str(tmp_path / "for_a_sweep.py"),)

@@ -92,15 +92,20 @@ COMMON = {
     "plain": {},
     "micro-batches, bf16": {"accumulate": 2, "precision": "bf16"},
     "mixed, augmented": {"mixed": True},
+    "an engine": {"engine": "onnxruntime"},
 }
 
 
 @pytest.mark.parametrize("common", COMMON.values(), ids=list(COMMON))
-def test_each_leaves_what_it_leaves_alone_byte_for_byte(jobs_of, alone, cifar10, few_images, common):
+def test_each_leaves_what_it_leaves_alone_byte_for_byte(jobs_of, alone, cifar10, few_images, teacher, common):
     students = STUDENTS
     if "precision" in common:
         common = {**common, "data": values_of(few_images)["data"]}
         students = {name: STUDENTS[name] for name in ("kd", "exp_kd")}
+    if "engine" in common:
+        named = {"model": str(teacher), **common}
+        common = {"teacher": named, "data": values_of(few_images)["data"], "epochs": 1}
+        students = {"kd": {"losses": KD}, "exp_kd": {"losses": EXP_KD}}
     if "mixed" in common:
         data = values_of(cifar10)["data"] | {"mixup": 0.4, "flip": True, "erasing": 0.5, "val_split": 0.2}
         common, students = {"data": data}, {name: STUDENTS[name] for name in ("kd", "exp_kd")}
