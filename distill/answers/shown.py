@@ -28,6 +28,8 @@ def shown(data: DeviceData | WorkerData, views: Views, teacher: int) -> dict[str
         **(_padded(data, view) if isinstance(data, DeviceData) else {"scale": list(data.scale)}),
         **{key: data.model_dump(mode="json")[key] for key in data.image_by_image},
     }
+    if isinstance(data, WorkerData) and data.scaled_decoding:
+        values["scaled_decoding"] = [list(student.size), list(view.size)]  # the larger of which decides
     if data.erasing is not None or (isinstance(data, DeviceData) and data.padding):
         values["student_size"] = list(student.size)  # in whose pixels it is drawn
     if data.erasing is not None or data.randaugment is not None:

@@ -7,14 +7,13 @@ from itertools import islice
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.data import DataLoader, Dataset
 
 from distill.data.augmentation import OwnChanges, plan_epoch, plan_in_order
 from distill.data.batches import EpochSteps, LabelledBatch, ProcessRank
-from distill.data.draws import OwnDraws
+from distill.data.crops import Crops
 from distill.data.splits import Labelled
 from distill.data.transforms import ImageTransforms
 from distill.data.views import Views
@@ -22,7 +21,6 @@ from distill.recipe.data import WorkerData
 from distill.recipe.schema import Recipe
 from xkd_eval.classifiers.preprocess import Preprocess, stacked
 from xkd_eval.datasets.loader import Item, leave_signals_to_parent, starting_workers, stream
-from xkd_eval.datasets.samples import load_photograph
 from xkd_eval.errors import XkdError
 
 _Loaded = tuple[int, int, int, list[Tensor]]
@@ -168,37 +166,20 @@ class _Crops(Dataset[Any]):
 
     def __init__(self, labelled: Labelled, views: Views, changes: OwnChanges, data: WorkerData) -> None:
         self._labelled = labelled
-        self._views = views
         self._changes = changes
-        self._scale = data.scale
-        self._flip = 0.5 if data.flip else 0.0
+        self._crops = Crops(views, data)
         self._transforms = ImageTransforms(data, views, changes) if data.image_by_image else None
 
     def __getitem__(self, key: tuple[int, int]) -> _Loaded | str:
         draw, position = key
+        seed = self._changes.seed_of(draw, position)
         try:
-            image = load_photograph(self._labelled.dataset, position)
+            pixels = self._crops.of(self._labelled.dataset, position, seed)
         except XkdError as error:  # as a value: a worker would send its traceback
             return str(error)
-        # The transforms would draw from torch's own generator.
-        with OwnDraws(self._changes.seed_of(draw, position)):
-            pixels = self._cut(image)
         if self._transforms is not None:
             pixels = self._transforms(pixels, draw, position)
         return self._labelled.labels[position], position, draw, pixels
-
-    def _cut(self, image: Image.Image) -> list[Tensor]:
-        """One box and one flip of a photograph, at the size of each view: (3, H_i, W_i) uint8."""
-        from torchvision.transforms import InterpolationMode, v2
-
-        box = v2.RandomResizedCrop(self._views.geometries[0].size, self._scale).make_params([image])
-        mirrored = bool(torch.rand(1) < self._flip)
-        pixels = []
-        for view in self._views.geometries:
-            interpolation = InterpolationMode(view.interpolation)
-            cut = v2.functional.resized_crop(image, **box, size=list(view.size), interpolation=interpolation)
-            pixels.append(v2.functional.pil_to_tensor(v2.functional.horizontal_flip(cut) if mirrored else cut))
-        return pixels
 
 
 def _collate(items: list[_Loaded | str]) -> list[Tensor] | str:

@@ -64,11 +64,15 @@ class WorkerData(_Data):
     Attributes:
         workers: processes on each node's device.
         scale: smallest and largest fraction of a photo's area that a random crop covers.
+        scaled_decoding: decode a JPEG that is trained on at a half, a quarter or an eighth of its size, where its crop
+            then still has as many pixels as the largest input: faster for large photographs, and not quite the same
+            pixels. Published recipes decode all of them; validation and test images are always decoded whole.
     """
 
     loader: Literal["workers"]
     workers: Annotated[int, Field(ge=0, le=MOST_WORKERS)] = 8
     scale: Annotated[tuple[_Share, _Share], Field(strict=False)] = (0.08, 1.0)
+    scaled_decoding: bool = False
 
     @model_validator(mode="after")
     def _smallest_first(self) -> WorkerData:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from xkd_eval.bands import Bands, Picture
 from xkd_eval.datasets.band_files import decode_npy, decode_tiff, is_npy, tiff_form
+from xkd_eval.datasets.reduction import reduce
 from xkd_eval.datasets.tiff import is_tiff
 from xkd_eval.errors import UnreadableImageError
 from xkd_eval.foreign import bytes_of, reading
@@ -30,6 +31,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_FIRST_TURNED = 5  # of the orientations: from here on its width is the height of the upright image
 _IGNORED = 255
 # No photograph is that large, and a sparse file of any size costs nothing to make.
 _LARGEST_FILE = 2**30
@@ -59,7 +61,8 @@ def decode_image(source: bytes | Path, identifier: str) -> Picture:
         identifier: names the image in errors.
 
     Returns:
-        RGB, 8 bits a channel; of an .npy, or a .tif that is no photograph, what `bands.picture_of` makes of it.
+        RGB, 8 bits a channel, a JPEG's reduced within `reduction.reduced_jpegs`; of an .npy, or a .tif that is no
+        photograph, what `bands.picture_of` makes of it.
 
     Raises:
         UnreadableImageError: missing, empty, truncated, too large (decompression bomb), or no image.
@@ -69,7 +72,7 @@ def decode_image(source: bytes | Path, identifier: str) -> Picture:
         return decode_npy(content, identifier)
     if is_tiff(content):
         return _decode_tiff(content, identifier)
-    return upright_rgb(_decode(content, identifier), identifier)
+    return upright_rgb(_decode(content, identifier, reduced=True), identifier)
 
 
 def upright_rgb(image: Image.Image, identifier: str) -> Image.Image:
@@ -151,7 +154,10 @@ def mask_from_values(values: np.ndarray, identifier: str) -> np.ndarray:
     return mask
 
 
-def _decode(source: bytes | Path, identifier: str, size: tuple[int, int] | None = None) -> Image.Image:
+def _decode(
+    source: bytes | Path, identifier: str, size: tuple[int, int] | None = None, *, reduced: bool = False
+) -> Image.Image:
+    """As PIL decodes it; with `reduced` a JPEG at what `reduction.reduced_jpegs` allows."""
     content = source if isinstance(source, bytes) else stored_bytes(source, identifier)
     if not content:
         raise UnreadableImageError(f"{identifier}: empty file (0 bytes)")
@@ -163,6 +169,8 @@ def _decode(source: bytes | Path, identifier: str, size: tuple[int, int] | None 
             if size not in (None, image.size):
                 found, expected = ("x".join(map(str, pair)) for pair in (image.size, size or ()))
                 raise UnreadableImageError(f"{identifier}: the mask is {found}, the image {expected}")
+            if reduced:
+                reduce(image, lambda: _orientation(image) >= _FIRST_TURNED)
             image.load()
         except Image.UnidentifiedImageError:
             raise UnreadableImageError(f"{identifier}: not an image") from None
