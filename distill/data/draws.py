@@ -51,30 +51,32 @@ class OwnDraws(TorchDispatchMode):
     def __enter__(self) -> Self:
         """Draw from here on."""
         _entered.all.append(self)
-        super().__enter__()
+        if _entered.all[0] is self:  # which every operation passes through: it asks the innermost
+            super().__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Draw no more."""
-        super().__exit__(kind, error, trace)
+        if _entered.all[0] is self:
+            super().__exit__(kind, error, trace)
         _entered.all.remove(self)
 
     def __torch_dispatch__(
         self, function: Any, types: Any, arguments: Sequence[Any] = (), options: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run an operation; one that draws gets the generator."""
-        options = dict(options or {})
-        is_innermost = _entered.all[-1:] == [self]
-        if (
-            not is_innermost
-            or not _draws(function)
-            or any(isinstance(value, torch.Generator) for value in (*arguments, *options.values()))
-        ):
+        """Run an operation; one that draws gets the innermost's generator."""
+        options = options or {}
+        if not _draws(function) or not _entered.all:  # none, in a thread of torch's that computes gradients
             return function(*arguments, **options)
+        return _entered.all[-1]._drawn(function, arguments, options)
+
+    def _drawn(self, function: Any, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        """What an operation gives that may draw."""
         device = _device(arguments, options)
-        if device.type == "meta":
+        given = any(isinstance(value, torch.Generator) for value in (*arguments, *options.values()))
+        if given or device.type == "meta":
             return function(*arguments, **options)
         generator = self._generator(device)
         other = _with_generator(function)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -180,6 +180,11 @@ class Classifier(nn.Module):
         self.input_from = input_from
         self.known: dict[str, Any] = {}
         self._is_private = False
+
+    def owned(self) -> Self:
+        """This classifier, taken for private: its network is in eval mode, and nobody else uses it or looks into it."""
+        self._is_private = True
+        return self
 
     def private(self) -> Classifier:
         """This classifier as one call may use it, and do with it what it likes.

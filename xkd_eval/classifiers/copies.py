@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from typing import TypeVar, cast
@@ -15,6 +16,7 @@ from xkd_eval.foreign import reason
 M = TypeVar("M", bound=nn.Module)
 
 _PARTS = ("_modules", "_parameters", "_buffers")  # of a module, each of which is copied
+_DICTIONARIES = (dict, OrderedDict)
 _CHECKPOINTING = ("grad_checkpointing", "gradient_checkpointing", "use_checkpoint", "with_cp", "memory_efficient")
 
 
@@ -128,10 +130,13 @@ def _known(module: nn.Module, shared: dict[int, nn.Parameter]) -> dict[int, obje
     """What a deep copy takes as it is, by its id."""
     known: dict[int, object] = {**shared} if _has_plain_modes(module) else {}
     for part in module.modules():
-        for tensor in (*part._parameters.values(), *part._buffers.values(), *vars(part).values()):
+        for value in (*part._parameters.values(), *part._buffers.values(), *vars(part).values()):
             # What autograd made (old weight norms, outputs that were kept) knows no deep copy.
-            if isinstance(tensor, Tensor) and (tensor.grad_fn is not None or tensor.is_inference()):
-                known.setdefault(id(tensor), _cloned(tensor))
+            if isinstance(value, Tensor) and (value.grad_fn is not None or value.is_inference()):
+                known.setdefault(id(value), _cloned(value))
+            # A module holds a dozen, of hooks that it has not: most of the time that its copy takes.
+            elif type(value) in _DICTIONARIES and not value:
+                known.setdefault(id(value), type(value)())
     return known
 
 

@@ -16,7 +16,7 @@ from xkd_eval.classifiers.classifier import CamHead, Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.proof.cosine import Cosine, cosines
 from xkd_eval.classifiers.proof.linear import is_quantised, linear_weights
-from xkd_eval.classifiers.proof.ordinary import of_ordinary_size
+from xkd_eval.classifiers.proof.ordinary import of_ordinary_size, trace_of_ordinary_size
 from xkd_eval.classifiers.proof.places import as_map, readings
 from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.classifiers.proof.refusal import PLACELESS, why_refused
@@ -32,7 +32,7 @@ up to their largest value. The average of a map is small beside its largest valu
 misses by 2 %, a network of 8 random channels by 8 %. A map of another place misses the logits by their own size."""
 
 _SEARCH_SEED, _PROOF_SEED = 0, 1
-_NOISE_SEEDS = (2, 5)
+_NOISE_SEED, _OTHER_NOISE_SEED = 2, 5
 _MOST_STEPS = 4
 _MOST_PLACELESS = 4  # tokens whose places were asked in vain: further ones are the same within other modules
 
@@ -63,11 +63,12 @@ def find_cam_head(model: nn.Module, preprocess: Preprocess) -> CamHead:
     exact = working_copy(model)
     images = random_images(preprocess, _SEARCH_SEED)
     trace(exact, images)  # what is no classifier is told before it is copied again
-    first, second = (of_ordinary_size(exact, images, seed) for seed in _NOISE_SEEDS)
-    if first is None or second is None:
+    traced = trace_of_ordinary_size(exact, images, _NOISE_SEED)
+    second = of_ordinary_size(exact, images, _OTHER_NOISE_SEED)
+    if traced is None or second is None:
         raise CamHeadError("its answers are not finite once its weights move, so that nothing can be proven of it")
+    first, found = traced
     tolerance = QUANTISED_TOLERANCE if is_quantised(exact) else PROOF_TOLERANCE
-    found = trace(first, images)
     placeless = 0
     for candidate in _candidates(found, preprocess, tolerance):
         if candidate.layout == "tokens" and not (
@@ -207,7 +208,7 @@ def _first_candidate(found: Trace, preprocess: Preprocess) -> CamHead | None:
 
 def _proof_error(model: nn.Module, preprocess: Preprocess, head: CamHead, num_classes: int) -> float:
     head = _fitted(model, preprocess, head)
-    classifier = Classifier(model, preprocess, name="proof", num_classes=num_classes, head=head)
+    classifier = Classifier(model, preprocess, name="proof", num_classes=num_classes, head=head).owned()
     logits, features = classifier.forward_with_features(random_images(preprocess, _PROOF_SEED))
     derived = classifier.cams(features).mean((2, 3)) + classifier.head_bias
     # The bias is in both: left in, a large one would hide an error of the maps.
@@ -219,7 +220,7 @@ def _fitted(model: nn.Module, preprocess: Preprocess, head: CamHead) -> CamHead:
     if head.cosine is None or head.linear is None:
         return head
     unscaled = replace(head, cosine=head.cosine._replace(scale=1.0))
-    classifier = Classifier(model, preprocess, name="proof", num_classes=1, head=unscaled)
+    classifier = Classifier(model, preprocess, name="proof", num_classes=1, head=unscaled).owned()
     logits, features = classifier.forward_with_features(random_images(preprocess, _SEARCH_SEED))
     products = classifier.cams(features).mean((2, 3))
     scale = float((products * logits).sum() / products.square().sum())

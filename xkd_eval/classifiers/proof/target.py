@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from xkd_eval.ambient import plain_torch
 from xkd_eval.classifiers.hooks import Outputs
 from xkd_eval.classifiers.preprocess import Preprocess
-from xkd_eval.classifiers.proof.ordinary import of_ordinary_size
+from xkd_eval.classifiers.proof.ordinary import trace_of_ordinary_size
 from xkd_eval.classifiers.proof.places import Reading, as_map, readings
 from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.classifiers.proof.trace import Trace, trace, working_copy
@@ -41,8 +41,7 @@ def last_spatial_layer(model: nn.Module, preprocess: Preprocess) -> tuple[str, R
         Path and reading of its output; None where there is none.
     """
     images, exact = random_images(preprocess, _SEARCH_SEED), working_copy(model)
-    copy = of_ordinary_size(exact, images, _NOISE_SEED) or exact
-    found = trace(copy, images)
+    copy, found = trace_of_ordinary_size(exact, images, _NOISE_SEED) or (exact, trace(exact, images))
     candidates = list(_candidates(copy, found, preprocess))
     networks = (copy, exact)
     read = dict.fromkeys(chain.from_iterable(_read_by_logits(network, candidates, preprocess) for network in networks))
