@@ -21,7 +21,9 @@ from tests.distill.processes import inherited
 from xkd_eval.classifiers.checkpoint import read_checkpoint
 
 CLASSES = 10
-TRAIN_IMAGES, TEST_IMAGES = 350, 100
+TRAIN_IMAGES, FEW_IMAGES, TEST_IMAGES = 350, 100, 100
+FEWEST = {"images": 40}
+"""What recipes in bfloat16 add to `data`: it takes ten times as long where the processor does not multiply it."""
 
 
 def images_of(labels: np.ndarray, seed: int) -> np.ndarray:
@@ -76,14 +78,21 @@ def _one_thread():
 
 
 @pytest.fixture(scope="session")
-def cifar10(tmp_path_factory) -> Path:
+def many_images(tmp_path_factory) -> Path:
+    """As many as a network needs to learn."""
     return write_cifar10(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")
 def few_images(tmp_path_factory) -> Path:
-    """For bfloat16, which takes ten times as long where the processor does not multiply it."""
-    return write_cifar10(tmp_path_factory.mktemp("few"), train_images=100)
+    """For tests in which nothing has to be learned."""
+    return write_cifar10(tmp_path_factory.mktemp("few"), train_images=FEW_IMAGES)
+
+
+@pytest.fixture(scope="session")
+def cifar10(many_images) -> Path:
+    """What recipes train on: a file whose tests need no network that has learned takes `few_images` in its place."""
+    return many_images
 
 
 def values_of(cifar10: Path, **changes) -> dict:
@@ -122,7 +131,7 @@ def recipe_file(cifar10, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def teacher(cifar10, tmp_path_factory) -> Path:
+def teacher(many_images, tmp_path_factory) -> Path:
     """A student.pt of twice the width, with an input convention of its own."""
     directory = tmp_path_factory.mktemp("teacher")
     student = {
@@ -130,7 +139,7 @@ def teacher(cifar10, tmp_path_factory) -> Path:
         "arguments": {"widths": [16, 16, 32, 32]},
         "preprocess": {"size": [32, 32], "mean": [0.4, 0.3, 0.2], "std": [0.3, 0.2, 0.1], "channel_order": "BGR"},
     }
-    recipe: Recipe = parse_recipe(values_of(cifar10, student=student, epochs=6))
+    recipe: Recipe = parse_recipe(values_of(many_images, student=student, epochs=6))
     train(recipe, directory, device="cpu")
     return directory / "student.pt"
 

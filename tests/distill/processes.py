@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,6 @@ def start(*arguments: Any, **keywords: Any) -> subprocess.Popen[str]:
     """python ARGUMENTS, its stderr as text, its stdout left out."""
     command = [sys.executable, *map(str, arguments)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, **keywords)
-
-
-def run(*arguments: Any) -> None:
-    """python ARGUMENTS, which ends well."""
-    code, err = ended(start(*arguments))
-    assert code == 0, err
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -68,9 +63,24 @@ def launch_here(jobs: Sequence[Any]) -> None:
     """Trainings by two processes, as the command has them made, its launcher in this process."""
     from distill.runs.launch import launch
 
+    with _signals_as_before():
+        launch(jobs, devices=2, nodes=1)
+
+
+def run_by_two(*arguments: Any) -> None:
+    """python ARGUMENTS by two processes of torchrun, itself in this process, which end well."""
+    from xkd_eval.launch import launch
+
+    with _signals_as_before():
+        launch(list(map(str, arguments)), devices=2)
+
+
+@contextmanager
+def _signals_as_before() -> Iterator[None]:
+    """torchrun takes them."""
     former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        launch(jobs, devices=2, nodes=1)
+        yield
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)

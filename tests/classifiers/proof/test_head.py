@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tests.quick_weights import quick_weights
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.proof.head import find_cam_head
@@ -21,6 +22,11 @@ K = 7
 
 def build(name: str) -> nn.Module:
     """`library/architecture`, or `timm/architecture:global_pool`, with random weights."""
+    with quick_weights():
+        return _built(name)
+
+
+def _built(name: str) -> nn.Module:
     library, _, architecture = name.partition("/")
     architecture, _, pool = architecture.partition(":")
     if library == "timm":

@@ -1,4 +1,4 @@
-"""The gradients of a recipe's first step, as one process or as one of several."""
+"""The gradients of recipes' first steps, and a whole training, as one process or as one of several."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from distill.recipe.files import load_recipe
 from distill.runs.launch import leave
 from distill.training.setup import set_up
+from distill.training.train import train
 
 
 def main(files: Sequence[str]) -> None:
@@ -29,5 +30,7 @@ def main(files: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    *files, trained, directory = sys.argv[1:]
+    main(files)
+    train(trained, directory, device="cpu")
     leave(together=True)

@@ -13,7 +13,7 @@ from distill.recipe.files import load_recipe
 from distill.runs.job import TrainingJob
 from distill.training.train import train
 from tests.distill.conftest import EXP_KD, values_of
-from tests.distill.processes import ended, launch_here, run, start, wait_for
+from tests.distill.processes import ended, launch_here, run_by_two, start, wait_for
 from tests.distill.runs import first_step
 from xkd_eval.classifiers.checkpoint import read_checkpoint
 
@@ -25,16 +25,28 @@ LOSSES = {"exp_kd": (EXP_KD, 1e-5), "relations": (RELATIONS, 1e-4), "weights": (
 
 
 @pytest.fixture(scope="module")
-def gradients(cifar10, teacher, tmp_path_factory):
-    """Of the first step by one process and by two, for each of LOSSES."""
-    folder = tmp_path_factory.mktemp("first_step")
-    for name, (losses, _) in LOSSES.items():
-        values = values_of(cifar10, losses=losses, teacher={"model": str(teacher)})
+def by_two(cifar10, teacher, tmp_path_factory):
+    """A folder with the recipe of each of LOSSES and the gradients of its first step, and with `mine.yaml` and its
+    whole training, all by two processes.
+    """
+    folder = tmp_path_factory.mktemp("by_two")
+    # Ten steps an epoch: a stop is met although no epoch is long.
+    changes = {name: {"losses": losses} for name, (losses, _) in LOSSES.items()} | {
+        "mine": {"losses": EXP_KD, "epochs": 8}
+    }
+    for name, given in changes.items():
+        values = values_of(cifar10, teacher={"model": str(teacher)}, **given)
         (folder / f"{name}.yaml").write_text(yaml.safe_dump({"recipe": values}))
-    files = [str(folder / f"{name}.yaml") for name in LOSSES]
-    first_step.main(files)
-    run("-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", first_step.__name__, *files)
-    return {name: [torch.load(folder / f"{name}.yaml-{processes}.pt") for processes in (1, 2)] for name in LOSSES}
+    *files, mine = (folder / f"{name}.yaml" for name in changes)
+    run_by_two("-m", first_step.__name__, *files, mine, folder / "whole")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gradients(by_two):
+    """Of the first step by one process and by two, for each of LOSSES."""
+    first_step.main([str(by_two / f"{name}.yaml") for name in LOSSES])
+    return {name: [torch.load(by_two / f"{name}.yaml-{processes}.pt") for processes in (1, 2)] for name in LOSSES}
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -56,14 +68,9 @@ def launch_on_two(file, directory, resume=False):
 
 
 @pytest.fixture(scope="module")
-def on_two(cifar10, teacher, tmp_path_factory):
+def on_two(by_two):
     """A recipe's file, and the directory of its whole training by two processes."""
-    folder = tmp_path_factory.mktemp("on_two")
-    # Ten steps an epoch: a stop is met although no epoch is long.
-    values = values_of(cifar10, losses=EXP_KD, teacher={"model": str(teacher)}, epochs=8)
-    (folder / "mine.yaml").write_text(yaml.safe_dump({"recipe": values}))
-    launch_on_two(folder / "mine.yaml", folder / "whole")
-    return folder / "mine.yaml", folder / "whole"
+    return by_two / "mine.yaml", by_two / "whole"
 
 
 def test_two_processes_train_to_the_metrics_of_one(on_two, tmp_path):

@@ -15,7 +15,7 @@ from distill.runs.outcome_file import read_result
 from distill.training.setup import set_up
 from distill.training.train import train
 from tests.distill.conftest import weights_of
-from tests.distill.processes import run
+from tests.distill.processes import run_by_two
 from tests.distill.training import matrix_processes
 from tests.distill.training.matrix import LOSSES, STUDENTS, loss_of, values_for, write_images, write_teachers
 from xkd_eval.errors import XkdError
@@ -132,7 +132,7 @@ def by_processes(images, teachers, tmp_path_factory) -> Path:
         (folder / f"{name}.yaml").write_text(yaml.safe_dump({"recipe": values}))
     files = [str(folder / f"{name}.yaml") for name in recipes]
     matrix_processes.main(files)
-    run("-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", matrix_processes.__name__, *files)
+    run_by_two("-m", matrix_processes.__name__, *files)
     return folder
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from distill.recipe.parse import parse_recipe
 from distill.training.train import train
-from tests.distill.conftest import values_of
+from tests.distill.conftest import FEWEST, values_of
 from xkd_eval import load_classifier
 
 TAPS = ["layer1.0.bn2", "before layer2.0.relu2", "layer3.0.bn2"]
@@ -33,7 +33,8 @@ def test_ofd_trains_on_what_precedes_an_activation(few_images, tmp_path, teacher
 def check_trains(few_images, tmp_path, teacher, method, **options):
     losses = [{"method": "ce"}, {"method": method, "weight": 0.01, **options}]
     taught = {"losses": losses, "teacher": {"model": str(teacher)}}
-    recipe = parse_recipe(values_of(few_images, **taught, epochs=1, precision="bf16"))
+    data = values_of(few_images)["data"] | FEWEST
+    recipe = parse_recipe(values_of(few_images, data=data, **taught, epochs=1, precision="bf16"))
     result = train(recipe, tmp_path / "run", device="cpu").result
     assert any(name.startswith(method) and value > 0 for name, value in result["last"].items())
     assert 0 <= result["last"]["test_agreement"] <= 1

@@ -21,7 +21,7 @@ from distill.training.taught import Consecutive
 from distill.training.teachers import FrozenTeacher
 from distill.training.together import train_together
 from distill.training.train import train
-from tests.distill.conftest import EXP_KD, KD, values_of
+from tests.distill.conftest import EXP_KD, FEWEST, KD, values_of
 from xkd_eval.errors import XkdError
 
 CE = [{"method": "ce"}]
@@ -32,6 +32,11 @@ STUDENTS = {
     "crd": {"losses": CRD, "ema_decay": 0.9, "clip_norm": 1.0},
 }
 """They differ in all that those that learn in step may differ in, and one draws at random in its method."""
+
+
+@pytest.fixture(scope="module")
+def cifar10(few_images) -> Path:
+    return few_images
 
 
 @pytest.fixture
@@ -97,14 +102,14 @@ COMMON = {
 
 
 @pytest.mark.parametrize("common", COMMON.values(), ids=list(COMMON))
-def test_each_leaves_what_it_leaves_alone_byte_for_byte(jobs_of, alone, cifar10, few_images, teacher, common):
+def test_each_leaves_what_it_leaves_alone_byte_for_byte(jobs_of, alone, cifar10, teacher, common):
     students = STUDENTS
     if "precision" in common:
-        common = {**common, "data": values_of(few_images)["data"]}
+        common = {**common, "data": values_of(cifar10)["data"] | FEWEST}
         students = {name: STUDENTS[name] for name in ("kd", "exp_kd")}
     if "engine" in common:
         named = {"model": str(teacher), **common}
-        common = {"teacher": named, "data": values_of(few_images)["data"], "epochs": 1}
+        common = {"teacher": named, "data": values_of(cifar10)["data"] | FEWEST, "epochs": 1}
         students = {"kd": {"losses": KD}, "exp_kd": {"losses": EXP_KD}}
     if "mixed" in common:
         data = values_of(cifar10)["data"] | {"mixup": 0.4, "flip": True, "erasing": 0.5, "val_split": 0.2}
@@ -123,9 +128,9 @@ def test_the_teacher_is_asked_once_a_batch(jobs_of, monkeypatch):
         FrozenTeacher, "__call__", lambda self, pixels: calls.append(len(pixels)) or asked(self, pixels)
     )
     made(jobs_of(STUDENTS, epochs=1))
-    # Eleven batches of 350 images an epoch, of which the first was seen when the students were set up.
-    assert sum(calls) == 3 * 350
-    assert len(calls) == 3 * 11
+    # Four batches of 100 images an epoch, of which the first was seen when the students were set up.
+    assert sum(calls) == 3 * 100
+    assert len(calls) == 3 * 4
 
 
 def test_each_is_continued_from_where_it_stood(jobs_of, alone):
@@ -133,14 +138,14 @@ def test_each_is_continued_from_where_it_stood(jobs_of, alone):
 
     def stop_at(epoch, step):
         def progress(point):
-            if (point.epoch, point.images) == (epoch, (epoch - 1) * 350 + step * 32):
+            if (point.epoch, point.images) == (epoch, (epoch - 1) * 100 + step * 32):
                 signal.raise_signal(signal.SIGTERM)
 
         return progress
 
     expected = alone(STUDENTS)
     jobs = jobs_of(STUDENTS)
-    for job, progress in zip(jobs, (stop_at(1, 4), stop_at(2, 7)), strict=False):
+    for job, progress in zip(jobs, (stop_at(1, 2), stop_at(2, 3)), strict=False):
         with pytest.raises(TrainingInterruptedError):
             train(job.recipe, job.directory, device="cpu", progress=progress)
     assert (jobs[1].directory / "last.pt").is_file()
