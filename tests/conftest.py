@@ -33,12 +33,12 @@ from torch import nn  # noqa: E402
 SHARED = Path(os.environ.get("XKD_SHARED", Path(__file__).parents[2] / "shared"))
 
 
-_LONG = ("study", "runs", "comparison", "extension", "training")
+_LONG = {"study", "runs", "comparison", "extension", "training", "proof", "test_fuzz", "test_processes"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Folders whose files take long come first, so that no process is left alone with one of them."""
-    items.sort(key=lambda item: item.path.parent.name not in _LONG)
+    """Folders and files that take long come first, so that no process is left alone with one of them."""
+    items.sort(key=lambda item: _LONG.isdisjoint((item.path.parent.name, item.path.stem)))
 
 
 @pytest.fixture(scope="session")

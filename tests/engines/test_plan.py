@@ -244,15 +244,15 @@ def test_models_in_turns_come_to_the_same_on_an_engine(tmp_path):
 
 
 def test_a_run_says_its_engine_and_belongs_to_it(tmp_path):
-    found = perturbation_test("embedded/kd", limit=20, engine="openvino", output=tmp_path / "a")
+    found = perturbation_test("embedded/kd", limit=20, engine="openvino", output=tmp_path / "a", figures=False)
     version = ENGINES["openvino"]().version
     assert found.summary["engine"] == found.description["engine"] == {"name": "openvino", "version": version}
-    plain = perturbation_test("embedded/kd", limit=20, output=tmp_path / "b")
+    plain = perturbation_test("embedded/kd", limit=20, output=tmp_path / "b", figures=False)
     assert plain.summary["engine"] == {"name": "torch", "version": torch.__version__}
     hits = [name for name in plain.rows.column_names if name.endswith("_hit")]
     assert hits and all(found.rows[name] == plain.rows[name] for name in hits)
     with pytest.raises(XkdError, match=r"holds another run; these differ: engine\.name, engine\.version;"):
-        perturbation_test("embedded/kd", limit=20, output=tmp_path / "a")
+        perturbation_test("embedded/kd", limit=20, output=tmp_path / "a", figures=False)
 
 
 @pytest.mark.parametrize("engine", OTHERS)

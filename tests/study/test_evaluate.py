@@ -99,15 +99,15 @@ def test_an_interrupted_run_continues_to_the_same_summary(classifier, images, re
             raise InterruptedRunError
 
     with pytest.raises(InterruptedRunError):
-        perturbation_test(classifier, images, output=tmp_path, batch_size=8, progress=stop)
+        perturbation_test(classifier, images, output=tmp_path, batch_size=8, progress=stop, figures=False)
     assert not (tmp_path / "summary.json").exists()
     (tmp_path / "rows" / ".part-000000000-torn.parquet.partial").write_bytes(b"PAR1")
-    result = perturbation_test(classifier, images, output=tmp_path)
+    result = perturbation_test(classifier, images, output=tmp_path, figures=False)
     assert 0 < result.continued < len(images)
     assert same_rows(result, reference)
     written = json.loads((tmp_path / "summary.json").read_text())
     del written["digest"]
-    whole = perturbation_test(classifier, images, output=tmp_path / "whole").summary
+    whole = perturbation_test(classifier, images, output=tmp_path / "whole", figures=False).summary
     assert {**written, "images_per_second": 0} == {**whole, "images_per_second": 0}
 
 
@@ -184,7 +184,7 @@ def test_one_image_has_a_score_and_no_interval(classifier, images):
 
 
 def test_another_model_is_refused(classifier, images, tmp_path):
-    perturbation_test(classifier, images, limit=3, output=tmp_path)
+    perturbation_test(classifier, images, limit=3, output=tmp_path, figures=False)
     torch.manual_seed(1)
     other = load_classifier(architectures.build("resnet8", num_classes=10), size=(64, 64))
     with pytest.raises(XkdError, match=r"model\.digest"):

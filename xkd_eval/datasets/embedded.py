@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple, get_args
 
 import numpy as np
@@ -64,9 +65,8 @@ class EmbeddedDataset(ImageDataset):
 
     def load(self, position: int) -> Sample:
         """The image, RGB 64x64, its mask, (64, 64) int8: 1 where the digit covers the image, else 0, and its box."""
-        scene = self.scene(position)
-        image, mask = scene.image(), scene.mask().astype(np.int8)
-        return Sample(Image.fromarray(image), mask, content_hash(image, mask), tight_boxes(mask))
+        image, mask, digest = _pixels(self.split, self.seed, range(len(self))[position])
+        return Sample(Image.fromarray(image), mask.copy(), digest, tight_boxes(mask))
 
     def stored_sizes(self, positions: Sequence[int] | None = None) -> list[int] | None:
         """Of the arrays, image and mask."""
@@ -153,6 +153,14 @@ def _check_arguments(split: str, size: int, seed: int) -> None:
 def _label(index: int) -> int:
     # Every ten images hold each class once, and so does every tenth image: a strided subset is balanced too.
     return (index + index // 10) % 10
+
+
+@lru_cache(maxsize=1024)
+def _pixels(split: Split, seed: int, index: int) -> tuple[np.ndarray, np.ndarray, str]:
+    """Image, mask and digest, kept: a run that is continued asks for the same ones again, and so do its figures."""
+    scene = _compose(split, seed, index)
+    image, mask = scene.image(), scene.mask().astype(np.int8)
+    return image, mask, content_hash(image, mask)
 
 
 def _compose(split: Split, seed: int, index: int) -> Scene:
