@@ -34,6 +34,8 @@ def members(path: Path, remedy: str) -> Iterator[tarfile.TarInfo]:
                 if archive.offset > size:
                     raise tarfile.ReadError(f"{_called(member)} goes beyond the end, {size}")
                 yield member
+                # tarfile keeps a kilobyte of each, for who asks by name.
+                archive.members.clear()  # type: ignore[attr-defined]
         _check_end(path, archive.offset, size)
 
 

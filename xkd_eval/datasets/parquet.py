@@ -21,12 +21,12 @@ from xkd_eval.foreign import check_regular, reading, short
 _IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp")
 _LABEL_COLUMNS = ("fine_label", "label", "labels", "cls")
 _EXPECTED = "expected a column image or img of {bytes, path}, and label or fine_label"
-_BYTES_AT_ONCE = 32 * 2**20
+_BYTES_AT_ONCE = 8 * 2**20  # of which decoding holds some three times as much for a moment
 
 
 class ParquetImages(ImageDataset):
     """Rows of one or more Parquet files. Memory holds ids and labels, and in each process one piece of a
-    row group: 32 MB of encoded images, or a page where the writer made larger ones.
+    row group: 8 MB of encoded images, or a page where the writer made larger ones.
 
     Class names come from the schema's metadata (`huggingface` ClassLabel, or `<column>_names`, one a line). Ids are the
     images' paths where they are there and unique; otherwise shard, row and label. Pages are checked against their
@@ -46,18 +46,21 @@ class ParquetImages(ImageDataset):
         self.labels: list[Label] = []
         self._groups: list[_Group] = []
         self._starts: list[int] = []
-        rows: list[str] = []
         names: list[str | None] = []
+        starts: list[tuple[str, int]] = []
         columns: _Columns | None = None
         for path in paths:
-            columns = self._add(path, rows, names, columns)
+            starts.append((path.stem, len(self.labels)))
+            columns = self._add(path, names, columns)
         assert columns is not None
+        labels = self.labels
         self.classes = columns.classes
         self.label_kind = "index" if columns.label else "none"
         if any(isinstance(label, str) for label in self.labels):
             texts = [None if label is None else str(label) for label in self.labels]
             self.labels, self.label_kind = typed_labels(texts, lambda row: f"row {row} of {name}")
-        self.ids = list(map(identifier_of, _unique_ids(names, rows)))
+        ids = _unique(names) or _of_rows(starts, labels)
+        self.ids = list(map(identifier_of, ids))
         self._reader: PerProcess[_Reader] = PerProcess(partial(_Reader, columns.image))
 
     def load(self, position: int) -> Sample:
@@ -89,7 +92,7 @@ class ParquetImages(ImageDataset):
             raise UnreadableImageError(f"{identifier}: the row holds no bytes")
         return content
 
-    def _add(self, path: Path, rows: list[str], names: list[str | None], columns: _Columns | None) -> _Columns:
+    def _add(self, path: Path, names: list[str | None], columns: _Columns | None) -> _Columns:
         with reading(f"data: {str(path)!r} cannot be read as Parquet", _EXPECTED), _open(path) as file:
             shard = SameFile.of(path)
             found = _find_columns(path, file.schema_arrow)
@@ -100,10 +103,9 @@ class ParquetImages(ImageDataset):
             groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
             count = sum(group.num_rows for group in groups)
             labels = [_label(path, value) for value in _column(table, found.label, count)]
-            paths = [_path_of(value) for value in _column(table, found.image, count)]
+            paths = [_path_of(value) for value in _paths(table, found.image, count)]
             if not len(labels) == len(paths) == count:
                 raise ValueError(f"{len(labels)} labels and {len(paths)} paths of {count} rows")
-        rows += [f"{path.stem}/{row:05d}-{label}" for row, label in enumerate(labels)]
         self._starts += [len(self.labels) + sum(group.num_rows for group in groups[:k]) for k in range(len(groups))]
         self._groups += [
             _Group(shard, k, _rows_at_once(group), group.total_byte_size) for k, group in enumerate(groups)
@@ -148,6 +150,7 @@ class _Reader:
             self._rewind(group)
         while row >= self._first + len(self._piece):
             self._first += len(self._piece)
+            self._piece = ()  # before the next one is decoded
             self._piece = next(self._pieces).column(0)
         value = self._piece[row - self._first].as_py()
         content = value["bytes"] if isinstance(value, dict) else value
@@ -226,6 +229,13 @@ def _column(table: Any, name: str | None, rows: int) -> list[Any]:
     return table[name].to_pylist() if name in table.column_names else [None] * rows
 
 
+def _paths(table: Any, column: str, rows: int) -> list[Any]:
+    """The images' paths: as a column of their own, since a dict a row takes several times their memory."""
+    if column not in table.column_names:
+        return [None] * rows
+    return [path for chunk in table[column].chunks for path in chunk.field("path").to_pylist()]
+
+
 def _label(path: Path, value: Any) -> Label:
     if value is None or value == -1:
         # Hubs mark the rows of an unlabelled test split with -1.
@@ -235,14 +245,19 @@ def _label(path: Path, value: Any) -> Label:
     return value
 
 
-def _path_of(value: Any) -> str | None:
-    path = value.get("path") if isinstance(value, dict) else None
+def _path_of(path: str | None) -> str | None:
     # Some hub files hold the repr of a bytes object, b'name.png'.
     return path.removeprefix("b'").removesuffix("'") if path else None
 
 
-def _unique_ids(names: list[str | None], rows: list[str]) -> list[str]:
+def _unique(names: list[str | None]) -> list[str]:
+    """The images' paths where each has one of its own; else none."""
     unique = set(names)
-    if None in unique or len(unique) != len(names):
-        return rows
-    return [name for name in names if name is not None]
+    return [] if None in unique or len(unique) != len(names) else [name for name in names if name is not None]
+
+
+def _of_rows(starts: list[tuple[str, int]], labels: list[Label]) -> Iterator[str]:
+    """Shard, row and label of each row; `starts` has each shard's name and first row."""
+    ends = [start for _, start in starts[1:]] + [len(labels)]
+    for (stem, start), end in zip(starts, ends, strict=True):
+        yield from (f"{stem}/{row - start:05d}-{labels[row]}" for row in range(start, end))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import tarfile
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -22,6 +23,7 @@ from xkd_eval.foreign import reading, short
 _EXPECTED = "expected an uncompressed, whole tar of KEY.jpg and KEY.cls; fetch or write it again"
 _CLASS = "cls"
 _LONGEST_CLASS = 1024
+_LINK = "a link"
 
 
 class TarShards(ImageDataset):
@@ -42,14 +44,29 @@ class TarShards(ImageDataset):
 
     def __init__(self, paths: list[Path], name: str) -> None:
         self.name = name
-        same = {path: SameFile.of(path) for path in paths}
-        entries = [(path, key, entry) for path in paths for key, entry in _index(path).items()]
-        repeated = any(count > 1 for count in Counter(key for _, key, _ in entries).values())
-        self.ids = [identifier_of(f"{path.stem}/{key}" if repeated else key) for path, key, _ in entries]
-        self._images = [(same[path], entry.image) for path, _, entry in entries]
+        self._shards = [SameFile.of(path) for path in paths]
+        self._faults: dict[int, str] = {}
+        # An image's shard, offset and size, 20 bytes in all: an index of objects would outgrow what is read.
+        self._shard_of, self._offsets, self._sizes = array("l"), array("q"), array("q")
+        keys: list[str] = []
+        texts: list[str | None] = []
+        for number, path in enumerate(paths):
+            for key, image, label in _index(path):
+                if image is None or image.fault:
+                    self._faults[len(keys)] = "" if image is None else image.fault
+                keys.append(key)
+                texts.append(label)
+                self._shard_of.append(number)
+                self._offsets.append(-1 if image is None else image.offset)
+                self._sizes.append(-1 if image is None else image.size)
+        if len(set(keys)) == len(keys):
+            self.ids = [identifier_of(key) for key in keys]
+        else:
+            self.ids = [
+                identifier_of(f"{paths[number].stem}/{key}") for number, key in zip(self._shard_of, keys, strict=True)
+            ]
         self.labels, self.label_kind = typed_labels(
-            [entry.label for _, _, entry in entries],
-            lambda place: f"'{entries[place][1]}.{_CLASS}' in {str(entries[place][0])!r}",
+            texts, lambda place: f"'{keys[place]}.{_CLASS}' in {str(paths[self._shard_of[place]])!r}"
         )
 
     def load(self, position: int) -> Sample:
@@ -63,24 +80,23 @@ class TarShards(ImageDataset):
 
     def stored_sizes(self, positions: Sequence[int] | None = None) -> list[int] | None:
         """Of the members."""
-        images = [self._images[position][1] for position in (range(len(self)) if positions is None else positions)]
-        return [-1 if image is None else image.size for image in images]
+        return [self._sizes[position] for position in (range(len(self)) if positions is None else positions)]
 
     def _content(self, position: int) -> bytes:
         identifier = self.ids[position]
-        shard, image = self._images[position]
-        path = shard.path
-        if image is None:
+        shard = self._shards[self._shard_of[position]]
+        path, fault = shard.path, self._faults.get(position)
+        if fault == "":
             raise UnreadableImageError(f"{identifier}: {path.name!r} has a class for it and no image")
-        if image.fault:
-            raise UnreadableImageError(f"{identifier}: {image.fault} in {path.name!r}; expected an image file")
+        if fault:
+            raise UnreadableImageError(f"{identifier}: {fault} in {path.name!r}; expected an image file")
         what = f"{identifier}: {path.name!r} cannot be read"
         shard.check()
         with reading(what, "fetch it again", UnreadableImageError), path.open("rb") as file:
-            return _read(file, image)
+            return _read(file, _Member(self._offsets[position], self._sizes[position]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Member:
     """Where a member's bytes lie; with a fault, why there are none."""
 
@@ -89,56 +105,76 @@ class _Member:
     fault: str = ""
 
 
-@dataclass
-class _Entry:
-    """What a shard has for a key: the image that was chosen, the text of the class."""
-
-    found: dict[str, _Member] = field(default_factory=dict)
-    image: _Member | None = None
-    label: str | None = None
+_Found = tuple[tuple[str, _Member], ...]
+"""What a shard has for a key, by suffix: tuples take half of a dictionary's memory, and there is one an image."""
 
 
-def _index(path: Path) -> dict[str, _Entry]:
-    entries: dict[str, _Entry] = {}
-    stored: dict[str, _Member] = {}
+def _index(path: Path) -> Iterator[tuple[str, _Member | None, str | None]]:
+    """Key, image, and the text of the class, of each of a shard's keys in order."""
+    entries: dict[str, _Found] = {}
+    links: dict[int, str] = {}
     for member in members(path, _EXPECTED):
-        full = member.name.removeprefix("./")
-        folder, _, name = full.rpartition("/")
+        folder, _, name = _plain(member.name).rpartition("/")
         stem, _, suffix = name.partition(".")
-        if member.isreg():
-            stored[full] = _Member(member.offset_data, member.size, "stored sparse" if member.issparse() else "")
-        if not stem or not (suffix.lower() == _CLASS or is_image_name(f".{suffix}")):
+        suffix = sys.intern(suffix.lower())
+        if not stem or not (suffix == _CLASS or is_image_name(f".{suffix}")):
             continue
-        found = entries.setdefault(str(PurePosixPath(folder, stem)), _Entry()).found
-        here = stored[full] if member.isreg() else _not_a_file(member, stored)
-        if suffix.lower() in found:
-            places = f"at byte {found[suffix.lower()].offset} and at byte {here.offset}"
-            raise XkdError(f"data: {str(path)!r} has the member {short(full)} twice, {places}; remove one")
-        found[suffix.lower()] = here
+        if member.islnk():
+            links[member.offset] = _plain(member.linkname)
+        key, here = str(PurePosixPath(folder, stem)), _member(member)
+        found = entries.get(key, ())
+        if twice := [former for other, former in found if other == suffix]:
+            places = f"at byte {twice[0].offset} and at byte {here.offset}"
+            raise XkdError(
+                f"data: {str(path)!r} has the member {short(_plain(member.name))} twice, {places}; remove one"
+            )
+        entries[key] = (*found, (suffix, here))
+    targets = _targets(path, links) if links else {}
     with path.open("rb") as shard:
-        for key, entry in entries.items():
-            entry.image = _image(path, key, entry)
-            if _CLASS in entry.found:
-                entry.label = _label(shard, f"data: {str(path)!r} has a class for {short(key)}", entry.found[_CLASS])
-    return entries
+        for key, found in entries.items():
+            there = {suffix: targets.get(one.offset, one) if one.fault == _LINK else one for suffix, one in found}
+            label = there.pop(_CLASS, None)
+            what = f"data: {str(path)!r} has a class for {short(key)}"
+            yield key, _image(path, key, there), None if label is None else _label(shard, what, label)
 
 
-def _not_a_file(member: tarfile.TarInfo, stored: dict[str, _Member]) -> _Member:
-    if member.islnk() and (target := stored.get(member.linkname.removeprefix("./"))):
-        return target
-    what = "a link" if member.islnk() or member.issym() else "a folder" if member.isdir() else "no file"
+def _plain(name: str) -> str:
+    return name.removeprefix("./")
+
+
+def _member(member: tarfile.TarInfo) -> _Member:
+    if member.isreg():
+        return _Member(member.offset_data, member.size, "stored sparse" if member.issparse() else "")
+    what = _LINK if member.islnk() or member.issym() else "a folder" if member.isdir() else "no file"
     return _Member(member.offset, -1, what)
 
 
-def _image(path: Path, key: str, entry: _Entry) -> _Member | None:
+def _targets(path: Path, links: Mapping[int, str]) -> dict[int, _Member]:
+    """Where the bytes of hard links lie: in files before them. Found by a second reading, as few shards have any.
+
+    Args:
+        path: of the shard.
+        links: the place of a link's header -> the name that it leads to.
+    """
+    wanted, last, found = set(links.values()), {}, {}
+    for member in members(path, _EXPECTED):
+        name = _plain(member.name)
+        if member.isreg() and name in wanted:
+            last[name] = _member(member)
+        elif (target := last.get(links.get(member.offset, ""))) is not None:
+            found[member.offset] = target
+    return found
+
+
+def _image(path: Path, key: str, found: Mapping[str, _Member]) -> _Member | None:
     """KEY.jpg; else KEY.anything.jpg; arrays beside images are of something else, such as features."""
-    suffixes = [suffix for suffix in entry.found if suffix != _CLASS]
+    suffixes = list(found)
     suffixes = [suffix for suffix in suffixes if not f".{suffix}".endswith(ARRAY_SUFFIX)] or suffixes
     chosen = [suffix for suffix in suffixes if "." not in suffix] or suffixes
     if len(chosen) > 1:
         named = " and ".join(short(f"{key}.{suffix}") for suffix in chosen[:2])
         raise XkdError(f"data: {str(path)!r} has {named}, two images of one key (it ends at the first dot); remove one")
-    return entry.found[chosen[0]] if chosen else None
+    return found[chosen[0]] if chosen else None
 
 
 def _label(shard: BinaryIO, what: str, member: _Member) -> str:
