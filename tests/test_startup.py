@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 HEAVY = (
-    *("accelerate", "captum", "cv2", "h5py", "jinja2", "matplotlib", "onnxruntime", "pandas", "pyarrow"),
+    *("accelerate", "captum", "cv2", "fsspec", "h5py", "jinja2", "matplotlib", "onnxruntime", "pandas", "pyarrow"),
     *("pytorch_grad_cam", "scipy", "skimage", "sklearn", "sympy", "timm", "torch", "torch._dynamo", "torchvision"),
 )
 """Large libraries: the import of one takes from 20 ms to as long as that of torch."""

@@ -55,8 +55,11 @@ Exported = Annotated[
         help="student.pt, timm/NAME, torchvision/NAME or py:package.module:f; student.pt,size=64 writes that."
     ),
 ]
-Data = Annotated[str | None, typer.Option("--data", "-d", help="The data set's folder or file.", rich_help_panel=WHAT)]
-TestData = Annotated[str, typer.Option("--data", "-d", help="The data set's folder or file.")]
+Data = Annotated[
+    str | None,
+    typer.Option("--data", "-d", help="The data set's folder or file, or a URL of it.", rich_help_panel=WHAT),
+]
+TestData = Annotated[str, typer.Option("--data", "-d", help="The data set's folder or file, or a URL of it.")]
 Split = Annotated[SplitChoice, typer.Option(help="The part of it that is evaluated.")]
 Teacher = Annotated[
     str | None,

@@ -56,8 +56,13 @@ def images_trained_on(run: Path, dataset: ImageDataset) -> int:
     return sum(str(_path(dataset, position)) in trained for position in range(len(dataset)))
 
 
-def _path(dataset: ImageDataset, position: int) -> Path | None:
-    """Where an image's file lies."""
+def _path(dataset: ImageDataset, position: int, *, is_kept: bool = False) -> Path | None:
+    """Where an image's file lies; `is_kept` where it was fetched."""
+    is_kept = is_kept or dataset.url is not None
     if isinstance(dataset, Subset):
-        return _path(dataset.dataset, dataset.positions[position])
-    return dataset.path(position).resolve() if isinstance(dataset, FolderOfImages) else None
+        return _path(dataset.dataset, dataset.positions[position], is_kept=is_kept)
+    if not isinstance(dataset, FolderOfImages):
+        return None
+    path = dataset.path(position)
+    # What was fetched is a link to a file of another name, which would not say what it is.
+    return path.absolute() if is_kept else path.resolve()

@@ -21,6 +21,7 @@ from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from xkd_eval import __version__
+from xkd_eval.cli.fetching import FetchLines
 from xkd_eval.cli.told import ToldLines
 from xkd_eval.errors import XkdError, renamed
 from xkd_eval.escapes import visible
@@ -44,6 +45,7 @@ class _Console(Console):
 console = _Console(emoji=False)
 errors = _Console(stderr=True, emoji=False)
 told = ToldLines(errors)
+fetching = FetchLines(errors)
 
 BAD_INPUT = 2
 SIGNALLED = 128
@@ -62,7 +64,7 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an error of the library names the options instead of the arguments."""
         try:
-            with told.listening(self._flags()):
+            with told.listening(self._flags()), fetching.listening():
                 return super().invoke(ctx)
         except XkdError as error:
             error.args = (renamed(str(error), self._flags(), quote=""),)

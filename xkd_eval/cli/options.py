@@ -33,7 +33,8 @@ Data = Annotated[
         "--data",
         "-d",
         help="A folder, archive or file; recognised by what is in it: photographs, or .npy and .tif files of as many "
-        "channels as the model takes.",
+        "channels as the model takes. Or a URL of one, or of shards (https://host/val-{000..099}.tar, s3://, "
+        "hf://datasets/...), which is fetched once.",
         rich_help_panel=WHAT,
     ),
 ]

@@ -118,6 +118,7 @@ class ImageDataset(ABC):
         has_boxes: whether samples carry boxes.
         boxes_from: the file that they come from; None where the set brings its own, or has none.
         label_sets: of a set in which a photograph is an image once a label; None where it is one image.
+        url: that it was fetched from, as runs on it record it; None where its files are the user's own.
 
     Example:
         >>> from xkd_eval import open_dataset
@@ -135,6 +136,7 @@ class ImageDataset(ABC):
     has_boxes: bool = False
     boxes_from: BoxesSource | None = None
     label_sets: LabelSets | None = None
+    url: str | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -237,6 +239,7 @@ class Subset(ImageDataset):
         self.has_masks = dataset.has_masks
         self.has_boxes = dataset.has_boxes
         self.boxes_from = dataset.boxes_from
+        self.url = dataset.url
         self.label_sets = None if dataset.label_sets is None else dataset.label_sets.at(positions)
 
     def load(self, position: int) -> Sample:

@@ -36,6 +36,7 @@ class Grids(ImageDataset):
         self.name = f"{dataset.name}-{side}x{side}"
         self.ids = [_JOINED.join(dataset.ids[position] for position in positions) for positions in self.tiles]
         self.labels = [None] * len(self.ids)
+        self.url = dataset.url
 
     def load(self, position: int) -> Sample:
         """The photographs of a grid side by side, each squashed to the size of the first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -34,12 +35,32 @@ from xkd_eval.datasets.lists import COLUMNS, ListedImages, is_list, read_list
 from xkd_eval.datasets.parquet import ParquetImages
 from xkd_eval.datasets.segmentation import MaskFolder, SegmentationMat, are_separate, is_mask_folder
 from xkd_eval.datasets.shards import TarShards
-from xkd_eval.datasets.splits import inner_folders, plain_name, set_name, shards_by_part
+from xkd_eval.datasets.splits import inner_folders, parts_of, plain_name, row_name, set_name
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import check_regular, reading, short
 
 Layout = dict[str, Path | Callable[[], ImageDataset]]
 """What a path calls its parts -> what opens each, or the folder that holds it. UNDIVIDED and WRAPPED are no parts."""
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Files that are read as one data set.
+
+    Attributes:
+        reader: what opens them.
+        paths: in order.
+        name: of the set.
+    """
+
+    reader: Callable[[list[Path], str], ImageDataset]
+    paths: list[Path]
+    name: str
+
+    def __call__(self) -> ImageDataset:
+        """Open them."""
+        return self.reader(self.paths, self.name)
+
 
 UNDIVIDED = ""
 """All of a set that is not divided."""
@@ -76,6 +97,29 @@ def layout_of(path: Path, labels: Path | None) -> Layout | None:
         XkdError: several layouts at once, or what cannot be looked at.
     """
     return _folder(path, labels) if path.is_dir() else _file(path, labels)
+
+
+def layout_of_files(paths: Sequence[Path], labels: Path | None) -> Layout | None:
+    """What several files are together: tar shards, or Parquet; of one or more parts. None where they are neither.
+
+    Args:
+        paths: in order, of files that were named one by one.
+        labels: a label file for tar shards without classes.
+    """
+    names = [path.name.lower() for path in paths]
+    reader: Callable[[list[Path], str], ImageDataset]
+    if all(name.endswith(".parquet") for name in names):
+        reader = ParquetImages
+    elif all(map(_TAR.search, names)):
+        reader = partial(_tar, labels=labels)
+    else:
+        return None
+    parts = parts_of(paths)
+    return {
+        # What was named file by file is meant, whichever part it calls itself.
+        part if len(parts) > 1 else UNDIVIDED: Shards(reader, files, plain_name(row_name(files[0])))
+        for part, files in parts.items()
+    }
 
 
 def _file(path: Path, labels: Path | None) -> Layout | None:
@@ -176,8 +220,8 @@ def _row_of(file: str) -> str:
 
 
 def _shards(root: Path, files: list[str], reader: Callable[[list[Path], str], ImageDataset]) -> Layout:
-    parts = shards_by_part(root, files)
-    return {part: partial(reader, paths, _joined(set_name(root), part)) for part, paths in parts.items()}
+    parts = parts_of([root / file for file in files])
+    return {part: Shards(reader, paths, _joined(set_name(root), part)) for part, paths in parts.items()}
 
 
 def _flat(root: Path, labels: Path | None) -> ImageDataset:

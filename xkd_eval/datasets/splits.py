@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from xkd_eval.datasets.folder import image_names, is_image_name
@@ -32,15 +32,21 @@ def part_of(text: str) -> str | None:
     return _PART_OF.get(text.strip().lower())
 
 
-def shards_by_part(folder: Path, names: list[str]) -> dict[str, list[Path]]:
+def parts_of(files: Sequence[Path]) -> dict[str, list[Path]]:
     """How the files' names call parts (validation-00000-of-00014.parquet) -> the files.
 
     All of them under "" where no name says any; beside others that do, one that says none is of no part.
     """
     called: dict[str, list[Path]] = {}
-    for name in names:
-        called.setdefault(_part_in(name), []).append(folder / name)
+    for file in files:
+        called.setdefault(_part_in(file.name), []).append(file)
     return called if set(called) == {""} else {name: paths for name, paths in called.items() if name}
+
+
+def row_name(file: Path) -> str:
+    """What a shard's row is called, its number aside: "imagenet-val-000007.tar" -> "imagenet-val"."""
+    name = re.sub(r"\.(parquet|tar|tar\.gz|tgz)$", "", file.name, flags=re.IGNORECASE)
+    return re.sub(r"[-_.]?\d+([-_.]of[-_.]\d+)?$", "", name) or name
 
 
 def inner_folders(root: Path, folders: list[str]) -> tuple[dict[str, Path], Path | None]:

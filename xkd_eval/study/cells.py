@@ -20,7 +20,7 @@ from xkd_eval.evaluations.protocol import Target
 from xkd_eval.explainers.base import Explainer
 from xkd_eval.explainers.holding import check_holds
 from xkd_eval.study.inputs import StudyInputs
-from xkd_eval.study.records import PROTOCOL_SCHEMA
+from xkd_eval.study.records import PROTOCOL_SCHEMA, identity_of
 from xkd_eval.study.stopping import stopping_of
 
 NO_MAPS = "none"
@@ -212,6 +212,8 @@ def describe(cell: Cell, inputs: StudyInputs, device: torch.device) -> dict[str,
         "settings": {**cell.test.settings(), "chunk": plan.chunk},
         "data": _data(inputs, cell.dataset, cell.model, required=needs_labels(cell)),
     }
+    if cell.dataset.url is not None:
+        described["data"]["url"] = cell.dataset.url
     stopping = stopping_of(cell.test, options)
     if stopping is not None:
         described["stopping"] = asdict(stopping)
@@ -233,7 +235,7 @@ def needs_labels(cell: Cell) -> bool:
 
 def folder_name(description: Mapping[str, Any]) -> str:
     """MODEL-EXPLAINER-DATA-DIGEST: the same cell finds its own directory, another one never does."""
-    identity = digest_of(description)[:8]
+    identity = identity_of(description)[:8]
     explainer = description["explainer"]
     source = f"{explainer['name']}-of-{explainer['of']['name']}" if "of" in explainer else explainer["name"]
     words = (description["model"]["name"], source, description["data"]["name"], identity)

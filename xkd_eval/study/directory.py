@@ -13,12 +13,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from xkd_eval.digests import digest_of
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.protocol import differing_fields
 from xkd_eval.files import writing
 from xkd_eval.study.parts import PARTS, concatenated, drop_rows, in_order, stream_parts, write_part
-from xkd_eval.study.records import Description, OtherReleaseError, Summary, read_record, write_record
+from xkd_eval.study.records import Description, OtherReleaseError, Summary, identity_of, read_record, write_record
 from xkd_eval.study.rows import Rows
 from xkd_eval.study.summary import SUMMARY_AGAIN, check_summary
 from xkd_eval.study.tally import Tally
@@ -56,7 +55,7 @@ class RunDirectory:
     ) -> None:
         self.path = path
         self._description = json.loads(json.dumps(description))
-        self._run = digest_of(self._description)
+        self._run = identity_of(self._description)
         self._figures = tuple(figures)
         self._rows = path / "rows"
         with writing(f"output: {str(path)!r}"):
@@ -149,11 +148,12 @@ class RunDirectory:
 
     def _check_same_run(self, file: Path) -> None:
         found = read_record(file, Description, _AGAIN)
-        self._run = digest_of(found)  # of another version of this package, perhaps
+        self._run = identity_of(found)  # of another version of this package, perhaps
         differing = [
             f"{part}.{field}"
             for part in _IDENTITY
             for field in differing_fields(_as_dict(self._description.get(part)), _as_dict(found.get(part)))
+            if (part, field) != ("data", "url")
         ]
         if differing:
             raise XkdError(
@@ -206,7 +206,7 @@ def read_run(path: Path, argument: str = "models") -> tuple[dict[str, Any], dict
         raise XkdError(f"{what} holds no finished run; expected protocol.json, summary.json and rows/")
     description = read_record(files[0], Description, "run the test again in another directory", argument)
     summary = read_record(files[1], Summary, SUMMARY_AGAIN, argument)
-    n_images, run = description["data"]["n_images"], digest_of(description)
+    n_images, run = description["data"]["n_images"], identity_of(description)
     tally = Tally(Rows(lambda: stream_parts(path / "rows", run, n_images, argument)))
     if tally.count < (expected := summary.get("stopped_after") or n_images):
         raise XkdError(

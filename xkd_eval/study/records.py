@@ -122,6 +122,11 @@ class Data(_Record):
     n_images: int = Field(ge=1)
     boxes: Boxes | None = Field(None, description="Of a test that needs them, where a file brings them.")
     label_sets: LabelSets | None = Field(None, description="Where a photograph may hold several classes.")
+    url: str | None = Field(
+        None,
+        description="That they were fetched from, in protocol.json alone: the same images from elsewhere make the same "
+        "run.",
+    )
 
 
 class Stopping(_Record):
@@ -211,6 +216,16 @@ class Summary(_Open):
         description="Where the memory did not suffice for as many images a forward as protocol.json plans: those that "
         "the last sitting ended with. Rows may then differ in the last bits from those of a run that had it."
     )
+
+
+def identity_of(description: Mapping[str, Any]) -> str:
+    """By what a run is known: the digest of its description, but for where its images were fetched from."""
+    return digest_of({**description, "data": without_url(description["data"])})
+
+
+def without_url(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a description says of data, but for where they were fetched from."""
+    return {key: value for key, value in data.items() if key != "url"}
 
 
 def write_record(path: Path, values: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.returned import named
-from xkd_eval.study.records import SUMMARY_SCHEMA, Summary
+from xkd_eval.study.records import SUMMARY_SCHEMA, Summary, without_url
 from xkd_eval.study.tally import Tally
 
 RESERVED = (*(field.alias or name for name, field in Summary.model_fields.items()), "digest")
@@ -77,4 +77,5 @@ def check_summary(summary: dict[str, Any], description: dict[str, Any], rows: st
 def _described(description: dict[str, Any]) -> dict[str, Any]:
     """What a summary repeats of its run's description."""
     protocol = {key: description["protocol"][key] for key in ("name", "hash")}
-    return {**{part: description[part] for part in _REPEATED if part in description}, "protocol": protocol}
+    repeated = {part: description[part] for part in _REPEATED if part in description}
+    return {**repeated, "data": without_url(description["data"]), "protocol": protocol}

@@ -1,5 +1,6 @@
 """A folder that a training divides is opened again by the list that it leaves."""
 
+import fsspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -48,6 +49,22 @@ def test_the_list_opens_as_the_parts_of_the_training(folder, tmp_path):
     (note,) = whole.notes
     assert note.startswith("it: it was trained on 24 of these 40 images; those that it was not trained on are the test")
     assert distill.evaluate({"it": result.path}, folder, split="train").notes == ()
+
+
+def test_images_behind_a_url_are_listed_where_they_are_kept(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XKD_CACHE", str(tmp_path / "cache"))
+    memory = fsspec.filesystem("memory")
+    for file in folder.rglob("*.bmp"):
+        memory.pipe(f"/{file.relative_to(folder.parent)}", file.read_bytes())
+    data = {"loader": "device", "path": "memory://pets", "test_split": 0.25}
+    splits = open_splits(parse_recipe(values_of(folder, data=data, student=STUDENT, batch_size=8)))
+    (tmp_path / "images.csv").write_text(images_list(splits))
+    listed = open_dataset(tmp_path / "images.csv", split="train")
+    assert all(identifier.endswith(".bmp") for identifier in listed.ids)
+    assert [listed.content_hash(place) for place in range(30)] == [
+        splits.train.dataset.content_hash(place) for place in range(30)
+    ]
+    memory.rm("/pets", recursive=True)
 
 
 def test_folders_that_are_called_by_numbers_are_found_again(folder, tmp_path):
