@@ -22,12 +22,11 @@ import numpy as np
 import pyarrow as pa
 
 import xkd_eval
-from xkd_eval.digests import digest_of
 from xkd_eval.evaluations import TESTS
 from xkd_eval.study.by_class import scores_by_class
 from xkd_eval.study.directory import RunDirectory
 from xkd_eval.study.parts import write_part
-from xkd_eval.study.records import PROTOCOL_SCHEMA, write_record
+from xkd_eval.study.records import PROTOCOL_SCHEMA, identity_of, write_record
 from xkd_eval.study.summary import summarise
 from xkd_eval.study.tally import Tally
 
@@ -65,7 +64,7 @@ def _written(folder: Path, count: int) -> tuple[dict, float]:
         names["content_hash"] = [f"{place:032x}" for place in positions]
         for name, values in names.items():
             chosen = chosen.set_column(chosen.column_names.index(name), name, pa.array(values))
-        write_part(folder / "rows", chosen, digest_of(description))
+        write_part(folder / "rows", chosen, identity_of(description))
         right += int(np.sum(chosen["clean_hit"].to_numpy(zero_copy_only=False)))
     return description, right / count
 
