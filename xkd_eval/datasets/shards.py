@@ -47,7 +47,7 @@ class TarShards(ImageDataset):
         self._shards = [SameFile.of(path) for path in paths]
         self._faults: dict[int, str] = {}
         # An image's shard, offset and size, 20 bytes in all: an index of objects would outgrow what is read.
-        self._shard_of, self._offsets, self._sizes = array("l"), array("q"), array("q")
+        self._shard_of, self._offsets, self._sizes = array("i"), array("q"), array("q")
         keys: list[str] = []
         texts: list[str | None] = []
         for number, path in enumerate(paths):
