@@ -5,10 +5,10 @@
 
 The first line decodes each file whole, by one thread: the JPEGs of the folder as they are; and of all its photographs,
 brought to 500 x 375 pixels, PNGs and JPEGs of two qualities with and without chroma subsampling. Each library ends in
-an image of PIL's, since PIL resizes it next; those that are not installed are named. The second measures
-`data.scaled_decoding`: a training's random crops of 224 pixels, of photographs brought to several sizes, decoded whole
-and no larger than the crop needs. Files lie in memory. Every round runs all contestants one after the other in another
-order; the processor's own time is taken.
+an image of PIL's, since PIL resizes it next, or with --arrays in an array; those that are not installed are named. The
+second measures `data.scaled_decoding`: a training's random crops of 224 pixels, of photographs brought to several
+sizes, decoded whole and no larger than the crop needs. Files lie in memory. Every round runs all contestants one after
+the other in another order; the processor's own time is taken.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ import io
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +40,7 @@ IMAGENET = (500, 375)
 SIZES = (IMAGENET, (1000, 750), (2000, 1500))
 INPUT = 224
 SCALE = (0.08, 1.0)
-Decode = Callable[[bytes], Image.Image]
+Decode = Callable[[bytes], Any]
 
 
 def main() -> None:
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="a folder of photographs, at any depth")
     parser.add_argument("--limit", type=int, default=40, help="photographs that are brought to a size")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--arrays", action="store_true", help="decode into arrays, and not into images of PIL's")
     parser.add_argument("--scaled", action="store_true", help="of a training's crops, in place of all else")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -56,10 +59,10 @@ def main() -> None:
         _compare_crops(photographs, given.rounds)
     else:
         own = [path.read_bytes() for path in files if path.suffix.lower() in (".jpg", ".jpeg")]
-        _compare_libraries(own, photographs, given.rounds)
+        _compare_libraries(own, photographs, given.rounds, arrays=given.arrays)
 
 
-def _compare_libraries(own: list[bytes], photographs: list[Image.Image], rounds: int) -> None:
+def _compare_libraries(own: list[bytes], photographs: list[Image.Image], rounds: int, *, arrays: bool) -> None:
     small = [image.resize(IMAGENET, Image.Resampling.LANCZOS) for image in photographs]
     kinds = {"JPEG as they are": own} if own else {}
     for quality in (75, 95):
@@ -67,7 +70,7 @@ def _compare_libraries(own: list[bytes], photographs: list[Image.Image], rounds:
             contents = [_stored(image, "JPEG", quality=quality, subsampling=subsampling) for image in small]
             kinds[f"JPEG {quality}, {name}"] = contents
     kinds["PNG"] = [_stored(image, "PNG") for image in small]
-    decoders = _decoders()
+    decoders = _decoders(arrays)
     print("\n| files | library | images/s | files that differ from PIL | largest difference | mean |")
     print("|---|---|---:|---:|---:|---:|")
     for kind, contents in kinds.items():
@@ -88,10 +91,15 @@ def _stored(image: Image.Image, kind: str, **options: int) -> bytes:
     return file.getvalue()
 
 
-def _decoders() -> dict[str, Decode]:
-    """By name: the bytes of a file -> RGB as PIL holds it, which resizes it next; says which are not installed."""
-    found: dict[str, Decode] = {"PIL": lambda content: Image.open(io.BytesIO(content)).convert("RGB")}
-    found["ours: PIL, upright, strict"] = lambda content: decode_image(content, "an image")  # type: ignore[return-value]
+def _decoders(arrays: bool) -> dict[str, Decode]:
+    """By name: the bytes of a file -> RGB as PIL holds it, which resizes it next, or as an array; says which are not
+    installed."""
+    as_image = Image.fromarray if not arrays else _same
+    as_array = np.asarray if arrays else _same
+    found: dict[str, Decode] = {
+        "PIL": lambda content: as_array(Image.open(io.BytesIO(content)).convert("RGB")),
+        "ours: PIL, upright, strict": lambda content: as_array(decode_image(content, "an image")),
+    }
     for name, make in (
         ("torchvision.io", _torchvision),
         ("OpenCV", _opencv),
@@ -99,18 +107,27 @@ def _decoders() -> dict[str, Decode]:
         ("PyTurboJPEG", _turbojpeg),
     ):
         try:
-            found[name] = make()
+            found[name] = partial(_then, make(), as_image)
         except (ImportError, RuntimeError, OSError) as error:  # PyTurboJPEG looks for its library when it is made
             print(f"{name}: not here ({str(error).partition(chr(10))[0][:80]})")
     return found
 
 
+def _same(made: Any) -> Any:
+    return made
+
+
+def _then(decode: Decode, finish: Callable[[Any], Any], content: bytes) -> Any:
+    return finish(decode(content))
+
+
 def _torchvision() -> Decode:
     io_ = import_module("torchvision.io")
 
-    def decode(content: bytes) -> Image.Image:
+    def decode(content: bytes) -> np.ndarray:
         data = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-        return Image.fromarray(io_.decode_image(data, mode=io_.ImageReadMode.RGB).permute(1, 2, 0).contiguous().numpy())
+        pixels: np.ndarray = io_.decode_image(data, mode=io_.ImageReadMode.RGB).permute(1, 2, 0).contiguous().numpy()
+        return pixels
 
     return decode
 
@@ -119,21 +136,19 @@ def _opencv() -> Decode:
     cv2 = import_module("cv2")
     cv2.setNumThreads(1)
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    # COLOR_BGR2RGB copies once; a view of the bytes in reverse would be copied pixel by pixel.
-    return lambda content: Image.fromarray(
-        cv2.cvtColor(cv2.imdecode(np.frombuffer(content, np.uint8), flags), cv2.COLOR_BGR2RGB)
-    )
+    # Not a view of the bytes in reverse, which would be copied pixel by pixel.
+    return lambda content: cv2.cvtColor(cv2.imdecode(np.frombuffer(content, np.uint8), flags), cv2.COLOR_BGR2RGB)
 
 
 def _simplejpeg() -> Decode:
     simplejpeg = import_module("simplejpeg")
-    return lambda content: Image.fromarray(simplejpeg.decode_jpeg(content, "RGB"))
+    return lambda content: simplejpeg.decode_jpeg(content, "RGB")
 
 
 def _turbojpeg() -> Decode:
     turbojpeg = import_module("turbojpeg")
     decoder = turbojpeg.TurboJPEG()
-    return lambda content: Image.fromarray(decoder.decode(content, pixel_format=turbojpeg.TJPF_RGB))
+    return lambda content: decoder.decode(content, pixel_format=turbojpeg.TJPF_RGB)
 
 
 def _decodes(decode: Decode, content: bytes) -> bool:
@@ -144,11 +159,12 @@ def _decodes(decode: Decode, content: bytes) -> bool:
     return True
 
 
-def _apart(ours: Image.Image, theirs: Image.Image) -> tuple[float, float]:
+def _apart(ours: Any, theirs: Any) -> tuple[float, float]:
     """Largest and mean difference of a pixel's value; infinite where the sizes differ."""
-    if ours.size != theirs.size:
+    ours, theirs = (np.asarray(made).astype(int) for made in (ours, theirs))
+    if ours.shape != theirs.shape:
         return np.inf, np.inf
-    apart = np.abs(np.asarray(ours).astype(int) - np.asarray(theirs))
+    apart = np.abs(ours - theirs)
     return float(apart.max()), float(apart.mean())
 
 
