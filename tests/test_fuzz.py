@@ -166,7 +166,8 @@ def test_planted_readers_are_seen_for_what_they_do(tmp_path):
     planted = Planted()
     planted.prepare(tmp_path)
     tasks = [Task("planted", 0, len(PLANTED))]
-    found = {number: outcome for _, number, outcome in outcomes({"planted": planted}, tasks, 0, 1, tmp_path, longest=12)}
+    done = outcomes({"planted": planted}, tasks, 0, 1, tmp_path, longest=12)
+    found = {number: outcome for _, number, outcome in done}
     for number, (reader, (kind, detail)) in enumerate(PLANTED.items()):
         assert found[number].kind == kind, (reader, found[number])
         assert detail in found[number].detail, (reader, found[number])
