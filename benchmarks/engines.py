@@ -40,6 +40,7 @@ def main() -> None:
         for name, make, count in (
             ("ResNet-20, 32 px", lambda: load_classifier(TEACHER), 1024),
             ("ResNet-18, 224 px", lambda: load_classifier(timm.create_model("resnet18"), size=224), 32),
+            ("ResNet-50, 224 px", lambda: load_classifier(timm.create_model("resnet50"), size=224), 16),
             ("MobileNetV2, 224 px", lambda: load_classifier(timm.create_model("mobilenetv2_100"), size=224), 32),
         ):
             _compare(name, make(), count, rounds)

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
 from xkd_eval.errors import XkdError
 
@@ -46,12 +46,16 @@ class OwnDraws(TorchDispatchMode):
         super().__init__()
         self.count = 0
         self._seed = seed
+        self._is_asked = False
         self._generators: dict[torch.device, torch.Generator] = {}
 
     def __enter__(self) -> Self:
         """Draw from here on."""
         _entered.all.append(self)
-        if _entered.all[0] is self:  # which every operation passes through: it asks the innermost
+        # Every operation passes through one, which asks the innermost. The outer ones of a process that was forked
+        # where torch's modes are left out, as a worker is, are not asked there.
+        self._is_asked = not any(isinstance(mode, OwnDraws) for mode in _get_current_dispatch_mode_stack())
+        if self._is_asked:
             super().__enter__()
         return self
 
@@ -59,7 +63,7 @@ class OwnDraws(TorchDispatchMode):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Draw no more."""
-        if _entered.all[0] is self:
+        if self._is_asked:
             super().__exit__(kind, error, trace)
         _entered.all.remove(self)
 

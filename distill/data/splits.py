@@ -12,6 +12,7 @@ from distill.recipe.data import DeviceData, WorkerData
 from distill.recipe.schema import Recipe
 from xkd_eval.datasets import ImageDataset, limit, open_dataset, open_parts
 from xkd_eval.datasets.base import Subset
+from xkd_eval.datasets.remote.urls import told
 from xkd_eval.errors import XkdError
 
 # Of its own: trainings that differ in their seed are tested on the same images.
@@ -141,11 +142,11 @@ class _Parts(NamedTuple):
 
 def _opened(path: str, data: DeviceData | WorkerData) -> _Parts:
     """The parts of a data set, or test images split off the training images of one that has none."""
-    parts = open_parts(path)
+    parts, what = open_parts(path), repr(told(path))
     test = parts.get("test", parts.get("val"))
     if data.test_split and test is not None:
         has = "test" if "test" in parts else "validation"
-        raise XkdError(f"test_split: {path!r} has {has} images of its own to test on; leave it out, or set it to 0")
+        raise XkdError(f"test_split: {what} has {has} images of its own to test on; leave it out, or set it to 0")
     train = parts["train"] if "train" in parts else open_dataset(path, split="train")
     if data.test_split:
         rest, test = split_off_test_images(train, data.test_split)
@@ -153,7 +154,7 @@ def _opened(path: str, data: DeviceData | WorkerData) -> _Parts:
     if test is None:
         has = "training images" if "train" in parts else "one part"
         raise XkdError(
-            f"data: {path!r} holds {has} only; expected training images and test images, or give `test_split`, the "
+            f"data: {what} holds {has} only; expected training images and test images, or give `test_split`, the "
             "fraction of them to test on"
         )
     if path == "embedded" and data.images is not None:
@@ -163,19 +164,18 @@ def _opened(path: str, data: DeviceData | WorkerData) -> _Parts:
     val = parts["val"] if "test" in parts and "val" in parts else None
     if val is not None and data.val_split:
         raise XkdError(
-            f"val_split: {path!r} has validation images of its own, which select the epoch; leave it out, or set it to "
-            "0"
+            f"val_split: {what} has validation images of its own, which select the epoch; leave it out, or set it to 0"
         )
     return _Parts(train, val, test)
 
 
 def _check_apart(path: str, parts: _Parts, listings: dict[str, str]) -> None:
     """Refuse parts that are one; files of one size under the same names have the digest of others like them."""
-    called = list(parts.called().items())
+    called, what = list(parts.called().items()), repr(told(path))
     for place, (one, images) in enumerate(called):
         for other, others in called[place + 1 :]:
             if listings[one] == listings[other] and images.content_hash(0) == others.content_hash(0):
-                raise XkdError(f"data: the {one} and the {other} images of {path!r} are the same; expected others")
+                raise XkdError(f"data: the {one} and the {other} images of {what} are the same; expected others")
 
 
 def _hold_out(labelled: Labelled, fraction: float, seed: int) -> tuple[Labelled, Labelled | None]:

@@ -14,6 +14,7 @@ from torch import nn
 from distill.training.setup import TrainingSetup
 from xkd_eval import __version__
 from xkd_eval.classifiers.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from xkd_eval.datasets.remote.urls import told
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import file_digest, reading
 
@@ -48,6 +49,9 @@ def write_student(
     # Read anew, so that the file's bytes do not depend on which of equal texts are one object.
     values = {"recipe": recipe.model_dump(mode="json"), "metrics": _timeless(metrics), "training": training or {}}
     plain = json.loads(json.dumps(values))
+    data = plain["recipe"]["data"]
+    if isinstance(data.get("path"), str):
+        data["path"] = told(data["path"])  # whoever is given the student is not given a password
     contents = Checkpoint(
         architecture=student.name,  # the recipe's own, but where a method has made another of it
         arguments=setup.arguments,

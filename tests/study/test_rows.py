@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,12 @@ import pytest
 
 from xkd_eval import evaluate, perturbation_test
 from xkd_eval.datasets.embedded import EmbeddedDataset
-from xkd_eval.errors import XkdError
+from xkd_eval.evaluations import Evaluation
+from xkd_eval.evaluations.means import defined_columns, mean_score
 from xkd_eval.evaluations.scores import to_columns
 from xkd_eval.statistics import groups
 from xkd_eval.study import parts, rows, tally
+from xkd_eval.study.by_class import scores_by_class
 from xkd_eval.study.directory import read_run
 from xkd_eval.study.rows import Rows, scored_rows
 from xkd_eval.study.tally import Tally
@@ -61,11 +65,27 @@ def test_what_lies_apart_is_not_held_together(tmp_path):
     assert [table["position"].to_pylist() for table in tables] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
 
 
-def test_a_part_under_anothers_name_is_refused(tmp_path):
-    (part,) = written(tmp_path, range(3, 6)).glob("*.parquet")
-    part.rename(part.with_name(part.name.replace("000000003", "000000000")))
-    with pytest.raises(XkdError, match=r"was renamed: its first image is 3; delete it and run the same command"):
-        list(parts.stream_parts(tmp_path, "run", 12))
+def test_parts_whose_first_row_is_not_their_least_come_in_order_too(tmp_path):
+    """As they are where images come in an order of their own, or where a skipped one stands at a part's end."""
+    found = parts.stream_parts(written(tmp_path, [5, 0, 7], [3, 1], [6, 2, 4], [9, 8]), "run", 10)
+    assert parts.concatenated(list(found))["position"].to_pylist() == list(range(10))
+
+
+def test_rows_in_an_order_of_their_own_are_not_sorted_again_for_every_part(tmp_path, monkeypatch):
+    order = np.random.default_rng(0).permutation(640).tolist()
+    written(tmp_path, *(sorted(order[start : start + 5]) for start in range(0, 640, 5)))
+    sorted_rows = []
+    in_order = parts.in_order
+    monkeypatch.setattr(parts, "in_order", lambda table: sorted_rows.append(table.num_rows) or in_order(table))
+    found = parts.concatenated(list(parts.stream_parts(tmp_path, "run", 640)))
+    assert found["position"].to_pylist() == list(range(640))
+    assert sum(sorted_rows) < 6 * 640
+
+
+def test_results_can_be_sent_to_another_process(tmp_path, result):
+    assert pickle.loads(pickle.dumps(result)).rows.equals(result.rows)
+    stored = pickle.loads(pickle.dumps(Rows(partial(parts.stream_parts, written(tmp_path, range(4)), "run", 4))))
+    assert stored.table["position"].to_pylist() == [0, 1, 2, 3]
 
 
 def test_no_bit_of_a_summary_depends_on_the_parts(result, monkeypatch):
@@ -93,23 +113,37 @@ def test_every_kind_of_columns_comes_to_the_same(test, monkeypatch):
     assert (found.test.columns_of_all) == (test in ("fidelity", "localisation"))
 
 
-def test_a_column_that_some_parts_lack_is_taken_of_all(monkeypatch):
-    """Photographs of which the first have no value at all."""
+class Halves(Evaluation):
+    """A test of whose images some have no value."""
+
+    name, title, citation, needs_maps = "halves", "Halves", "for the test", False
+
+    def rows(self, batch):
+        raise NotImplementedError
+
+    def columns(self, rows):
+        return defined_columns(rows, ["value"])
+
+    def specs(self):
+        return (mean_score("value", "value"),)
+
+
+@pytest.mark.parametrize("values", [[None, None, None, 3.0, 4.0, 5.0], [3.0, 4.0, 5.0, None, None, None]])
+def test_a_column_that_some_parts_lack_is_taken_of_all(values, monkeypatch):
     monkeypatch.setattr(rows, "_BLOCK", 1)
-
-    class Halves(type(result_test())):
-        def columns(self, rows):
-            return {"value": np.nan_to_num(rows["value"])} if "value" in rows else {"value": np.zeros(len(rows["id"]))}
-
-    table = table_of(range(6)).set_column(4, "value", pa.array([None, None, None, 3.0, 4.0, 5.0]))
-    test = Halves.__new__(Halves)
-    assert Tally(Rows(lambda: [table.slice(0, 3), table.slice(3)]), test)._is_of_all
+    table = table_of(range(6)).set_column(4, "value", pa.array(values)).append_column("label", pa.array([0, 1] * 3))
+    apart = Rows(lambda: [table.slice(0, 3), table.slice(3)])
+    test = Halves(Halves.Protocol())
+    assert Tally(apart, test).summarise()["value"]["value"] == 4.0
+    assert scores_by_class(test, apart)["value"].tolist() == [4.0, 4.0]
 
 
-def result_test():
-    from xkd_eval.study.answers import CleanPass
+def test_a_test_that_summarises_in_its_own_way_is_asked_to(monkeypatch):
+    class Own(Halves):
+        def summarise(self, rows):
+            return {"value": len(rows["value"])}
 
-    return CleanPass(CleanPass.Protocol())
+    assert Tally(Rows.of(table_of(range(6))), Own(Own.Protocol())).summarise() == {"value": 6}
 
 
 def test_many_rows_are_read_when_they_are_asked_for(tmp_path, result, monkeypatch):
@@ -160,8 +194,6 @@ def test_scores_by_class_of_columns_that_are_made_of_all_images():
 def test_images_without_a_label_are_of_no_class(result):
     unlabelled = result.rows.set_column(4, "label", pa.array([-1, 3] * (N_IMAGES // 2)))
     assert result.rows.column_names[4] == "label"
-    from xkd_eval.study.by_class import scores_by_class
-
     table = scores_by_class(result.test, Rows.of(unlabelled))
     assert table[["class", "n_images"]].values.tolist() == [[3, N_IMAGES // 2]]
     nothing = scores_by_class(result.test, Rows.of(result.rows.set_column(4, "label", pa.array([-1] * N_IMAGES))))

@@ -13,6 +13,7 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.input_source import input_line
 from xkd_eval.classifiers.weights.files import read_weight_file
 from xkd_eval.classifiers.words import split_words
+from xkd_eval.datasets.remote.urls import told
 from xkd_eval.wording import counted, listed
 
 _PACKAGE = "embedded"
@@ -154,7 +155,7 @@ def _data(data: Mapping[str, Any], training: Mapping[str, Any]) -> str:
     images = training.get("train_images")
     count = f", {counted(images, 'training image')}" if isinstance(images, int) else ""
     digest = f", digest {training['trained'][:12]}" if isinstance(training.get("trained"), str) else ""
-    return f"{_without_folders(str(data.get('path', 'not recorded')))}{count}{digest}"
+    return f"{_without_folders(told(str(data.get('path', 'not recorded'))))}{count}{digest}"
 
 
 def _without_folders(name: str) -> str:

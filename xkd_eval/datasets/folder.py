@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from xkd_eval.foreign import reason
 ARRAY_SUFFIX = ".npy"
 _PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
 IMAGE_SUFFIXES = frozenset({*_PHOTOGRAPHS, ARRAY_SUFFIX})
+CIFAR_ARCHIVE = re.compile(r"cifar-100?-python\.(tar\.gz|tgz|tar)")
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})
 
 
@@ -97,6 +99,11 @@ def indices_of(names: Collection[str]) -> dict[str, int] | None:
         return None
     index_of = {name: int(name) for name in names}
     return index_of if sorted(index_of.values()) == list(range(len(names))) else None
+
+
+def is_whole_set(name: str) -> bool:
+    """Whether a file of this name is a data set of its own, in a folder too."""
+    return (name.startswith("gtsegs") and name.endswith(".mat")) or bool(CIFAR_ARCHIVE.fullmatch(name.lower()))
 
 
 def is_image_name(name: str) -> bool:

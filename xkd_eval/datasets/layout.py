@@ -19,6 +19,7 @@ from xkd_eval.datasets.flat import (
     read_labels,
 )
 from xkd_eval.datasets.folder import (
+    CIFAR_ARCHIVE,
     ClassFolders,
     FlatFolder,
     FolderOfImages,
@@ -27,6 +28,7 @@ from xkd_eval.datasets.folder import (
     has_images,
     image_names,
     is_image_name,
+    is_whole_set,
     subfolder_names,
 )
 from xkd_eval.datasets.identifiers import identifier_of, stem_of
@@ -82,7 +84,6 @@ LOOKED_FOR = (
     "val/, validation/ or test/ with any of these",
 )
 
-_CIFAR_ARCHIVE = re.compile(r"cifar-100?-python\.(tar\.gz|tgz|tar)")
 _TAR = re.compile(r"\.(tar|tar\.gz|tgz)$")
 
 
@@ -136,7 +137,7 @@ def _file(path: Path, labels: Path | None) -> Layout | None:
         }
     if name.endswith(".parquet"):
         return {UNDIVIDED: lambda: ParquetImages([path], plain_name(path.stem))}
-    if _CIFAR_ARCHIVE.fullmatch(name):
+    if CIFAR_ARCHIVE.fullmatch(name):
         return _cifar(path)
     if _TAR.search(name):
         return {UNDIVIDED: lambda: _tar([path], plain_name(path.stem), labels)}
@@ -197,11 +198,7 @@ def _check_alone(root: Path, what: str, folders: Sequence[str] = (), files: Sequ
 
 def _archive_in(root: Path, files: list[str], labels: Path | None) -> Layout | None:
     """A data set that is one file, or a row of shards, in a folder of its own."""
-    whole = [
-        file
-        for file in files
-        if (file.startswith("gtsegs") and file.endswith(".mat")) or _CIFAR_ARCHIVE.fullmatch(file.lower())
-    ]
+    whole = [file for file in files if is_whole_set(file)]
     tars = [file for file in files if _TAR.search(file.lower()) and file not in whole]
     rows = {_row_of(file) for file in tars if file.lower().endswith(".tar")}
     # A compressed one of the same row is refused by the reader; it must not be left out.

@@ -11,7 +11,7 @@ from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.scores import Columns, ScoreSpec, to_columns
 from xkd_eval.statistics.bootstrap import Means, all_images_means
 from xkd_eval.statistics.groups import add_rows
-from xkd_eval.study.rows import Rows
+from xkd_eval.study.rows import Rows, lacks_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,8 @@ def scores_by_class(test: Evaluation, rows: Rows) -> pd.DataFrame:
     import pandas as pd
 
     specs = [spec for spec in test.specs() if spec.x is None]
-    means = _all_at_once(test, rows) if test.columns_of_all else _block_by_block(test, rows)
+    is_of_all = test.columns_of_all or any(lacks_values(block, to_columns(block)) for block in rows.scored_blocks())
+    means = _all_at_once(test, rows) if is_of_all else _block_by_block(test, rows)
     found = [(number, count, *_values(specs, of_class)) for number, count, of_class in means]
     return pd.DataFrame(found, columns=["class", "n_images", *(spec.name for spec in specs)])
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ class RunDirectory:
             XkdError: while they are read: a part is not what was written.
         """
         n_images = self._description["data"]["n_images"]
-        return Rows(lambda: stream_parts(self._rows, self._run, n_images))
+        return Rows(partial(stream_parts, self._rows, self._run, n_images))
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Keep the summary, which says that the run is finished."""
@@ -179,7 +180,7 @@ class RunInMemory:
         from accelerate.utils import gather_object
 
         parts = gather_object(self._parts)
-        return Rows.of(in_order(concatenated(parts))) if parts else Rows(lambda: [])
+        return Rows.of(in_order(concatenated(parts))) if parts else Rows(None)
 
     def read_summary(self, rows: str) -> dict[str, Any] | None:
         """The summary; None while the run is unfinished."""
@@ -207,7 +208,7 @@ def read_run(path: Path, argument: str = "models") -> tuple[dict[str, Any], dict
     description = read_record(files[0], Description, "run the test again in another directory", argument)
     summary = read_record(files[1], Summary, SUMMARY_AGAIN, argument)
     n_images, run = description["data"]["n_images"], identity_of(description)
-    tally = Tally(Rows(lambda: stream_parts(path / "rows", run, n_images, argument)))
+    tally = Tally(Rows(partial(stream_parts, path / "rows", run, n_images, argument)))
     if tally.count < (expected := summary.get("stopped_after") or n_images):
         raise XkdError(
             f"{what} holds rows of {tally.count} of {expected} images; run its test again, which scores the rest"

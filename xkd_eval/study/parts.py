@@ -28,7 +28,7 @@ COMMON = pa.schema({"position": pa.int64(), "id": pa.string(), "content_hash": p
 _SECONDS_PER_PART = 20.0
 _ROWS_PER_PART = 2048
 _AHEAD = 8
-_NAME = re.compile(r"part-(\d{9})-([0-9a-f]{16})\.parquet")
+_NAME = re.compile(r"part-\d{9}-([0-9a-f]{16})\.parquet")
 _RUN = b"xkd-run"
 _AGAIN = "delete it and run the same command: its images are scored again"
 
@@ -48,15 +48,15 @@ def write_part(folder: Path, rows: pa.Table, run: str) -> None:
     pq.write_table(rows.replace_schema_metadata({_RUN: run}), buffer, write_page_checksum=True)
     content = buffer.getvalue()
     folder.mkdir(parents=True, exist_ok=True)
-    first = int(rows["position"].to_numpy().min())
-    with replacing(folder / f"part-{first:09d}-{_digest(content)}.parquet") as file:
+    with replacing(folder / f"part-{rows['position'][0].as_py():09d}-{_digest(content)}.parquet") as file:
         file.write(content)
 
 
 def stream_parts(folder: Path, run: str, n_images: int, argument: str = "output") -> Iterator[pa.Table]:
     """All rows in the data set's order, each image once, in tables of a few thousand; none before the first part.
 
-    In memory are, beside one part, those whose images lie between its own: as many as processes wrote them.
+    In memory are, beside one part, those whose images lie between its own, or twice as many: as many as processes wrote
+    them, and almost all where the images came in an order of their own, as `until` has them.
 
     Args:
         folder: of the parts.
@@ -67,9 +67,11 @@ def stream_parts(folder: Path, run: str, n_images: int, argument: str = "output"
     Raises:
         XkdError: a part that is not what was written, belongs to another run or has other columns; it is named.
     """
-    parts = sorted(folder.glob(PARTS))
+    firsts = {part: _first_position(part) for part in folder.glob(PARTS)}
+    parts = sorted(firsts, key=lambda part: (firsts[part], part))
     first: tuple[Path, pa.Schema] | None = None
     begun: list[pa.Table] = []
+    n_begun, n_held = 0, 0
     tables = _read_ahead(parts, lambda part: _read_part(part, run, n_images, argument))
     for place, (part, table) in enumerate(zip(parts, tables, strict=True)):
         if len(table.schema) > len(COMMON):  # a row was scored
@@ -79,9 +81,13 @@ def stream_parts(folder: Path, run: str, n_images: int, argument: str = "output"
         if place + 1 == len(parts):
             yield in_order(concatenated(begun))
             return
-        rows, end = in_order(concatenated(begun)), _first_position(parts[place + 1])
+        n_begun += table.num_rows
+        if n_begun < 2 * n_held:  # sorted again each time, rows in an order of their own would take time by the square
+            continue
+        rows, end = in_order(concatenated(begun)), firsts[parts[place + 1]]
         count = int(np.searchsorted(rows["position"].to_numpy(), end))
         begun = [rows.slice(count)] if count < rows.num_rows else []
+        n_begun = n_held = rows.num_rows - count
         if count:
             yield rows.slice(0, count)
 
@@ -92,7 +98,7 @@ def drop_rows(folder: Path, positions: Collection[int], run: str, n_images: int)
     Args:
         folder: of the parts.
         positions: of the images.
-        run: as for `read_parts`.
+        run: as for `stream_parts`.
         n_images: of the data set.
 
     Raises:
@@ -177,7 +183,7 @@ def _read_part(part: Path, run: str, n_images: int, argument: str) -> pa.Table:
     if named is None:
         raise XkdError(f"{what} is no part that this tool wrote; move it elsewhere")
     content = read_bytes(part, argument)
-    if _digest(content) != named[2]:
+    if _digest(content) != named[1]:
         raise XkdError(f"{what} is damaged: its content is not what was written; {_AGAIN}")
     with reading(f"{what} is damaged", _AGAIN):
         table = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True).read()
@@ -189,8 +195,6 @@ def _read_part(part: Path, run: str, n_images: int, argument: str) -> pa.Table:
     positions = table["position"].to_numpy()
     if positions.min() < 0 or positions.max() >= n_images:
         raise XkdError(f"{what} has rows of more than {n_images} images; {_AGAIN}")
-    if positions.min() != int(named[1]):
-        raise XkdError(f"{what} was renamed: its first image is {positions.min()}; {_AGAIN}")
     return table
 
 
@@ -205,8 +209,13 @@ def _check_columns(part: Path, schema: pa.Schema, first: tuple[Path, pa.Schema],
 
 
 def _first_position(part: Path) -> int:
-    named = _NAME.fullmatch(part.name)
-    return int(named[1]) if named else 0  # one of another name is refused when it is read
+    """The least position of a part, by what Parquet says of it: names have that of the first row."""
+    try:
+        about = pq.read_metadata(part)
+        column = about.schema.names.index("position")
+        return min(int(about.row_group(place).column(column).statistics.min) for place in range(about.num_row_groups))
+    except Exception:  # one that is not what was written is refused when it is read
+        return 0
 
 
 def _digest(content: bytes) -> str:

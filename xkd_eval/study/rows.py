@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 
 from xkd_eval.evaluations.scores import to_columns
-from xkd_eval.study.parts import concatenated
+from xkd_eval.study.parts import COMMON, concatenated
 
 HELD = 200_000
 """Rows up to which a table is kept: some 80 MB of a perturbation test."""
@@ -21,11 +21,11 @@ class Rows:
     """Rows in the data set's order, one an image, skipped ones included.
 
     Args:
-        stream: gives them anew, as tables one after the other.
+        stream: gives them anew, as tables one after the other; None where they are in memory, or where there are none.
         table: all of them, where they are in memory.
     """
 
-    def __init__(self, stream: Callable[[], Iterable[pa.Table]], table: pa.Table | None = None) -> None:
+    def __init__(self, stream: Callable[[], Iterable[pa.Table]] | None, table: pa.Table | None = None) -> None:
         self._stream = stream
         if table is not None:
             self.__dict__["table"] = table
@@ -33,12 +33,12 @@ class Rows:
     @classmethod
     def of(cls, table: pa.Table) -> Rows:
         """Rows that are in memory."""
-        return cls(lambda: [table], table)
+        return cls(None, table)
 
     @cached_property
     def table(self) -> pa.Table:
         """All of them at once."""
-        return concatenated(list(self._stream()))
+        return concatenated(list(self.stream()))
 
     @property
     def columns(self) -> Mapping[str, np.ndarray]:
@@ -47,7 +47,9 @@ class Rows:
 
     def stream(self) -> Iterable[pa.Table]:
         """All of them in tables, one after the other."""
-        return [self.table] if "table" in self.__dict__ else self._stream()
+        if "table" in self.__dict__:
+            return [self.table]
+        return self._stream() if self._stream is not None else []
 
     def blocks(self) -> Iterator[pa.Table]:
         """The same in tables of some ten thousand rows, for work that has its price a table."""
@@ -89,6 +91,11 @@ class _Columns(Mapping[str, np.ndarray]):
             for name in block.column_names:
                 has_value[name] = has_value.get(name, False) or block[name].null_count < block.num_rows
         return [name for name, has in has_value.items() if has]
+
+
+def lacks_values(block: pa.Table, columns: Collection[str]) -> bool:
+    """Whether a test's column has no value in a block, and so is not among its columns as arrays."""
+    return any(name not in columns and name not in COMMON.names for name in block.column_names)
 
 
 def scored_rows(rows: pa.Table) -> pa.Table:

@@ -15,7 +15,7 @@ from xkd_eval.evaluations.base import Evaluation
 from xkd_eval.evaluations.scores import PHOTOGRAPH, to_columns
 from xkd_eval.statistics.groups import GroupSums
 from xkd_eval.study.parts import COMMON, concatenated
-from xkd_eval.study.rows import HELD, Rows, scored_rows
+from xkd_eval.study.rows import HELD, Rows, lacks_values, scored_rows
 
 
 class Tally:
@@ -35,8 +35,8 @@ class Tally:
     def __init__(self, rows: Rows, test: Evaluation | None = None) -> None:
         self._test = test
         self._sums = GroupSums()
-        self._names: tuple[str, ...] | None = None
-        self._is_of_all = test is not None and test.columns_of_all
+        # One that summarises otherwise is asked for that.
+        self._is_of_all = test is not None and (test.columns_of_all or type(test).summarise is not Evaluation.summarise)
         self._images = {name: _ColumnDigest() for name in COMMON.names}
         self._values: dict[str, _ColumnDigest] = {}
         self.count = self.scored = self.degenerate = 0
@@ -77,10 +77,8 @@ class Tally:
             self.degenerate += pc.sum(scored["degenerate"]).as_py() or 0
         if self._test is not None and not self._is_of_all:
             columns = to_columns(scored)
-            names = self._names or tuple(columns)
             # Photographs that are several images are drawn whole; a column may be empty in some blocks alone.
-            self._is_of_all = PHOTOGRAPH in columns or tuple(columns) != names
-            self._names = names
+            self._is_of_all = PHOTOGRAPH in columns or lacks_values(scored, columns)
             if not self._is_of_all:
                 self._sums.add(self._test.columns(columns))
 

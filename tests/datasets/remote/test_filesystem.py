@@ -1,9 +1,10 @@
 """Folders, patterns and files behind fsspec's filesystems, by the one in memory; file:// URLs; what is missing."""
 
 import fsspec
+import numpy as np
 import pytest
 
-from tests.datasets.files import encoded, plain
+from tests.datasets.files import encoded, plain, write_mat
 from tests.datasets.remote.servers import shard
 from xkd_eval.datasets import limit, open_dataset
 from xkd_eval.datasets.open import open_parts
@@ -86,6 +87,22 @@ def test_patterns_and_single_files(memory):
     assert open_dataset("memory://bucket/v*.tar").labels == [0, 1, 10, 11, 20, 21]
     assert open_dataset("memory://bucket/v{1..2}.tar").labels == [10, 11, 20, 21]
     assert open_dataset("memory://bucket/v2.tar").labels == [20, 21]
+
+
+def test_a_pattern_that_finds_one_name_twice(memory):
+    for folder in ("s0", "s1"):
+        memory.pipe(f"/bucket/{folder}/shard-0.tar", shard(0))
+    message = refused("memory://bucket/*/shard-0.tar")
+    assert message.startswith("data: 'memory://bucket/*/shard-0.tar' finds several files called 'shard-0.tar'; give a")
+
+
+def test_an_archive_in_a_folder_is_fetched_whatever_its_size(memory, tmp_path, monkeypatch):
+    monkeypatch.setattr("xkd_eval.datasets.remote.fetched.LARGEST_LIST", 10)
+    pixels = [np.full((20, 30, 3), 90, np.uint8)] * 2
+    masks = [np.eye(20, 30, dtype=np.uint8)] * 2
+    memory.pipe("/bucket/set/gtsegs_ijcv.mat", write_mat(tmp_path / "gtsegs_ijcv.mat", pixels, masks).read_bytes())
+    dataset = open_dataset("memory://bucket/set")
+    assert len(dataset) == 2 and dataset.has_masks and dataset.load(1).image.size == (30, 20)
 
 
 def test_parts_of_it_say_where_they_are_from(memory):

@@ -4,13 +4,18 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from tests.datasets.remote.servers import serving, shard
+from xkd_eval.card.facts import _data
 from xkd_eval.datasets import open_dataset
 from xkd_eval.datasets.open import open_parts
+from xkd_eval.datasets.remote.cache import Kept
+from xkd_eval.datasets.remote.origin import UnreachableError
+from xkd_eval.datasets.remote.urls import told
 from xkd_eval.errors import XkdError
 
 NAMES = [f"photos-val-{number:03d}.tar" for number in range(3)]
@@ -204,9 +209,11 @@ def test_parts_of_a_range(server):
     assert open_parts(f"{server.url}/{RANGE}") == {}
 
 
-def test_a_password_goes_to_the_server_and_nowhere_else(server):
-    url = f"{server.url}/{NAMES[0]}".replace("//", "//me:secret@") + "?key=secret"
+@pytest.mark.parametrize("query", ["?key=secret", "?key=a secret"])
+def test_a_password_goes_to_the_server_and_nowhere_else(server, cache, query):
+    url = f"{server.url}/{NAMES[0]}".replace("//", "//me:secret@") + query
     dataset = open_dataset(url)
+    assert not [file for file in cache.rglob("*") if file.is_file() and b"secret" in file.read_bytes()]
     assert dataset.url == f"{server.url}/{NAMES[0]}?..."
     server.refused[NAMES[0]] = 401
     assert "secret" not in refused(url)
@@ -221,6 +228,21 @@ def test_processes_at_once_fetch_once(server):
     ]
     assert [process.communicate()[0].strip() for process in started] == ["200", "200"]
     assert server.bodies == {"large.tar": 1}
+
+
+def test_a_password_is_in_no_student_and_no_card():
+    url = "https://me:secret@host/photos-{000..001}.tar?sig=secret"
+    assert told(url) == "https://host/photos-{000..001}.tar?..." and told("a/photos.tar?x") == "a/photos.tar?x"
+    assert "secret" not in _data({"path": url}, {})
+
+
+def test_who_waits_for_another_process_ends_when_it_is_stopped(cache, caplog):
+    kept, stop = Kept("https://host/photos.tar"), threading.Event()
+    with kept.held(threading.Event()):
+        threading.Timer(0.3, stop.set).start()
+        with pytest.raises(UnreachableError), Kept("https://host/photos.tar").held(stop):
+            pass
+    assert caplog.messages == ["data: another process fetches 'https://host/photos.tar'; this one waits for it"]
 
 
 def test_a_cache_that_cannot_be_written(server, monkeypatch, tmp_path):

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from distill.data.batches import ProcessRank
+from distill.data.draws import OwnDraws
 from distill.data.loaders import training_images
 from distill.data.splits import open_splits
 from distill.data.views import Views
@@ -60,6 +61,16 @@ def test_crops_do_not_depend_on_workers_where_a_run_starts_or_how_it_is_shared(i
     halves = [first_epoch(recipe, ProcessRank(rank, 2)) for rank in range(2)]
     for ours, first, second in zip(batches, *halves, strict=True):
         assert torch.equal(ours.pixels, torch.cat([first.pixels, second.pixels]))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_that_are_started_where_draws_are_ones_own_draw_the_same_crops(imagenet, workers):
+    """As a training asks for its first batch."""
+    expected = first_epoch(recipe_for(imagenet))
+    with OwnDraws(5):
+        found = first_epoch(recipe_for(imagenet, workers=workers))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(ours[:3], theirs[:3], strict=True))
 
 
 def test_a_run_on_an_imagenet_tree(imagenet, tmp_path):

@@ -11,22 +11,27 @@ So a file that changed there is another one here, and whoever reads the former o
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import shutil
-import time
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 
-from xkd_eval.datasets.remote.origin import Listing, RemoteFile
-from xkd_eval.datasets.remote.urls import place_in
+from xkd_eval.datasets.remote.origin import Listing, RemoteFile, UnreachableError
+from xkd_eval.datasets.remote.urls import place_in, shown
 from xkd_eval.digests import digest_of
 from xkd_eval.errors import XkdError
 from xkd_eval.files import locked, replacing, writing
 from xkd_eval.foreign import parsed, read_json
+
+LOG = logging.getLogger("xkd_eval.data")
+"""Warns where a URL is not reached and what is kept of it is used, or another process fetches it; of a download it has
+a line with `fetched`, (what, bytes done, bytes in all), ten times a second."""
 
 CACHE_VARIABLE = "XKD_CACHE"
 _SECONDS_BETWEEN_TRIES = 0.1
@@ -50,6 +55,7 @@ class Kept:
     """
 
     def __init__(self, url: str) -> None:
+        self._shown = shown(url)
         self._place = place_in(url)
         plain = "".join(sign if sign.isascii() and sign.isalnum() else "_" for sign in self._place[-1])
         self.folder = cache_folder() / f"{plain[:60]}-{digest_of(url)[:_DIGITS]}"
@@ -73,7 +79,9 @@ class Kept:
         with self.writing():
             self.folder.mkdir(parents=True, exist_ok=True)
             with replacing(self.folder / "listing.json") as file:
-                file.write(json.dumps(asdict(listing)).encode())
+                # By the address, which may hold a password, nothing is fetched that is not asked for anew.
+                known = replace(listing, files=tuple(replace(one, address="") for one in listing.files))
+                file.write(json.dumps(asdict(known)).encode())
 
     def file(self, remote: RemoteFile) -> Path:
         """Where a file lies once it is whole."""
@@ -107,19 +115,29 @@ class Kept:
         return root
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, stop: threading.Event) -> Iterator[None]:
         """Wait until no other process or thread fetches the same, and let none do so within.
 
+        Args:
+            stop: ends the waiting.
+
         Raises:
+            UnreachableError: `stop` was set.
             XkdError: the cache cannot be written.
         """
         with ExitStack() as stack:
             with self.writing():
-                while True:
+                is_said = False
+                while not stop.is_set():
                     with suppress(XkdError):  # held by another
                         stack.enter_context(locked(self.folder, "data"))
                         break
-                    time.sleep(_SECONDS_BETWEEN_TRIES)
+                    if not is_said:
+                        LOG.warning("data: another process fetches '%s'; this one waits for it", self._shown)
+                    is_said = True
+                    stop.wait(_SECONDS_BETWEEN_TRIES)
+                else:
+                    raise UnreachableError("stopped")
             yield
 
     @contextmanager

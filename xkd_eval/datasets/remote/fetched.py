@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -12,18 +11,14 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from xkd_eval.datasets.folder import is_image_name
-from xkd_eval.datasets.remote.cache import Kept
+from xkd_eval.datasets.folder import is_image_name, is_whole_set
+from xkd_eval.datasets.remote.cache import LOG, Kept
 from xkd_eval.datasets.remote.download import PAUSES, download
 from xkd_eval.datasets.remote.origin import Listing, Origin, RemoteFile, UnreachableError, origin_of
 from xkd_eval.datasets.remote.urls import expanded, shown
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import LARGEST_LIST
 from xkd_eval.wording import counted
-
-LOG = logging.getLogger("xkd_eval.data")
-"""Warns where a URL is not reached and what is kept of it is used; of a download it has a line with `fetched`, (what,
-bytes done, bytes in all), ten times a second."""
 
 _AT_ONCE = 8
 _SECONDS_BETWEEN_LINES = 0.1
@@ -109,7 +104,7 @@ class Fetched:
             _all([partial(_fetch_held, one, files, progress, stop) for one, files in missing], stop)
             return
         one, files = missing[0]
-        with one.kept.held():
+        with one.kept.held(stop):
             _all([partial(_fetch_one, one, file, progress, stop) for file in one.lacking(files)], stop)
 
 
@@ -171,14 +166,16 @@ def _answered(origin: Origin, url: str, tries: int) -> Listing:
 
 
 def _is_beside(file: RemoteFile) -> bool:
-    """Whether a file may tell what images beside it are, as a list of labels does: all of these are fetched."""
+    """Whether a file may tell what images beside it are, as a list of labels does, or is a set itself: all come."""
+    if is_whole_set(file.path.rpartition("/")[2]):
+        return True
     name = file.path.rpartition("/")[2].lower()
     is_small = file.size is not None and file.size <= LARGEST_LIST
     return is_small and not (is_image_name(name) or name.endswith(_SHARDS) or name.startswith("."))
 
 
 def _fetch_held(one: _Asked, files: Sequence[RemoteFile], progress: _Progress, stop: threading.Event) -> None:
-    with one.kept.held():
+    with one.kept.held(stop):
         for file in one.lacking(files):
             _fetch_one(one, file, progress, stop)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
@@ -66,6 +67,7 @@ class Filesystem(Origin):
             if _GLOB & set(path):
                 found = self._system.glob(path, detail=True)
                 files = [_remote(PurePosixPath(place).name, place, info) for place, info in _files(found)]
+                _check_names(url, files)
                 is_folder = False
             elif (about := self._system.info(path))["type"] == "directory":
                 found = self._system.find(path, detail=True)
@@ -116,6 +118,16 @@ def _asking(url: str) -> Iterator[None]:
 
 def _files(found: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     return ((place, info) for place, info in found.items() if info["type"] != "directory")
+
+
+def _check_names(url: str, files: Sequence[RemoteFile]) -> None:
+    """What a pattern finds lies in one folder here."""
+    counts = Counter(file.path for file in files)
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise XkdError(
+            f"data: {shown(url)!r} finds several files called {short(min(twice))}; give a folder, or a pattern whose "
+            "files have names of their own"
+        )
 
 
 def _below(folder: str, place: str) -> str:

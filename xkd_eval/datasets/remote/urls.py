@@ -33,6 +33,11 @@ def shown(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
 
 
+def told(data: str) -> str:
+    """What was given as data, as it may be told and kept: a URL as `shown`, a path or name as it is."""
+    return shown(data) if is_url(data) else data
+
+
 def place_in(url: str) -> list[str]:
     """Host and path of a URL as names of folders, the last one of what it names; a glob's name stays as it is.
 

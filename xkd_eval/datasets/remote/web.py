@@ -23,6 +23,7 @@ _LATER = (408, 425, 429)  # and from 500 on: the server may answer otherwise the
 _NOT_ALLOWED = (401, 402, 403, 407)
 _NOT_THERE = (404, 410)
 _EMPTY = 416
+_PLAIN = "/%:@!$&'()*+,;=~"  # what a path may hold as it is
 _PARTIAL = 206
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _PAGE = re.compile(rb"\s*<(!doctype\s+html|html)[\s>]", re.IGNORECASE)
@@ -49,6 +50,8 @@ class Web(Origin):
             if (_size(answer), _tag(answer)) != (file.size, file.tag):
                 raise UnreachableError("it changed while it was fetched")
             found = _RANGE.match(answer.headers.get("Content-Range", "")) if answer.status == _PARTIAL else None
+            if found and int(found[1]) > start:
+                raise UnreachableError("the server sends another part than was asked for")
             yield (int(found[1]) if found else 0), _blocks(file, answer, page_is_error=not found)
 
 
@@ -73,7 +76,7 @@ def _answer(url: str, headers: Mapping[str, str]) -> Iterator[HTTPResponse]:
 def _request(url: str, headers: Mapping[str, str]) -> urllib.request.Request:
     parts = urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
-    plain = urlunsplit((parts.scheme, host, quote(parts.path, safe="/%:@!$&'()*+,;=~"), parts.query, ""))
+    plain = urlunsplit((parts.scheme, host, quote(parts.path, safe=_PLAIN), quote(parts.query, safe=f"{_PLAIN}?"), ""))
     # Bytes as they lie there: what is packed on the way has another size.
     agent = {"User-Agent": f"xkd-eval/{__version__}", "Accept-Encoding": "identity"}
     request = urllib.request.Request(plain, headers={**agent, **headers})
