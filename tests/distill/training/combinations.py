@@ -30,6 +30,7 @@ LEFT_OUT = {
     "sync_batch_norm": "it changes nothing in one process, and is refused on several CPUs",
     "imports": "a module's methods and networks are like any other",
     "optimiser.delta": "of an optimiser that several processes refuse",
+    "teacher.engine": "engines are extras; test_teacher_engine.py",
     "teacher.precision": "not every processor multiplies bfloat16; test_teacher_precision.py",
     "teacher.recipe": "it names a run, whose student is a file like any other",
 }
@@ -81,7 +82,7 @@ def combinations(images: Path, teachers: Mapping[str, Path], folder: Path) -> di
 
     balanced = values_for("convnext", [], images, teacher)
     balanced["data"] = {
-        "drop_last": True,
+        **{"drop_last": True, "scaled_decoding": True},
         **{"loader": "workers", "workers": 0, "scale": [0.3, 1.0], "randaugment": "rand-m9-mstd0.5"},
         **{"path": str(images / "train"), "test_split": 0.25, "val_split": 0.1, "sampling": "balanced"},
     }
