@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,8 +30,9 @@ def scores_by_class(test: Evaluation, rows: Rows) -> pd.DataFrame:
     import pandas as pd
 
     specs = [spec for spec in test.specs() if spec.x is None]
-    is_of_all = test.columns_of_all or any(lacks_values(block, to_columns(block)) for block in rows.scored_blocks())
-    means = _all_at_once(test, rows) if is_of_all else _block_by_block(test, rows)
+    means = None if test.columns_of_all else _block_by_block(test, rows)
+    if means is None:
+        means = _all_at_once(test, rows)
     found = [(number, count, *_values(specs, of_class)) for number, count, of_class in means]
     return pd.DataFrame(found, columns=["class", "n_images", *(spec.name for spec in specs)])
 
@@ -41,13 +42,18 @@ def _values(specs: list[ScoreSpec], means: Means) -> list[float]:
         return [float(np.asarray(spec.compute(means))[0]) for spec in specs]
 
 
-def _block_by_block(test: Evaluation, rows: Rows) -> Iterator[tuple[int, int, Means]]:
-    """Class, its images, and the means of the columns over them; in memory that grows with the classes alone."""
+def _block_by_block(test: Evaluation, rows: Rows) -> Iterable[tuple[int, int, Means]] | None:
+    """Class, its images, and the means of the columns over them, in memory that grows with the classes alone.
+
+    None where a column has no value in some block, of which the test must be asked at once.
+    """
     counts = np.zeros(0)
     sums: dict[str, np.ndarray] = {}
     is_list: dict[str, bool] = {}
     for block in rows.scored_blocks():
         columns = to_columns(block)
+        if lacks_values(block, columns):
+            return None
         labelled = columns["label"] >= 0
         labels = columns["label"][labelled]
         missing = int(labels.max(initial=-1)) + 1 - len(counts)
@@ -59,13 +65,12 @@ def _block_by_block(test: Evaluation, rows: Rows) -> Iterator[tuple[int, int, Me
             is_list[name] = values.ndim == 2
             width = values.shape[1] if values.ndim == 2 else 1
             add_rows(sums.setdefault(name, np.zeros((width, len(counts)))), labels, values[labelled])
+    found = []
     for number in np.flatnonzero(counts):
-        means = {name: found[:, number][None] / counts[number] for name, found in sums.items()}
-        yield (
-            int(number),
-            int(counts[number]),
-            {name: values if is_list[name] else values[:, 0] for name, values in means.items()},
-        )
+        means = {name: of_all[:, number] / counts[number] for name, of_all in sums.items()}
+        means = {name: values[None] if is_list[name] else values for name, values in means.items()}
+        found.append((int(number), int(counts[number]), means))
+    return found
 
 
 def _all_at_once(test: Evaluation, rows: Rows) -> Iterator[tuple[int, int, Means]]:
