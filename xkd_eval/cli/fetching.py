@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
+from xkd_eval.cli.told import heard_by
 from xkd_eval.escapes import visible
 
 if TYPE_CHECKING:
@@ -37,17 +38,11 @@ class FetchLines(logging.Handler):
     @contextmanager
     def listening(self) -> Iterator[None]:
         """For the time of a command."""
-        level, propagates = _LOG.level, _LOG.propagate
-        _LOG.addHandler(self)
-        _LOG.setLevel(logging.INFO)
-        _LOG.propagate = False
-        try:
-            yield
-        finally:
-            self._end()
-            _LOG.removeHandler(self)
-            _LOG.setLevel(level)
-            _LOG.propagate = propagates
+        with heard_by(self, _LOG):
+            try:
+                yield
+            finally:
+                self._end()
 
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler."""

@@ -22,6 +22,21 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("xkd_eval.models")
 
 
+@contextmanager
+def heard_by(handler: logging.Handler, log: logging.Logger) -> Iterator[None]:
+    """For as long as it is entered, what a logger is told from INFO on goes to a handler, and nowhere else."""
+    level, propagates = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = propagates
+
+
 class ToldLines(logging.Handler):
     """Says what is logged of models, and keeps what is told of their inputs until that is due.
 
@@ -42,17 +57,9 @@ class ToldLines(logging.Handler):
             flags: argument -> option of the command.
         """
         self._begin(flags)
-        level, propagates = _LOG.level, _LOG.propagate
-        _LOG.addHandler(self)
-        _LOG.setLevel(logging.INFO)
-        _LOG.propagate = False
-        try:
+        with heard_by(self, _LOG):
             yield
             self.say_inputs()
-        finally:
-            _LOG.removeHandler(self)
-            _LOG.setLevel(level)
-            _LOG.propagate = propagates
 
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler."""
