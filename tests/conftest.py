@@ -41,6 +41,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _LONG.isdisjoint((item.path.parent.name, item.path.stem)))
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests that are marked `gpu` wait for one."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs an NVIDIA GPU; none is here")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with real data and golden files; tests that need it skip where it is absent."""

@@ -16,8 +16,9 @@ import pytest
 import timm
 import torch
 
-from xkd_eval import evaluate, load_classifier
+from xkd_eval import RunOptions, evaluate, load_classifier
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.engines.network import Network
 from xkd_eval.evaluations import TESTS
 from xkd_eval.explainers.base import EXPLAINERS, Context
 from xkd_eval.testing.networks import small_classifier
@@ -68,6 +69,24 @@ def test_devices_that_are_mixed_are_refused(device):
 def tokens() -> Classifier:
     torch.manual_seed(0)
     return load_classifier(timm.create_model("vit_tiny_patch16_224", num_classes=5, img_size=32, depth=2), size=32)
+
+
+@pytest.mark.parametrize(
+    ("free", "expected"), [(2**34, 256), (6 * 64 * 12_288, 64), (6 * 64 * 12_288 - 1, 32), (0, 256)]
+)
+def test_images_a_forward_by_the_free_memory(free, expected, device, monkeypatch, caplog):
+    """256 by the network, whose largest activation is its input, of 12 KiB; a device that does not say has 0."""
+    monkeypatch.setattr(torch.accelerator, "get_memory_info", lambda device: (free, 2**34), raising=False)
+    classifier = small_classifier()
+    network = Network(elsewhere(classifier), classifier.preprocess, device)
+    assert network.chunk == expected and network.plan.chunk == 256
+    assert network.chunks == (None if expected == 256 else {"chunk": expected, "clean_chunk": min(64, expected)})
+    assert ("of memory free" in caplog.text) == (expected < 256)
+
+
+def test_an_accelerator_is_given_more_photographs_at_a_time(device):
+    assert [RunOptions().batch_size_on(torch.device(kind)) for kind in ("cpu", "cuda")] == [32, 256]
+    assert RunOptions(batch_size=7).batch_size_on(device) == 7
 
 
 @pytest.mark.parametrize("name", EXPLAINERS.names())

@@ -1,4 +1,4 @@
-"""Which device a run uses."""
+"""Which device a run uses, and what it has."""
 
 from __future__ import annotations
 
@@ -49,6 +49,16 @@ def of_all_processes(value: T) -> list[T]:
     from accelerate.utils import gather_object
 
     return list(gather_object([value]))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes of an accelerator's memory that can be had, with what torch keeps for later; 0 where it does not say."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if not hasattr(torch.accelerator, "get_memory_info"):
+        return 0
+    return torch.accelerator.get_memory_info(device)[0]
 
 
 def _leave_group() -> None:

@@ -18,7 +18,7 @@ from xkd_eval.foreign import parsed, read_json
 INDEX = "index.json"
 """What says which answers a folder holds."""
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 
 class AnswerSource(Strict):

@@ -20,6 +20,7 @@ class PrecisionChoice(StrEnum):
     """--precision."""
 
     fp32 = "fp32"
+    tf32 = "tf32"
     bf16 = "bf16"
     fp16 = "fp16"
 

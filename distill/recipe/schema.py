@@ -35,7 +35,8 @@ class Recipe(Strict):
             with the steps.
         clip_norm: upper bound of the gradient's L2 norm.
         precision: "bf16" and "fp16" compute the networks under autocast; losses stay in float32. In fp16 the gradient
-            is scaled, and a step in which it overflows is skipped.
+            is scaled, and a step in which it overflows is skipped. "tf32" is float32 whose products an NVIDIA GPU makes
+            of TF32, as torch does there by itself in convolutions.
         gradient_checkpointing: compute the student's stages once more for their gradient, instead of keeping what they
             made.
         sync_batch_norm: batch norm sees the images of all processes.
@@ -69,7 +70,7 @@ class Recipe(Strict):
     schedule: Schedule
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     clip_norm: Factor | None = None
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     gradient_checkpointing: bool = False
     sync_batch_norm: bool = False
     channels_last: bool = True

@@ -25,7 +25,7 @@ class RecipeChanges:
         test_split: fraction that is split off to be tested on.
         val_split: fraction of the training images that is held out.
         select_on_test: keep the epoch that is the best on the test images.
-        precision: "fp32", "bf16" or "fp16".
+        precision: "fp32", "tf32", "bf16" or "fp16".
         compile: run the networks through torch.compile.
         imports: modules and files beside the recipe's own.
         overrides: "key=value" texts in their order, after all of these: where they say something else, they win.

@@ -94,7 +94,7 @@ class SweepFile(Strict):
     test_split: Annotated[float, Field(ge=0, lt=1)] | None = None
     val_split: Annotated[float, Field(ge=0, lt=1)] | None = None
     select_on_test: bool = False
-    precision: Literal["fp32", "bf16", "fp16"] | None = None
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] | None = None
     imports: list[str] = Field(default=[])
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The numbers that networks are computed in: float32, or a half-width type under autocast."""
+"""The numbers that networks are computed in: float32, products of TF32, or a half-width type under autocast."""
 
 from __future__ import annotations
 
@@ -11,16 +11,23 @@ from torch.nn import functional as F
 
 from distill.methods import Method
 from distill.recipe.schema import Recipe
+from xkd_eval.ambient import Products
+from xkd_eval.engines.tf32 import check_tf32
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reason
 
-_TYPES = {"fp32": torch.bfloat16, "bf16": torch.bfloat16, "fp16": torch.float16}
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def products(recipe: Recipe) -> Products:
+    """What the recipe's float32 products are made of, for `plain_torch`."""
+    return "tf32" if recipe.precision == "tf32" else "ieee"
 
 
 def autocast(recipe: Recipe, device: torch.device, cache: bool = True) -> AbstractContextManager[None]:
     """The recipe's precision; `cache` keeps the weights that it has cast until it is left."""
-    enabled = recipe.precision != "fp32"
-    return torch.autocast(device.type, _TYPES[recipe.precision], enabled=enabled, cache_enabled=cache)
+    kind = _TYPES.get(recipe.precision)
+    return torch.autocast(device.type, kind or torch.bfloat16, enabled=kind is not None, cache_enabled=cache)
 
 
 def gradient_scaler(recipe: Recipe, device: torch.device) -> torch.amp.GradScaler:
@@ -29,11 +36,13 @@ def gradient_scaler(recipe: Recipe, device: torch.device) -> torch.amp.GradScale
 
 
 def check_precision(recipe: Recipe, device: torch.device, methods: Iterable[Method]) -> None:
-    """Refuse fp16 where it cannot be trained in.
+    """Refuse fp16 and TF32 where they cannot be trained in.
 
     Raises:
         XkdError: the device has no such operations, or a method's own gradients would vanish, as they are not scaled.
     """
+    if recipe.precision == "tf32":
+        check_tf32(device)
     if recipe.precision != "fp16":
         return
     for method in methods:

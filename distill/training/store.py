@@ -33,7 +33,7 @@ from distill.runs.teachers import called, told_of_teacher
 from distill.students.scores import score
 from distill.training.memory_format import memory_format_of
 from distill.training.networks import load_teacher, student_preprocess
-from distill.training.precision import autocast, check_precision
+from distill.training.precision import autocast, check_precision, products
 from distill.training.recipe_teachers import Running, check_rounds, freeze, source_of
 from distill.training.setup import accelerator_of
 from distill.training.start import read_start
@@ -139,7 +139,8 @@ def store_answers(
         written.check_room(rounds)
         if not force and len(written.due(rounds)) == rounds:
             job.check_teacher()
-        _write(written, job, rounds, progress or (lambda point: None))
+        with plain_torch(products(resolved)):
+            _write(written, job, rounds, progress or (lambda point: None))
     return StoredAnswers(Path(folder), "output")
 
 

@@ -17,11 +17,13 @@ from distill.runs.interruption import StopRequest, TrainingInterruptedError
 from distill.runs.job import TrainingJob
 from distill.training.lessons import Common
 from distill.training.loop import TrainingLoop
+from distill.training.precision import products
 from distill.training.progress import TrainingProgress
 from distill.training.result import TrainingResult
 from distill.training.setup import accelerator_of, join
 from distill.training.train import check_apart, train
 from xkd_eval.ambient import plain_torch
+from xkd_eval.devices import free_memory
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import reason
 
@@ -51,7 +53,7 @@ def train_together(jobs: Sequence[TrainingJob], progress: Sequence[TrainingProgr
     left = list(range(len(jobs)))
     while left:
         group = _Group(jobs, left, progress)
-        with StopRequest() as stop, group:
+        with StopRequest() as stop, group, plain_torch(products(jobs[left[0]].recipe)):
             for number, outcome in group.run(stop):
                 left.remove(number)
                 ended(number, outcome)
@@ -205,5 +207,5 @@ def _held(objective: nn.Module) -> int:
 def _memory(device: torch.device) -> int:
     """Bytes that the students of a device may take between their steps."""
     if device.type == "cuda":
-        return int(_SHARE * torch.cuda.mem_get_info(device)[0])
+        return int(_SHARE * free_memory(device))
     return int(_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

@@ -16,6 +16,7 @@ from distill.runs.layout import BEST, STATE, STUDENT, directory_name
 from distill.runs.origins import Origins
 from distill.training.captured_step import check_capturable
 from distill.training.loop import TrainingLoop
+from distill.training.precision import products
 from distill.training.progress import TrainingProgress
 from distill.training.result import TrainingResult
 from distill.training.setup import set_up
@@ -98,11 +99,12 @@ def train(
         if result is not None:
             directory.check_origin(Origins().of(resolved, Path(runs)))
         else:
-            setup = set_up(resolved, device, Path(runs))
-            if capture:
-                check_capturable(setup)
-            told = progress or (lambda point: None)
-            result = TrainingLoop(setup, directory, told, capture=capture, force=force).run()
+            with plain_torch(products(resolved)):
+                setup = set_up(resolved, device, Path(runs))
+                if capture:
+                    check_capturable(setup)
+                told = progress or (lambda point: None)
+                result = TrainingLoop(setup, directory, told, capture=capture, force=force).run()
     return TrainingResult(directory.path, resolved, result)
 
 

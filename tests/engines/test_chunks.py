@@ -1,4 +1,4 @@
-"""Images a forward: by the network and the size of its input, on a CPU."""
+"""Images a forward: by the network and the size of its input, and by an accelerator's free memory."""
 
 import pytest
 import timm
@@ -9,7 +9,7 @@ from xkd_eval import load_classifier
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.engines import chunks
-from xkd_eval.engines.chunks import chunk_size, clean_chunk
+from xkd_eval.engines.chunks import chunk_size, clean_chunk, within_memory
 from xkd_eval.engines.network import Network
 
 CPU = torch.device("cpu")
@@ -60,11 +60,27 @@ def test_grids_hold_as_many_photographs_at_least():
     assert chunk_of(load_classifier(_Wide(32), size=64), side=2) == 32
 
 
-def test_an_accelerator_takes_64_whatever_the_network(monkeypatch):
-    monkeypatch.setattr(chunks, "_largest_activation", lambda *given: pytest.fail("the network was run"))
-    classifier = load_classifier(_Wide(64), size=224)
-    for side, expected in ((1, 64), (2, 16)):
-        assert chunk_size(classifier, classifier.preprocess, torch.device("cuda"), side) == expected
+@pytest.mark.parametrize(
+    ("size", "channels", "side", "expected"),
+    [
+        (32, 16, 1, 256),  # 64 KiB: 16,384 would fit, and 256 are the most
+        (64, 256, 1, 256),  # 4 MiB: 256 fit
+        (64, 257, 1, 128),
+        (224, 64, 1, 64),  # 12 MiB: 83 fit
+        (224, 128, 1, 64),  # 24 MiB: 41 fit, and 64 are the least
+        (224, 128, 2, 32),  # 16 grids are the least
+    ],
+)
+def test_an_accelerator_takes_more(size, channels, side, expected):
+    classifier = load_classifier(_Wide(channels), size=size)
+    assert chunk_size(classifier, classifier.preprocess, torch.device("cuda"), side) == expected
+
+
+@pytest.mark.parametrize(("free", "expected"), [(60 * 2**18, 10), (60 * 2**18 - 1, 5), (30 * 2**18 - 1, 2), (1, 1)])
+def test_it_is_halved_until_it_fits_into_the_free_memory(free, expected):
+    """What a forward takes is six times its largest activation, 256 KiB an image here."""
+    classifier = load_classifier(_Wide(16), size=64)
+    assert within_memory(10, classifier, classifier.preprocess, free) == expected
 
 
 def test_it_is_found_once_and_leaves_the_network_alone(monkeypatch):
@@ -72,7 +88,7 @@ def test_it_is_found_once_and_leaves_the_network_alone(monkeypatch):
     before = classifier.digest()
     assert chunk_of(classifier) == 32
     assert classifier.digest() == before and not any(module._forward_hooks for module in classifier.modules())
-    monkeypatch.setattr(chunks, "_largest_activation", lambda *given: pytest.fail("the network was run again"))
+    monkeypatch.setattr(chunks, "_measured", lambda *given: pytest.fail("the network was run again"))
     assert chunk_of(classifier) == 32
 
 

@@ -1,6 +1,7 @@
 """The prepared copy: the same logits, features and CAM as the network it was made of, and that one left alone."""
 
 import copy
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.proof.head import find_cam_head
 from xkd_eval.engines.bfloat16 import bf16_is_native
 from xkd_eval.engines.eager import check_finite, on_device, prepare
+from xkd_eval.engines.tf32 import check_tf32
 from xkd_eval.errors import XkdError
 from xkd_eval.explanations.explain import explain
 
@@ -189,6 +191,19 @@ def test_a_network_that_does_not_run_in_bfloat16_is_an_error():
     prepare(classifier, CPU)
     with pytest.raises(XkdError, match=r"precision: net does not run in bfloat16 .*; use fp32"):
         prepare(classifier, CPU, "bf16")
+
+
+def test_tf32_is_refused_where_it_is_not_multiplied(monkeypatch):
+    message = (
+        r"^precision: tf32 found, and the device is {}; expected an NVIDIA GPU of Ampere or later; use fp32 or bf16$"
+    )
+    with pytest.raises(XkdError, match=message.format("'cpu'")):
+        prepare(classifier_of(models.resnet18(num_classes=4)), CPU, "tf32")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
+    for capability, refused in (((7, 5), True), ((8, 0), False), ((9, 0), False)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, found=capability: found)
+        with pytest.raises(XkdError, match=message.format("Tesla T4")) if refused else nullcontext():
+            check_tf32(torch.device("cuda"))
 
 
 def test_bf16_leaves_convolutions_of_few_terms_as_they_are():

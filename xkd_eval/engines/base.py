@@ -17,7 +17,7 @@ from xkd_eval.registry import Registry
 Forward = Callable[[Tensor], Tensor]
 """(chunk, C, H, W) float32 normalised, on the CPU -> (chunk, K) float32 logits."""
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "tf32", "bf16"]
 """In which a forward is computed; weights and images come in float32."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,28 @@ from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.proof.probes import random_images
 
 _SEED = 9
-_LEAST, _MOST = 8, 64
-# What the largest activation of a chunk may take. Where it takes more than the caches hold, more images make a CPU no
-# faster; of 32 px images a chunk of 8 takes so little that starting the layers costs more than computing them.
-_ACTIVATION_BYTES = 1 << 24
 # The largest activation of a network that cannot be looked into: an input's area, that often.
 _UNSEEN_CHANNELS = 16
+# What a forward takes beside its largest activation: that one's input, a convolution's workspace, what is split up.
+_HELD_AT_ONCE = 6
+
+
+class _Rule(NamedTuple):
+    """Images a forward on a kind of device: how many photographs, and how many images at the most.
+
+    Between them a power of two, by what the largest activation of a chunk may take.
+    """
+
+    least: int
+    most: int
+    activation_bytes: int
+
+
+# Where an activation takes more than the caches hold, more images make a CPU no faster; of 32 px images a chunk of 8
+# takes so little that starting the layers costs more than computing them.
+_ON_CPU = _Rule(8, 64, 1 << 24)
+# An accelerator computes thousands of images in the time in which its operations are started.
+_ON_ACCELERATOR = _Rule(64, 256, 1 << 30)
 
 
 def clean_chunk(device: torch.device, side: int = 1) -> int:
@@ -32,14 +48,14 @@ def clean_chunk(device: torch.device, side: int = 1) -> int:
         device: that forwards.
         side: photographs along the edge of an image; of grids as many as hold so many photographs, or one.
     """
-    return max(1, (_LEAST if device.type == "cpu" else _MOST) // side**2)
+    return max(1, _rule(device).least // side**2)
 
 
 def chunk_size(classifier: Classifier, preprocess: Preprocess, device: torch.device, side: int = 1) -> int:
     """Images a forward of those that a test makes.
 
-    On a CPU a power of two from 8 to 64 (of grids from one on), by the bytes of the network's largest activation: 8 of
-    ResNet-18 at 224 px, and 64 of ResNet-20 at 32 px. An accelerator needs more images to be busy, and takes 64.
+    A power of two, on a CPU from 8 to 64 (of grids from one on), by the bytes of the network's largest activation: 8 of
+    ResNet-18 at 224 px, and 64 of ResNet-20 at 32 px. On an accelerator from 64 to 256: 256 of both.
 
     Args:
         classifier: left as it is; what is found is kept with it.
@@ -47,17 +63,39 @@ def chunk_size(classifier: Classifier, preprocess: Preprocess, device: torch.dev
         device: that forwards.
         side: photographs along the edge of an image, see `clean_chunk`.
     """
-    least = clean_chunk(device, side)
-    if device.type != "cpu":
-        return least
-    key = f"largest activation: {preprocess.to_dict()}"
-    if key not in classifier.known:
-        classifier.known[key] = _largest_activation(classifier, preprocess)
-    fitting = max(1, _ACTIVATION_BYTES // classifier.known[key])
-    return max(least, min(_MOST, 1 << (fitting.bit_length() - 1)))
+    rule = _rule(device)
+    fitting = max(1, rule.activation_bytes // _largest_activation(classifier, preprocess))
+    return max(clean_chunk(device, side), min(rule.most, 1 << (fitting.bit_length() - 1)))
+
+
+def within_memory(chunk: int, classifier: Classifier, preprocess: Preprocess, free: int) -> int:
+    """A chunk, halved as often as the memory asks for; at least one image.
+
+    Args:
+        chunk: images a forward.
+        classifier: left as it is.
+        preprocess: under which it is evaluated.
+        free: bytes.
+    """
+    while chunk > 1 and chunk * _HELD_AT_ONCE * _largest_activation(classifier, preprocess) > free:
+        chunk //= 2
+    return chunk
+
+
+def _rule(device: torch.device) -> _Rule:
+    return _ON_CPU if device.type == "cpu" else _ON_ACCELERATOR
 
 
 def _largest_activation(classifier: Classifier, preprocess: Preprocess) -> int:
+    """Bytes for one image in float32, found once: see `_measured`."""
+    key = f"largest activation: {preprocess.to_dict()}"
+    if key not in classifier.known:
+        classifier.known[key] = _measured(classifier, preprocess)
+    found: int = classifier.known[key]
+    return found
+
+
+def _measured(classifier: Classifier, preprocess: Preprocess) -> int:
     """The bytes of what the module with the largest output puts out for one image, in float32."""
     if isinstance(classifier.model, GraphNetwork):
         return _unseen(preprocess)

@@ -9,13 +9,14 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from xkd_eval.ambient import plain_torch
+from xkd_eval.ambient import Products, plain_torch
 from xkd_eval.classifiers.classifier import Classifier, ForwardOutput
 from xkd_eval.classifiers.copies import copied
 from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.proof.probes import random_images
 from xkd_eval.engines.bfloat16 import to_bfloat16
 from xkd_eval.engines.folding import fold_batch_norms, logits_and_features
+from xkd_eval.engines.tf32 import check_tf32
 from xkd_eval.errors import XkdError
 
 _PROBE_SEED = 3
@@ -33,26 +34,30 @@ def prepare(
     Args:
         classifier: left as it is.
         device: of the copy.
-        precision: "fp32", or "bf16": bfloat16 but for the head, the convolutions that sum few terms and what is
-            returned.
+        precision: "fp32"; "tf32", float32 whose products are of TF32; or "bf16": bfloat16 but for the head, the
+            convolutions that sum few terms and what is returned.
         size: (H, W) of the images to come; the classifier's own by default.
 
     Raises:
         XkdError: the network gives logits that are not finite, or not of an image alone, or does not run in bfloat16,
-            as a graph of a file does not.
+            as a graph of a file does not; the device has no TF32.
     """
     if precision != "fp32" and isinstance(classifier.model, GraphNetwork):
         raise XkdError(
             f"precision: {precision} found, and {classifier.name} is run by its own engine, in the precision that its "
             "file says; use fp32"
         )
+    if precision == "tf32":
+        check_tf32(device)
     prepared = _Prepared(copied(classifier).cpu().float().eval())
     probe = random_images(replace(classifier.preprocess, size=size or classifier.preprocess.size), _PROBE_SEED)
     check_finite(logits_and_features(prepared, probe)[0], classifier.name, "noise")
     _check_alone(prepared, probe)
     fold_batch_norms(prepared, probe)
     prepared.to(device).model.to(memory_format=torch.channels_last)
-    if precision == "bf16":
+    if precision == "tf32":
+        prepared.products = "tf32"
+    elif precision == "bf16":
         prepared.to_bfloat16()
         _check_runs(prepared, probe.to(device))
     return prepared
@@ -96,7 +101,12 @@ class _Prepared(Classifier):
     """A classifier whose inputs are cast to what its network computes in, and whose outputs are float32.
 
     The network is its own, in eval mode, and nobody looks into it meanwhile.
+
+    Attributes:
+        products: what those of float32 are made of.
     """
+
+    products: Products = "ieee"
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__(
@@ -113,12 +123,12 @@ class _Prepared(Classifier):
 
     def forward(self, images: Tensor) -> Tensor:
         """See Classifier.forward."""
-        with plain_torch():
+        with plain_torch(self.products):
             return self._checked(self.model(self._cast(images)), images).float()
 
     def forward_with_features(self, images: Tensor) -> ForwardOutput:
         """See Classifier.forward_with_features."""
-        with plain_torch():
+        with plain_torch(self.products):
             logits, features = self._observed(self._cast(images))
             return ForwardOutput(self._checked(logits, images).float(), features)
 

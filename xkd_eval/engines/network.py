@@ -20,8 +20,9 @@ from torch import Tensor
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.told import LOG
+from xkd_eval.devices import free_memory
 from xkd_eval.engines.base import Forward, Precision
-from xkd_eval.engines.chunks import chunk_size, clean_chunk
+from xkd_eval.engines.chunks import chunk_size, clean_chunk, within_memory
 from xkd_eval.engines.eager import check_finite, on_device, prepare, refuse_logits
 from xkd_eval.engines.memory import is_out_of_memory
 from xkd_eval.engines.plan import TORCH, Plan
@@ -78,6 +79,8 @@ class Network:
         self._explained = explained
         self._finite = torch.ones((), dtype=torch.bool, device=device)
         self._answered: dict[bytes, Tensor] | None = {} if remembers and device.type == "cpu" else None
+        if device.type != "cpu":
+            self._keep_within(free_memory(device))
 
     @property
     def chunks(self) -> dict[str, int] | None:
@@ -217,6 +220,16 @@ class Network:
                         "forward; what is done is kept"
                     ) from error
             self._halve(clean=clean)
+
+    def _keep_within(self, free: int) -> None:
+        """Plan for fewer images a forward where so much memory does not hold as many; where it is 0 it is not known."""
+        fitting = within_memory(self.chunk, self.classifier, self.preprocess, free) if free else self.chunk
+        if fitting < self.chunk:
+            LOG.warning(
+                "%s: %d images a forward and not %d, as %s has %.1f GiB of memory free",
+                *(self.classifier.name, fitting, self.chunk, self._finite.device, free / 2**30),
+            )
+            self.chunk, self.clean_chunk = fitting, min(fitting, self.clean_chunk)
 
     def _halve(self, *, clean: bool) -> None:
         if clean:

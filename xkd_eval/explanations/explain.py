@@ -42,7 +42,7 @@ def explain(
     masks: Iterable[np.ndarray] | None = None,
     preprocess: Preprocess | None = None,
     device: str = "auto",
-    precision: Literal["fp32", "bf16"] = "fp32",
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32",
 ) -> Explanation:
     """Explain one class of each image.
 
@@ -58,8 +58,8 @@ def explain(
         masks: n masks, each (H, W) as its photo: True or 1 is object, 0 background, -1 ignored; for the oracle.
         preprocess: the input convention; None is the model's own.
         device: "auto", "cpu", "cuda", ...
-        precision: of the pass that classifies, and of the CAM, which reads it: "fp32" or "bf16". Explainers that make
-            passes of their own make them in fp32.
+        precision: of the pass that classifies, and of the CAM, which reads it: "fp32", "tf32" or "bf16". Explainers
+            that make passes of their own make them in fp32.
 
     Returns:
         The n maps with their classes and probabilities; `.plot()` draws them over the photos.

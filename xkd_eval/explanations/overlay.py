@@ -60,7 +60,7 @@ def overlay(
     alpha: float | None = None,
     paper: str | None = None,
     device: str = "auto",
-    precision: Literal["fp32", "bf16"] = "fp32",
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32",
     batch_size: Annotated[int, Within(1)] = 32,
     seed: Annotated[int, Within(0, 2**63 - 1)] = 0,
 ) -> Figure:
@@ -79,7 +79,7 @@ def overlay(
         alpha: the map's share in the overlay, 0 to 1; None is the house style's.
         paper: a size that it is laid out for: "single", "double", "84mm", "84x60mm"; None is a screen.
         device: "auto", "cpu", "cuda", ...
-        precision: "fp32" or "bf16", see `explain`.
+        precision: "fp32", "tf32" or "bf16", see `explain`.
         batch_size: photos explained at a time.
         seed: of the explainers that draw at random.
 
@@ -109,7 +109,7 @@ def overlay_rows(
     classes: str | int = "top:1",
     explainer: str | Explainer | Sequence[str | Explainer] = "cam",
     device: str = "auto",
-    precision: Literal["fp32", "bf16"] = "fp32",
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32",
     batch_size: Annotated[int, Within(1)] = 32,
     seed: Annotated[int, Within(0, 2**63 - 1)] = 0,
 ) -> list[Overlaid]:
@@ -193,7 +193,7 @@ def _panels(
     classes: str | int,
     explainer: Explainer,
     device: str,
-    precision: Literal["fp32", "bf16"],
+    precision: Literal["fp32", "tf32", "bf16"],
     behind: str,
 ) -> list[list[OverlayPanel]]:
     """Of each photo, a panel a class; with so much behind the model's name."""

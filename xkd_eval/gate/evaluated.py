@@ -118,8 +118,9 @@ def evaluated_alike(named: NamedModel, recorded: Results, asked: Asked, argument
     asked_scores({name: result.test for name, result in recorded.items()}, asked.margins)
     run, _ = read_options(asked.options, ())
     derived = _options_of(rules, asked.options, argument)
-    if any(result.description["precision"] == "bf16" for result in results):
-        derived["precision"] = "bf16"
+    # Tests that make no images are fp32 whatever was asked for.
+    if fast := {result.description["precision"] for result in results} - {"fp32"}:
+        derived["precision"] = max(fast)
     data, masks = _opened(asked, run)
     data, masks = _as_many(data, results, run), None if masks is None else _as_many(masks, results, run)
     digests = {id(dataset): dataset.digest() for dataset in (data, masks) if dataset is not None}

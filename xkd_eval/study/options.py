@@ -8,11 +8,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from xkd_eval.arguments import Within, Workers, fields_taken
 from xkd_eval.errors import XkdError
 from xkd_eval.launch import local_processes
+
+if TYPE_CHECKING:
+    import torch
 
 PREPROCESS = (
     *("size", "resize", "interpolation", "channels", "mean", "std", "channel_order", "value_range", "crop_fraction"),
@@ -66,12 +69,12 @@ class RunOptions:
             there is no report.html.
         device: auto, cpu, cuda, cuda:1.
         precision: of images that a test makes; bf16 is faster where the hardware has it, and moves areas by about
-            0.002.
+            0.002; tf32 is of NVIDIA GPUs, whose fp32 is float32 here.
         engine: of images that a test makes: torch; onnxruntime or openvino, on a CPU, where they are installed and give
             torch's logits; auto, the first of them that does, else torch.
         models_at_once: networks in memory at a time; by default as many as fit. Others take their turn.
         workers: processes that decode images; by default by the set's size.
-        batch_size: images read at a time; changes memory, never a result.
+        batch_size: images read at a time, by default 32, and 256 for an accelerator; changes memory, never a result.
         seed: of the sample and of random explainers.
         strict: an unreadable image is an error, not skipped.
 
@@ -107,11 +110,11 @@ class RunOptions:
     overwrite: bool = False
     figures: bool | None = None
     device: str = "auto"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     engine: str = "torch"
     models_at_once: Annotated[int, Within(1)] | None = None
     workers: Workers | None = None
-    batch_size: Annotated[int, Within(1, 2**31 - 1)] = 32
+    batch_size: Annotated[int, Within(1, 2**31 - 1)] | None = None
     seed: Annotated[int, Within(0, 2**63 - 1)] = 0
     strict: bool = False
 
@@ -126,6 +129,10 @@ class RunOptions:
     def overrides(self) -> dict[str, Any]:
         """The Preprocess fields that are set."""
         return {name: value for name in PREPROCESS if (value := getattr(self, name)) is not None}
+
+    def batch_size_on(self, device: torch.device) -> int:
+        """`batch_size`; by default on an accelerator as many as make whole forwards of what a test makes of them."""
+        return self.batch_size or (32 if device.type == "cpu" else 256)
 
     def workers_for(self, n_images: int) -> int:
         """`workers`; by default none for what is decoded before one has started, else the process's cores but one."""

@@ -28,7 +28,7 @@ COLUMN = ("model", "explainer", "precision", "engine")
 
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Hash = Annotated[str, Field(pattern="^[0-9a-f]{12}$")]
-_Precision = Literal["fp32", "bf16"]
+_Precision = Literal["fp32", "tf32", "bf16"]
 
 
 class OtherReleaseError(XkdError):

@@ -202,7 +202,7 @@ def _sit(sitting: Sitting, report: _Report, processes: int) -> None:
     start, scored = time.perf_counter(), dict.fromkeys(sitting.todo, 0)
     with ExitStack() as stack:
         writers = {run: stack.enter_context(PartWriter(run.store.write_part)) for run in sitting.todo}
-        for entries in _batched(items, options.batch_size):
+        for entries in _batched(items, options.batch_size_on(sitting.device)):
             for network in sitting.networks.values():
                 network.forget()
             photographs = Photographs(sitting, entries)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.devices import free_memory
 from xkd_eval.study.cells import Cell, MapSource
 from xkd_eval.study.inputs import StudyInputs
 
@@ -60,11 +61,8 @@ def at_once(classifiers: Sequence[Classifier], device: torch.device) -> int:
     """
     if device.type == "cpu" or not classifiers:
         return max(len(classifiers), 1)
-    free, _ = torch.accelerator.get_memory_info(device) if hasattr(torch.accelerator, "get_memory_info") else (0, 0)
-    if not free and device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
     largest = max(sum(value.numel() * value.element_size() for value in c.state_dict().values()) for c in classifiers)
-    return max(1, min(len(classifiers), int(_SHARE * free / (_COPIES * max(largest, 1)))))
+    return max(1, min(len(classifiers), int(_SHARE * free_memory(device) / (_COPIES * max(largest, 1)))))
 
 
 def _next_labels(

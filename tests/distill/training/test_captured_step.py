@@ -18,7 +18,6 @@ from distill.training.train import train
 from tests.distill.conftest import EXP_KD, FEWEST, KD, assert_same_bits, values_of, weights_of
 from xkd_eval.errors import XkdError
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA GPU; none is here")
 AUGMENTED = {"padding": 2, "flip": True}
 SGD = {"name": "sgd", "learning_rate": 0.1, "weight_decay": 0.001, "nesterov": True}
 GROWING = [
@@ -184,7 +183,7 @@ def test_a_refused_run_leaves_no_checkpoint(captured_recipe, tmp_path):
     assert not list(tmp_path.glob("*.pt"))
 
 
-@needs_gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize("changes", [{}, {"precision": "bf16"}, {"clip_norm": 0.5}, {"losses": EXP_KD}])
 def test_a_graph_gives_the_losses_of_ordinary_steps(captured_recipe, tmp_path, changes):
     observed = {}
@@ -202,7 +201,7 @@ def test_a_graph_gives_the_losses_of_ordinary_steps(captured_recipe, tmp_path, c
     )
 
 
-@needs_gpu
+@pytest.mark.gpu
 def test_no_captured_step_waits_for_the_gpu(captured_recipe, tmp_path):
     setup = set_up(captured_recipe(), "auto", tmp_path)
     setup.wrapped.train()
@@ -217,7 +216,7 @@ def test_no_captured_step_waits_for_the_gpu(captured_recipe, tmp_path):
         torch.cuda.set_sync_debug_mode("default")
 
 
-@needs_gpu
+@pytest.mark.gpu
 def test_a_captured_training_learns_and_is_continued(captured_recipe, tmp_path):
     def stop(point):
         if point.images == 5 * 350 + 5 * 32:

@@ -1,9 +1,10 @@
-"""Half precision: computed in it, refused where it is not, and clipped after it is scaled back."""
+"""Half precision and TF32: computed in them, refused where they are not, and clipped after it is scaled back."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from distill.training.precision import check_precision
 from distill.training.setup import set_up
@@ -59,6 +60,29 @@ def test_where_fp16_is_not_computed_it_is_refused(recipe_of, monkeypatch):
     monkeypatch.setattr("distill.training.precision._TYPES", {"fp16": torch.bfloat16})
     with pytest.raises(XkdError, match=r"^precision: fp16 cannot be trained in on 'cpu' \(it computes in torch.bfloat"):
         check_precision(recipe_of(precision="fp16"), torch.device("cpu"), [])
+
+
+def test_tf32_is_refused_where_it_is_not_multiplied(recipe_of, tmp_path):
+    with pytest.raises(XkdError, match=r"^precision: tf32 found, and the device is 'cpu'"):
+        set_up(recipe_of(precision="tf32", losses=[{"method": "ce"}]), "cpu", tmp_path)
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("fp32", "ieee"), ("tf32", "tf32"), ("bf16", "ieee")])
+def test_steps_make_the_products_that_the_recipe_says(recipe_of, tmp_path, monkeypatch, precision, expected):
+    monkeypatch.setattr("distill.training.precision.check_tf32", lambda device: None)
+    seen: list[tuple[bool, str]] = []
+    forward = nn.Conv2d.forward
+
+    def noted(module, given):
+        seen.append((module.training, torch.backends.cudnn.conv.fp32_precision))
+        return forward(module, given)
+
+    recipe = recipe_of(**SMALL, precision=precision, losses=[{"method": "ce"}], epochs=1)
+    monkeypatch.setattr(nn.Conv2d, "forward", noted)
+    train(recipe, tmp_path / "run", device="cpu")
+    trained = [place for place, (training, _) in enumerate(seen) if training]
+    assert {seen[place][1] for place in trained} == {expected}
+    assert {kind for _, kind in seen[trained[-1] + 1 :]} == {"ieee"}, "the student is evaluated in float32"
 
 
 def test_a_method_that_differentiates_by_the_input_is_refused(recipe_of, tmp_path, teacher):
