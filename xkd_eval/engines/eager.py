@@ -23,6 +23,7 @@ _PROBE_SEED = 3
 _ALONE, _ALONE_TOLERANCE = "answers depend on the image alone", 1e-4
 
 
+@plain_torch()
 def prepare(
     classifier: Classifier, device: torch.device, precision: str = "fp32", size: tuple[int, int] | None = None
 ) -> Classifier:
