@@ -68,6 +68,13 @@ def _leave_group() -> None:
         distributed.destroy_process_group()
 
 
+def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A CPU's tensor on a device. Out of pinned memory, a copy to CUDA is not waited for; what reads it comes after."""
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
+
+
 def resolve_device(name: str) -> torch.device:
     """The device that a name means, checked to be there.
 

@@ -14,6 +14,7 @@ from xkd_eval.classifiers.preprocess import Preprocess, stacked
 from xkd_eval.datasets import ImageDataset
 from xkd_eval.datasets.grids import Grids, side_of
 from xkd_eval.datasets.loader import Item, Skipped
+from xkd_eval.devices import sent
 from xkd_eval.engines.network import Network
 from xkd_eval.errors import XkdError
 from xkd_eval.evaluations.batch import Batch
@@ -166,9 +167,10 @@ class Photographs:
         sitting, network = self._sitting, self._sitting.networks[model]
         items = self._items(places)
         view = sitting.geometries.index(geometry(sitting.inputs.preprocess(model)))
-        pixels = stacked([at_size(item.views[view], network.preprocess) for item in items]).to(sitting.device)
+        views = [at_size(item.views[view], network.preprocess) for item in items]
+        pixels = sent(stacked(views), sitting.device)
         known = [sitting.label_of(model, item.position, required=False) for item in items]
-        labels = torch.tensor([-1 if label is None else label for label in known]).to(sitting.device)
+        labels = sent(torch.tensor([-1 if label is None else label for label in known]), sitting.device)
         images = network.preprocess.normalise(pixels)
         logits, features = clean_once(network, images, [item.id for item in items], self._photographs(places))
         return Seen(places, pixels, images, labels, logits, features)
@@ -184,7 +186,7 @@ class Photographs:
         if held is None:
             return None
         found = held_classes([held[self._entries[place].position] for place in places], n_classes)
-        return found.to(self._sitting.device)
+        return sent(found, self._sitting.device)
 
     def _classes(self, model: str, target: str, places: list[int]) -> Tensor:
         """(n,) the class that is explained; of a grid the first tile's."""
@@ -202,7 +204,7 @@ class Photographs:
         if not isinstance(dataset, Grids):
             return None
         chosen = [self._entries[place].position for place in places]
-        return torch.from_numpy(dataset.classes_of[model][chosen]).to(self._sitting.device)
+        return sent(torch.from_numpy(dataset.classes_of[model][chosen]), self._sitting.device)
 
     def _tile_scale(self, model: str) -> float:
         alone = self._sitting.inputs.preprocess(model).size[0]
@@ -228,7 +230,7 @@ class Photographs:
             files = [map_path(job.folder, name) for name in ids]
             if all(file.is_file() for file in files):  # an earlier sitting or turn left them
                 stored = StoredMaps(job.folder)
-                return torch.stack([torch.from_numpy(stored.load(name)) for name in ids]).to(sitting.device)
+                return sent(torch.stack([torch.from_numpy(stored.load(name)) for name in ids]), sitting.device)
         model = next(iter(self._explained(maps)))
         network, seen = sitting.networks[model], self._answers(model).at(places)
         context = Context(tuple(ids), seen.features, self._masks(places), size)

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from xkd_eval.datasets.loader import Item
+from xkd_eval.devices import sent
 
 
 def masks_of(items: Sequence[Item], device: torch.device) -> Tensor | None:
     """(B, h, w) int8; None for sets without masks."""
     masks = [item.mask for item in items if item.mask is not None]
-    return torch.stack(masks).to(device) if masks else None
+    return sent(torch.stack(masks), device) if masks else None
 
 
 def regions_of(items: Sequence[Item]) -> dict[str, Any]:
