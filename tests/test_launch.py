@@ -11,6 +11,7 @@ from xkd_eval.launch import (
     is_left_alone,
     is_silent,
     local_processes,
+    own_cores,
 )
 from xkd_eval.study.options import RunOptions
 
@@ -68,8 +69,28 @@ def test_who_is_left_alone_by_the_others(monkeypatch, error, alone, expected):
 
 
 def test_processes_share_the_cores_among_their_decoding_workers(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert RunOptions().workers_for(1000) == 7
+    bind(monkeypatch, 8)
+    assert (own_cores(), RunOptions().workers_for(1000)) == (8, 7)
     grouped(monkeypatch, 0, processes=4)
-    assert RunOptions().workers_for(1000) == 1
+    assert (own_cores(), RunOptions().workers_for(1000)) == (2, 1)
     assert RunOptions(workers=5).workers_for(1000) == 5
+
+
+def bind(monkeypatch, cores: int) -> None:
+    """As taskset, Slurm and containers do; the machine has more."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+
+
+@pytest.mark.parametrize(("cores", "n_images", "expected"), [(1, 256, 1), (2, 256, 1), (64, 256, 16), (64, 255, 0)])
+def test_workers_by_default(monkeypatch, cores, n_images, expected):
+    bind(monkeypatch, cores)
+    assert RunOptions().workers_for(n_images) == expected
+
+
+def test_where_no_process_is_bound_all_cores_count(monkeypatch):
+    bind(monkeypatch, 8)
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert own_cores() == 64
+    grouped(monkeypatch, 0, processes=128)
+    assert own_cores() == 1

@@ -56,6 +56,12 @@ def local_processes() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if is_launched() else 1
 
 
+def own_cores() -> int:
+    """How many cores are this process's: its share of those that its group may use."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, bound // local_processes())
+
+
 def launch(arguments: Sequence[str], devices: int, nodes: int = 1) -> None:
     """Run a Python program by `devices` processes of torchrun on each of `nodes` machines.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from xkd_eval.arguments import Within, Workers, fields_taken
 from xkd_eval.errors import XkdError
-from xkd_eval.launch import local_processes
+from xkd_eval.launch import own_cores
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +21,8 @@ PREPROCESS = (
 )
 """The options that correct a model's Preprocess."""
 
+
+_MOST_BY_DEFAULT = 16  # docs/scaling.md
 
 Side = Annotated[int, Within(1, 2**15)]
 """Of a network's input, in pixels."""
@@ -73,7 +74,8 @@ class RunOptions:
         engine: of images that a test makes: torch; onnxruntime or openvino, on a CPU, where they are installed and give
             torch's logits; auto, the first of them that does, else torch.
         models_at_once: networks in memory at a time; by default as many as fit. Others take their turn.
-        workers: processes that decode images; by default by the set's size.
+        workers: processes that decode images; by default one for each core but one, 16 at most, and none for fewer than
+            256 images.
         batch_size: images read at a time, by default 32, and 256 for an accelerator; changes memory, never a result.
         seed: of the sample and of random explainers.
         strict: an unreadable image is an error, not skipped.
@@ -138,7 +140,7 @@ class RunOptions:
         """`workers`; by default none for what is decoded before one has started, else the process's cores but one."""
         if self.workers is not None:
             return self.workers
-        return 0 if n_images < 256 else min(8, max(1, (os.cpu_count() or 1) // local_processes() - 1))
+        return 0 if n_images < 256 else min(_MOST_BY_DEFAULT, max(1, own_cores() - 1))
 
     def weights_of(self, n_models: int) -> list[str | Path | None]:
         """One file a model, None where there is none.
