@@ -37,8 +37,13 @@ def renamed(message: str, names: Mapping[str, str], quote: str = "`") -> str:
         quote: around the names within the sentence.
     """
     message = re.sub(r"^\w+(?=[: ])", lambda found: names.get(found[0], found[0]), message)
+    return renamed_within(message, names, quote)
+
+
+def renamed_within(sentence: str, names: Mapping[str, str], quote: str = "`") -> str:
+    """A sentence with other names for the arguments that stand in backticks; see `renamed`."""
     return re.sub(
-        r"`(\w+)`", lambda found: f"{quote}{names[found[1]]}{quote}" if found[1] in names else found[0], message
+        r"`(\w+)`", lambda found: f"{quote}{names[found[1]]}{quote}" if found[1] in names else found[0], sentence
     )
 
 

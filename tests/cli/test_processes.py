@@ -104,6 +104,32 @@ def summaries(output: Path) -> dict[str, str]:
     return {path: json.dumps({**said, "images_per_second": None, "digest": None}) for path, said in files.items()}
 
 
+# An explainer whose module sets the clock by which images are waited for: each look at it is ten seconds later.
+WAITED_FOR = """
+from itertools import count
+from types import SimpleNamespace
+from slow import Slow
+from xkd_eval.study import waiting
+
+ticks = count()
+waiting.time = SimpleNamespace(monotonic=lambda: 10.0 * next(ticks))
+waiting._LEAST_IMAGES = 4
+waiting.own_cores = lambda: 4
+"""
+
+
+def test_that_models_wait_is_said_once_for_all_processes(folder):
+    (folder / "waited.py").write_text(WAITED_FOR)
+    given = [word.replace("py:slow:", "py:waited:") for word in RUN]
+    code, err = ended(started(folder, *given, "--devices", "2", "--workers", "1"))
+    assert code == 0, err
+    # Batches of four, each waited for as long as the models ran before it.
+    note = "note: decoding gives 0.4 images/s by 1 worker in each of 2 processes, and the models wait 50 % of the time"
+    assert [line for line in err.splitlines() if "decoding" in line] == [
+        f"{note} for them; --workers 2 would keep them busy"
+    ]
+
+
 def test_a_killed_process_takes_the_other_down_and_the_next_run_continues(folder, whole):
     code, err = ended(started(folder, *RUN, "--devices", "2", KILLED="1"))
     assert code == 2

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from torchvision import models
 
 from tests.quick_weights import quick_weights
 from xkd_eval.cli import main
+from xkd_eval.study import waiting
 
 KD = "kd: input: 40x40 RGB, squash, bilinear, mean 0.3 0.3 0.3, std 0.2 0.2 0.2 (checkpoint)"
 FOREIGN = "torchvision/squeezenet1_1,weights=w.pth"
@@ -81,6 +84,18 @@ def test_of_several_models_each_is_told_behind_its_own_name(told):
 def test_whoever_says_all_is_not_warned(told):
     (line,) = told("evaluate", f"{FOREIGN},size=64,mean=0.5,std=0.25", *LIMITED)
     assert line.startswith("torchvision squeezenet1_1: input: 64x64 ") and "assumed" not in line
+
+
+def test_a_note_names_the_commands_option(told, monkeypatch):
+    ticks = count()
+    monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic=lambda: 10.0 * next(ticks)))
+    monkeypatch.setattr(waiting, "_LEAST_IMAGES", 32)
+    monkeypatch.setattr(waiting, "own_cores", lambda: 2)
+    _, line = told("segmentation", "-m", "embedded/kd", *LIMITED, "--limit", "64")
+    assert line == (
+        "note: decoding gives 3.2 images/s in this process, and the models wait 50 % of the time for them; --workers 1 "
+        "would keep them busy"
+    )
 
 
 def test_no_help_says_it(told):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
+from xkd_eval.errors import renamed_within
 from xkd_eval.wording import listed
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class ToldLines(logging.Handler):
     def _say_note(self, note: str) -> None:
         if note not in self._notes:
             self._notes.add(note)
-            self._print("[yellow]note:[/yellow] ", note)
+            self._print("[yellow]note:[/yellow] ", renamed_within(note, self._flags, quote=""))
 
     def _print(self, mark: str, line: str) -> None:
         self._console.print(f"{mark}{escape(line)}", highlight=False, soft_wrap=True)

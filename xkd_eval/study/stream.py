@@ -24,6 +24,7 @@ from xkd_eval.study.inputs import StudyInputs
 from xkd_eval.study.parts import PartWriter
 from xkd_eval.study.photographs import Photographs, Sitting
 from xkd_eval.study.turns import asked_models, at_once, turns
+from xkd_eval.study.waiting import Waiting
 from xkd_eval.study.work import CellRun, KeptMaps, fewest
 
 Progress = Callable[[str, int, int], None]
@@ -158,13 +159,14 @@ def _explicable(job: KeptMaps, inputs: StudyInputs) -> set[int]:
 
 
 class _Report:
-    """Rows done so far, over all turns."""
+    """What is said while the work goes on: rows done so far, over all turns, and once that models wait for images."""
 
     def __init__(self, progress: Progress | None, done: int, processes: int) -> None:
         self._progress = progress
         self._done, self._total, self._processes = done, done, processes
         self._what = ""
         self._told = time.monotonic()
+        self.waiting = Waiting(processes)
 
     def wanting(self, total: int) -> None:
         self._total = max(total, self._done)
@@ -191,18 +193,20 @@ class _Report:
 def _sit(sitting: Sitting, report: _Report, processes: int) -> None:
     """Read what is wanted, in batches, and write every cell's rows."""
     dataset, options = sitting.dataset, sitting.inputs.options
+    workers = options.workers_for(len(dataset) * side_of(dataset) ** 2)
     items = stream(
         dataset,
         sorted(set().union(*sitting.todo.values(), *sitting.writing.values())),
         *sitting.geometries,
         mask_size=MASK_SIZE if dataset.has_masks else None,
-        workers=options.workers_for(len(dataset) * side_of(dataset) ** 2),
+        workers=workers,
         strict=options.strict,
     )
     start, scored = time.perf_counter(), dict.fromkeys(sitting.todo, 0)
     with ExitStack() as stack:
         writers = {run: stack.enter_context(PartWriter(run.store.write_part)) for run in sitting.todo}
-        for entries in _batched(items, options.batch_size_on(sitting.device)):
+        batches = _batched(items, options.batch_size_on(sitting.device))
+        for entries in report.waiting.watched(batches, workers):
             for network in sitting.networks.values():
                 network.forget()
             photographs = Photographs(sitting, entries)
