@@ -29,7 +29,11 @@ def process_state(device: str = "auto") -> PartialState:
 
     grouped = distributed.is_initialized()
     # Accelerate lets processes without an accelerator find each other only when it is told that they have none.
-    state = PartialState(cpu=device == "cpu" or not torch.accelerator.is_available())
+    on_cpu = device == "cpu" or not torch.accelerator.is_available()
+    state = PartialState(cpu=on_cpu)
+    if state.num_processes == 1 and on_cpu != (state.device.type == "cpu"):
+        # It keeps to what the first call in a process asks for, which may be another one's.
+        state.device = torch.device("cpu") if on_cpu else state.default_device
     if state.num_processes > 1 and not grouped:
         # gloo's threads would abort a process that exits with its group.
         atexit.register(_leave_group)
@@ -84,10 +88,9 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         XkdError: no such device on this machine.
     """
-    if name == "auto":
-        return process_state().device
+    asked = str(process_state().device) if name == "auto" else name
     try:
-        probe = torch.zeros(1, device=torch.device(name))
+        probe = torch.zeros(1, device=torch.device(asked))
         probe.item()  # "meta" can be allocated on and not computed on
     except (RuntimeError, AssertionError, ValueError) as error:
         found = f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no CUDA device"

@@ -43,6 +43,7 @@ from distill.training.reused_head import reuse_head
 from distill.training.teacher_answers import SplitName, TeacherAnswers
 from distill.training.teachers import Teachers
 from xkd_eval.classifiers.classifier import Classifier
+from xkd_eval.devices import process_state
 from xkd_eval.errors import XkdError
 
 
@@ -244,8 +245,7 @@ def accelerator_of(device: str) -> Accelerator:
         raise XkdError(
             f"device: {device!r} found; expected auto or cpu, and CUDA_VISIBLE_DEVICES to choose among several"
         )
-    if not torch.accelerator.is_available():
-        device = "cpu"
-    accelerator = Accelerator(cpu=device == "cpu")
+    state = process_state(device)
+    accelerator = Accelerator(cpu=state.device.type == "cpu")
     torch.backends.cudnn.benchmark = accelerator.device.type == "cuda"
     return accelerator
