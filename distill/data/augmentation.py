@@ -41,8 +41,9 @@ class EpochPlan:
         return BatchPlan(self.order[places], self.shifts[places], self.flips[places], self.draws[places])
 
     def to(self, device: torch.device) -> EpochPlan:
-        """A copy on that device."""
-        return EpochPlan(*(drawn.to(device) for drawn in (self.order, self.shifts, self.flips, self.draws)))
+        """A copy on that device, which is not waited for."""
+        drawn = (self.order, self.shifts, self.flips, self.draws)
+        return EpochPlan(*(values.to(device, non_blocking=True) for values in drawn))
 
 
 class BatchPlan(NamedTuple):

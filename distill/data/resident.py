@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from distill.data.augmentation import BatchPlan, crop_and_flip, plan_epoch, plan_in_order, scaled_crops
+from distill.data.augmentation import BatchPlan, EpochPlan, crop_and_flip, plan_epoch, plan_in_order, scaled_crops
 from distill.data.batches import EpochSteps, LabelledBatch, ProcessRank
 from distill.data.cache import decoded
 from distill.data.splits import Labelled
@@ -59,6 +59,7 @@ class ResidentTraining:
         self._views = views
         self._copies = [torch.tensor(decoded(labelled.dataset, view)).to(device) for view in views.geometries]
         self._labels = torch.tensor(labelled.labels, device=device)
+        self._device = device
         self._classes = torch.tensor(labelled.labels) if data.sampling == "balanced" else None
         self._rank = rank
         self._recipe = recipe
@@ -68,32 +69,41 @@ class ResidentTraining:
 
     def batches(self, epoch: int, first_step: int) -> Iterator[LabelledBatch]:
         """See TrainingImages."""
-        return map(self._made, self.plans(epoch, first_step))
+        drawn = self._drawn(epoch)
+        return map(self._made, self._parts(drawn.to(self._device), first_step), self._parts(drawn, first_step))
 
     def in_order(self, number: int) -> Iterator[LabelledBatch]:
         """See ImagesInOrder."""
-        plan = plan_in_order(self._changes, number, self._data.padding, self._data.flip).to(self._labels.device)
-        size = self._recipe.batch_size
+        drawn = plan_in_order(self._changes, number, self._data.padding, self._data.flip)
+        plan, size = drawn.to(self._device), self._recipe.batch_size
         for first in range(0, self.n_images, size):
-            yield self._made(plan.batch(slice(first, first + size)))
+            places = slice(first, first + size)
+            yield self._made(plan.batch(places), drawn.batch(places))
 
     def plans(self, epoch: int, first_step: int) -> Iterator[BatchPlan]:
         """Order, crops and flips of each batch of an epoch from a step on, this process's part of each."""
-        data = self._data
-        plan = plan_epoch(
-            self.n_images, self._recipe.seed, epoch, data.padding, data.flip, self._classes, self._changes
-        ).to(self._labels.device)
-        for step in range(first_step, len(self.steps)):
-            yield BatchPlan(*map(self._rank.part_of, plan.batch(self.steps.places(step))))
+        return self._parts(self._drawn(epoch).to(self._device), first_step)
 
     def cut(self, plan: BatchPlan) -> LabelledBatch:
         """The batch of a plan by crops and flips alone, made on the device without waiting for it."""
         return self._views.batch(self._cut(plan), self._labels[plan.indices], plan.indices, plan.draws)
 
-    def _made(self, plan: BatchPlan) -> LabelledBatch:
+    def _drawn(self, epoch: int) -> EpochPlan:
+        """On the CPU, for all processes."""
+        data = self._data
+        return plan_epoch(
+            self.n_images, self._recipe.seed, epoch, data.padding, data.flip, self._classes, self._changes
+        )
+
+    def _parts(self, plan: EpochPlan, first_step: int) -> Iterator[BatchPlan]:
+        for step in range(first_step, len(self.steps)):
+            yield BatchPlan(*map(self._rank.part_of, plan.batch(self.steps.places(step))))
+
+    def _made(self, plan: BatchPlan, drawn: BatchPlan) -> LabelledBatch:
+        """The batch of a plan; `drawn` is the same on the CPU, from which its numbers are read without a wait."""
         if self._transforms is None:
             return self.cut(plan)
-        pixels = self._transforms.batch(self._cut(plan), plan.draws.tolist(), plan.indices.tolist())
+        pixels = self._transforms.batch(self._cut(plan), drawn.draws.tolist(), drawn.indices.tolist())
         return self._views.batch(pixels, self._labels[plan.indices], plan.indices, plan.draws)
 
     def _cut(self, plan: BatchPlan) -> list[Tensor]:

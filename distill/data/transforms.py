@@ -82,7 +82,8 @@ class ImageTransforms:
         for image, colour, scale in zip(pixels, self._colours, self._views.scales(), strict=True):
             left, top, right, bottom = scaled_box(box, scale)
             image = image.clone()
-            image[:, top:bottom, left:right] = torch.tensor(colour, device=image.device)[:, None, None]
+            for channel, value in zip(image, colour, strict=True):
+                channel[top:bottom, left:right].fill_(value)  # a tensor of the colour would be waited for on a device
             erased.append(image)
         return erased
 

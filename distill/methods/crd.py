@@ -193,10 +193,11 @@ class Crd(Method):
 
     def _scores(self, anchors: Tensor, candidates: Tensor, anchor: int) -> Tensor:
         scores = ((candidates @ anchors[:, :, None]).squeeze(2) / self.temperature).exp()
-        if self.normalisers[anchor] == 0:
-            self.normalisers[anchor] = scores.detach().mean() * len(self.student_memory)
-        # A copy, since the buffer may still change before the backward pass.
-        return scores / self.normalisers[anchor].clone()
+        known, first = self.normalisers[anchor], scores.detach().mean() * len(self.student_memory)
+        # Whether one is known is not asked in Python, where a device would be waited for.
+        normaliser = torch.where(known == 0, first, known)
+        self.normalisers[anchor] = normaliser
+        return scores / normaliser
 
     @torch.no_grad()
     def _remember(self, memory: Tensor, embeddings: Tensor, indices: Tensor) -> None:

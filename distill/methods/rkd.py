@@ -68,7 +68,6 @@ class Rkd(Method):
     takes_mixed = True
     needs_images = 3  # two have one distance and no angle
     gathers = True
-    capturable = False
 
     def __init__(self, distance: float = 25.0, angle: float = 50.0) -> None:
         super().__init__()
@@ -87,8 +86,9 @@ class Rkd(Method):
 def _relative_distances(embeddings: Tensor) -> Tensor:
     squared = (embeddings[:, None] - embeddings[None]).square().sum(2)
     # Clamped before the root, whose gradient at the diagonal's zeros is infinite.
-    distances = squared.clamp(min=1e-12).sqrt() * ~torch.eye(len(embeddings), dtype=torch.bool, device=squared.device)
-    return distances / distances[distances > 0].mean()
+    images = len(embeddings)
+    distances = squared.clamp(min=1e-12).sqrt() * ~torch.eye(images, dtype=torch.bool, device=squared.device)
+    return distances / (distances.sum() / (images * (images - 1)))
 
 
 def _angles(embeddings: Tensor) -> Tensor:

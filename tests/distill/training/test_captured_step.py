@@ -142,7 +142,7 @@ def test_nor_does_exp_kd_by_its_options(captured_recipe, tmp_path, options):
     assert not operations_no_graph_holds(captured_recipe(losses=losses, precision="bf16"), tmp_path)
 
 
-@pytest.mark.parametrize(("method", "operation"), [("rkd", "aten.index.Tensor"), ("crd", "aten.randint.low")])
+@pytest.mark.parametrize(("method", "operation"), [("vitkd", "aten.rand.default"), ("crd", "aten.randint.low")])
 def test_what_is_not_capturable_is_known_by_its_operations(captured_recipe, tmp_path, method, operation):
     losses = [{"method": "ce"}, {"method": method, "weight": 0.01}]
     found = operations_no_graph_holds(captured_recipe(losses=losses), tmp_path)
@@ -162,8 +162,8 @@ def test_what_is_not_capturable_is_known_by_its_operations(captured_recipe, tmp_
         ({"optimiser": {"name": "adamw", "learning_rate": 0.1}}, "optimiser.name is 'adamw'; expected 'sgd'"),
         ({"losses": [*KD, {"method": "crd", "negatives": 4}]}, "the method crd draws at random"),
         (
-            {"losses": [*KD, {"method": "rkd"}, {"method": "e2kd"}]},
-            "the method rkd, e2kd draws at random, or does",
+            {"losses": [*KD, {"method": "vitkd"}, {"method": "e2kd"}]},
+            "the method vitkd, e2kd draws at random, or does",
         ),
     ],
 )
