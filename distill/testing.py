@@ -152,9 +152,11 @@ def _labels(batch: int = _BATCH, classes: int = _CLASSES) -> tuple[Tensor, Tenso
     return torch.arange(batch) % classes, torch.arange(batch)
 
 
-def _tell_classes(method: Method, classes: int, dataset_size: int = _DATASET_SIZE) -> None:
+def _tell_classes(
+    method: Method, classes: int, dataset_size: int = _DATASET_SIZE, device: torch.device | None = None
+) -> None:
     """As a training does before `setup`, of a training set in which the classes take turns."""
-    labels = torch.arange(dataset_size) % classes
+    labels = torch.arange(dataset_size, device=device) % classes
     method.see_classes(labels.bincount(minlength=classes))
     method.see_labels(labels)
 

@@ -7,9 +7,6 @@ left to tests that wait for one.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +16,7 @@ import torch
 from xkd_eval import RunOptions, evaluate, load_classifier
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.engines.network import Network
+from xkd_eval.devices import process_state, resolve_device
 from xkd_eval.evaluations import TESTS
 from xkd_eval.explainers.base import EXPLAINERS, Context
 from xkd_eval.testing.networks import small_classifier
@@ -29,8 +27,7 @@ OF_TOKENS = ("attention_rollout", "transformer_attribution")
 
 
 @pytest.fixture(autouse=True)
-def device(monkeypatch):
-    monkeypatch.setattr(torch.accelerator, "get_memory_info", lambda device: (2**34, 2**34), raising=False)
+def device():
     with pretended.accelerator() as device:
         yield device
 
@@ -39,6 +36,29 @@ def test_it_is_there_only_where_it_is_used(device):
     assert torch.accelerator.is_available()
     pretended._used = False
     assert not torch.accelerator.is_available() and torch.accelerator.device_count() == 0
+
+
+def test_waits_are_told(device):
+    values = torch.arange(3.0, device=device)
+    with pretended.unawaited():
+        assert (2 * values[1:]).sum().device == device
+        values.copy_(torch.ones(3), non_blocking=True)
+        for waits in (
+            lambda: values.sum().item(),
+            lambda: values.tolist(),
+            lambda: values.cpu(),
+            lambda: values[values > 1],
+            lambda: values[torch.tensor([0, 1])],
+            lambda: torch.tensor([1.0, 2.0], device=device),
+        ):
+            with pytest.raises(RuntimeError, match="is waited for"):
+                waits()
+
+
+def test_a_call_has_the_device_that_it_asks_for(device):
+    for asked, expected in (("auto", device), ("cpu", torch.device("cpu")), ("auto", device), ("pretended", device)):
+        assert process_state(asked).device.type == expected.type
+        assert resolve_device(asked) == expected
 
 
 def elsewhere(classifier: Classifier) -> Classifier:
@@ -57,8 +77,14 @@ def test_devices_that_are_mixed_are_refused(device):
     there, here = torch.ones(2, 3, device=device), torch.ones(2, 3)
     assert there.device == device and (2 * there).device == device
     assert torch.equal((there + here.to(device)).cpu(), 2 * here)
-    with pytest.raises(RuntimeError, match="are mixed"):
-        there + here
+    for mixed in (
+        lambda: there + here,
+        lambda: here[there[0].long()],
+        lambda: there.index_select(0, torch.tensor([1])),
+        lambda: torch.stack([there.sum(), here.sum()]),
+    ):
+        with pytest.raises(RuntimeError, match="are mixed"):
+            mixed()
     with pytest.raises(RuntimeError, match="numpy"):
         there.numpy()
     weight = torch.ones(3, device=device, requires_grad=True)
@@ -103,25 +129,19 @@ def test_explainers(name, device):
 
 
 @pytest.mark.parametrize("name", TESTS.names())
-def test_tests(name, device, monkeypatch):
+def test_tests(name, device):
     models = ["embedded/teacher", "embedded/kd"] if TESTS[name].needs_reference else ["embedded/kd"]
     # A grid takes photographs that are classified with certainty.
     options = {"tests": [f"{name}:confidence=0,grids=2" if name == "grid_pointing" else name]}
     options["limit"] = 40 if name == "grid_pointing" else 6
-    computed: list[None] = []
-    monkeypatch.setattr(pretended, "_computed", partial(_noted, computed, pretended._computed))
+    before = pretended.operations
     here = evaluate(models, "embedded", **options, device="cpu").results
-    assert not computed
+    assert pretended.operations == before
     there = evaluate(models, "embedded", **options, device=str(device)).results
-    assert computed
+    assert pretended.operations > before
     for ours, theirs in zip(there, here, strict=True):
         assert ours.rows.column_names == theirs.rows.column_names
         for column in ours.rows.column_names:
             values, expected = ours.rows[column].to_pylist(), theirs.rows[column].to_pylist()
             if values != expected:
                 np.testing.assert_allclose(np.array(values, float), np.array(expected, float), atol=2e-5)
-
-
-def _noted(computed: list[None], compute: Callable[..., Any], *given: Any) -> Any:
-    computed.append(None)
-    return compute(*given)
