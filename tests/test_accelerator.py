@@ -15,9 +15,11 @@ import torch
 
 from xkd_eval import RunOptions, evaluate, load_classifier
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.engines.network import Network
 from xkd_eval.devices import process_state, resolve_device
+from xkd_eval.engines.network import Network
 from xkd_eval.evaluations import TESTS
+from xkd_eval.evaluations.ranks import removal_order
+from xkd_eval.evaluations.removal import _masked
 from xkd_eval.explainers.base import EXPLAINERS, Context
 from xkd_eval.testing.networks import small_classifier
 
@@ -108,6 +110,17 @@ def test_images_a_forward_by_the_free_memory(free, expected, device, monkeypatch
     assert network.chunk == expected and network.plan.chunk == 256
     assert network.chunks == (None if expected == 256 else {"chunk": expected, "clean_chunk": min(64, expected)})
     assert ("of memory free" in caplog.text) == (expected < 256)
+
+
+def test_masked_images_are_made_without_waiting_for_the_device(device):
+    classifier = small_classifier()
+    network, images = Network(elsewhere(classifier), classifier.preprocess, device), torch.rand(40, 3, 32, 32)
+    ranks, _ = removal_order((32, 32), 0, device).descending(torch.rand(40, 32, 32).to(device))
+    black = torch.zeros(1, 3, 1, 1).to(device)
+    passes = _masked(images.to(device), black, ranks, [100 * step for step in range(1, 10)], network)
+    next(passes)
+    with pretended.unawaited():
+        assert len(list(passes)) == 1, "360 images in forwards of 256"
 
 
 def test_an_accelerator_is_given_more_photographs_at_a_time(device):
