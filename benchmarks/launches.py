@@ -73,8 +73,10 @@ def _compiled(classifier: Classifier, images: Tensor) -> Callable[[], object]:
     return lambda: classifier(images)
 
 
+@torch.inference_mode()
 def _graph(classifier: Classifier, images: Tensor) -> Callable[[], object]:
     aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):  # libraries choose their kernels in forwards that are not recorded
         for _ in range(3):
             classifier(images)

@@ -36,6 +36,7 @@ from torchvision.transforms import v2
 
 from xkd_eval import load_classifier, perturbation_test
 from xkd_eval.ambient import plain_torch
+from xkd_eval.cam import class_activation_maps
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.devices import resolve_device
 from xkd_eval.engines.base import Precision
@@ -111,7 +112,7 @@ def published(classifier: Classifier, tree: Path, file: Path, device: torch.devi
 
     Kinder than the original in one point: the second script runs without a graph.
     """
-    model = copy.deepcopy(classifier).to(device)
+    model = copy.deepcopy(classifier).to(device).eval()
     _write_maps(model, tree, file, device, workers)
     for sign in (1, -1):
         _erase_and_classify(model, file, sign, device)
@@ -120,6 +121,9 @@ def published(classifier: Classifier, tree: Path, file: Path, device: torch.devi
 def _write_maps(classifier: Classifier, tree: Path, file: Path, device: torch.device, workers: int) -> None:
     as_tensor = v2.Compose([v2.Resize((224, 224)), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
     images = ImageFolder(str(tree), as_tensor)
+    seen: list[Tensor] = []
+    place = classifier.model.get_submodule(classifier.head.features)
+    hook = place.register_forward_hook(lambda module, given, output: seen.append(output))
     shapes = {"vis": (1, 224, 224), "image": (3, 224, 224), "target": ()}
     with h5py.File(file, "w") as store:
         for name, shape in shapes.items():
@@ -127,13 +131,14 @@ def _write_maps(classifier: Classifier, tree: Path, file: Path, device: torch.de
         for number, (image, target) in enumerate(DataLoader(images, batch_size=1, num_workers=workers)):
             with torch.no_grad():
                 normalised = classifier.preprocess.normalise(image.to(device))
-                logits, features = classifier.forward_with_features(normalised)
-                relevance = classifier.cams(features, logits.argmax(1)[:, None])
+                logits = classifier.model(normalised)
+                relevance = class_activation_maps(seen.pop(), classifier.head_weight, logits.argmax(1)[:, None])
             relevance = torch.nn.functional.interpolate(relevance, (224, 224), mode="bilinear")
             relevance = (relevance - relevance.min()) / (relevance.max() - relevance.min())
             for name, values in (("vis", relevance), ("image", image), ("target", target)):
                 store[name].resize(number + 1, axis=0)
                 store[name][-1:] = values.cpu().numpy()
+    hook.remove()
 
 
 class _Stored(Dataset[tuple[Tensor, Tensor, Tensor]]):
@@ -154,11 +159,11 @@ def _erase_and_classify(classifier: Classifier, file: Path, sign: int, device: t
     for batch in DataLoader(_Stored(file), batch_size=16):
         images, relevance, targets = (values.to(device) for values in batch)
         ranked = sign * relevance.flatten(1)
-        outcomes = [classifier(classifier.preprocess.normalise(images))]
+        outcomes = [classifier.model(classifier.preprocess.normalise(images))]
         for fraction in DEFAULT_FRACTIONS:
             chosen = ranked.topk(int(224 * 224 * fraction), dim=1).indices
             erased = images.flatten(2).scatter(2, chosen[:, None].expand(-1, 3, -1), 0).view_as(images)
-            outcomes.append(classifier(classifier.preprocess.normalise(erased)))
+            outcomes.append(classifier.model(classifier.preprocess.normalise(erased)))
         hits.append(torch.stack([logits.argmax(1) == targets for logits in outcomes]).cpu().numpy())
     return np.concatenate(hits, axis=1).mean(axis=1)
 

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 import torch
 from accelerate.state import AcceleratorState, PartialState
 from torch import Tensor, nn
@@ -48,6 +49,8 @@ class _Hook(_DummyPrivateUse1Hook):
         return _used
 
 
+if torch.cuda.is_available():  # torch would prefer the pretended one to it, in every test of the process
+    pytest.skip("an accelerator is pretended where there is none", allow_module_level=True)
 _setup_privateuseone_for_python_backend("pretended", backend_module=_Module(), hook=_Hook())
 THERE, CPU = torch.device("pretended", 0), torch.device("cpu")
 _MOVES = ("aten::to.", "aten::_to_copy")

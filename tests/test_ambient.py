@@ -1,5 +1,6 @@
 """What a caller has set for torch does not reach what is computed within, and comes back."""
 
+import os
 import threading
 from contextlib import suppress
 
@@ -64,9 +65,12 @@ def words() -> list[str]:
 def told() -> list[object]:
     """All that torch says of float32; its flag of convolutions raises where the words contradict it."""
     flag: object = "contradicted"
+    matrices: object = "contradicted"
     with suppress(RuntimeError):
         flag = BACKENDS.cudnn.allow_tf32
-    return [*words(), flag, torch.get_float32_matmul_precision(), BACKENDS.cudnn.benchmark]
+    with suppress(RuntimeError):
+        matrices = torch.get_float32_matmul_precision()
+    return [*words(), flag, matrices, BACKENDS.cudnn.benchmark]
 
 
 def _as_imported() -> None:
@@ -86,9 +90,28 @@ def _words_against_flags() -> None:
     BACKENDS.cudnn.conv.fp32_precision = "tf32"
 
 
+def _by_words_of(name: str, word: str):
+    def setting() -> None:
+        *path, last = name.split(".")
+        operation = BACKENDS
+        for part in [*path, last]:
+            operation = getattr(operation, part)
+        operation.fp32_precision = word
+
+    return setting
+
+
+def _for_all() -> None:
+    BACKENDS.fp32_precision = "tf32"
+
+
+WORDS = [("cuda.matmul", "tf32"), ("mkldnn", "bf16"), ("mkldnn.matmul", "bf16"), ("mkldnn.matmul", "tf32")]
+
+
 @pytest.fixture
 def _float32_as_it_was():
     yield
+    BACKENDS.fp32_precision = BACKENDS.mkldnn.fp32_precision = "none"
     BACKENDS.cudnn.allow_tf32, BACKENDS.cudnn.benchmark = True, False
     torch.set_float32_matmul_precision("highest")
     for operation, word in zip(OPERATIONS, ("tf32", "tf32", "none", "none", "none", "none"), strict=True):
@@ -96,7 +119,13 @@ def _float32_as_it_was():
 
 
 @pytest.mark.usefixtures("_float32_as_it_was")
-@pytest.mark.parametrize("setting", [_as_imported, _medium, _by_trial_without_tf32, _words_against_flags])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *(_as_imported, _medium, _by_trial_without_tf32, _words_against_flags, _for_all),
+        *(_by_words_of(*said) for said in WORDS),
+    ],
+)
 def test_float32_is_float32_on_any_device_whatever_the_caller_has_set(setting):
     setting()
     before = told()
@@ -117,30 +146,63 @@ def test_what_is_called_within_may_not_leave_it_otherwise():
     assert not BACKENDS.cudnn.benchmark
 
 
-def test_threads_do_not_change_each_others_float32():
+@pytest.mark.usefixtures("_float32_as_it_was")
+def test_a_setting_for_all_operations_still_reaches_them_afterwards():
+    BACKENDS.fp32_precision = "ieee"
+    with plain_torch():
+        pass
+    BACKENDS.fp32_precision = "tf32"
+    assert BACKENDS.mkldnn.matmul.fp32_precision == "tf32"
+
+
+def refused(products: str) -> bool:
+    """Whether another thread is refused."""
+    found: list[bool] = []
+
+    def enter() -> None:
+        try:
+            with plain_torch(products):
+                found.append(False)
+        except XkdError as error:
+            assert str(error).startswith("precision: tf32 is one setting for all threads of a process, and another")
+            found.append(True)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_a_thread_in_tf32_is_the_only_one():
+    assert not refused("tf32")
+    with plain_torch():
+        assert refused("tf32") and not refused("ieee") and words() == IEEE
+    with plain_torch("tf32"):
+        assert refused("tf32") and refused("ieee") and words() == TF32
+        with plain_torch():  # it will go on in TF32
+            assert refused("tf32") and refused("ieee") and words() == IEEE
+    assert not refused("tf32")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_is_alone():
     inside, leave = threading.Event(), threading.Event()
-    errors: list[str] = []
 
     def stay() -> None:
         with plain_torch():
             inside.set()
             leave.wait(10)
-            try:
-                with plain_torch("tf32"):
-                    pass
-            except XkdError as error:
-                errors.append(str(error))
 
     thread = threading.Thread(target=stay)
     thread.start()
     inside.wait(10)
-    with plain_torch():
-        leave.set()
-        thread.join()
-        assert words() == IEEE
-    assert errors == [
-        "precision: float32 is computed in ieee by another thread, and in tf32 by this one, and a process has one of "
-        "them; evaluate or train one after the other, or in one precision"
-    ]
-    with plain_torch("tf32"):
-        assert words() == TF32
+    child = os.fork()
+    if not child:
+        try:
+            with plain_torch("tf32"):
+                os._exit(0)
+        except XkdError:
+            os._exit(1)
+    leave.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0

@@ -32,10 +32,11 @@ def plain_torch(products: Products = "ieee") -> Iterator[None]:
     the process: while calls of any thread are within, they are set for all.
 
     Args:
-        products: of float32; TF32 on NVIDIA GPUs alone.
+        products: of float32; TF32 on NVIDIA GPUs alone. A call within another one may want others; of threads, one
+            that wants TF32, in any of its calls, has to be the only one.
 
     Raises:
-        XkdError: another thread is within, with other products.
+        XkdError: this call or another thread's wants TF32, and it is not the only thread.
     """
     with ExitStack() as stack:
         for kind in ("cpu", "cuda", "mps", "xpu"):
@@ -53,25 +54,25 @@ class _Process:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._within = 0
-        self._own = threading.local()
+        self._calls: dict[int, list[Products]] = {}  # of each thread what its calls want, the innermost last
         self._products: Products = "ieee"
         self._dtype = torch.float32
         self._benchmark = False
         self._found = _FLOAT32["ieee"]
         os.register_at_fork(
-            before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._lock.release
+            before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._alone_in_child
         )
 
     def enter(self, products: Products) -> None:
         with self._lock:
-            own = self._calls()
-            if products != self._products and self._within > len(own):
+            thread = threading.get_ident()
+            wanted = [found for other, calls in self._calls.items() if other != thread for found in calls]
+            if "tf32" in wanted or (wanted and products == "tf32"):
                 raise XkdError(
-                    f"precision: float32 is computed in {self._products} by another thread, and in {products} by this "
-                    "one, and a process has one of them; evaluate or train one after the other, or in one precision"
+                    "precision: tf32 is one setting for all threads of a process, and another thread computes, too; "
+                    "evaluate or train one after the other, or in fp32 or bf16"
                 )
-            if self._within == 0:
+            if not self._calls:
                 self._note()
                 self._compute_in(products)
             if (dtype := torch.get_default_dtype()) != torch.float32:
@@ -79,25 +80,25 @@ class _Process:
                 torch.set_default_dtype(torch.float32)
             if products != self._products:
                 self._compute_in(products)
-            own.append(products)
-            self._within += 1
+            self._calls.setdefault(thread, []).append(products)
 
     def leave(self) -> None:
         with self._lock:
-            own = self._calls()
+            thread = threading.get_ident()
+            own = self._calls[thread]
             own.pop()
-            self._within -= 1
-            if self._within == 0:
+            if not own:
+                del self._calls[thread]
+            if not self._calls:
                 self._restore()
             elif own and own[-1] != self._products:
                 self._compute_in(own[-1])
 
-    def _calls(self) -> list[Products]:
-        """What the calls of this thread want, the innermost last."""
-        if not hasattr(self._own, "calls"):
-            self._own.calls = []
-        found: list[Products] = self._own.calls
-        return found
+    def _alone_in_child(self) -> None:
+        """Of the threads a forked process has the one that forked."""
+        thread = threading.get_ident()
+        self._calls = {thread: self._calls[thread]} if thread in self._calls else {}
+        self._lock.release()
 
     def _note(self) -> None:
         self._found = _Float32.as_set()
@@ -137,13 +138,19 @@ class _Float32:
             convolutions = torch.backends.cudnn.allow_tf32
         except RuntimeError:  # the words contradict it, and decide
             convolutions = words[0] == "tf32"
-        return cls(convolutions, torch.get_float32_matmul_precision(), words)
+        try:
+            matrices = torch.get_float32_matmul_precision()
+        except RuntimeError:  # it is the opposite of what the words say
+            matrices = "highest" if {"tf32", "bf16"} & {words[2], words[5]} else "high"
+        return cls(convolutions, matrices, words)
 
     def set(self) -> None:
         torch.backends.cudnn.allow_tf32 = self.convolutions
         torch.set_float32_matmul_precision(self.matrices)
         for operation, word in zip((*_NVIDIA, *_CPU), self.words, strict=True):
-            operation.fp32_precision = word
+            operation.fp32_precision = "none"  # which is what a setting for several operations reaches
+            if operation.fp32_precision != word:
+                operation.fp32_precision = word
 
 
 _FLOAT32: dict[Products, _Float32] = {

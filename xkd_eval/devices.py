@@ -60,9 +60,10 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    if not hasattr(torch.accelerator, "get_memory_info"):
+    try:
+        return torch.accelerator.get_memory_info(device)[0]
+    except RuntimeError:  # a backend that has no answer
         return 0
-    return torch.accelerator.get_memory_info(device)[0]
 
 
 def _leave_group() -> None:

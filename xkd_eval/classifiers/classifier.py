@@ -261,6 +261,7 @@ class Classifier(nn.Module):
             features = moved(features, step, self.model)
         return features
 
+    @plain_torch()
     def cams(self, features: Tensor, classes: Tensor | None = None) -> Tensor:
         """Class activation maps (Zhou et al., CVPR 2016), unclamped.
 

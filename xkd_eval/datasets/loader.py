@@ -88,7 +88,7 @@ def stream(
     *preprocess: Preprocess,
     mask_size: tuple[int, int] | None = None,
     workers: int = 0,
-    prefetch: int = 2,
+    ahead: int = 0,
     strict: bool = False,
 ) -> Iterator[Item | Skipped]:
     """Decode the images at `positions`, in that order, each once.
@@ -99,7 +99,7 @@ def stream(
         preprocess: of one classifier or several; the `pixels` of each is applied where the image is decoded.
         mask_size: (height, width) of the masks, reached by PIL's nearest; None leaves masks out.
         workers: processes that decode; 0 decodes in this one.
-        prefetch: runs of 16 images that each worker keeps ready.
+        ahead: images that the workers have ready, at least; two runs of 16 each, if that is more.
         strict: raise for an image that cannot be decoded, instead of yielding Skipped.
 
     Raises:
@@ -108,7 +108,7 @@ def stream(
             channels than a network takes.
     """
     decoded = _Decoded(dataset, positions, preprocess, mask_size)
-    for entry in decoded if workers == 0 or not len(decoded) else _from_workers(decoded, workers, prefetch):
+    for entry in decoded if workers == 0 or not len(decoded) else _from_workers(decoded, workers, ahead):
         if isinstance(entry, _Failure):
             raise XkdError(entry.message)
         if isinstance(entry, Skipped) and strict:
@@ -270,7 +270,7 @@ def _exit_well(number: int, frame: FrameType | None) -> None:
     os._exit(0)
 
 
-def _from_workers(decoded: _Decoded, workers: int, prefetch: int) -> Iterator[_Arrays | Skipped | _Failure]:
+def _from_workers(decoded: _Decoded, workers: int, ahead: int) -> Iterator[_Arrays | Skipped | _Failure]:
     workers = min(workers, -(-len(decoded) // _RUN))  # more would find nothing to do
     with starting_workers(), reading(f"workers: {workers} cannot be started", "try fewer, or 0"):
         started = iter(
@@ -279,7 +279,7 @@ def _from_workers(decoded: _Decoded, workers: int, prefetch: int) -> Iterator[_A
                 batch_size=_RUN,
                 collate_fn=list,
                 num_workers=workers,
-                prefetch_factor=prefetch,
+                prefetch_factor=max(2, -(-ahead // (_RUN * workers))),
                 worker_init_fn=leave_signals_to_parent,
                 generator=torch.Generator(),  # of its workers' seeds, which it would draw from the caller's
             )

@@ -14,6 +14,7 @@ from xkd_eval.engines.base import ENGINES, Forward, Precision
 from xkd_eval.engines.chunks import chunk_size, clean_chunk
 from xkd_eval.engines.eager import prepare
 from xkd_eval.engines.proof import probes, proven
+from xkd_eval.engines.tf32 import check_tf32
 from xkd_eval.errors import XkdError
 from xkd_eval.foreign import short
 
@@ -57,8 +58,10 @@ def plan(
         side: photographs along the edge of an image, see `chunk_size`.
 
     Raises:
-        XkdError: an engine that is not known, not installed, or for the CPU alone.
+        XkdError: an engine that is not known, not installed, or for the CPU alone; a device without TF32.
     """
+    if precision == "tf32":
+        check_tf32(device)
     by_torch = Plan(chunk_size(classifier, preprocess, device, side), clean_chunk(device, side))
     if engine not in (TORCH, AUTO):
         check_engine(engine, device)

@@ -11,7 +11,8 @@ _AMPERE = (8, 0)
 
 def check_tf32(device: torch.device) -> None:
     """Raise XkdError unless a device multiplies TF32."""
-    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= _AMPERE:
+    is_nvidia = device.type == "cuda" and torch.version.hip is None
+    if is_nvidia and torch.cuda.get_device_capability(device) >= _AMPERE:
         return
     found = torch.cuda.get_device_name(device) if device.type == "cuda" else repr(device.type)
     raise XkdError(

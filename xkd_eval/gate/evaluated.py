@@ -120,7 +120,9 @@ def evaluated_alike(named: NamedModel, recorded: Results, asked: Asked, argument
     derived = _options_of(rules, asked.options, argument)
     # Tests that make no images are fp32 whatever was asked for.
     if fast := {result.description["precision"] for result in results} - {"fp32"}:
-        derived["precision"] = max(fast)
+        if len(fast) > 1:
+            raise XkdError(f"{argument}: its runs are in {' and '.join(sorted(fast))}; give those of one precision")
+        derived["precision"] = fast.pop()
     data, masks = _opened(asked, run)
     data, masks = _as_many(data, results, run), None if masks is None else _as_many(masks, results, run)
     digests = {id(dataset): dataset.digest() for dataset in (data, masks) if dataset is not None}

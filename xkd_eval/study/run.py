@@ -82,6 +82,9 @@ def run_study(
     check_same_images(runs, progress)
     with ExitStack() as stack:
         stack.enter_context(memory_kept(device))
+        if options.precision == "tf32":  # no other thread may come between two forwards
+            stack.enter_context(plain_torch("tf32"))
+            stack.enter_context(plain_torch())
         if not kept and options.models_at_once is not None:
             kept = _crossed(runs, inputs, Path(stack.enter_context(TemporaryDirectory())))
         # Of models with equal weights one alone is run, and its maps are everyone's.

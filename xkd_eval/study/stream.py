@@ -193,20 +193,20 @@ class _Report:
 def _sit(sitting: Sitting, report: _Report, processes: int) -> None:
     """Read what is wanted, in batches, and write every cell's rows."""
     dataset, options = sitting.dataset, sitting.inputs.options
-    workers = options.workers_for(len(dataset) * side_of(dataset) ** 2)
+    workers, size = options.workers_for(len(dataset) * side_of(dataset) ** 2), options.batch_size_on(sitting.device)
     items = stream(
         dataset,
         sorted(set().union(*sitting.todo.values(), *sitting.writing.values())),
         *sitting.geometries,
         mask_size=MASK_SIZE if dataset.has_masks else None,
         workers=workers,
+        ahead=size,
         strict=options.strict,
     )
     start, scored = time.perf_counter(), dict.fromkeys(sitting.todo, 0)
     with ExitStack() as stack:
         writers = {run: stack.enter_context(PartWriter(run.store.write_part)) for run in sitting.todo}
-        batches = _batched(items, options.batch_size_on(sitting.device))
-        for entries in report.waiting.watched(batches, workers):
+        for entries in report.waiting.watched(_batched(items, size), workers):
             for network in sitting.networks.values():
                 network.forget()
             photographs = Photographs(sitting, entries)
