@@ -27,7 +27,7 @@ from distill.runs.tables import mean_and_deviation
 from xkd_eval import Comparison, compare, evaluate
 from xkd_eval.figures.canvas import Canvas
 from xkd_eval.figures.style import BODY, HAIRLINE, MUTED, PALETTE, SMALL, house_style, save_figure
-from xkd_eval.figures.text import line_height
+from xkd_eval.figures.text import line_height, text_width
 
 PANELS = {
     "Top-1, last epoch (%) ↑": ("top1", 100),
@@ -160,7 +160,8 @@ def measures(
 @house_style()
 def seed_figure(points: Points) -> Figure:
     """A panel a measure, a row a method, a point a training seed, a line at their mean."""
-    row, width, gap, left, top = 0.26, 1.85, 0.28, 1.15, 0.62
+    row, width, gap, top = 0.26, 1.85, 0.28, 0.62
+    left = max(text_width(name, BODY) for name in points) + 0.2
     height = row * len(points)
     canvas = Canvas(left + len(PANELS) * (width + gap), top + height + 0.42)
     for index, (title, (measure, scale)) in enumerate(PANELS.items()):
