@@ -196,3 +196,18 @@ def test_a_signal_waits_until_all_workers_are_there():
 def test_no_more_workers_than_work_and_no_warning(photos, recwarn):
     assert len(list(stream(photos, range(20), SMALL, workers=1000))) == 20
     assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("ahead", "workers", "expected"), [(0, 2, 2), (32, 2, 2), (256, 2, 8), (250, 3, 6), (256, 16, 2)]
+)
+def test_workers_have_so_many_images_ready(photos, monkeypatch, ahead, workers, expected):
+    given = {}
+
+    def loader(decoded, **options):
+        given.update(options)
+        return iter([])
+
+    monkeypatch.setattr("xkd_eval.datasets.loader.DataLoader", loader)
+    assert list(stream(photos, [0] * 256, SMALL, workers=workers, ahead=ahead)) == []
+    assert (given["num_workers"], given["prefetch_factor"]) == (workers, expected)
