@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
-from race import race, ratio
+from race import race, ratio, seconds_of
 from torch import Tensor
 from torchvision import models
 
@@ -92,15 +92,11 @@ _MADE = {EAGER: _eager, "CUDA graph": _graph, "compiled": _compiled}
 
 def _timed(run: Callable[[], object], device: torch.device) -> Callable[[], float]:
     @torch.inference_mode()
-    def timed() -> float:
-        start = time.perf_counter()
+    def repeated() -> None:
         for _ in range(_FORWARDS):
             run()
-        if device.type != "cpu":
-            torch.accelerator.synchronize(device)
-        return time.perf_counter() - start
 
-    return timed
+    return partial(seconds_of, repeated, device)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import argparse
 import copy
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +25,7 @@ import h5py
 import numpy as np
 import torch
 from images import write_imagenet_tree
-from race import race, ratio
+from race import race, ratio, seconds_of
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
@@ -78,7 +77,7 @@ def main() -> None:
         torch.manual_seed(0)
         classifier = load_classifier(models.get_model(given.model), size=224)
         contestants = _contestants(classifier, tree, given.images, ways, device, given.workers)
-        times = race({name: partial(_timed, run, device) for name, run in contestants.items()}, given.rounds)
+        times = race({name: partial(seconds_of, run, device) for name, run in contestants.items()}, given.rounds)
     _print(times, classifier, given.images, ways, device)
 
 
@@ -182,14 +181,6 @@ def _bare_forward(classifier: Classifier, n_images: int, way: Way, device: torch
     return run
 
 
-def _timed(run: Callable[[], None], device: torch.device) -> float:
-    start = time.perf_counter()
-    run()
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
-    return time.perf_counter() - start
-
-
 def _peak(precision: Precision, device: torch.device) -> float:
     """Operations a second of the product of two large matrices."""
     side = _PEAK_SIDE.get(device.type, 2048)
@@ -202,7 +193,7 @@ def _peak(precision: Precision, device: torch.device) -> float:
 
     with plain_torch("tf32" if precision == "tf32" else "ieee"):
         multiply()
-        return 5 * 2 * side**3 / min(_timed(multiply, device) for _ in range(5))
+        return 5 * 2 * side**3 / min(seconds_of(multiply, device) for _ in range(5))
 
 
 def _operations(classifier: Classifier) -> int:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Mapping
+
+import torch
 
 
 def race(contestants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
@@ -14,6 +17,15 @@ def race(contestants: Mapping[str, Callable[[], float]], rounds: int) -> dict[st
         for name in names[number % len(names) :] + names[: number % len(names)]:
             times[name].append(contestants[name]())
     return times
+
+
+def seconds_of(run: Callable[[], object], device: torch.device) -> float:
+    """How long it takes, an accelerator's work to its end."""
+    start = time.perf_counter()
+    run()
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+    return time.perf_counter() - start
 
 
 def ratio(theirs: list[float], ours: list[float]) -> float:

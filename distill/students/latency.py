@@ -9,7 +9,7 @@ from statistics import median
 import torch
 
 from xkd_eval.classifiers.classifier import Classifier
-from xkd_eval.devices import free_memory, resolve_device
+from xkd_eval.devices import resolve_device
 from xkd_eval.engines.chunks import chunk_size, within_memory
 from xkd_eval.engines.eager import prepare
 from xkd_eval.wording import counted
@@ -55,9 +55,8 @@ def latency_of(classifier: Classifier, device: str = "auto", seconds: float = _S
         seconds: at least so long for either batch size.
     """
     where = resolve_device(device)
-    prepared, chunk = prepare(classifier, where), chunk_size(classifier, classifier.preprocess, where)
-    if where.type != "cpu" and (free := free_memory(where)):
-        chunk = within_memory(chunk, classifier, classifier.preprocess, free)
+    prepared, preprocess = prepare(classifier, where), classifier.preprocess
+    chunk = within_memory(chunk_size(classifier, preprocess, where), classifier, preprocess, where)
     return Latency(
         milliseconds=1000 * _median(prepared, 1, where, seconds),
         images_per_second=chunk / _median(prepared, chunk, where, seconds),

@@ -77,10 +77,12 @@ def test_an_accelerator_takes_more(size, channels, side, expected):
 
 
 @pytest.mark.parametrize(("free", "expected"), [(60 * 2**18, 10), (60 * 2**18 - 1, 5), (30 * 2**18 - 1, 2), (1, 1)])
-def test_it_is_halved_until_it_fits_into_the_free_memory(free, expected):
+def test_it_is_halved_until_it_fits_into_the_free_memory(free, expected, monkeypatch):
     """What a forward takes is six times its largest activation, 256 KiB an image here."""
     classifier = load_classifier(_Wide(16), size=64)
-    assert within_memory(10, classifier, classifier.preprocess, free) == expected
+    monkeypatch.setattr(chunks, "free_memory", lambda device: free)
+    assert within_memory(10, classifier, classifier.preprocess, torch.device("cuda")) == expected
+    assert within_memory(10, classifier, classifier.preprocess, CPU) == 10
 
 
 def test_it_is_found_once_and_leaves_the_network_alone(monkeypatch):

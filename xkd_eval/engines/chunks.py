@@ -13,6 +13,7 @@ from xkd_eval.classifiers.graphs.network import GraphNetwork
 from xkd_eval.classifiers.hooks import ForwardHooks, takes_hooks
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.classifiers.proof.probes import random_images
+from xkd_eval.devices import free_memory
 
 _SEED = 9
 # The largest activation of a network that cannot be looked into: an input's area, that often.
@@ -68,16 +69,17 @@ def chunk_size(classifier: Classifier, preprocess: Preprocess, device: torch.dev
     return max(clean_chunk(device, side), min(rule.most, 1 << (fitting.bit_length() - 1)))
 
 
-def within_memory(chunk: int, classifier: Classifier, preprocess: Preprocess, free: int) -> int:
-    """A chunk, halved as often as the memory asks for; at least one image.
+def within_memory(chunk: int, classifier: Classifier, preprocess: Preprocess, device: torch.device) -> int:
+    """A chunk, halved as often as an accelerator's free memory asks for; at least one image.
 
     Args:
-        chunk: images a forward.
+        chunk: images a forward; on a CPU, and where the device does not say what is free, it stays so.
         classifier: left as it is.
         preprocess: under which it is evaluated.
-        free: bytes.
+        device: that forwards.
     """
-    while chunk > 1 and chunk * _HELD_AT_ONCE * _largest_activation(classifier, preprocess) > free:
+    free = 0 if device.type == "cpu" else free_memory(device)
+    while free and chunk > 1 and chunk * _HELD_AT_ONCE * _largest_activation(classifier, preprocess) > free:
         chunk //= 2
     return chunk
 

@@ -79,8 +79,7 @@ class Network:
         self._explained = explained
         self._finite = torch.ones((), dtype=torch.bool, device=device)
         self._answered: dict[bytes, Tensor] | None = {} if remembers and device.type == "cpu" else None
-        if device.type != "cpu":
-            self._keep_within(free_memory(device))
+        self._keep_within_memory()
 
     @property
     def chunks(self) -> dict[str, int] | None:
@@ -221,13 +220,14 @@ class Network:
                     ) from error
             self._halve(clean=clean)
 
-    def _keep_within(self, free: int) -> None:
-        """Plan for fewer images a forward where so much memory does not hold as many; where it is 0 it is not known."""
-        fitting = within_memory(self.chunk, self.classifier, self.preprocess, free) if free else self.chunk
+    def _keep_within_memory(self) -> None:
+        """Plan for fewer images a forward where the device has not the memory for as many."""
+        device = self._finite.device
+        fitting = within_memory(self.chunk, self.classifier, self.preprocess, device)
         if fitting < self.chunk:
             LOG.warning(
                 "%s: %d images a forward and not %d, as %s has %.1f GiB of memory free",
-                *(self.classifier.name, fitting, self.chunk, self._finite.device, free / 2**30),
+                *(self.classifier.name, fitting, self.chunk, device, free_memory(device) / 2**30),
             )
             self.chunk, self.clean_chunk = fitting, min(fitting, self.clean_chunk)
 

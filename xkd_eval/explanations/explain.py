@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.classifiers.loading import load_classifier, open_classifier
 from xkd_eval.classifiers.preprocess import Preprocess
 from xkd_eval.devices import resolve_device
+from xkd_eval.engines.base import Precision
 from xkd_eval.engines.eager import check_alone, check_finite, on_device, prepare
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import Context, Explainer, as_explainer
@@ -42,7 +43,7 @@ def explain(
     masks: Iterable[np.ndarray] | None = None,
     preprocess: Preprocess | None = None,
     device: str = "auto",
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32",
+    precision: Precision = "fp32",
 ) -> Explanation:
     """Explain one class of each image.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from xkd_eval.bands import Picture
 from xkd_eval.classifiers.class_names import class_index
 from xkd_eval.classifiers.classifier import Classifier
 from xkd_eval.devices import resolve_device
+from xkd_eval.engines.base import Precision
 from xkd_eval.engines.eager import on_device
 from xkd_eval.errors import XkdError
 from xkd_eval.explainers import Explainer, as_explainer
@@ -60,7 +61,7 @@ def overlay(
     alpha: float | None = None,
     paper: str | None = None,
     device: str = "auto",
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32",
+    precision: Precision = "fp32",
     batch_size: Annotated[int, Within(1)] = 32,
     seed: Annotated[int, Within(0, 2**63 - 1)] = 0,
 ) -> Figure:
@@ -109,7 +110,7 @@ def overlay_rows(
     classes: str | int = "top:1",
     explainer: str | Explainer | Sequence[str | Explainer] = "cam",
     device: str = "auto",
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32",
+    precision: Precision = "fp32",
     batch_size: Annotated[int, Within(1)] = 32,
     seed: Annotated[int, Within(0, 2**63 - 1)] = 0,
 ) -> list[Overlaid]:
@@ -193,7 +194,7 @@ def _panels(
     classes: str | int,
     explainer: Explainer,
     device: str,
-    precision: Literal["fp32", "tf32", "bf16"],
+    precision: Precision,
     behind: str,
 ) -> list[list[OverlayPanel]]:
     """Of each photo, a panel a class; with so much behind the model's name."""
